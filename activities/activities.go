@@ -1,0 +1,90 @@
+// Package activities does a mailing's work in steps that may be repeated at any time: open, prepare, render, send, close.
+//
+// The table of their timeouts, retries and error types is in package policy beside it. An activity's error names no recipient, and
+// says by its type what happens next. The database is the truth about what has been done; nothing is taken from a heartbeat except
+// how often something failed.
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/droppoint"
+	"directmailer/internal/ledger"
+	"directmailer/internal/lists"
+	"directmailer/internal/mailings"
+	"directmailer/workflows"
+)
+
+// Activities holds what the activities work with. It serves all mailings of a worker.
+type Activities struct {
+	mailings   *mailings.Store
+	lists      *lists.Store
+	ledger     *ledger.Ledger
+	gate       *ledger.Gate
+	dropPoints *droppoint.Set
+	contents   *contents
+	log        *slog.Logger
+}
+
+// New returns the activities on a database and a set of drop points.
+func New(pool *pgxpool.Pool, points *droppoint.Set, log *slog.Logger) *Activities {
+	store := mailings.New(pool)
+	return &Activities{
+		mailings:   store,
+		lists:      lists.New(pool),
+		ledger:     ledger.New(pool),
+		gate:       ledger.NewGate(pool),
+		dropPoints: points,
+		contents:   newContents(),
+		log:        log,
+	}
+}
+
+// Register makes a worker do these activities, under the policy's names.
+func (a *Activities) Register(r worker.ActivityRegistry) {
+	for name, do := range map[string]any{
+		policy.OpenMailing:  a.OpenMailing,
+		policy.PrepareList:  a.PrepareList,
+		policy.RenderBatch:  a.RenderBatch,
+		policy.SendBatch:    a.SendBatch,
+		policy.CloseMailing: a.CloseMailing,
+	} {
+		r.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
+	}
+}
+
+// mailing reads a mailing that OpenMailing has put there.
+func (a *Activities) mailing(ctx context.Context, id string) (mailings.Mailing, error) {
+	m, err := a.mailings.Get(ctx, id)
+	if errors.Is(err, mailings.ErrNotFound) {
+		return m, fmt.Errorf("mailing %s: %w", id, err)
+	}
+	return m, err
+}
+
+// invalid is the error of an input with problems, all of which it names.
+func invalid(problems []workflows.Problem) error {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.String()
+	}
+	return &failure{kind: policy.InvalidInput, text: "invalid input: " + strings.Join(lines, "; "), details: []any{problems}}
+}
+
+func decodeInput(m mailings.Mailing) (workflows.Input, error) {
+	var in workflows.Input
+	if err := json.Unmarshal(m.Input, &in); err != nil {
+		return in, fmt.Errorf("mailing %s: its stored input cannot be read: %w", m.ID, err)
+	}
+	return in, nil
+}

@@ -1,0 +1,117 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/database"
+	"directmailer/internal/ledger"
+	"directmailer/workflows"
+)
+
+// tally counts, by what failed, the attempts that failed. It travels from attempt to attempt in the heartbeat's details, so that a
+// crash of the worker, which also ends an attempt, is not counted to a database or a drop point.
+type tally struct {
+	Database  int `json:"database,omitempty"`
+	Page      int `json:"page,omitempty"`
+	DropPoint int `json:"drop_point,omitempty"`
+}
+
+// attempt runs one attempt of an activity: it beats while do works, and turns do's error into one of the policy's types.
+func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx context.Context) (T, error)) (T, error) {
+	var failures tally
+	if activity.HasHeartbeatDetails(ctx) {
+		_ = activity.GetHeartbeatDetails(ctx, &failures) // a hint: without it counting starts anew
+	}
+	stop := beat(ctx, failures)
+	result, err := do(ctx)
+	stop()
+	if err == nil {
+		return result, nil
+	}
+	var none T
+	return none, decide(ctx, retry, &failures, err)
+}
+
+// beat heartbeats until stop is called; a worker that is silent is taken for dead. Heartbeats also bring the news of a cancellation.
+func beat(ctx context.Context, failures tally) (stop func()) {
+	activity.RecordHeartbeat(ctx, failures)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				activity.RecordHeartbeat(ctx, failures)
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// failure is an error of a policy's type. Its text is safe to be shown in Temporal: it names no recipient.
+type failure struct {
+	kind    policy.ErrorType
+	text    string
+	details []any
+}
+
+func (f *failure) Error() string { return f.text }
+
+func fail(kind policy.ErrorType, format string, args ...any) error {
+	return &failure{kind: kind, text: fmt.Sprintf(format, args...)}
+}
+
+// classify gives err its type.
+func classify(err error) *failure {
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, ledger.ErrFenced):
+		return &failure{kind: policy.BatchTaken, text: ledger.ErrFenced.Error()}
+	case errors.Is(err, ledger.ErrNoSpool):
+		return &failure{kind: policy.SpoolMissing, text: ledger.ErrNoSpool.Error()}
+	case database.Unavailable(err):
+		return &failure{kind: policy.DatabaseUnavailable, text: database.Reason(err)}
+	}
+	return &failure{kind: policy.Unexpected, text: database.Redact(err)}
+}
+
+// decide is where the retry settings of the mailing meet the error: which are tried again, when, and how often.
+func decide(ctx context.Context, retry workflows.Retries, failures *tally, err error) error {
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), ctx.Err()) || temporal.IsCanceledError(context.Cause(ctx)) {
+		return ctx.Err()
+	}
+	f := classify(err)
+	var setting workflows.Retry
+	var count *int
+	switch policy.SettingOf(f.kind) {
+	case policy.Database:
+		setting, count = retry.Database, &failures.Database
+	case policy.Page:
+		setting, count = retry.Page, &failures.Page
+	case policy.DropPoint:
+		setting, count = retry.DropPoint, &failures.DropPoint
+	default:
+		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{
+			NonRetryable: policy.Permanent(f.kind), NextRetryDelay: policy.AtOnce(f.kind), Details: f.details})
+	}
+	*count++
+	activity.RecordHeartbeat(ctx, *failures)
+	text := fmt.Sprintf("%s (attempt %d of %d)", f.text, *count, setting.Attempts)
+	return temporal.NewApplicationErrorWithOptions(text, f.kind, temporal.ApplicationErrorOptions{
+		NonRetryable: *count >= setting.Attempts, NextRetryDelay: time.Duration(setting.Interval)})
+}

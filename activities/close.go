@@ -1,0 +1,36 @@
+package activities
+
+import (
+	"context"
+	"errors"
+
+	"directmailer/internal/mailings"
+	"directmailer/workflows"
+)
+
+// CloseMailing reconciles the ledger row by row and ends the mailing. A mailing that cannot be complete, because a recipient has no
+// outcome, is not ended: the answer names its open batches. Repeated after the end, it answers the same.
+func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall) (workflows.Closing, error) {
+	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Closing, error) {
+		m, err := a.mailings.Get(ctx, call.Mailing)
+		if errors.Is(err, mailings.ErrNotFound) || err == nil && m.FirstRunID != call.FirstRunID {
+			// Cancelled before its ID was reserved: there is nothing to account for.
+			return workflows.Closing{Result: workflows.Result{ID: call.Mailing, State: call.State, Reason: call.Reason}}, nil
+		}
+		if err != nil {
+			return workflows.Closing{}, err
+		}
+		complete := call.State == workflows.StateCompleted
+		end, err := a.ledger.Close(ctx, m.Key, complete, string(call.State), call.Reason)
+		if err != nil || len(end.Open) > 0 {
+			return workflows.Closing{Open: end.Open}, err
+		}
+		if m, err = a.mailings.Get(ctx, call.Mailing); err != nil {
+			return workflows.Closing{}, err
+		}
+		return workflows.Closing{Result: workflows.Result{
+			ID: m.ID, State: workflows.State(m.State), Reason: m.Reason, Members: m.Members, Duplicates: m.Duplicates,
+			Recipients: m.Recipients, Counts: workflows.Counts(end.Counts), Batches: m.Batches,
+		}}, nil
+	})
+}

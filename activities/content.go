@@ -1,0 +1,107 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"directmailer/internal/mailings"
+	"directmailer/internal/render"
+	"directmailer/workflows"
+)
+
+// Content is what an input says of the messages, for package render. date is the Date header of all of them.
+func Content(in workflows.Input, date time.Time) render.Spec {
+	s := render.Spec{Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Content.Text, HTML: in.Content.HTML, Date: date}
+	if sender, err := in.Sender(); err == nil && in.List != "" {
+		s.ListID = in.List + "." + sender.Domain // RFC 2919: a label for the list below the sender's own domain
+	}
+	return s
+}
+
+// CheckContent compiles the input's templates and returns what is wrong with them. Problems of its addresses are left to
+// [workflows.Input.Validate].
+func CheckContent(in workflows.Input) []render.Problem {
+	_, problems := render.Compile(Content(in, time.Unix(0, 0)))
+	var out []render.Problem
+	for _, p := range problems {
+		if p.Field == render.FieldSubject || strings.HasPrefix(p.Field, render.FieldContent) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// fileName names a message's file in a drop directory: the same for every attempt.
+func fileName(mailing string, recipient int32) string {
+	return fmt.Sprintf("%s.%08d", mailing, recipient)
+}
+
+// content is a mailing's compiled content.
+type content struct {
+	template *render.Template
+	envelope string // envelope sender
+}
+
+// contents keeps the compiled content of the mailings that this worker renders. An input never changes once it is in the database, so
+// what is here is never stale; only the number is bounded.
+type contents struct {
+	mu    sync.Mutex
+	byID  map[string]*content
+	order []string // oldest first
+}
+
+const maxContents = 32
+
+func newContents() *contents { return &contents{byID: map[string]*content{}} }
+
+func (c *contents) get(m mailings.Mailing) (*content, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.byID[m.ID]; ok {
+		return known, nil
+	}
+	compiled, err := compile(m)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.order) == maxContents {
+		delete(c.byID, c.order[0])
+		c.order = c.order[1:]
+	}
+	c.byID[m.ID] = compiled
+	c.order = append(c.order, m.ID)
+	return compiled, nil
+}
+
+func compile(m mailings.Mailing) (*content, error) {
+	in, err := decodeInput(m)
+	if err != nil {
+		return nil, err
+	}
+	date := m.CreatedAt
+	if m.PreparedAt != nil {
+		date = *m.PreparedAt
+	}
+	template, problems := render.Compile(Content(in, date))
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("mailing %s: %w", m.ID, &problems[0])
+	}
+	sender, err := in.Sender()
+	if err != nil {
+		return nil, err
+	}
+	return &content{template: template, envelope: sender.String()}, nil
+}
+
+// read is contents.get for a mailing by its ID.
+func (a *Activities) content(ctx context.Context, id string) (mailings.Mailing, *content, error) {
+	m, err := a.mailing(ctx, id)
+	if err != nil {
+		return m, nil, err
+	}
+	c, err := a.contents.get(m)
+	return m, c, err
+}

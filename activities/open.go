@@ -1,0 +1,93 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/lists"
+	"directmailer/internal/mailings"
+	"directmailer/workflows"
+)
+
+// OpenMailing checks the whole input, and only when nothing is wrong with it reserves the mailing's ID in the database for ever.
+// Repeated after a crash, it finds its own reservation.
+func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (workflows.Opened, error) {
+	return attempt(ctx, call.Input.Retry, func(ctx context.Context) (workflows.Opened, error) {
+		in := call.Input
+		if err := a.notTaken(ctx, in.ID, call.FirstRunID); err != nil {
+			return workflows.Opened{}, err
+		}
+		problems, err := a.check(ctx, in)
+		if err != nil {
+			return workflows.Opened{}, err
+		}
+		if len(problems) > 0 {
+			return workflows.Opened{}, invalid(problems)
+		}
+		if len(in.DropPoints) == 0 {
+			in.DropPoints = a.dropPoints.Names()
+		}
+		stored, err := json.Marshal(in)
+		if err != nil {
+			return workflows.Opened{}, err
+		}
+		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.List, stored)
+		if errors.Is(err, mailings.ErrExists) {
+			return workflows.Opened{}, exists(in.ID)
+		}
+		return workflows.Opened{DropPoints: in.DropPoints}, err
+	})
+}
+
+// notTaken answers a second start before anything else is said about its input.
+func (a *Activities) notTaken(ctx context.Context, id, firstRunID string) error {
+	m, err := a.mailings.Get(ctx, id)
+	switch {
+	case errors.Is(err, mailings.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case m.FirstRunID != firstRunID:
+		return exists(id)
+	}
+	return nil
+}
+
+func exists(id string) error {
+	return fail(policy.MailingExists, "mailing %s exists already: an ID is used once and never again; choose another", id)
+}
+
+// check returns every problem of the input: of its fields, its templates, its list and its drop points.
+func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows.Problem, error) {
+	problems := in.Validate()
+	if !in.NotAfter.IsZero() && !in.NotAfter.After(time.Now()) {
+		problems = append(problems, workflows.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"})
+	}
+	for _, p := range CheckContent(in) {
+		problems = append(problems, workflows.Problem{Field: p.Field, Message: p.Error()})
+	}
+	for i, name := range in.DropPoints {
+		if !a.dropPoints.Has(name) {
+			problems = append(problems, workflows.Problem{Field: fmt.Sprintf("drop_points[%d]", i),
+				Message: fmt.Sprintf("no drop point is named %q; the workers have: %s", name, strings.Join(a.dropPoints.Names(), ", "))})
+		}
+	}
+	if in.List == "" { // said already
+		return problems, nil
+	}
+	l, err := a.lists.Get(ctx, in.List)
+	switch {
+	case errors.Is(err, lists.ErrNotFound):
+		problems = append(problems, workflows.Problem{Field: "list", Message: fmt.Sprintf("no list is named %q; import it with `starter list import`", in.List)})
+	case err != nil:
+		return nil, err
+	case l.Members == 0:
+		problems = append(problems, workflows.Problem{Field: "list", Message: fmt.Sprintf("the list %q is empty", in.List)})
+	}
+	return problems, nil
+}

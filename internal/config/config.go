@@ -1,0 +1,117 @@
+// Package config is what workers and the starter are told by their environment. The Temporal connection is not here: it comes from
+// TEMPORAL_* and the profiles of the SDK's own envconfig.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"directmailer/internal/droppoint"
+)
+
+// Worker is a worker's environment.
+type Worker struct {
+	// DatabaseURL is the PostgreSQL database that all workers and the starter share.
+	DatabaseURL string `env:"DATABASE_URL,required,notEmpty"`
+	// DropPoints are all that mailings may be handed to: "name=url name=url …". Every worker of a queue must have the same names.
+	DropPoints DropPoints `env:"DM_DROP_POINTS,required,notEmpty"`
+	// TaskQueue is the Temporal task queue.
+	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
+	// MaxBatches bounds the batches that are rendered or sent at the same time, and with it the memory: about 30 MB a batch of 500
+	// messages of 24 KB.
+	MaxBatches int `env:"DM_MAX_BATCHES" envDefault:"8"`
+	// StopTimeout is how long a worker that was asked to stop may take to finish the messages that are in flight.
+	StopTimeout time.Duration `env:"DM_STOP_TIMEOUT" envDefault:"30s"`
+	// HealthAddress serves /healthz and /readyz, "127.0.0.1:8080"; empty for none.
+	HealthAddress string     `env:"DM_HEALTH_ADDRESS"`
+	LogLevel      slog.Level `env:"DM_LOG_LEVEL" envDefault:"INFO"`
+	// LogFormat is text or json.
+	LogFormat string `env:"DM_LOG_FORMAT" envDefault:"text"`
+}
+
+// Starter is the starter's environment. Either may be empty: commands that need it say so.
+type Starter struct {
+	DatabaseURL string     `env:"DATABASE_URL"`
+	DropPoints  DropPoints `env:"DM_DROP_POINTS"`
+	TaskQueue   string     `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
+}
+
+// LoadWorker reads a worker's environment; every problem is reported at once.
+func LoadWorker() (Worker, error) {
+	var w Worker
+	err := load(&w)
+	if w.MaxBatches < 1 || w.MaxBatches > 1000 {
+		err = errors.Join(err, fmt.Errorf("DM_MAX_BATCHES is %d: it must be 1 to 1000", w.MaxBatches))
+	}
+	if w.LogFormat != "text" && w.LogFormat != "json" {
+		err = errors.Join(err, errors.New("DM_LOG_FORMAT must be text or json"))
+	}
+	return w, err
+}
+
+// LoadStarter reads the starter's environment.
+func LoadStarter() (Starter, error) {
+	var s Starter
+	return s, load(&s)
+}
+
+func load(target any) error {
+	err := env.Parse(target)
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return err
+	}
+	out := make([]error, len(all.Errors))
+	for i, e := range all.Errors {
+		out[i] = plain(e)
+	}
+	return errors.Join(out...)
+}
+
+// plain words an error in terms of variables, and drops values: they can hold credentials.
+func plain(err error) error {
+	var unset env.VarIsNotSetError
+	var empty env.EmptyVarError
+	var parse env.ParseError
+	switch {
+	case errors.As(err, &unset):
+		return fmt.Errorf("%s is not set", unset.Key)
+	case errors.As(err, &empty):
+		return fmt.Errorf("%s is empty", empty.Key)
+	case errors.As(err, &parse):
+		if parse.Name == "DropPoints" {
+			return fmt.Errorf("DM_DROP_POINTS: %w", parse.Err)
+		}
+		return fmt.Errorf("%s cannot be read as %s", parse.Name, parse.Type)
+	}
+	return err
+}
+
+// DropPoints are named URLs.
+type DropPoints []droppoint.Config
+
+// UnmarshalText reads "name=url name=url …", separated by blanks or line breaks.
+func (d *DropPoints) UnmarshalText(text []byte) error {
+	seen := map[string]bool{}
+	for i, field := range strings.Fields(string(text)) {
+		name, url, ok := strings.Cut(field, "=")
+		if !ok || strings.Contains(name, ":") {
+			return fmt.Errorf("entry %d is not name=url", i+1)
+		}
+		if seen[name] {
+			return fmt.Errorf("drop point %s is there twice", name)
+		}
+		seen[name] = true
+		config, err := droppoint.Parse(name, url)
+		if err != nil {
+			return err
+		}
+		*d = append(*d, config)
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+// Package database opens PostgreSQL, brings its schema up to date, and tells failures that pass from failures that stay.
+//
+// What is stored is the job of the packages lists, mailings and ledger.
+package database
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// MinVersion is the oldest PostgreSQL that is supported, as server_version_num counts.
+const MinVersion = 140000
+
+// ErrNotMigrated says that the schema is older than this program.
+var ErrNotMigrated = errors.New("the database is not migrated: run `starter migrate`")
+
+// Open returns a pool of at most maxConns connections to the database at url, checked to be there. Errors do not show the password.
+//
+// A connection that hangs is noticed by TCP keep-alives, so a lost server ends in an error and not in a wait.
+func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/database")
+	}
+	config.MaxConns = maxConns
+	config.ConnConfig.ConnectTimeout = 10 * time.Second
+	config.ConnConfig.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+	set := func(name, value string) {
+		if _, ok := config.ConnConfig.RuntimeParams[name]; !ok {
+			config.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	set("application_name", "direct-mailer")
+	// A worker whose host is gone must not keep a batch's row locked for longer than it takes to notice.
+	set("tcp_keepalives_idle", "15")
+	set("tcp_keepalives_interval", "5")
+	set("tcp_keepalives_count", "3")
+	set("idle_in_transaction_session_timeout", "60000")
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", redact(err))
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach the database at %s: %w", Place(url), redact(err))
+	}
+	return pool, nil
+}
+
+// Place names host, port and database of a URL, without user and password.
+func Place(url string) string {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return "(unreadable URL)"
+	}
+	return fmt.Sprintf("%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database)
+}
+
+// Migrate brings the schema up to date and returns the versions before and after. Two that run at once wait for each other.
+func Migrate(ctx context.Context, url string) (before, after int64, err error) {
+	pool, err := Open(ctx, url, 4)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer pool.Close()
+	if err := checkServer(ctx, pool); err != nil {
+		return 0, 0, err
+	}
+	provider, err := newProvider(pool)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer provider.Close()
+	if before, err = provider.GetDBVersion(ctx); err != nil {
+		return 0, 0, fmt.Errorf("read the schema's version: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return before, 0, fmt.Errorf("migrate the database: %w", err)
+	}
+	after, err = provider.GetDBVersion(ctx)
+	return before, after, err
+}
+
+// CheckMigrated returns ErrNotMigrated when the schema is older than this program.
+func CheckMigrated(ctx context.Context, pool *pgxpool.Pool) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	var applied int
+	err = pool.QueryRow(ctx, `SELECT count(DISTINCT version_id) FROM goose_db_version WHERE is_applied AND version_id > 0`).Scan(&applied)
+	if isCode(err, "42P01") { // undefined table: never migrated
+		return ErrNotMigrated
+	}
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	if applied < len(files) {
+		return ErrNotMigrated
+	}
+	return nil
+}
+
+func newProvider(pool *pgxpool.Pool) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, stdlib.OpenDBFromPool(pool), files, goose.WithSessionLocker(locker))
+}
+
+func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
+	var version int
+	if err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
+		return fmt.Errorf("read the server's version: %w", err)
+	}
+	if version < MinVersion {
+		return fmt.Errorf("PostgreSQL %d is too old: %d or newer is needed", version/10000, MinVersion/10000)
+	}
+	return nil
+}
+
+// Unavailable tells whether err means that the database is away or in trouble of its own, so that the same call can succeed later.
+// The classes are those of the PostgreSQL manual's appendix A; anything that did not come from the server is a lost connection.
+func Unavailable(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		switch pgErr.Code[:2] {
+		case "08", // connection exception
+			"25", // invalid transaction state: read-only standby, idle-in-transaction timeout
+			"28", // password or role: somebody is changing them
+			"40", // serialization failure, deadlock
+			"53", // disk full, out of memory, too many connections
+			"55", // lock not available
+			"57", // shutdown, crash, cancel
+			"58", // I/O error
+			"XX": // internal error
+			return true
+		}
+		return false
+	}
+	var connectErr *pgconn.ConnectError
+	var netErr net.Error
+	return errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
+		strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "unexpected EOF") || strings.Contains(err.Error(), "closed pool")
+}
+
+// Reason is a text for err that names no value of a row: PostgreSQL's own message can quote addresses.
+func Reason(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return "PostgreSQL error " + pgErr.Code
+	}
+	var connectErr *pgconn.ConnectError
+	if errors.As(err, &connectErr) {
+		return "cannot connect to PostgreSQL"
+	}
+	if Unavailable(err) {
+		return "the connection to PostgreSQL was lost"
+	}
+	return "the database did not do what was asked"
+}
+
+// Redact is the text of err, or [Reason] if it is PostgreSQL's own, which can quote values.
+func Redact(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return Reason(err)
+	}
+	return err.Error()
+}
+
+func isCode(err error, code string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == code
+}
+
+// redact replaces pgx's connect error, which names the user, by its cause.
+func redact(err error) error {
+	var connectErr *pgconn.ConnectError
+	if errors.As(err, &connectErr) {
+		if cause := connectErr.Unwrap(); cause != nil {
+			return cause
+		}
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+// Package host runs a worker: it connects to PostgreSQL and Temporal, waits for either if it is away, serves health, and stops
+// gracefully.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"directmailer/activities"
+	"directmailer/internal/cluster"
+	"directmailer/internal/config"
+	"directmailer/internal/database"
+	"directmailer/internal/droppoint"
+	"directmailer/workflows"
+)
+
+// Run works until ctx ends, then finishes or hands back what is in hand within the configured time. What is not there when it starts
+// (PostgreSQL, Temporal) is waited for; a database that is not migrated is an error.
+func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
+	var ready atomic.Bool
+	if c.HealthAddress != "" {
+		stop, err := serveHealth(c.HealthAddress, &ready, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	// One connection for the gate, two for each batch (work and claim), some to spare.
+	pool, err := await(ctx, log, "PostgreSQL at "+database.Place(c.DatabaseURL), func(ctx context.Context) (*pgxpool.Pool, error) {
+		return database.Open(ctx, c.DatabaseURL, int32(c.MaxBatches+4))
+	}, database.Unavailable)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := database.CheckMigrated(ctx, pool); err != nil {
+		return err
+	}
+	temporal, err := await(ctx, log, "Temporal", func(ctx context.Context) (*cluster.Cluster, error) {
+		return cluster.Dial(ctx, log)
+	}, cluster.Unreachable)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	if err := temporal.RegisterSearchAttributes(ctx); err != nil {
+		return err
+	}
+	points := droppoint.NewSet(c.DropPoints)
+	defer points.Close()
+	w := newWorker(temporal, c)
+	activities.New(pool, points, log).Register(w)
+	if err := w.Start(); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	ready.Store(true)
+	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(), "max_batches", c.MaxBatches)
+	<-ctx.Done()
+	ready.Store(false)
+	log.Info("worker stopping", "at_most", c.StopTimeout)
+	w.Stop()
+	log.Info("worker stopped")
+	return nil
+}
+
+func newWorker(c client.Client, cfg config.Worker) worker.Worker {
+	w := worker.New(c, cfg.TaskQueue, worker.Options{
+		MaxConcurrentActivityExecutionSize: cfg.MaxBatches,
+		WorkerStopTimeout:                  cfg.StopTimeout,
+		// News of a cancellation or termination comes with a heartbeat's answer: it must not be held back for long.
+		MaxHeartbeatThrottleInterval:     2 * time.Second,
+		DefaultHeartbeatThrottleInterval: 2 * time.Second,
+		WorkflowTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		ActivityTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+	})
+	w.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
+	return w
+}
+
+// await calls connect until it works, or fails for another reason than that the other side is away.
+func await[T any](ctx context.Context, log *slog.Logger, what string, connect func(context.Context) (T, error), away func(error) bool) (T, error) {
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		v, err := connect(ctx)
+		if err == nil || !away(err) {
+			return v, err
+		}
+		log.Warn("waiting for "+what, "error", err, "next_try_in", pause)
+		select {
+		case <-ctx.Done():
+			return v, errors.Join(ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// serveHealth answers /healthz as long as the process lives and /readyz while it takes work.
+func serveHealth(address string, ready *atomic.Bool, log *slog.Logger) (stop func(), err error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("DM_HEALTH_ADDRESS: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready.Load() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("health server ended", "error", err)
+		}
+	}()
+	return func() { _ = server.Close() }, nil
+}
+
+// NewLogger returns the worker's log, as configured.
+func NewLogger(w io.Writer, c config.Worker) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

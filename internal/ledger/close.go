@@ -1,0 +1,173 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Ending is what Close found.
+type Ending struct {
+	// Open lists batches that are not closed (at most 1,000), if the mailing was to be complete: it is not ended then.
+	Open []int
+	// Counts are the outcomes, row by row, of an ended mailing; Recipients is their sum.
+	Counts     Counts
+	Recipients int64
+}
+
+// chunk is how many recipients one transaction of Close looks at.
+const chunk = 50_000
+
+// Close reconciles the mailing row by row and ends it in the given state; it may be repeated, also after a crash in its middle.
+//
+// A mailing that is complete must have no recipient without an outcome: where there is one, its batch is opened again and returned in
+// Ending.Open, and nothing is ended. Any other mailing ends as it is: batches are fenced off first, recipients with an attempt whose
+// answer was never seen become uncertain, all others that are open unsent.
+func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
+	ended, err := l.ended(ctx, mailing)
+	if err != nil || ended != nil {
+		return deref(ended), err
+	}
+	if complete {
+		open, err := l.openBatches(ctx, mailing)
+		if err != nil || len(open) > 0 {
+			return Ending{Open: open}, err
+		}
+	} else if _, err := l.pool.Exec(ctx, `UPDATE batches SET fence = fence + 1 WHERE mailing = $1 AND closed_at IS NULL`, mailing); err != nil {
+		return Ending{}, fmt.Errorf("fence off the batches: %w", err)
+	}
+	var e Ending
+	if err := l.pool.QueryRow(ctx, `SELECT recipients FROM mailings WHERE key = $1`, mailing).Scan(&e.Recipients); err != nil {
+		return Ending{}, fmt.Errorf("read the mailing: %w", err)
+	}
+	for first := int64(1); first <= e.Recipients; first += chunk {
+		last := min(first+chunk-1, e.Recipients)
+		r, err := l.closeChunk(ctx, mailing, int32(first), int32(last), complete)
+		if err != nil {
+			return Ending{}, err
+		}
+		if r.broken > 0 {
+			return l.reopen(ctx, mailing, r, complete)
+		}
+		e.Counts = e.Counts.add(r.counts)
+	}
+	return e, l.end(ctx, mailing, state, reason, e.Counts)
+}
+
+func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int32, complete bool) (r reconciliation, err error) {
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if !complete {
+			if _, err := tx.Exec(ctx, endUncertain, mailing, first, last); err != nil {
+				return fmt.Errorf("mark uncertain recipients: %w", err)
+			}
+			if _, err := tx.Exec(ctx, endUnsent, mailing, first, last); err != nil {
+				return fmt.Errorf("mark unsent recipients: %w", err)
+			}
+		}
+		r, err = reconcile(ctx, tx, mailing, first, last)
+		return err
+	})
+	return r, err
+}
+
+// endUncertain: of each recipient without an outcome, the latest attempt whose answer was never seen becomes it.
+const endUncertain = `
+	UPDATE deliveries d SET status = 'uncertain', final = true, answered_at = coalesce(d.answered_at, now())
+	FROM (SELECT recipient, max(attempt) FILTER (WHERE status IN ('intent', 'uncertain')) AS attempt
+	      FROM deliveries WHERE mailing = $1 AND recipient BETWEEN $2 AND $3 GROUP BY recipient HAVING NOT bool_or(final)) latest
+	WHERE d.mailing = $1 AND d.recipient = latest.recipient AND d.attempt = latest.attempt`
+
+const endUnsent = `
+	INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply)
+	SELECT r.mailing, r.number, 0, 'unsent', true, 'the mailing ended first'
+	FROM recipients r WHERE r.mailing = $1 AND r.number BETWEEN $2 AND $3
+	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)`
+
+// reopen answers for a ledger that does not close although every batch says it is closed.
+func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, complete bool) (Ending, error) {
+	if !complete {
+		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.first)
+	}
+	tag, err := l.pool.Exec(ctx, `
+		UPDATE batches SET closed_at = NULL, fence = fence + 1
+		WHERE mailing = $1 AND (SELECT count(*) FROM deliveries d WHERE d.mailing = $1 AND d.recipient BETWEEN first AND last AND d.final) < last - first + 1`, mailing)
+	if err != nil {
+		return Ending{}, fmt.Errorf("open batches again: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has more than one outcome", r.first)
+	}
+	open, err := l.openBatches(ctx, mailing)
+	return Ending{Open: open}, err
+}
+
+func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) {
+	rows, err := l.pool.Query(ctx, `SELECT number FROM batches WHERE mailing = $1 AND closed_at IS NULL ORDER BY number LIMIT 1000`, mailing)
+	if err != nil {
+		return nil, fmt.Errorf("read open batches: %w", err)
+	}
+	open, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		return nil, fmt.Errorf("read open batches: %w", err)
+	}
+	return open, nil
+}
+
+func (l *Ledger) end(ctx context.Context, mailing int64, state, reason string, n Counts) error {
+	counts, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		var batch pgx.Batch
+		batch.Queue(`UPDATE mailings SET state = $2, reason = $3, counts = $4, closed_at = now() WHERE key = $1 AND closed_at IS NULL`, mailing, state, reason, counts)
+		batch.Queue(`UPDATE batches SET closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
+		batch.Queue(`DELETE FROM spool WHERE mailing = $1`, mailing)
+		return tx.SendBatch(ctx, &batch).Close()
+	})
+	if err != nil {
+		return fmt.Errorf("end the mailing: %w", err)
+	}
+	return nil
+}
+
+// ended returns how a mailing that is closed already was closed, or nil.
+func (l *Ledger) ended(ctx context.Context, mailing int64) (*Ending, error) {
+	var counts []byte
+	var e Ending
+	err := l.pool.QueryRow(ctx, `SELECT recipients, counts FROM mailings WHERE key = $1`, mailing).Scan(&e.Recipients, &counts)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNoBatch
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the mailing: %w", err)
+	}
+	if counts == nil {
+		return nil, nil
+	}
+	if err := json.Unmarshal(counts, &e.Counts); err != nil {
+		return nil, fmt.Errorf("read the mailing's counts: %w", err)
+	}
+	return &e, nil
+}
+
+func deref(e *Ending) Ending {
+	if e == nil {
+		return Ending{}
+	}
+	return *e
+}
+
+func (c Counts) add(d Counts) Counts {
+	c.Sent += d.Sent
+	c.Bounced += d.Bounced
+	c.Failed += d.Failed
+	c.OptedOut += d.OptedOut
+	c.Uncertain += d.Uncertain
+	c.Unsent += d.Unsent
+	c.PossiblyTwice += d.PossiblyTwice
+	return c
+}

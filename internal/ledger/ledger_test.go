@@ -1,0 +1,432 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"directmailer/internal/database"
+	"directmailer/internal/devtest"
+	"directmailer/internal/ledger"
+)
+
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+
+// fixture is a mailing with recipients frozen into batches, all rendered.
+type fixture struct {
+	*testing.T
+	pool   *pgxpool.Pool
+	ledger *ledger.Ledger
+	gate   *ledger.Gate
+	key    int64
+}
+
+func newFixture(t *testing.T, recipients, batchSize int) *fixture {
+	t.Helper()
+	f := &fixture{T: t}
+	var err error
+	if f.pool, err = database.Open(t.Context(), devtest.Database(t, migrate), 8); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.pool.Close)
+	f.fill(recipients, batchSize)
+	return f
+}
+
+func migrate(ctx context.Context, url string) error {
+	_, _, err := database.Migrate(ctx, url)
+	return err
+}
+
+func (f *fixture) fill(recipients, batchSize int) {
+	f.Helper()
+	f.ledger, f.gate = ledger.New(f.pool), ledger.NewGate(f.pool)
+	f.row(`INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable) VALUES ('m', 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients)(&f.key)
+	f.exec(`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}' FROM generate_series(1, $2::int) n`, f.key, recipients)
+	f.exec(`INSERT INTO batches (mailing, number, first, last) SELECT $1, n, (n-1)*$3+1, least(n*$3, $2) FROM generate_series(1, ceil($2::numeric/$3)::int) n`, f.key, recipients, batchSize)
+	for n := 1; (n-1)*batchSize < recipients; n++ {
+		if err := f.ledger.Store(f.Context(), f.batch(n), []byte("messages"), nil); err != nil {
+			f.Fatal(err)
+		}
+	}
+}
+
+func (f *fixture) batch(n int) ledger.Batch { return ledger.Batch{Mailing: f.key, Number: int32(n)} }
+
+func (f *fixture) exec(sql string, args ...any) {
+	f.Helper()
+	if _, err := f.pool.Exec(f.Context(), sql, args...); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) row(sql string, args ...any) func(into ...any) {
+	return func(into ...any) {
+		f.Helper()
+		if err := f.pool.QueryRow(f.Context(), sql, args...).Scan(into...); err != nil {
+			f.Fatal(err)
+		}
+	}
+}
+
+func (f *fixture) claim(n int, hold bool) *ledger.Claim {
+	f.Helper()
+	c, err := f.ledger.Claim(f.Context(), f.batch(n), hold)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return c
+}
+
+func (f *fixture) intend(c *ledger.Claim, recipient int32, attempt int16) {
+	f.Helper()
+	if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: recipient, Number: attempt, DropPoint: "mx"}).Wait(); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) answer(c *ledger.Claim, recipient int32, attempt int16, status ledger.Status, enhanced string) {
+	f.Helper()
+	r := &ledger.Result{Recipient: recipient, Attempt: attempt, Status: status, Enhanced: enhanced,
+		Final: status == ledger.Sent || status == ledger.Bounced}
+	if err := f.gate.Enter(c, r, nil).Wait(); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) send(c *ledger.Claim, recipient int32) {
+	f.Helper()
+	f.intend(c, recipient, 1)
+	f.answer(c, recipient, 1, ledger.Sent, "")
+}
+
+func (f *fixture) settle(c *ledger.Claim, last bool) ledger.Settled {
+	f.Helper()
+	s, err := f.ledger.Settle(f.Context(), c, last)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return s
+}
+
+func (f *fixture) outcomes() map[int32]ledger.Status {
+	f.Helper()
+	out := map[int32]ledger.Status{}
+	err := f.ledger.Report(f.Context(), f.key, nil, func(l ledger.Line) error { out[l.Number] = l.Outcome; return nil })
+	if err != nil {
+		f.Fatal(err)
+	}
+	return out
+}
+
+func (f *fixture) want(got, want any) {
+	f.Helper()
+	if !reflect.DeepEqual(got, want) {
+		f.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestABatchClosesOnlyWhenEveryRecipientHasAnOutcome(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 3, 3)
+	c := f.claim(1, false)
+	f.send(c, 1)
+	f.send(c, 2)
+	f.want(f.settle(c, false), ledger.Settled{Counts: ledger.Counts{Sent: 2}, Open: 1})
+	f.intend(c, 3, 1)
+	f.want(f.settle(c, false).Closed, false) // an intent is no outcome
+	f.answer(c, 3, 1, ledger.Bounced, "5.1.1")
+	f.want(f.settle(c, false), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 2, Bounced: 1}})
+	again := f.claim(1, false)
+	f.want(again.Closed, true)
+	f.want(again.Counts, ledger.Counts{Sent: 2, Bounced: 1})
+}
+
+func TestWhoLostTheFenceWritesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	old := f.claim(1, false)
+	f.intend(old, 1, 1)
+	f.claim(1, false)
+	for name, ticket := range map[string]*ledger.Ticket{
+		"intent": f.gate.Enter(old, nil, &ledger.Attempt{Recipient: 2, Number: 1}),
+		"result": f.gate.Enter(old, &ledger.Result{Recipient: 1, Attempt: 1, Status: ledger.Sent, Final: true}, nil),
+	} {
+		if err := ticket.Wait(); !errors.Is(err, ledger.ErrFenced) {
+			t.Errorf("%s: got %v, want ErrFenced", name, err)
+		}
+	}
+	if _, err := f.ledger.Settle(t.Context(), old, true); !errors.Is(err, ledger.ErrFenced) {
+		t.Errorf("settle: got %v, want ErrFenced", err)
+	}
+	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Open, 2: ledger.Open})
+}
+
+func TestOldAndNewClaimInOneGroupAreToldApart(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	old := f.claim(1, false)
+	now := f.claim(1, false)
+	var tickets [40]*ledger.Ticket
+	for i := range tickets { // many at once, so that some share a commit
+		c := old
+		if i%2 == 0 {
+			c = now
+		}
+		tickets[i] = f.gate.Enter(c, nil, &ledger.Attempt{Recipient: int32(i%2 + 1), Number: int16(i/2 + 1)})
+	}
+	for i, ticket := range tickets {
+		if err := ticket.Wait(); (err == nil) != (i%2 == 0) {
+			t.Fatalf("ticket %d: %v", i, err)
+		}
+	}
+	var fromOld int
+	f.row(`SELECT count(*) FROM deliveries WHERE recipient = 2`)(&fromOld)
+	f.want(fromOld, 0)
+}
+
+func TestALeftoverIntentIsUncertainByNameAtTheNextClaim(t *testing.T) {
+	t.Parallel()
+	for _, hold := range []bool{false, true} {
+		t.Run(fmt.Sprintf("hold=%v", hold), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, 2, 2)
+			c := f.claim(1, hold)
+			f.intend(c, 1, 1) // and the process dies here
+			c = f.claim(1, hold)
+			f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: 1, Final: hold, Uncertain: true}})
+			want := map[int32]ledger.Status{1: ledger.Open, 2: ledger.Open}
+			if hold {
+				want[1] = ledger.Uncertain
+			}
+			f.want(f.outcomes(), want)
+		})
+	}
+}
+
+func TestASecondAttemptAfterAnUncertainOneIsMarkedPossiblyTwice(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	f.intend(f.claim(1, false), 1, 1)
+	c := f.claim(1, false)
+	if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 1, Number: 2, PossiblyTwice: true}).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	f.answer(c, 1, 2, ledger.Sent, "2.0.0")
+	f.want(f.settle(c, false).Counts, ledger.Counts{Sent: 1, PossiblyTwice: 1})
+	var lines []ledger.Line
+	if err := f.ledger.Report(t.Context(), f.key, nil, func(l ledger.Line) error { lines = append(lines, l); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) != 1 || !lines[0].PossiblyTwice || lines[0].Attempts != 2 || lines[0].Address != "r1@example.com" {
+		t.Errorf("the report does not name the recipient as possibly twice: %+v", lines)
+	}
+}
+
+func TestDeferredRecipientsStayOpenUntilTheLastRound(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, false)
+	f.send(c, 1)
+	f.intend(c, 2, 1)
+	f.answer(c, 2, 1, ledger.Deferred, "4.2.2")
+	f.want(f.settle(c, false), ledger.Settled{Counts: ledger.Counts{Sent: 1}, Open: 1})
+	c = f.claim(1, false)
+	f.want(f.settle(c, true), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, Failed: 1}})
+}
+
+func TestOnlyAddressesThatAreBadThemselvesAreSuppressed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 4, 4)
+	c := f.claim(1, false)
+	for i, enhanced := range []string{"5.1.1", "5.1.8", "5.2.1", "5.1.10"} {
+		f.intend(c, int32(i+1), 1)
+		f.answer(c, int32(i+1), 1, ledger.Bounced, enhanced)
+	}
+	f.want(f.settle(c, false).Closed, true)
+	var keys []string
+	f.row(`SELECT array_agg(address_key || ' ' || reason || ' ' || mailing ORDER BY address_key) FROM opt_outs`)(&keys)
+	f.want(keys, []string{"r1@example.com 5.1.1 m", "r4@example.com 5.1.10 m"})
+}
+
+func TestWhoOptsOutAfterTheFreezeIsNotSentTo(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	f.exec(`INSERT INTO opt_outs (address_key, reason) VALUES ('r2@example.com', 'asked')`)
+	c := f.claim(1, false)
+	f.want(c.Tried[2].Final, true)
+	f.send(c, 1)
+	f.want(f.settle(c, false), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, OptedOut: 1}})
+}
+
+func TestAMailingWithSomebodyLeftOutIsNotCompleted(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 4, 2)
+	c := f.claim(1, false)
+	f.send(c, 1)
+	f.send(c, 2)
+	f.settle(c, false)
+	e, err := f.ledger.Close(t.Context(), f.key, true, "completed", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(e.Open, []int{2})
+	c = f.claim(2, false)
+	f.send(c, 3)
+	f.send(c, 4)
+	f.settle(c, false)
+	f.exec(`DELETE FROM deliveries WHERE recipient = 3`) // a counter would not notice
+	if e, err = f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
+		t.Fatal(err)
+	}
+	f.want(e.Open, []int{2})
+	var state string
+	f.row(`SELECT state FROM mailings`)(&state)
+	f.want(state, "sending")
+}
+
+func TestAnEndedMailingAccountsForEverybody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 5, 2)
+	c := f.claim(1, false)
+	f.send(c, 1)
+	f.intend(c, 2, 1) // its answer is never seen
+	for range 2 { // repeated after a crash, it answers the same
+		e, err := f.ledger.Close(t.Context(), f.key, false, "cancelled", "cancelled")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.want(e, ledger.Ending{Recipients: 5, Counts: ledger.Counts{Sent: 1, Uncertain: 1, Unsent: 3}})
+	}
+	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Uncertain, 3: ledger.Unsent, 4: ledger.Unsent, 5: ledger.Unsent})
+	if err := f.gate.Enter(c, &ledger.Result{Recipient: 2, Attempt: 1, Status: ledger.Sent, Final: true}, nil).Wait(); !errors.Is(err, ledger.ErrFenced) {
+		t.Errorf("a late answer after the end: got %v, want ErrFenced", err)
+	}
+	var spooled int
+	f.row(`SELECT count(*) FROM spool`)(&spooled)
+	f.want(spooled, 0)
+}
+
+func TestFailedRenderingIsAnOutcome(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	f.exec(`DELETE FROM spool`)
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"), []ledger.Failure{{Recipient: 2, Reason: "content.text: no field"}}); err != nil {
+		t.Fatal(err)
+	}
+	// Another attempt of the same rendering changes nothing.
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("y"), []ledger.Failure{{Recipient: 1, Reason: "other"}}); err != nil {
+		t.Fatal(err)
+	}
+	c := f.claim(1, false)
+	f.want(string(c.Messages), "x")
+	f.want(c.Tried, map[int32]ledger.Tried{2: {Final: true}})
+}
+
+func TestABatchWithoutMessagesSaysSo(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	f.exec(`DELETE FROM spool`)
+	if _, err := f.ledger.Claim(t.Context(), f.batch(1), false); !errors.Is(err, ledger.ErrNoSpool) {
+		t.Errorf("got %v, want ErrNoSpool", err)
+	}
+	if _, err := f.ledger.Claim(t.Context(), f.batch(9), false); !errors.Is(err, ledger.ErrNoBatch) {
+		t.Errorf("got %v, want ErrNoBatch", err)
+	}
+}
+
+// A claim and a gate that meet: an intent that the gate let through must be visible to the claim that comes next.
+func TestNoIntentSlipsPastARacingClaim(t *testing.T) {
+	t.Parallel()
+	const rounds = 60
+	f := newFixture(t, rounds, rounds)
+	c := f.claim(1, false)
+	for n := int32(1); n <= rounds; n++ {
+		var wg sync.WaitGroup
+		var passed error
+		wg.Go(func() { passed = f.gate.Enter(c, nil, &ledger.Attempt{Recipient: n, Number: 1}).Wait() })
+		next := f.claim(1, false)
+		wg.Wait()
+		if _, seen := next.Tried[n]; seen != (passed == nil) {
+			t.Fatalf("recipient %d: the gate said %v, the next claim saw the intent: %v", n, passed, seen)
+		}
+		c = next
+	}
+}
+
+func TestManyConnectionsShareCommitsAndLoseNothing(t *testing.T) {
+	t.Parallel()
+	const lanes, each = 16, 25
+	f := newFixture(t, lanes*each, lanes*each)
+	c := f.claim(1, false)
+	var wg sync.WaitGroup
+	for lane := range lanes {
+		wg.Go(func() {
+			var result *ledger.Result
+			for i := range each {
+				recipient := int32(lane*each + i + 1)
+				if err := f.gate.Enter(c, result, &ledger.Attempt{Recipient: recipient, Number: 1}).Wait(); err != nil {
+					t.Error(err)
+					return
+				}
+				result = &ledger.Result{Recipient: recipient, Attempt: 1, Status: ledger.Sent, Final: true}
+			}
+			if err := f.gate.Enter(c, result, nil).Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	f.want(f.settle(c, false), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: lanes * each}})
+}
+
+func BenchmarkGate(b *testing.B) {
+	for _, lanes := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("connections=%d", lanes), func(b *testing.B) {
+			url := devtest.Database(b, migrate)
+			pool, err := database.Open(b.Context(), url, 8)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer pool.Close()
+			l, g := ledger.New(pool), ledger.NewGate(pool)
+			var key int64
+			err = pool.QueryRow(b.Context(), `INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'r', '{}', 'l', 'sending') RETURNING key`).Scan(&key)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := pool.Exec(b.Context(), `INSERT INTO batches (mailing, number, first, last) VALUES ($1, 1, 1, 1)`, key); err != nil {
+				b.Fatal(err)
+			}
+			if err := l.Store(b.Context(), ledger.Batch{Mailing: key, Number: 1}, []byte("x"), nil); err != nil {
+				b.Fatal(err)
+			}
+			c, err := l.Claim(b.Context(), ledger.Batch{Mailing: key, Number: 1}, false)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for lane := range lanes {
+				wg.Go(func() {
+					var result *ledger.Result
+					for n := lane; n < b.N; n += lanes {
+						if err := g.Enter(c, result, &ledger.Attempt{Recipient: int32(n + 1), Number: 1, DropPoint: "mx"}).Wait(); err != nil {
+							b.Error(err)
+							return
+						}
+						result = &ledger.Result{Recipient: int32(n + 1), Attempt: 1, Status: ledger.Sent, Final: true, Code: 250, Enhanced: "2.0.0"}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+		})
+	}
+}

@@ -1,0 +1,215 @@
+// Package lists keeps named sets of members, and the addresses that have opted out of all mail.
+package lists
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+var (
+	// ErrExists says that a list has the name already.
+	ErrExists = errors.New("the list exists already")
+	// ErrNotFound says that no list has the name.
+	ErrNotFound = errors.New("no such list")
+	// ErrEmpty says that a source has no usable row: the list is left as it was.
+	ErrEmpty = errors.New("no usable row")
+)
+
+// Store reads and writes lists and opt-outs.
+type Store struct{ pool *pgxpool.Pool }
+
+// New returns a Store on pool.
+func New(pool *pgxpool.Pool) *Store { return &Store{pool} }
+
+// List describes a list without its members.
+type List struct {
+	Name       string    `json:"name"`
+	Source     string    `json:"source"`     // base name of the file that it came from
+	Members    int64     `json:"members"`    // rows, repeated addresses among them
+	Duplicates int64     `json:"duplicates"` // rows that repeat the address of an earlier row
+	Rejected   int64     `json:"rejected"`   // rows of the source that were left out
+	Columns    []string  `json:"columns"`
+	CreatedAt  time.Time `json:"created_at"`
+}
+
+// Member is one row on its way into a list.
+type Member struct {
+	Position   int64  // line in the source
+	Address    string // as it goes on the wire
+	Key        string // what addresses are compared by
+	Attributes []byte // a JSON object of strings
+}
+
+// Source hands out members, then io.EOF. Any other error stops the import, and nothing of it stays.
+type Source interface {
+	Next() (Member, error)
+	// Rejected is the number of rows left out so far.
+	Rejected() int64
+}
+
+const listColumns = `name, source, members, duplicates, rejected, columns, created_at`
+
+func (l *List) fields() []any {
+	return []any{&l.Name, &l.Source, &l.Members, &l.Duplicates, &l.Rejected, &l.Columns, &l.CreatedAt}
+}
+
+// Import copies the source into the list of that name, in one transaction. An existing list is replaced if replace is set, else the
+// answer is ErrExists. ErrEmpty when no row is usable. A mailing that is being prepared from the list is waited for.
+func (s *Store) Import(ctx context.Context, name, file string, columns []string, source Source, replace bool) (List, error) {
+	list := List{Name: name}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := dropOld(ctx, tx, name, replace); err != nil {
+			return err
+		}
+		var id int64
+		err := tx.QueryRow(ctx, `INSERT INTO lists (name, source, columns) VALUES ($1, $2, $3) RETURNING id`, name, file, columns).Scan(&id)
+		if isUnique(err) {
+			return ErrExists // another import of the name was quicker
+		}
+		if err != nil {
+			return err
+		}
+		rows := &copier{id: id, source: source}
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"list_members"}, []string{"list_id", "position", "address", "address_key", "attributes"}, rows); err != nil {
+			if rows.err != nil {
+				return rows.err // the source's own error, without the driver's words around it
+			}
+			return err
+		}
+		if rows.count == 0 {
+			return ErrEmpty
+		}
+		return tx.QueryRow(ctx, `
+			UPDATE lists SET members = $2, rejected = $3,
+				duplicates = $2 - (SELECT count(*) FROM (SELECT FROM list_members WHERE list_id = $1 GROUP BY address_key) one)
+			WHERE id = $1 RETURNING `+listColumns, id, rows.count, source.Rejected()).Scan(list.fields()...)
+	})
+	if err != nil {
+		return List{}, fmt.Errorf("import the list %s: %w", name, err)
+	}
+	return list, nil
+}
+
+func dropOld(ctx context.Context, tx pgx.Tx, name string, replace bool) error {
+	var id int64
+	err := tx.QueryRow(ctx, `SELECT id FROM lists WHERE name = $1 FOR UPDATE`, name).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !replace {
+		return ErrExists
+	}
+	return drop(ctx, tx, id)
+}
+
+func drop(ctx context.Context, tx pgx.Tx, id int64) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM list_members WHERE list_id = $1`, id); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM lists WHERE id = $1`, id)
+	return err
+}
+
+// copier feeds a Source to COPY.
+type copier struct {
+	id     int64
+	source Source
+	member Member
+	count  int64
+	err    error
+}
+
+func (c *copier) Next() bool {
+	c.member, c.err = c.source.Next()
+	if c.err == io.EOF {
+		c.err = nil
+		return false
+	}
+	c.count++
+	return c.err == nil
+}
+
+func (c *copier) Values() ([]any, error) {
+	m := &c.member
+	return []any{c.id, m.Position, m.Address, m.Key, m.Attributes}, nil
+}
+
+func (c *copier) Err() error { return c.err }
+
+// Get returns the list, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, name string) (List, error) {
+	var l List
+	err := s.pool.QueryRow(ctx, `SELECT `+listColumns+` FROM lists WHERE name = $1`, name).Scan(l.fields()...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return l, ErrNotFound
+	}
+	if err != nil {
+		return l, fmt.Errorf("read the list: %w", err)
+	}
+	return l, nil
+}
+
+// All returns every list, by name.
+func (s *Store) All(ctx context.Context) ([]List, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM lists ORDER BY name`)
+	if err != nil {
+		return nil, fmt.Errorf("read the lists: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (List, error) {
+		var l List
+		err := row.Scan(l.fields()...)
+		return l, err
+	})
+}
+
+// Entry is a member as it is kept.
+type Entry struct {
+	Position   int64             `json:"line"`
+	Address    string            `json:"address"`
+	Attributes map[string]string `json:"attributes"`
+}
+
+// First returns the first members of the list, at most limit. With address (compared as addresses are), only those that have it.
+func (s *Store) First(ctx context.Context, name, key string, limit int) ([]Entry, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT m.position, m.address, m.attributes FROM list_members m JOIN lists l ON l.id = m.list_id
+		WHERE l.name = $1 AND ($2 = '' OR m.address_key = $2) ORDER BY m.position LIMIT $3`, name, key, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the list's members: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+}
+
+// Delete removes the list and its members, or answers ErrNotFound. Mailings keep the recipients that they have frozen.
+func (s *Store) Delete(ctx context.Context, name string) error {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var id int64
+		err := tx.QueryRow(ctx, `SELECT id FROM lists WHERE name = $1 FOR UPDATE`, name).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return drop(ctx, tx, id)
+	})
+	if err != nil {
+		return fmt.Errorf("delete the list %s: %w", name, err)
+	}
+	return nil
+}
+
+func isUnique(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "23505"
+}

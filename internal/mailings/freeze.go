@@ -1,0 +1,135 @@
+package mailings
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Frozen says what became of a list.
+type Frozen struct {
+	Members    int64 // rows of the list
+	Duplicates int64 // rows that repeat the address of an earlier row
+	Recipients int64 // addresses
+	OptedOut   int64 // recipients that must not be mailed
+	Batches    int
+}
+
+// The number of a recipient follows the list's order, except that all who opted out come last: so batches are plain ranges of
+// numbers. Only keys are sorted for the duplicates; the wide rows are joined afterwards.
+const freezeRecipients = `
+	INSERT INTO recipients (mailing, number, address, address_key, attributes)
+	SELECT $1, row_number() OVER (ORDER BY o.address_key IS NOT NULL, m.position), m.address, m.address_key, m.attributes
+	FROM (SELECT min(position) AS position FROM list_members WHERE list_id = $2 GROUP BY address_key) one
+	JOIN list_members m ON m.list_id = $2 AND m.position = one.position
+	LEFT JOIN opt_outs o ON o.address_key = m.address_key`
+
+const freezeOptedOut = `
+	INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+	SELECT mailing, number, 0, 'opted_out', true FROM recipients WHERE mailing = $1 AND number > $2`
+
+const freezeBatches = `
+	INSERT INTO batches (mailing, number, first, last)
+	SELECT $1, n, (n - 1) * $3::int + 1, least(n * $3::int, $2::int)
+	FROM generate_series(1, ceil($2::numeric / $3::numeric)::int) AS n`
+
+// Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in one transaction: after a crash
+// in the middle nothing of it is there, and a mailing that is frozen already is only read. ErrNoList, ErrEmptyList, ErrNotFound.
+func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (Frozen, error) {
+	var f Frozen
+	// One snapshot for all statements: an address that opts out meanwhile must not move the border between numbers. Such late
+	// opt-outs are subtracted when their batch is claimed.
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
+	err := pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
+		var m Mailing
+		err := tx.QueryRow(ctx, `SELECT `+columns+` FROM mailings WHERE id = $1 FOR UPDATE`, id).Scan(m.fields()...)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if m.PreparedAt != nil {
+			f = Frozen{Members: m.Members, Duplicates: m.Duplicates, Recipients: m.Recipients, OptedOut: m.Recipients - m.Mailable, Batches: m.Batches}
+			return nil
+		}
+		f, err = freeze(ctx, tx, m, batchSize)
+		return err
+	})
+	if err != nil {
+		return Frozen{}, fmt.Errorf("freeze the list: %w", err)
+	}
+	return f, nil
+}
+
+func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen, err error) {
+	var list int64
+	// FOR SHARE: an import that would replace the members waits until they are frozen.
+	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.List).Scan(&list, &f.Members)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return f, ErrNoList
+	}
+	if err != nil {
+		return f, err
+	}
+	if f.Members == 0 {
+		return f, ErrEmptyList
+	}
+	// Sorting in memory where it fits; the setting ends with the transaction.
+	if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'`); err != nil {
+		return f, err
+	}
+	tag, err := tx.Exec(ctx, freezeRecipients, m.Key, list)
+	if err != nil {
+		return f, err
+	}
+	f.Recipients = tag.RowsAffected()
+	f.Duplicates = f.Members - f.Recipients
+	if err = tx.QueryRow(ctx, `SELECT count(*) FROM recipients r JOIN opt_outs o USING (address_key) WHERE r.mailing = $1`, m.Key).Scan(&f.OptedOut); err != nil {
+		return f, err
+	}
+	mailable := f.Recipients - f.OptedOut
+	if _, err = tx.Exec(ctx, freezeOptedOut, m.Key, mailable); err != nil {
+		return f, err
+	}
+	if tag, err = tx.Exec(ctx, freezeBatches, m.Key, mailable, batchSize); err != nil {
+		return f, err
+	}
+	f.Batches = int(tag.RowsAffected())
+	_, err = tx.Exec(ctx, `
+		UPDATE mailings SET prepared_at = now(), state = 'sending', members = $2, duplicates = $3, recipients = $4, mailable = $5, batches = $6
+		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, f.Batches)
+	return f, err
+}
+
+// Recipient is one frozen member.
+type Recipient struct {
+	Number     int32
+	Address    string
+	Attributes map[string]string
+}
+
+// Recipients calls each for every recipient of the mailing numbered first to last, in order. Attributes is a fresh map each time.
+func (s *Store) Recipients(ctx context.Context, key int64, first, last int32, each func(Recipient) error) error {
+	rows, err := s.pool.Query(ctx, `
+		SELECT number, address, attributes FROM recipients WHERE mailing = $1 AND number BETWEEN $2 AND $3 ORDER BY number`, key, first, last)
+	if err != nil {
+		return fmt.Errorf("read recipients: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r Recipient
+		if err := rows.Scan(&r.Number, &r.Address, &r.Attributes); err != nil {
+			return fmt.Errorf("read a recipient: %w", err)
+		}
+		if err := each(r); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read recipients: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,30 @@
+// Command worker renders and sends mailings until it is told to stop. It is set up by its environment: docs/configuration in README.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"directmailer/internal/config"
+	"directmailer/internal/host"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cfg, err := config.LoadWorker()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		os.Exit(2)
+	}
+	log := host.NewLogger(os.Stderr, cfg)
+	slog.SetDefault(log)
+	if err := host.Run(ctx, cfg, log); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		os.Exit(1)
+	}
+}
