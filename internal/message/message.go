@@ -1,0 +1,190 @@
+// Package message composes the exact bytes of one message: headers, and a text and an HTML body as
+// multipart/alternative, both quoted-printable UTF-8. It appends to the caller's buffer and keeps no state.
+//
+// RFC 5322 (format), 2045 to 2047 (MIME), 2919 (List-Id), 6532 (addresses in UTF-8).
+//
+// What comes out is safe to hand over as it is: lines end in CRLF, only ASCII (unless an address needs SMTPUTF8), no
+// line of a body is longer than 76 octets, begins with a dot (nothing for SMTP to stuff) or with "From ", and no value
+// can add a header or end the body. Errors never hold a value, so they can be logged.
+package message
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"strconv"
+	"time"
+)
+
+// Message is what one recipient gets.
+type Message struct {
+	From    Mailbox
+	ReplyTo Mailbox // none when its address is empty
+	To      Mailbox
+	Subject string // UTF-8 without control characters; encoded and folded as needed
+	Date    time.Time
+	ID      string // with its angle brackets; see [ID]
+	ListID  string // the identifier of RFC 2919 without angle brackets ("news.example.com"); none when empty
+
+	// Text and HTML are UTF-8. Lines may end in LF or CRLF; NUL and a CR without its LF are refused. A nil body is left
+	// out; with only one there is no multipart. One of them must be there.
+	Text, HTML []byte
+}
+
+// FieldError says which part of a message is not usable. Its text holds no value of the message.
+type FieldError struct {
+	Field string // "from", "reply_to", "to", "subject", "date", "message_id", "list_id", "text" or "html"
+	Err   error
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// What a [FieldError] wraps.
+var (
+	ErrControl   = errors.New("holds a line break or another control character")
+	ErrNotUTF8   = errors.New("is not valid UTF-8")
+	ErrBareCR    = errors.New("holds a CR without LF")
+	ErrNUL       = errors.New("holds a NUL")
+	ErrMissing   = errors.New("is missing")
+	ErrMessageID = errors.New("is not of the form <left@right>")
+	ErrListID    = errors.New("is not of the form label.example.com")
+)
+
+var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// ID returns the Message-ID of a recipient, with angle brackets: <mailing.recipient.hash@domain>. It is a function of
+// its arguments alone, so every attempt and every worker comes to the same; the address cannot be read from it.
+//
+// mailing must be a dot-atom, recipient is its number in the mailing, address the one frozen under that number.
+func ID(mailing string, recipient int32, address string, domain string) string {
+	var input [512]byte
+	b := append(input[:0], mailing...)
+	b = append(b, 0)
+	b = strconv.AppendInt(b, int64(recipient), 10)
+	b = append(b, 0)
+	b = append(b, address...)
+	sum := sha256.Sum256(b)
+
+	var id [512]byte
+	b = append(id[:0], '<')
+	b = append(b, mailing...)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, int64(recipient), 10)
+	b = append(b, '.')
+	b = digits.AppendEncode(b, sum[:10])
+	b = append(b, '@')
+	b = append(b, domain...)
+	b = append(b, '>')
+	return string(b)
+}
+
+// NeedsUTF8 reports whether an address has a non-ASCII local part, so that the message can only be handed to a server
+// that offers SMTPUTF8.
+func (m *Message) NeedsUTF8() bool {
+	return !isASCII(m.From.Address) || !isASCII(m.ReplyTo.Address) || !isASCII(m.To.Address)
+}
+
+// Append appends the message to dst. The same message gives the same bytes. The error is a [*FieldError], and dst is
+// then returned as it came.
+func (m *Message) Append(dst []byte) ([]byte, error) {
+	out, err := m.appendHeader(dst)
+	if err != nil {
+		return dst, err
+	}
+	if out, err = m.appendBody(out); err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
+func (m *Message) appendHeader(b []byte) ([]byte, error) {
+	var err error
+	if b, err = appendMailbox(b, "From: ", "from", m.From); err != nil {
+		return b, err
+	}
+	if b, err = appendMailbox(b, "To: ", "to", m.To); err != nil {
+		return b, err
+	}
+	if m.ReplyTo != (Mailbox{}) {
+		if b, err = appendMailbox(b, "Reply-To: ", "reply_to", m.ReplyTo); err != nil {
+			return b, err
+		}
+	}
+	if b, err = appendUnstructured(b, "Subject: ", m.Subject); err != nil {
+		return b, &FieldError{"subject", err}
+	}
+	if m.Date.IsZero() {
+		return b, &FieldError{"date", ErrMissing}
+	}
+	b = append(b, "Date: "...)
+	b = m.Date.AppendFormat(b, "Mon, 02 Jan 2006 15:04:05 -0700")
+	if !validMessageID(m.ID) {
+		return b, &FieldError{"message_id", ErrMessageID}
+	}
+	b = append(b, "\r\nMessage-ID: "...)
+	b = append(b, m.ID...)
+	if m.ListID != "" {
+		if !ValidListID(m.ListID) {
+			return b, &FieldError{"list_id", ErrListID}
+		}
+		b = append(b, "\r\nList-Id: <"...)
+		b = append(b, m.ListID...)
+		b = append(b, '>')
+	}
+	return append(b, "\r\nMIME-Version: 1.0\r\n"...), nil
+}
+
+const (
+	textHeader = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+	htmlHeader = "Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+)
+
+func (m *Message) appendBody(b []byte) ([]byte, error) {
+	switch {
+	case m.Text == nil && m.HTML == nil:
+		return b, &FieldError{"text", ErrMissing}
+	case m.HTML == nil:
+		return appendPart(b, textHeader, "text", m.Text)
+	case m.Text == nil:
+		return appendPart(b, htmlHeader, "html", m.HTML)
+	}
+	var space [32]byte
+	boundary := appendBoundary(space[:0], m.ID)
+	b = append(b, "Content-Type: multipart/alternative;\r\n boundary=\""...)
+	b = append(b, boundary...)
+	b = append(b, "\"\r\n\r\n--"...)
+	b = append(b, boundary...)
+	b = append(b, "\r\n"...)
+	b, err := appendPart(b, textHeader, "text", m.Text)
+	if err != nil {
+		return b, err
+	}
+	b = append(b, "--"...)
+	b = append(b, boundary...)
+	b = append(b, "\r\n"...)
+	if b, err = appendPart(b, htmlHeader, "html", m.HTML); err != nil {
+		return b, err
+	}
+	b = append(b, "--"...)
+	b = append(b, boundary...)
+	return append(b, "--\r\n"...), nil
+}
+
+// appendBoundary derives the boundary from the Message-ID. It begins with "=_", which quoted-printable cannot give: there
+// an "=" comes before two hexadecimal digits or the end of the line. So no body can hold the boundary, whatever it says.
+func appendBoundary(b []byte, id string) []byte {
+	var space [512]byte
+	sum := sha256.Sum256(append(space[:0], id...))
+	b = append(b, "=_"...)
+	return digits.AppendEncode(b, sum[:15])
+}
+
+func appendPart(b []byte, header, field string, body []byte) ([]byte, error) {
+	b = append(b, header...)
+	b, err := appendQuotedPrintable(b, body)
+	if err != nil {
+		return b, &FieldError{field, err}
+	}
+	return b, nil
+}

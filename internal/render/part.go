@@ -1,0 +1,119 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// Limits of a part for one recipient; beyond them the template has run away and the recipient is given up.
+const (
+	maxBytes = 10 << 20
+	maxSteps = 1 << 20 // writes: texts, values, rounds of loops
+)
+
+// part is one compiled template.
+type part struct {
+	field    string
+	source   *source // nil when its positions mean nothing to the author
+	template interface {
+		Execute(io.Writer, any) error
+	}
+}
+
+// output collects what a template writes, up to the limits.
+type output struct {
+	b     []byte
+	steps int
+}
+
+var (
+	errTooLong  = errors.New("output is longer than 10 MiB")
+	errTooLarge = errors.New("does not come to an end")
+)
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.steps++; o.steps > maxSteps {
+		return 0, errTooLarge
+	}
+	if len(o.b)+len(p) > maxBytes {
+		return 0, errTooLong
+	}
+	o.b = append(o.b, p...)
+	return len(p), nil
+}
+
+// keepBytes is the largest buffer that is kept for the next recipient.
+const keepBytes = 1 << 20
+
+// execute runs the template into o. The result is valid until the next run.
+func (p *part) execute(o *output, data map[string]string) (b []byte, err error) {
+	if cap(o.b) > keepBytes {
+		o.b = nil
+	}
+	o.b, o.steps = o.b[:0], 0
+	defer func() {
+		if recover() != nil {
+			b, err = nil, &Problem{Field: p.field, Message: "the template panicked"}
+		}
+	}()
+	if err := p.template.Execute(o, data); err != nil {
+		return nil, p.failure(err)
+	}
+	return o.b, nil
+}
+
+var (
+	// template: NAME:LINE:COLUMN: executing "NAME" at <CONTEXT>: REASON
+	executing  = regexp.MustCompile(`^(?:html/)?template: ?[^:]*:(\d+):(\d+): executing ".*?" at <`)
+	missingKey = regexp.MustCompile(`^map has no entry for key ("(?:[^"\\]|\\.)*")$`)
+	// Reasons that name only what the author wrote.
+	ownWords = regexp.MustCompile(`^(can't evaluate field \w+ in type string|exceeded maximum template depth \(\d+\)|` +
+		`template "[^"]*" not defined|wrong number of args for \w+: want \d+ got \d+)$`)
+)
+
+// failure turns an execution error into a Problem. Such an error may quote data, so only its position and what is
+// known to come from the template is taken over.
+func (p *part) failure(err error) *Problem {
+	problem := &Problem{Field: p.field, Message: "the template cannot be executed"}
+	if errors.Is(err, errTooLong) || errors.Is(err, errTooLarge) {
+		problem.Message = "the template's " + err.Error()
+		if errors.Is(err, errTooLarge) {
+			problem.Message = "the template " + err.Error()
+		}
+		return problem
+	}
+	text := err.Error()
+	m := executing.FindStringSubmatch(text)
+	if m == nil {
+		return problem
+	}
+	rest := text[len(m[0]):]
+	context, reason := rest, ""
+	if i := strings.LastIndex(rest, ">: "); i >= 0 {
+		context, reason = rest[:i], rest[i+len(">: "):]
+	}
+	p.place(problem, m[1], m[2])
+	if key := missingKey.FindStringSubmatch(reason); key != nil {
+		problem.Message = "no field " + key[1]
+		return problem
+	}
+	_ = context
+	if ownWords.MatchString(reason) {
+		problem.Message = reason
+	}
+	return problem
+}
+
+// place sets the position that a template error names.
+func (p *part) place(problem *Problem, line, column string) {
+	if p.source == nil {
+		return
+	}
+	var l, c int
+	fmt.Sscan(line, &l)
+	fmt.Sscan(column, &c)
+	problem.Line, problem.Column = p.source.at(p.source.offset(l, c))
+}

@@ -1,0 +1,183 @@
+// Package render compiles the content of a mailing once and renders it for each recipient into the exact bytes that are
+// sent (package message).
+//
+// Subject and text are text/template, HTML is html/template, all with missingkey=error. The templates' author is
+// trusted, recipient data is not: in HTML it is escaped for its place, and a line break in a subject fails the
+// recipient. Errors name the field, line and column of the template, and never hold recipient data.
+package render
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"time"
+
+	"directmailer/internal/message"
+)
+
+// Spec is a mailing's content.
+type Spec struct {
+	Mailing string // the mailing's ID, a dot-atom: the first part of every Message-ID
+	From    string // RFC 5322: an address, or a name and an address; its domain is that of the Message-IDs
+	ReplyTo string // the same; may be empty
+	Subject string // text template
+	Text    string // text template; when empty it is made from HTML
+	HTML    string // HTML template; may be empty when Text is not
+	ListID  string // the identifier of RFC 2919, without angle brackets; may be empty
+	Date    time.Time
+}
+
+// Recipient is whom a message is rendered for.
+type Recipient struct {
+	Number     int32             // in the mailing
+	Address    string            // bare, as on the wire: see [message.CheckAddress]
+	Attributes map[string]string // by column; the templates see the Address besides, as email
+}
+
+// Info is what a sender must know of a rendered message.
+type Info struct {
+	MessageID string // with angle brackets
+	NeedsUTF8 bool   // can only go to a server that offers SMTPUTF8
+}
+
+// Template is a compiled [Spec]. It may be used by several goroutines, each with a [Renderer] of its own.
+type Template struct {
+	mailing string
+	domain  string // of the Message-IDs
+	head    message.Message
+
+	subject *part
+	text    *part // nil: no text part
+	html    *part // nil: no HTML part
+	derived bool  // text was made from HTML
+}
+
+// Renderer renders one message at a time on buffers that it keeps.
+type Renderer struct {
+	t                   *Template
+	data                map[string]string
+	subject, text, html output
+}
+
+// NewRenderer returns a Renderer for one goroutine.
+func (t *Template) NewRenderer() *Renderer {
+	return &Renderer{t: t, data: make(map[string]string)}
+}
+
+// Render appends the message for r to dst. The same recipient gives the same bytes. Every error is a [*Problem] of this
+// one recipient, without data of his in it; dst is then returned as it came.
+func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
+	t := r.t
+	clear(r.data)
+	for name, value := range to.Attributes {
+		r.data[name] = value
+	}
+	r.data["email"] = to.Address
+
+	m := t.head
+	m.To.Address = to.Address
+	if err := r.execute(&m); err != nil {
+		return dst, Info{}, err
+	}
+	m.ID = message.ID(t.mailing, to.Number, to.Address, t.domain)
+	out, err := m.Append(dst)
+	if err != nil {
+		return dst, Info{}, t.refused(err)
+	}
+	return out, Info{MessageID: m.ID, NeedsUTF8: m.NeedsUTF8()}, nil
+}
+
+// execute fills in subject and bodies. HTML comes before a text made from it, so that an error names the line of what
+// the author wrote.
+func (r *Renderer) execute(m *message.Message) error {
+	t := r.t
+	subject, err := t.subject.execute(&r.subject, r.data)
+	if err != nil {
+		return err
+	}
+	m.Subject = string(bytes.Trim(subject, " "))
+	if m.Subject == "" {
+		return &Problem{Field: FieldSubject, Message: "is blank"}
+	}
+	if t.html != nil {
+		if m.HTML, err = t.html.execute(&r.html, r.data); err != nil {
+			return err
+		}
+	}
+	if t.text != nil {
+		if m.Text, err = t.text.execute(&r.text, r.data); err != nil {
+			return err
+		}
+		if t.derived {
+			m.Text = tidy(m.Text)
+		}
+	}
+	if m.HTML = unlessBlank(m.HTML); m.HTML == nil {
+		if m.Text = unlessBlank(m.Text); m.Text == nil {
+			return &Problem{Field: FieldContent, Message: "text and HTML are blank; a blank body is not sent"}
+		}
+	}
+	m.Text = unlessBlank(m.Text)
+	return nil
+}
+
+func unlessBlank(b []byte) []byte {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	return b
+}
+
+// refused puts a composer's error in the words of the mailing's input.
+func (t *Template) refused(err error) error {
+	var field *message.FieldError
+	if !errors.As(err, &field) {
+		return &Problem{Field: FieldContent, Message: "cannot be composed"}
+	}
+	p := &Problem{Field: field.Field, Message: field.Err.Error()}
+	switch field.Field {
+	case "text":
+		p.Field = FieldText
+		if t.derived {
+			p.Field = FieldHTML
+		}
+	case "html":
+		p.Field = FieldHTML
+	}
+	return p
+}
+
+// tidy trims the lines of a text and lets no two blank ones follow each other: where a branch of a template made from
+// HTML says nothing, it leaves its blank lines behind. It works in place.
+func tidy(b []byte) []byte {
+	out := b[:0]
+	blank := 0
+	for line := range bytes.Lines(b) {
+		line = bytes.Trim(bytes.TrimRight(line, "\r\n"), " \t")
+		if len(line) == 0 {
+			blank++
+			continue
+		}
+		if blank > 0 && len(out) > 0 {
+			out = append(out, '\n')
+		}
+		blank = 0
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+// compileSubject trims the template first: a block of a YAML file ends in a line break.
+func compileSubject(text string) (*part, *Problem) {
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" {
+		return nil, &Problem{Field: FieldSubject, Message: message.ErrMissing.Error()}
+	}
+	start := strings.Index(text, trimmed)
+	s := &source{original: text, compiled: trimmed, edits: []edit{{oldLength: start}}}
+	p, problem := compileText(FieldSubject, s)
+	if problem != nil {
+		return nil, problem
+	}
+	return p, oneLine(p, s)
+}
