@@ -1,0 +1,197 @@
+package workflows
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"directmailer/internal/address"
+)
+
+// MaxInput is how long an input may be as JSON, in octets: Temporal refuses payloads above 2 MiB, and continue-as-new adds to it.
+const MaxInput = 1536 << 10
+
+const (
+	maxID      = 100
+	maxName    = 63
+	maxSubject = 4096
+	maxBatch   = 5000
+)
+
+var (
+	idPattern   = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
+	namePattern = regexp.MustCompile(`^[a-z0-9]+([_-]?[a-z0-9])*$`)
+)
+
+// ValidName tells whether s can name a list or a drop point: up to 63 lower-case letters, digits, and single - or _ between them.
+func ValidName(s string) bool { return len(s) <= maxName && namePattern.MatchString(s) }
+
+// WithDefaults returns the input with every setting that was left out filled in.
+func (in Input) WithDefaults() Input {
+	fill(&in.BatchSize, 500)
+	fill(&in.OnUncertain, Resend)
+	fill(&in.OnExhausted, Suspend)
+	r := &in.Retry
+	for _, setting := range []struct {
+		retry    *Retry
+		attempts int
+	}{{&r.List, 10}, {&r.Database, 10}, {&r.Page, 10}, {&r.DropPoint, 5}} {
+		fill(&setting.retry.Attempts, setting.attempts)
+		fill(&setting.retry.Interval, Duration(30*time.Second))
+	}
+	return in
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate returns every problem of the fields, in their order; none for a good input. It knows nothing of the world: whether the
+// templates compile and whether list and drop points exist, is checked by the activity OpenMailing.
+func (in Input) Validate() []Problem {
+	v := validator{problems: slices.Clone(in.misread), misread: in.misread}
+	in = in.WithDefaults()
+	v.check("id", in.ID == "" || idPattern.MatchString(in.ID) && len(in.ID) <= maxID,
+		"must be up to 100 letters and digits, with single . _ or - between them (no address: it is shown everywhere)")
+	v.mailbox("from", in.From, true)
+	v.mailbox("reply_to", in.ReplyTo, false)
+	if in.EnvelopeSender != "" {
+		_, err := address.Parse(in.EnvelopeSender)
+		v.err("envelope_sender", err)
+	}
+	v.check("subject", strings.TrimSpace(in.Subject) != "", "is missing")
+	v.check("subject", !strings.ContainsAny(in.Subject, "\r\n\x00"), "has a line break")
+	v.check("subject", len(in.Subject) <= maxSubject, "is longer than 4096 octets")
+	v.check("list", ValidName(in.List), "must name a list: up to 63 lower-case letters and digits, with single - or _ between them")
+	v.check("content", strings.TrimSpace(in.Content.Text) != "" || strings.TrimSpace(in.Content.HTML) != "", "is empty: text, html or both are needed")
+	v.dropPoints(in.DropPoints)
+	v.check("batch_size", in.BatchSize >= 1 && in.BatchSize <= maxBatch, "must be 1 to 5000")
+	v.retry("retry.list", in.Retry.List)
+	v.retry("retry.database", in.Retry.Database)
+	v.retry("retry.page", in.Retry.Page)
+	v.retry("retry.drop_point", in.Retry.DropPoint)
+	v.check("on_uncertain", in.OnUncertain == Resend || in.OnUncertain == Hold, "must be resend or hold")
+	v.check("on_exhausted", in.OnExhausted == Suspend || in.OnExhausted == Fail, "must be suspend or fail")
+	v.check("not_after", in.NotAfter.IsZero() || in.NotAfter.After(in.NotBefore), "must be later than not_before")
+	v.check("resume", in.Resume == nil, "is set by the workflow itself only")
+	v.check("content", len(in.Content.Text)+len(in.Content.HTML) <= MaxInput, "is longer than 1.5 MiB: Temporal cannot carry it; put images on a web server")
+	return v.problems
+}
+
+// validator collects problems: of a field that could not even be read, that one only.
+type validator struct{ problems, misread []Problem }
+
+func (v *validator) check(field string, ok bool, message string) {
+	if !ok && !slices.ContainsFunc(v.misread, func(p Problem) bool { return p.Field == field }) {
+		v.problems = append(v.problems, Problem{field, message})
+	}
+}
+
+func (v *validator) err(field string, err error) {
+	if err != nil {
+		v.check(field, false, err.Error())
+	}
+}
+
+func (v *validator) mailbox(field, value string, required bool) {
+	if value == "" {
+		v.check(field, !required, "is missing")
+		return
+	}
+	_, err := address.ParseMailbox(value)
+	v.err(field, err)
+}
+
+func (v *validator) dropPoints(names []string) {
+	for i, name := range names {
+		field := fmt.Sprintf("drop_points[%d]", i)
+		v.check(field, ValidName(name), "must name a drop point: lower-case letters and digits, with single - or _ between them")
+		v.check(field, !slices.Contains(names[:i], name), "is there twice")
+	}
+}
+
+func (v *validator) retry(field string, r Retry) {
+	v.check(field+".attempts", r.Attempts >= 1 && r.Attempts <= 1000, "must be 1 to 1000")
+	interval := time.Duration(r.Interval)
+	v.check(field+".interval", interval >= 10*time.Millisecond && interval <= 24*time.Hour, "must be 10ms to 24h")
+}
+
+// UnmarshalJSON reads an input. A field that is unknown or of the wrong type does not fail it: it is kept for [Input.Validate], so that a
+// slip in a JSON that somebody typed into the Web UI is reported together with all others.
+func (in *Input) UnmarshalJSON(data []byte) error {
+	*in = Input{}
+	return readObject(data, reflect.ValueOf(in).Elem(), "", &in.misread)
+}
+
+// readObject fills the struct v from a JSON object. It fails only if data is no object.
+func readObject(data []byte, v reflect.Value, path string, problems *[]Problem) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return fmt.Errorf("%s is not a JSON object", pathOr(path, "the input"))
+	}
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		value, ok := fields[name]
+		delete(fields, name)
+		if name == "" || !ok {
+			continue
+		}
+		at := strings.TrimPrefix(path+"."+name, ".")
+		if err := readField(value, v.Field(i), at, problems); err != nil {
+			*problems = append(*problems, Problem{at, err.Error()})
+		}
+	}
+	unknown := make([]string, 0, len(fields))
+	for name := range fields {
+		unknown = append(unknown, name)
+	}
+	slices.Sort(unknown)
+	for _, name := range unknown {
+		*problems = append(*problems, Problem{strings.TrimPrefix(path+"."+name, "."), "is not a field of a mailing"})
+	}
+	return nil
+}
+
+func readField(data []byte, v reflect.Value, path string, problems *[]Problem) error {
+	switch v.Interface().(type) {
+	case Content, Retries, Retry:
+		if string(data) == "null" {
+			return nil
+		}
+		return readObject(data, v, path, problems)
+	}
+	if err := json.Unmarshal(data, v.Addr().Interface()); err != nil {
+		v.SetZero()
+		return fmt.Errorf("must be %s", kindOf(v))
+	}
+	return nil
+}
+
+func kindOf(v reflect.Value) string {
+	switch v.Interface().(type) {
+	case time.Time:
+		return "a time such as 2026-01-31T09:00:00Z"
+	case Duration:
+		return `a duration such as "30s" or "5m"`
+	case []string:
+		return "a list of texts"
+	}
+	if v.Kind() == reflect.Int {
+		return "a whole number"
+	}
+	return "a text"
+}
+
+func pathOr(path, otherwise string) string {
+	if path == "" {
+		return otherwise
+	}
+	return path
+}

@@ -1,0 +1,12 @@
+package workflows
+
+import "directmailer/internal/address"
+
+// Sender is the envelope sender (MAIL FROM): the one given, or the address of From.
+func (in Input) Sender() (address.Address, error) {
+	if in.EnvelopeSender != "" {
+		return address.Parse(in.EnvelopeSender)
+	}
+	from, err := address.ParseMailbox(in.From)
+	return from.Address, err
+}
