@@ -49,21 +49,14 @@ func checkValue(s string) (plain bool, err error) {
 	return plain, nil
 }
 
-// foldable says whether printable ASCII comes back unchanged when it is folded at its spaces and read again.
+// foldable says whether printable ASCII comes back unchanged from every reader when it is folded at its spaces. Some make
+// one space of several where a line begins.
 func foldable(s string) bool {
-	if s == "" {
-		return true
-	}
-	if s[0] == ' ' || s[len(s)-1] == ' ' || strings.Contains(s, "=?") {
+	if strings.Contains(s, "=?") || strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") || strings.Contains(s, "  ") {
 		return false
 	}
-	run := 0
-	for i := 0; i < len(s); i++ {
-		run++
-		if s[i] == ' ' && s[i+1] != ' ' { // s[i+1] is there: the last octet is no space
-			run = 0
-		}
-		if run > longestRun {
+	for word := range strings.SplitSeq(s, " ") {
+		if len(word) > longestRun {
 			return false
 		}
 	}
@@ -73,10 +66,7 @@ func foldable(s string) bool {
 // appendFolded appends a foldable value; column is where it begins.
 func appendFolded(b []byte, column int, s string) []byte {
 	for i := 0; i < len(s); {
-		end := i
-		for end < len(s) && s[end] == ' ' {
-			end++
-		}
+		end := i + 1 // past the space, if it begins with one
 		for end < len(s) && s[end] != ' ' {
 			end++
 		}

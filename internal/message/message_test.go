@@ -80,7 +80,7 @@ func TestTwoIndependentParsersReadWhatWasComposed(t *testing.T) {
 		strings.Repeat("a long subject in plain words ", 20) + "end", strings.Repeat("x", 1200), "O'Brien said \"hi\" \\ (ok) <x@y>", "e\u0301 combining", "",
 	}
 	names := []string{"", "Anna", "Anna Müller", "O'Brien, Pat", `Pat "Patty" \ Smith`, "Иван Петров", "王小明", "News 🎉", "dots. and (parens)", "a@b", strings.Repeat("Long Name ", 30) + "End", "=?x?="}
-	for i, subject := range subjects {
+	for _, subject := range subjects {
 		for _, name := range names {
 			m := sample()
 			m.Subject, m.From.Name, m.To.Name = subject, name, name
@@ -93,7 +93,7 @@ func TestTwoIndependentParsersReadWhatWasComposed(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := new(mime.WordDecoder).DecodeHeader(std.Header.Get("Subject"))
-			if want := strings.TrimSpace(subject); err != nil || strings.TrimSpace(got) != want || i != 7 && got != want {
+			if err != nil || got != subject {
 				t.Errorf("subject %q came back as %q, %v", subject, got, err)
 			}
 			for _, field := range []string{"From", "To", "Reply-To"} {

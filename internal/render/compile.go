@@ -105,9 +105,6 @@ func compileText(field string, s *source) (*part, *Problem) {
 	for _, each := range t.Templates() {
 		countSteps(each.Tree)
 	}
-	if t.Tree == nil { // nothing but definitions
-		return nil, &Problem{Field: field, Message: "holds only definitions"}
-	}
 	return &part{field: field, source: s, template: t}, nil
 }
 
@@ -120,9 +117,6 @@ func compileHTML(text string) (*part, *Problem) {
 	}
 	for _, each := range t.Templates() {
 		countSteps(each.Tree)
-	}
-	if t.Tree == nil {
-		return nil, &Problem{Field: FieldHTML, Message: "holds only definitions"}
 	}
 	p := &part{field: FieldHTML, source: s, template: t}
 	return p, p.escape()

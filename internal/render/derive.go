@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"text/template/parse"
-	"unicode"
 
 	"github.com/inbucket/html2text"
 	"golang.org/x/net/html"
@@ -191,11 +190,9 @@ func (m *marks) inComments() string {
 	}
 }
 
-// Spaces that html2text lets be, and cleanSpace takes away again.
-const (
-	glue     = "\v"   // at both ends of a text: html2text puts a space between texts unless one is there
-	hardWord = "\x1f" // a space in preformatted text
-)
+// glue is put at both ends of a text: html2text puts a space between two texts unless one is there. cleanSpace takes it
+// away again.
+const glue = "\v"
 
 // prepare makes the tree one that html2text converts well: marks back in the text, texts with exactly the space that is
 // between them, blocks it does not know as those it knows, no invisible parts.
@@ -243,16 +240,13 @@ func joinTexts(n *html.Node) {
 
 var (
 	anySpace  = regexp.MustCompile(`[ \t\r\n\f]+`)
-	invisible = strings.NewReplacer("\u00a0", " ", "\u00ad", "", "\u034f", "", "\u200b", "", "\u200c", "", "\ufeff", "",
-		glue, "", hardWord, "")
+	invisible = strings.NewReplacer("\u00a0", " ", "\u00ad", "", "\u034f", "", "\u200b", "", "\u200c", "", "\ufeff", "", glue, "")
 )
 
 // wrapText puts a text into a <pre>, where html2text takes it as it is.
 func wrapText(parent, text *html.Node, pre bool) {
 	s := invisible.Replace(text.Data)
-	if pre {
-		s = strings.ReplaceAll(s, " ", hardWord)
-	} else {
+	if !pre {
 		s = anySpace.ReplaceAllString(s, " ")
 	}
 	if s == "" {
@@ -295,7 +289,15 @@ func (m *marks) prepareLink(n *html.Node) {
 			target = ""
 		}
 		n.Attr[i].Val = m.escapeInURL(target)
+		if target != "" && !onlyImage(n) {
+			n.AppendChild(&html.Node{Type: html.TextNode, Data: " "}) // before the target
+		}
 	}
+}
+
+// onlyImage says whether html2text takes the alternative text of an image for the link's.
+func onlyImage(n *html.Node) bool {
+	return n.FirstChild != nil && n.FirstChild == n.LastChild && n.FirstChild.DataAtom == atom.Img
 }
 
 // sameActions replaces marks by their actions, so that two texts can be compared.
@@ -339,7 +341,7 @@ func cleanSpace(s string) string {
 	s = strings.ReplaceAll(s, glue, "")
 	s = lineEdges.ReplaceAllString(manySpaces.ReplaceAllString(s, " "), "\n")
 	s = manyLines.ReplaceAllString(s, "\n\n")
-	return strings.ReplaceAll(strings.TrimFunc(s, unicode.IsSpace), hardWord, " ") + "\n"
+	return strings.TrimSpace(s) + "\n"
 }
 
 func (m *marks) action(mark string) *action {

@@ -2,16 +2,16 @@ package render
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
 // Limits of a part for one recipient; beyond them the template has run away and the recipient is given up.
 const (
 	maxBytes = 10 << 20
-	maxSteps = 1 << 20 // writes: texts, values, rounds of loops
+	maxSteps = 1 << 18 // writes: texts, values, rounds of loops
 )
 
 // part is one compiled template.
@@ -30,13 +30,13 @@ type output struct {
 }
 
 var (
-	errTooLong  = errors.New("output is longer than 10 MiB")
-	errTooLarge = errors.New("does not come to an end")
+	errTooLong = errors.New("the output is longer than 10 MiB")
+	errEndless = errors.New("the template does not come to an end")
 )
 
 func (o *output) Write(p []byte) (int, error) {
 	if o.steps++; o.steps > maxSteps {
-		return 0, errTooLarge
+		return 0, errEndless
 	}
 	if len(o.b)+len(p) > maxBytes {
 		return 0, errTooLong
@@ -78,11 +78,8 @@ var (
 // known to come from the template is taken over.
 func (p *part) failure(err error) *Problem {
 	problem := &Problem{Field: p.field, Message: "the template cannot be executed"}
-	if errors.Is(err, errTooLong) || errors.Is(err, errTooLarge) {
-		problem.Message = "the template's " + err.Error()
-		if errors.Is(err, errTooLarge) {
-			problem.Message = "the template " + err.Error()
-		}
+	if errors.Is(err, errTooLong) || errors.Is(err, errEndless) {
+		problem.Message = err.Error()
 		return problem
 	}
 	text := err.Error()
@@ -90,21 +87,27 @@ func (p *part) failure(err error) *Problem {
 	if m == nil {
 		return problem
 	}
-	rest := text[len(m[0]):]
-	context, reason := rest, ""
-	if i := strings.LastIndex(rest, ">: "); i >= 0 {
-		context, reason = rest[:i], rest[i+len(">: "):]
-	}
 	p.place(problem, m[1], m[2])
-	if key := missingKey.FindStringSubmatch(reason); key != nil {
-		problem.Message = "no field " + key[1]
+	// The context is of the template, and the first to come. The reason may quote data.
+	context, reason, found := strings.Cut(text[len(m[0]):], ">: ")
+	if !found {
 		return problem
 	}
-	_ = context
-	if ownWords.MatchString(reason) {
-		problem.Message = reason
+	problem.Message = "cannot evaluate " + shorten(context)
+	if key := missingKey.FindStringSubmatch(reason); key != nil {
+		problem.Message = "no field " + key[1]
+	} else if ownWords.MatchString(reason) {
+		problem.Message += ": " + reason
 	}
 	return problem
+}
+
+func shorten(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:60]) + "…"
+	}
+	return s
 }
 
 // place sets the position that a template error names.
@@ -112,8 +115,7 @@ func (p *part) place(problem *Problem, line, column string) {
 	if p.source == nil {
 		return
 	}
-	var l, c int
-	fmt.Sscan(line, &l)
-	fmt.Sscan(column, &c)
+	l, _ := strconv.Atoi(line)
+	c, _ := strconv.Atoi(column)
 	problem.Line, problem.Column = p.source.at(p.source.offset(l, c))
 }

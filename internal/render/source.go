@@ -64,9 +64,7 @@ func (s *source) syntax(field string, err error) *Problem {
 		return p
 	}
 	p.Message = text[len(m[0]):]
-	if strings.HasSuffix(p.Message, "unexpected EOF") {
-		p.Message += " (an {{if}}, {{range}}, {{with}} or {{define}} without its {{end}}?)"
-	}
+	p.Message = explain(p.Message)
 	line, _ := strconv.Atoi(m[1])
 	if line == 0 {
 		return p
@@ -81,6 +79,20 @@ func (s *source) syntax(field string, err error) *Problem {
 		p.Column = 0
 	}
 	return p
+}
+
+// explain puts the least helpful words of the template packages in others.
+func explain(s string) string {
+	switch {
+	case strings.HasSuffix(s, "unexpected EOF"):
+		return s + " (an {{if}}, {{range}}, {{with}} or {{define}} without its {{end}}?)"
+	case strings.HasPrefix(s, "ends in a non-text context"):
+		return "ends within a tag, an attribute, a comment, a script or a style"
+	}
+	if i := strings.Index(s, " branches end in different contexts"); i >= 0 {
+		return s[:i] + " branches end in different contexts (one leaves a tag, an attribute or a comment open)"
+	}
+	return s
 }
 
 // guess returns the octet of the one action that begins on a line, since the parser names lines only; -1 when there are
@@ -109,7 +121,7 @@ func (l *literals) at(i int) htmltemplate.HTML {
 
 // conditional matches the delimiters of Outlook's conditional comments, hidden and revealed. What is between them is
 // left to html/template, so that values in it are escaped as anywhere.
-var conditional = regexp.MustCompile(`<!--\[if [^\]]*\]>(?:\s*<!-->|\s*-->)?|(?:<!--\s*)?<!\[endif\]-->`)
+var conditional = regexp.MustCompile(`(?i)<!--\s*\[if\s[^\]]*\]>(?:\s*<!-->|\s*-->)?|(?:<!--\s*)?<!\[endif\]-->`)
 
 // shelterComments replaces conditional comments, which html/template takes for comments and drops, by calls of
 // literalFunc.

@@ -1,0 +1,87 @@
+package render
+
+import (
+	"strings"
+	"testing"
+)
+
+func derived(t *testing.T, html string, attributes ...string) string {
+	t.Helper()
+	s := spec()
+	s.Text, s.HTML = "", html
+	_, env := render(t, s, anna(attributes...))
+	return strings.ReplaceAll(env.Text, "\r\n", "\n")
+}
+
+func TestTextMadeFromHTML(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, html, want string }{
+		{"values are not escaped", `<p>Hello {{.x}}!</p>`, `Hello R&D <x> "it's"!`},
+		{"spaces are those of the page", `<p>Hello <b>{{.first_name}}</b>, wel<i>come</i>.</p>`, `Hello *Anna*, welcome.`},
+		{"a true branch", `{{if .x}}<p>yes</p>{{else}}<p>no</p>{{end}}<p>end</p>`, "yes\n\nend"},
+		{"a false branch leaves no gap", "<p>a</p>\n{{if eq .x \"\"}}<p>yes</p>{{end}}\n<p>end</p>", "a\n\nend"},
+		{"else if", `{{if eq .x ""}}a{{else if .x}}b{{else}}c{{end}}`, "b"},
+		{"rows of a table stay in their loop", `<table>{{range 3}}<tr><td>a</td><td>b</td></tr>{{end}}</table>`, "a b\na b\na b"},
+		{"rows without a value", `<table>{{if eq .x ""}}<tr><td>{{.first_name}}</td></tr>{{end}}<tr><td>z</td></tr></table>`, "z"},
+		{"items of a list", `<ul>{{range 2}}<li>{{$.first_name}}</li>{{end}}</ul>`, "* Anna\n* Anna"},
+		{"with", `{{with .first_name}}<p>{{.}}</p>{{end}}`, "Anna"},
+		{"variables", `{{$n := .first_name}}<p>{{$n}}</p>`, "Anna"},
+		{"a link", `<a href="https://example.com/a{{.u}}?q={{.u}}&amp;r=1#{{.u}}">here</a>.`, "here ( https://example.com/aa%20/%C3%BC?q=a+%2F%C3%BC&r=1#a+%2F%C3%BC )."},
+		{"a link that is its text", `<a href="{{.l}}">{{.l}}</a>`, "https://example.com/?a=b&c=d"},
+		{"a link of a value", `<a href="{{.l}}">x</a>`, "x ( https://example.com/?a=b&c=d )"},
+		{"mailto", `<a href="mailto:a@example.com">a@example.com</a>`, "a@example.com"},
+		{"a choice of links", `<a href="{{if .x}}https://example.com/1{{else}}https://example.com/2{{end}}">{{if .x}}one{{else}}two{{end}}</a>`, "one ( https://example.com/1 )"},
+		{"attributes", `<p {{if .x}}class="{{.x}}"{{end}} style="color:red">x</p>`, "x"},
+		{"invisible parts", `<head><title>{{.x}}</title><style>a{color:{{.x}}}</style></head><!-- {{.x}} --><!--[if mso]>{{.x}}<![endif]--><p>x&zwnj;&nbsp;y</p>`, "x y"},
+		{"shown to all but Outlook", `<!--[if !mso]><!--><p>{{.first_name}}</p><!--<![endif]-->`, "Anna"},
+		{"a condition around the style", `{{if .x}}<style>a{}</style>{{end}}<p>x</p>`, "x"},
+		{"a definition", `<html><body>{{template "foot" .}}</body></html>{{define "foot"}}<p>to {{.first_name}}</p>{{end}}`, "to Anna"},
+		{"a block", `<p>{{block "b" .}}{{.first_name}}{{end}}</p>`, "Anna"},
+		{"braces", `<p>&#123;&#123;.nope}} {{"{{"}}</p>`, "{{.nope}} {{"},
+		{"a string with braces", `<p>{{"}}"}}</p>`, "}}"},
+		{"comments and trimming", "<p>a {{- /* no */ -}} b {{- .first_name }}</p>", "abAnna"},
+		{"a mark's own letters", `<p>dmq0z dmqq1z {{.first_name}}</p>`, "dmq0z dmqq1z Anna"},
+		{"headings and blocks", `<h4>a</h4><section>b</section><section>c</section>`, "a\n\nb\nc"},
+	} {
+		got := strings.TrimSpace(derived(t, c.html, "x", `R&D <x> "it's"`, "u", "a /ü", "l", "https://example.com/?a=b&c=d"))
+		if got != c.want {
+			t.Errorf("%s:\n%q, want\n%q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestAPageWhoseActionsCannotBeKeptInOrderNeedsATextOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for _, html := range []string{
+		`{{if .first_name}}<title>{{else}}<title>x{{end}}</title><p>x</p>`, // begins outside the title and ends in it
+		`<table>{{if .first_name}}<p>{{.first_name}}</p>{{end}}<tr><td>x</td></tr></table>`,
+		`<title>{{$x := .first_name}}</title><p>{{$x}}</p>`,
+	} {
+		s := spec()
+		s.Text, s.HTML = "", html
+		c, problems := Compile(s)
+		if len(problems) != 1 || problems[0].Field != FieldText || !strings.Contains(problems[0].Message, "give content.text") {
+			t.Errorf("%s: %v", html, problems)
+			if c != nil {
+				t.Log(derived(t, html))
+			}
+			continue
+		}
+		s.Text = "x"
+		mustCompile(t, s)
+	}
+}
+
+// FuzzTextFromHTML: whatever page compiles, the text made from it compiles too or is refused, and nothing panics.
+func FuzzTextFromHTML(f *testing.F) {
+	for _, seed := range []string{`<p>{{.x}}</p>`, `<table>{{range 2}}<tr>{{end}}</table>`, `<a href="{{.x}}?{{.y}}">{{if .x}}a{{end}}</a>`, `{{define "a"}}<b>{{end}}{{template "a"}}`, "<pre> a\n b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, html string) {
+		s := spec()
+		s.Text, s.HTML = "", html
+		if c, _ := Compile(s); c != nil {
+			c.NewRenderer().Render(nil, anna())
+		}
+	})
+}

@@ -1,0 +1,466 @@
+package render
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"mime"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jhillyerd/enmime/v2"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func spec() Spec {
+	return Spec{
+		Mailing: "spring-2026",
+		From:    "Example News <news@example.com>",
+		ReplyTo: "editors@example.com",
+		Subject: "Hello {{.first_name}}",
+		Text:    "Dear {{.first_name}},\nthis is for {{.email}}.\n",
+		HTML:    "<p>Dear {{.first_name}},</p>\n<p>this is for {{.email}}.</p>\n",
+		ListID:  "news.example.com",
+		Date:    time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC),
+	}
+}
+
+func anna(attributes ...string) Recipient {
+	r := Recipient{Number: 7, Address: "anna@example.org", Attributes: map[string]string{"first_name": "Anna"}}
+	for i := 0; i < len(attributes); i += 2 {
+		r.Attributes[attributes[i]] = attributes[i+1]
+	}
+	return r
+}
+
+func mustCompile(t testing.TB, s Spec) *Template {
+	t.Helper()
+	c, problems := Compile(s)
+	for _, p := range problems {
+		t.Error(p.Error())
+	}
+	if c == nil {
+		t.FailNow()
+	}
+	return c
+}
+
+func render(t testing.TB, s Spec, r Recipient) ([]byte, *enmime.Envelope) {
+	t.Helper()
+	out, _, err := mustCompile(t, s).NewRenderer().Render(nil, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := enmime.ReadEnvelope(bytes.NewReader(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, env
+}
+
+// failure renders for a recipient who must fail, and returns why.
+func failure(t testing.TB, s Spec, r Recipient) *Problem {
+	t.Helper()
+	out, _, err := mustCompile(t, s).NewRenderer().Render([]byte("before"), r)
+	var p *Problem
+	if !errors.As(err, &p) {
+		t.Fatalf("no problem, but %v", err)
+	}
+	if string(out) != "before" {
+		t.Error("half a message is left")
+	}
+	return p
+}
+
+func newsletter(t testing.TB) Spec {
+	t.Helper()
+	page, err := os.ReadFile("testdata/newsletter.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := spec()
+	s.Text, s.HTML = "", string(page)
+	s.Subject = "{{.first_name}}, your news of {{.city}}"
+	return s
+}
+
+func reader(number int32, address, first, city, plan string) Recipient {
+	return Recipient{Number: number, Address: address, Attributes: map[string]string{
+		"first_name": first, "city": city, "plan": plan, "link": "https://example.com/p?x=1&y=2", "code": "a b/ü&c"}}
+}
+
+func TestMessagesAreThoseOfTheGoldenFiles(t *testing.T) {
+	t.Parallel()
+	text := spec()
+	text.HTML = ""
+	text.From = `"Müller, \"Jo\" & Söhne" <"jo m"@example.com>`
+	text.Text = "{{.first_name}}\n.\n..two dots\nFrom here on\nFrom: no header\na=b=3D=\ntrailing spaces  \ntrailing tab\t\n\ttab first\n" +
+		strings.Repeat("word ", 300) + "\n" + strings.Repeat("x", 1500) + "\n" + strings.Repeat("é", 400) + "\r\n--=_abc\n{{.first_name}}"
+	long := spec()
+	long.Subject = strings.Repeat("A long subject for {{.first_name}} ", 12)
+	bare := spec()
+	bare.ReplyTo, bare.ListID, bare.Text, bare.From = "", "", "", "news@example.com"
+	for name, c := range map[string]struct {
+		spec Spec
+		to   Recipient
+		utf8 bool
+	}{
+		"accents":    {newsletter(t), reader(1, "zoe@example.org", "Zoë", "Łódź", "gold"), false},
+		"cyrillic":   {newsletter(t), reader(2, "anna@example.org", "Анна", "Нижний Новгород", ""), false},
+		"chinese":    {newsletter(t), reader(3, "xm@example.org", "小明", "上海", "gold"), false},
+		"emoji":      {newsletter(t), reader(4, "e@example.org", "👩🏽‍🚀", "🏝️", ""), false},
+		"apostrophe": {newsletter(t), reader(5, "o'brien@example.org", `Pat "P" O'Brien <b>`, "St. John's", "gold"), false},
+		"utf8":       {newsletter(t), reader(6, "дима@example.org", "Дима", "Пермь", ""), true},
+		"text":       {text, anna(), false},
+		"long":       {long, anna("first_name", "Grüße"), false},
+		"html":       {bare, anna("first_name", "R&D"), false},
+	} {
+		out, info, err := mustCompile(t, c.spec).NewRenderer().Render(nil, c.to)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		path := filepath.Join("testdata", name+".eml")
+		if *update {
+			if err := os.WriteFile(path, out, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(out, want) {
+			t.Errorf("%s differs from its golden file (go test -update writes it anew):\n%s", name, out)
+		}
+		if info.NeedsUTF8 != c.utf8 {
+			t.Errorf("%s: NeedsUTF8 is %v", name, info.NeedsUTF8)
+		}
+		checkParsed(t, name, out, info, c.spec, c.to)
+	}
+}
+
+// checkParsed reads a message with two parsers that are not ours.
+func checkParsed(t *testing.T, name string, out []byte, info Info, s Spec, to Recipient) {
+	t.Helper()
+	for line := range strings.SplitSeq(string(out), "\r\n") {
+		if len(line) > 998 || strings.HasPrefix(line, ".") || strings.ContainsAny(line, "\r\n\x00") {
+			t.Errorf("%s: line %.80q", name, line)
+		}
+	}
+	std, err := mail.ReadMessage(bytes.NewReader(out))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	env, err := enmime.ReadEnvelope(bytes.NewReader(out))
+	if err != nil || len(env.Errors) > 0 {
+		t.Fatalf("%s: %v %v", name, err, env.Errors)
+	}
+	wantSubject := strings.TrimSpace(strings.NewReplacer("{{.first_name}}", to.Attributes["first_name"], "{{.city}}", to.Attributes["city"]).Replace(s.Subject))
+	if got, err := new(mime.WordDecoder).DecodeHeader(std.Header.Get("Subject")); err != nil || got != wantSubject || env.GetHeader("Subject") != wantSubject {
+		t.Errorf("%s: subject %q, enmime's %q", name, got, env.GetHeader("Subject"))
+	}
+	wantFrom, _ := mail.ParseAddress(s.From)
+	if from, err := std.Header.AddressList("From"); err != nil || *from[0] != *wantFrom {
+		t.Errorf("%s: from %v, %v", name, from, err)
+	}
+	if list, err := std.Header.AddressList("To"); err != nil || len(list) != 1 || list[0].Address != to.Address {
+		t.Errorf("%s: to %v, %v", name, list, err)
+	}
+	if std.Header.Get("Message-Id") != info.MessageID {
+		t.Errorf("%s: Message-ID %s", name, std.Header.Get("Message-Id"))
+	}
+	if !strings.Contains(env.Text, to.Attributes["first_name"]) {
+		t.Errorf("%s: the text does not name the reader as he is:\n%s", name, env.Text)
+	}
+	if s.HTML != "" && !strings.Contains(env.HTML, "<p>") {
+		t.Errorf("%s: HTML is %q", name, env.HTML)
+	}
+}
+
+func TestRecipientDataIsEscapedForItsPlaceInHTML(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Text = "x"
+	s.HTML = `<p>{{.x}}</p><p title="{{.x}}" data-a={{.x}}><a href="{{.u}}">a</a><a href="https://example.com/?q={{.x}}">b</a><p style="color:{{.x}}">` +
+		`<!--[if mso]><v:rect href="{{.u}}" alt="{{.x}}">{{.x}}</v:rect><![endif]--></p>`
+	_, env := render(t, s, anna("x", `"><script>alert('1')</script>--><!--`, "u", "javascript:alert(1)"))
+	for _, bad := range []string{"<script", `""`, "javascript:", "'1'", "--><!--"} {
+		if strings.Contains(env.HTML, bad) {
+			t.Errorf("%s is in the HTML:\n%s", bad, env.HTML)
+		}
+	}
+	if !strings.Contains(env.HTML, "&lt;script&gt;") || !strings.Contains(env.HTML, "%3cscript%3e") {
+		t.Errorf("not escaped as HTML and as URL:\n%s", env.HTML)
+	}
+}
+
+func TestALineBreakInASubjectFailsTheRecipientAndAddsNoHeader(t *testing.T) {
+	t.Parallel()
+	for _, hostile := range []string{"Anna\r\nBcc: x@example.net", "Anna\nBcc: x@example.net", "Anna\rBcc", "Anna\x00", "Anna\r\n", "\xff"} {
+		p := failure(t, spec(), anna("first_name", hostile))
+		if p.Field != FieldSubject || strings.Contains(p.Error(), "Anna") || strings.Contains(p.Error(), "Bcc") {
+			t.Errorf("%q: %v", hostile, p)
+		}
+	}
+}
+
+func TestAnAddressThatIsNoneFailsTheRecipient(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"", "x", "a@b.example> NOTIFY=NEVER", "a@b.example\r\nBcc: c@d.example", "a@bücher.example"} {
+		r := anna()
+		r.Address = bad
+		if p := failure(t, spec(), r); p.Field != "to" || bad != "" && strings.Contains(p.Error(), bad+" ") {
+			t.Errorf("%q: %v", bad, p)
+		}
+	}
+}
+
+func TestConditionalCommentsAndContentIDsSurvive(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Text = "x"
+	s.HTML = `<head><!-- ours alone --><!--[if (gte mso 9)|(IE)]><style>table{border:0}</style><![endif]--></head>
+<!--[if mso]><table><tr><td href="{{.first_name}}"><![endif]-->
+<!--[if !mso]><!--><img src="cid:logo@example.com" alt=""><img src="cid:{{.first_name}}"><!--<![endif]-->
+<!--[if !mso]> --><p>x</p><!-- <![endif]-->
+<!--[if
+mso]><br><![endif]-->`
+	_, env := render(t, s, anna())
+	for _, want := range []string{`<!--[if (gte mso 9)|(IE)]><style>`, `</style><![endif]-->`, `<!--[if mso]><table><tr><td href="Anna"><![endif]-->`,
+		`<!--[if !mso]><!--><img src="cid:logo@example.com"`, `<img src="cid:Anna"><!--<![endif]-->`, `<!--[if !mso]> --><p>x</p><!-- <![endif]-->`, "<!--[if\nmso]><br>"} {
+		if !strings.Contains(strings.ReplaceAll(env.HTML, "\r\n", "\n"), want) {
+			t.Errorf("%s is gone:\n%s", want, env.HTML)
+		}
+	}
+	if strings.Contains(env.HTML, "ours alone") {
+		t.Error("an ordinary comment was sent")
+	}
+}
+
+func TestAllProblemsOfAContentAreReportedAtOnceWithTheirPlace(t *testing.T) {
+	t.Parallel()
+	c, problems := Compile(Spec{
+		Mailing: "no good", From: "nobody", ReplyTo: "a@b\r\nBcc: c@d", Subject: "\n  {{.x", ListID: "no dot",
+		Text: "one\ntwo\n  {{nofunc .x}}\n", HTML: "<p>\n<!--[if mso]>é<![endif]-->{{if .x}}<a href=\"{{end}}</p>",
+	})
+	if c != nil {
+		t.Error("compiled")
+	}
+	want := []string{
+		"id: must be letters", "from: is not an address", "reply_to: holds a line break", "list_id: is not of the form", "date: is missing",
+		"subject line 2, column 3: ", "content.text line 3, column 3: function \"nofunc\" not defined", "content.html line 2, column 32: {{if}} branches end in different contexts (one",
+	}
+	if len(problems) != len(want) {
+		t.Errorf("%d problems", len(problems))
+	}
+	for i, p := range problems {
+		if i >= len(want) || !strings.HasPrefix(p.Error(), want[i]) {
+			t.Errorf("%d: %s", i, p.Error())
+		}
+	}
+	for what, spoil := range map[string]func(*Spec){
+		"content: is missing":                              func(s *Spec) { s.Text, s.HTML = " \n", "" },
+		"subject: is missing":                              func(s *Spec) { s.Subject = " \n" },
+		"subject line 1, column 4: holds a line break":     func(s *Spec) { s.Subject = "two\nlines" },
+		"content.html line 2: unexpected EOF":              func(s *Spec) { s.HTML = "{{if .x}}\n<p>" },
+		"content.text line 1, column 1: unexpected":        func(s *Spec) { s.Text = "{{)}}" },
+		"content.html line 1, column 15: no such template": func(s *Spec) { s.HTML = `<p>{{template "nope"}}` },
+		"content.html: ends within a tag":                  func(s *Spec) { s.HTML = `<p><!-- x` },
+		"from: is missing":                                 func(s *Spec) { s.From = "" },
+	} {
+		s := spec()
+		spoil(&s)
+		if _, problems := Compile(s); len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), what) {
+			t.Errorf("want %s, got %+v", what, problems)
+		}
+	}
+}
+
+func TestAMissingFieldIsNamedWithItsPlaceAndNoDataIsInTheReason(t *testing.T) {
+	t.Parallel()
+	const secret = "SECRET"
+	for want, spoil := range map[string]func(*Spec){
+		`subject line 1, column 8: no field "first_nmae"`:       func(s *Spec) { s.Subject = "Dear {{.first_nmae}}" },
+		`content.html line 2, column 18: no field "first_nmae"`: func(s *Spec) { s.HTML = "<p>\n<p>ééé{{.x}}{{if .first_nmae}}x{{end}}" },
+		`content.html line 3, column 6: no field "gone"`:        func(s *Spec) { s.HTML = "<!--[if mso]><![endif]-->\n<p>\n<p>{{.gone}}"; s.Text = "" },
+		`content.html line 1, column 39: no field "gone"`:       func(s *Spec) { s.HTML = "<!--[if mso]><i></i><![endif]--><p>é{{.gone}}" },
+		`content.text line 1, column 13: cannot evaluate .x`:    func(s *Spec) { s.Text = "1234{{range .x}}{{end}}" },
+		`content.text line 1, column 3: cannot evaluate slice`:  func(s *Spec) { s.Text = "{{slice .x 90 91}}" },
+		`content.text line 1, column 5: cannot evaluate .x.y: `: func(s *Spec) { s.Text = "{{.x.y}}" },
+		`content.text line 1, column 3: cannot evaluate call`:   func(s *Spec) { s.Text = "{{call .x}}" },
+	} {
+		s := spec()
+		spoil(&s)
+		p := failure(t, s, anna("x", secret+">: map has no entry for key \""+secret+"\""))
+		if !strings.HasPrefix(p.Error(), want) {
+			t.Errorf("want %s, got %s", want, p.Error())
+		}
+		if strings.Contains(p.Error(), secret) || strings.Contains(p.Error(), "anna") {
+			t.Errorf("data in %s", p.Error())
+		}
+	}
+}
+
+func TestABlankBodyIsNotSent(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Text, s.HTML = " {{.first_name}}\n", "\n{{.first_name}} "
+	if p := failure(t, s, anna("first_name", "\u00a0")); p.Field != FieldContent {
+		t.Error(p)
+	}
+	s.Subject = "x"
+	if p := failure(t, s, anna("first_name", " ")); p.Field != FieldContent || !strings.Contains(p.Message, "blank") {
+		t.Error(p)
+	}
+	s.Text, s.HTML = "", `{{define "x"}}x{{end}}`
+	if p := failure(t, s, anna()); p.Field != FieldContent {
+		t.Error(p)
+	}
+	s.Text, s.HTML = "{{if eq .first_name \"x\"}}text{{end}}", "{{.first_name}}"
+	out, env := render(t, s, anna())
+	if bytes.Contains(out, []byte("multipart")) || strings.TrimSpace(env.HTML) != "Anna" {
+		t.Error("a blank part was sent")
+	}
+}
+
+func TestBareCRAndNULInABodyFailTheRecipient(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"a\rb", "a\x00", "a\xff"} {
+		for _, text := range []string{spec().Text, ""} {
+			s := spec()
+			s.Subject, s.Text = "x", text
+			if p := failure(t, s, anna("first_name", bad)); !strings.HasPrefix(p.Field, FieldContent) {
+				t.Errorf("%q: %v", bad, p)
+			}
+		}
+	}
+}
+
+func TestARunawayTemplateFailsOnlyItsRecipient(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"output":    `{{range 100000000}}{{$.first_name}}{{end}}`,
+		"large":     `{{range 100}}{{printf "%0900000d" 1}}{{end}}`,
+		"silent":    `{{range 9000000000000}}{{end}}`,
+		"nested":    `{{range 100000}}{{range 100000}}{{range 100000}}{{end}}{{end}}{{end}}`,
+		"recursion": `{{define "a"}}{{template "a" .}}{{end}}{{template "a" .}}`,
+		"doubling":  `{{$x := "xxxxxxxx"}}{{range 64}}{{$x = printf "%s%s" $x $x}}{{end}}{{$x}}`,
+		"nil":       `{{call nil}}`,
+	} {
+		s := spec()
+		s.HTML, s.Text = "", text
+		p := failure(t, s, anna())
+		if p.Field != FieldText {
+			t.Errorf("%s: %v", name, p)
+		}
+		if name == "recursion" {
+			continue
+		}
+		s.HTML, s.Text = text, "x"
+		if p := failure(t, s, anna()); p.Field != FieldHTML {
+			t.Errorf("%s: %v", name, p)
+		}
+	}
+}
+
+func TestARendererIsAsGoodAsNewAfterAFailure(t *testing.T) {
+	t.Parallel()
+	c := mustCompile(t, spec())
+	want, _, err := c.NewRenderer().Render(nil, anna())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.NewRenderer()
+	if _, _, err := r.Render(nil, anna("first_name", "\n", "only_his", "x")); err == nil {
+		t.Fatal("rendered")
+	}
+	got, _, err := r.Render([]byte("before"), anna())
+	if err != nil || string(got) != "before"+string(want) {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if _, there := r.data["only_his"]; there {
+		t.Error("data of the recipient before is left")
+	}
+}
+
+func TestRenderersOfOneTemplateWorkAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	c := mustCompile(t, newsletter(t))
+	readers := make([]Recipient, 50)
+	alone := make([][]byte, len(readers))
+	for i := range readers {
+		readers[i] = reader(int32(i), "a@example.org", fmt.Sprintf("Reader%d", i), "Köln", "")
+		var err error
+		if alone[i], _, err = c.NewRenderer().Render(nil, readers[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			r := c.NewRenderer()
+			for i, to := range readers {
+				if out, _, err := r.Render(nil, to); err != nil || !bytes.Equal(out, alone[i]) {
+					t.Errorf("reader %d: %v", i, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// long is a page of about 20 KB.
+func long(t testing.TB) Spec {
+	s := newsletter(t)
+	item := `<tr><td class="cell" style="font-family:sans-serif;color:#333;padding:12px">An item, {{.first_name}}: <a href="https://example.com/i?u={{.code}}">read more</a></td></tr>` + "\n"
+	s.HTML = strings.Replace(s.HTML, "<!-- items -->", strings.Repeat(item, 12)+strings.Repeat(`<tr><td class="cell" style="font-family:sans-serif;color:#333;padding:12px">Plain words of the newsletter which are the same for every reader of it.</td></tr>`+"\n", 70), 1)
+	return s
+}
+
+func BenchmarkRender(b *testing.B) {
+	r := mustCompile(b, long(b)).NewRenderer()
+	to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if buf, _, err = r.Render(buf[:0], to); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(buf)), "octets")
+}
+
+// BenchmarkExecute is the part of BenchmarkRender that is the templates'. What it leaves is the most that encoding the
+// templates' own words beforehand could save.
+func BenchmarkExecute(b *testing.B) {
+	r := mustCompile(b, long(b)).NewRenderer()
+	to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")
+	if _, _, err := r.Render(nil, to); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m := r.t.head
+		if err := r.execute(&m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	s := long(b)
+	for b.Loop() {
+		if _, problems := Compile(s); problems != nil {
+			b.Fatal(problems)
+		}
+	}
+}
