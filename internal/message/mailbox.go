@@ -5,6 +5,8 @@ import (
 	"net/mail"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // Mailbox is a display name, which may be empty, and a bare address as it stands on the wire: local part a dot-atom or
@@ -23,7 +25,8 @@ var (
 	ErrNotMailbox = errors.New(`is not an address or a name and an address, as in "Example News <news@example.com>"`)
 )
 
-// ParseMailbox reads one address with or without a display name, and checks both ([CheckAddress]).
+// ParseMailbox reads one address with or without a display name, and checks both ([CheckAddress]). A domain that is not
+// ASCII becomes A-labels.
 func ParseMailbox(s string) (Mailbox, error) {
 	if strings.ContainsAny(s, "\r\n\x00") {
 		return Mailbox{}, ErrControl
@@ -33,6 +36,13 @@ func ParseMailbox(s string) (Mailbox, error) {
 		return Mailbox{}, ErrNotMailbox
 	}
 	m := Mailbox{Name: parsed.Name, Address: requote(parsed.Address)}
+	if at := strings.LastIndexByte(m.Address, '@'); !isASCII(m.Address[at+1:]) {
+		domain, err := idna.Lookup.ToASCII(m.Address[at+1:])
+		if err != nil {
+			return Mailbox{}, ErrDomain
+		}
+		m.Address = m.Address[:at+1] + domain
+	}
 	if err := CheckAddress(m.Address); err != nil {
 		return Mailbox{}, err
 	}

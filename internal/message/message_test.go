@@ -240,7 +240,10 @@ func TestAQuotedLocalPartKeepsItsQuotes(t *testing.T) {
 	if err != nil || m.Address != `"a b\"c"@example.com` || m.Name != "Pat, Inc." {
 		t.Errorf("%+v, %v", m, err)
 	}
-	for _, bad := range []string{"", "x", "a@b, c@d", "A <a@b>\r\nBcc: c@d", "A <a@bücher.example>", "<>"} {
+	if m, err := ParseMailbox("Bücher <news@Bücher.example>"); err != nil || m.Address != "news@xn--bcher-kva.example" {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, bad := range []string{"", "x", "a@b, c@d", "A <a@b>\r\nBcc: c@d", "A <a@b_ücher.example>", "<>"} {
 		if _, err := ParseMailbox(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
