@@ -1,8 +1,8 @@
 // Package address decides what an e-mail address is and when two are the same (RFC 5321, 5322, 6531, 3696).
 //
 // What Parse accepts is safe to be written into an SMTP command: its local part is a dot-atom or quoted, its domain is in A-labels,
-// and nothing in it is a control character, a blank outside quotes, or an angle bracket outside quotes. Errors never quote the
-// address.
+// and nothing in it is a control character, a blank outside quotes, or an angle bracket outside quotes. Errors say what is wrong, as
+// the rest of a sentence ("has no @"), and never quote the address.
 package address
 
 import (
@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 )
 
 // Limits of RFC 5321, 4.5.3.1, in octets; a path is 256 with its brackets.
@@ -21,7 +22,8 @@ const (
 	maxLength = 254
 )
 
-// Address is a checked address. The zero value is no address.
+// Address is a checked address. Addresses compare with ==, but that two have the same mailbox is told by their keys. The zero value is
+// no address.
 type Address struct {
 	Local  string // as on the wire: a dot-atom, or quoted
 	Domain string // A-labels, lower case
@@ -35,14 +37,28 @@ func (a Address) String() string {
 	return a.Local + "@" + a.Domain
 }
 
-// Key is what addresses are compared by: lower case throughout. Strictly a server may tell upper from lower case in local parts; none
-// does, and people are not consistent.
-func (a Address) Key() string { return strings.ToLower(a.String()) }
+// Key is what addresses are compared by: lower case throughout, and composed (NFC) where there are accents. Strictly a server may tell
+// upper from lower case in local parts; none does, and people are not consistent.
+func (a Address) Key() string {
+	if isASCII(a.Local) {
+		return strings.ToLower(a.String())
+	}
+	return norm.NFC.String(strings.Map(lower, norm.NFC.String(a.String())))
+}
+
+// lower keeps İ, whose lower case is ASCII: it is another mailbox than i.
+func lower(r rune) rune {
+	if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+		return l
+	}
+	return r
+}
 
 // NeedsUTF8 tells that the local part is not ASCII, so that only a server with SMTPUTF8 (RFC 6531) can take it.
 func (a Address) NeedsUTF8() bool { return !isASCII(a.Local) }
 
-// Parse reads a bare address. Domains are names with a dot, or localhost; address literals, comments and routes are not accepted.
+// Parse reads a bare address, without blanks around it. Domains are names with a dot, or localhost: nobody's list has reason for an
+// address literal ([192.0.2.1]) or a bare host name. Comments, groups and routes are not accepted.
 func Parse(s string) (Address, error) {
 	switch {
 	case s == "":
@@ -110,7 +126,7 @@ func parseQuoted(s string) (string, error) {
 		case r == '"':
 			return "", errors.New("has a quotation mark at the wrong place")
 		}
-		if r != ' ' && !unicode.IsGraphic(r) {
+		if r != ' ' && unicode.IsSpace(r) || !unicode.IsGraphic(r) {
 			return "", errors.New("has a character before the @ that must not stand there")
 		}
 		plain.WriteRune(r)
@@ -138,9 +154,12 @@ func parseDomain(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("has nothing after the @")
 	}
-	domain, err := profile.ToASCII(s)
-	if err != nil || strings.HasSuffix(domain, ".") {
-		return "", errors.New("has no valid domain name after the @")
+	domain := s
+	if !isPlainName(s) {
+		var err error
+		if domain, err = profile.ToASCII(s); err != nil || strings.HasSuffix(domain, ".") {
+			return "", errors.New("has no valid domain name after the @")
+		}
 	}
 	if !strings.Contains(domain, ".") && domain != "localhost" {
 		return "", errors.New("has a domain without a dot")
@@ -151,31 +170,75 @@ func parseDomain(s string) (string, error) {
 	return domain, nil
 }
 
+// isPlainName tells a name that idna would return as it is: most are, and idna takes its time.
+func isPlainName(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	start := 0
+	for i := 0; i <= len(s); i++ {
+		if i == len(s) || s[i] == '.' {
+			label := s[start:i]
+			if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' || len(label) > 3 && label[2:4] == "--" {
+				return false
+			}
+			start = i + 1
+			continue
+		}
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
 // Mailbox is an address with the name of whose it is.
 type Mailbox struct {
 	Name    string // may be empty, and in any script
 	Address Address
 }
 
-// ParseMailbox reads "Name <a@b>", with the name quoted where needed, or a bare address.
+// ParseMailbox reads "Name <a@b>", with the name quoted where needed, or a bare address. Blanks around it are left out.
 func ParseMailbox(s string) (Mailbox, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return Mailbox{}, errors.New("has a line break")
 	}
-	if !strings.Contains(s, "<") {
-		a, err := Parse(strings.TrimSpace(s))
+	s = strings.TrimSpace(s)
+	if !strings.HasSuffix(s, ">") {
+		a, err := Parse(s)
+		if err != nil && strings.Contains(s, "<") {
+			return Mailbox{}, errMailbox
+		}
 		return Mailbox{Address: a}, err
 	}
 	parsed, err := mail.ParseAddress(s)
 	if err != nil {
-		return Mailbox{}, errors.New(`is not an address, nor of the form Name <address>; a name with a comma or other marks needs "quotes"`)
+		return Mailbox{}, mailboxError(s)
 	}
-	if strings.ContainsFunc(parsed.Name, unwanted) {
+	if strings.ContainsFunc(parsed.Name, unwantedInName) {
 		return Mailbox{}, errors.New("has a control or invisible character in the name")
 	}
 	// The address as it stands between the brackets: net/mail has undone its quotes, and with them what makes it safe.
-	a, err := Parse(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s[strings.LastIndexByte(s, '<')+1:]), ">")))
-	return Mailbox{Name: parsed.Name, Address: a}, err
+	a, err := Parse(between(s))
+	if err != nil {
+		return Mailbox{}, err
+	}
+	return Mailbox{Name: parsed.Name, Address: a}, nil
+}
+
+var errMailbox = errors.New(`is not an address, nor of the form Name <address>; a name with a comma or other marks needs "quotes"`)
+
+// mailboxError says what is wrong with the address of a mailbox that net/mail does not understand, or else with the whole.
+func mailboxError(s string) error {
+	if _, err := Parse(between(s)); err != nil {
+		return err
+	}
+	return errMailbox
+}
+
+// between returns what stands between the last < and the > at the end.
+func between(s string) string {
+	return strings.TrimSpace(strings.TrimSuffix(s[strings.LastIndexByte(s, '<')+1:], ">"))
 }
 
 // isAtext tells the characters of a dot-atom (RFC 5322, 3.2.3), and with RFC 6531 all letters and marks that are not ASCII.
@@ -189,7 +252,13 @@ func isAtext(r rune) bool {
 	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
-func unwanted(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }
+// unwanted tells control and format characters, and the mark that a broken conversion leaves.
+func unwanted(r rune) bool {
+	return r < utf8.RuneSelf && unicode.IsControl(r) || r >= utf8.RuneSelf && (unicode.In(r, unicode.Cc, unicode.Cf) || r == utf8.RuneError)
+}
+
+// unwantedInName leaves the two joiners, which Persian names and emoji need.
+func unwantedInName(r rune) bool { return unwanted(r) && r != '\u200c' && r != '\u200d' }
 
 func isASCII(s string) bool {
 	for i := range len(s) {
