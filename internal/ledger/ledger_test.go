@@ -297,7 +297,7 @@ func TestAnEndedMailingAccountsForEverybody(t *testing.T) {
 	c := f.claim(1, false)
 	f.send(c, 1)
 	f.intend(c, 2, 1) // its answer is never seen
-	for range 2 { // repeated after a crash, it answers the same
+	for range 2 {     // repeated after a crash, it answers the same
 		e, err := f.ledger.Close(t.Context(), f.key, false, "cancelled", "cancelled")
 		if err != nil {
 			t.Fatal(err)

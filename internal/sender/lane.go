@@ -82,7 +82,7 @@ func (l *lane) finish(ctx context.Context, it *item) (*item, error) {
 			announced = &next.Message.Message
 		}
 	}
-	answer, err := l.conn.Finish(context.WithoutCancel(ctx), announced)
+	answer, err := l.conn.Finish(announced)
 	if err == nil {
 		l.proven = true
 		l.result = resultOf(it, ledger.Sent, answer, "")
@@ -94,7 +94,7 @@ func (l *lane) finish(ctx context.Context, it *item) (*item, error) {
 
 // notBegun deals with a message that certainly was not handed over.
 func (l *lane) notBegun(ctx context.Context, it *item, err error) error {
-	if droppoint.Outcome(err) != droppoint.Uncertain {
+	if droppoint.OutcomeOf(err) != droppoint.Uncertain {
 		return l.refused(ctx, it, err)
 	}
 	return err // unreachable by the drop point's contract: nothing is uncertain before the final step
@@ -103,7 +103,7 @@ func (l *lane) notBegun(ctx context.Context, it *item, err error) error {
 // refused writes down an attempt that did not succeed and decides what the message does next.
 func (l *lane) refused(ctx context.Context, it *item, err error) error {
 	answer := droppoint.AnswerOf(err)
-	switch droppoint.Outcome(err) {
+	switch droppoint.OutcomeOf(err) {
 	case droppoint.Bounced:
 		l.proven = true
 		l.result = resultOf(it, ledger.Bounced, answer, err.Error())
@@ -152,7 +152,7 @@ func (l *lane) unusable(ctx context.Context, cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if droppoint.Outcome(cause) == droppoint.Refused {
+	if droppoint.OutcomeOf(cause) == droppoint.Refused {
 		return &Refuses{cause}
 	}
 	return &Unavailable{cause}

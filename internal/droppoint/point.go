@@ -1,0 +1,195 @@
+package droppoint
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"directmailer/internal/smtp"
+)
+
+// idleFor is how long a connection waits for its next message before it is closed: servers count open ones.
+const idleFor = time.Minute
+
+// Point is a drop point with its connections, shared by all batches and mailings of a worker. It is safe for use by several goroutines.
+type Point struct {
+	config    Config
+	transport transport
+	slots     chan struct{} // one for each connection that may be open
+
+	mu   sync.Mutex
+	idle []idleConnection // the most recently used last
+}
+
+type idleConnection struct {
+	connection
+	since time.Time
+}
+
+func newPoint(c Config) *Point {
+	p := &Point{config: c, slots: make(chan struct{}, c.Connections)}
+	if c.SMTP != nil {
+		p.transport = &smtpTransport{*c.SMTP}
+	} else {
+		p.transport = &directory{c.Dir}
+	}
+	return p
+}
+
+// Name is what mailings call the drop point.
+func (p *Point) Name() string { return p.config.Name }
+
+// Connections is how many lanes there can be at once.
+func (p *Point) Connections() int { return p.config.Connections }
+
+// Acquire returns a lane, on a connection that is idle or new. It waits while all are in use, until ctx ends.
+func (p *Point) Acquire(ctx context.Context) (Lane, error) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if c := p.takeIdle(); c != nil {
+		return &lane{point: p, connection: c, reused: true}, nil
+	}
+	c, err := p.transport.open(ctx)
+	if err != nil {
+		<-p.slots
+		return nil, err
+	}
+	return &lane{point: p, connection: c}, nil
+}
+
+func (p *Point) takeIdle() connection {
+	for {
+		p.mu.Lock()
+		n := len(p.idle)
+		if n == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		c := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		if c.alive() {
+			return c.connection
+		}
+		c.abort() // a server that closes between messages does nothing wrong
+	}
+}
+
+func (p *Point) putIdle(c connection) {
+	p.mu.Lock()
+	p.idle = append(p.idle, idleConnection{c, time.Now()})
+	first := len(p.idle) == 1
+	p.mu.Unlock()
+	if first {
+		time.AfterFunc(idleFor, p.tidy)
+	}
+}
+
+// tidy closes what has been idle for long, and comes again while anything is idle.
+func (p *Point) tidy() {
+	p.closeIdle(idleFor)
+	p.mu.Lock()
+	again := len(p.idle) > 0
+	p.mu.Unlock()
+	if again {
+		time.AfterFunc(idleFor/2, p.tidy)
+	}
+}
+
+func (p *Point) closeIdle(olderThan time.Duration) {
+	p.mu.Lock()
+	var old, kept []idleConnection
+	for _, c := range p.idle {
+		if time.Since(c.since) >= olderThan {
+			old = append(old, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	p.idle = kept
+	p.mu.Unlock()
+	for _, c := range old {
+		c.close()
+	}
+}
+
+// Check goes as far as one can without sending a message, and says how long that took.
+func (p *Point) Check(ctx context.Context) Health {
+	began := time.Now()
+	c, err := p.transport.open(ctx)
+	if err == nil {
+		c.close()
+	}
+	return Health{Took: time.Since(began), Err: err}
+}
+
+// String describes the drop point without its credentials.
+func (p *Point) String() string { return p.config.String() }
+
+// lane is a connection in use.
+type lane struct {
+	point      *Point
+	connection connection
+	reused     bool // from the pool, and nothing has been answered yet since
+}
+
+func (l *lane) Begin(ctx context.Context, m *Message) error {
+	if limit := l.point.config.Messages; limit > 0 && l.connection.used() >= limit {
+		l.connection.close()
+		if err := l.renew(ctx); err != nil {
+			return err
+		}
+	}
+	err := l.connection.begin(ctx, m)
+	var lost *smtp.ConnError
+	if l.reused && errors.As(err, &lost) && ctx.Err() == nil { // the server closed it at this very moment
+		l.connection.abort()
+		if err := l.renew(ctx); err != nil {
+			return err
+		}
+		err = l.connection.begin(ctx, m)
+	}
+	return err
+}
+
+// renew replaces the connection; where that fails the old one, closed, stays to be given back.
+func (l *lane) renew(ctx context.Context) error {
+	l.reused = false
+	c, err := l.point.transport.open(ctx)
+	if err != nil {
+		return err
+	}
+	l.connection = c
+	return nil
+}
+
+func (l *lane) Finish(next *Message) (Answer, error) {
+	a, err := l.connection.finish(next)
+	if err == nil {
+		l.reused = false
+	}
+	return a, err
+}
+
+func (l *lane) Announces() bool {
+	limit := l.point.config.Messages
+	return l.connection.announces() && (limit == 0 || l.connection.used() < limit)
+}
+
+func (l *lane) Release() {
+	if l.connection.alive() {
+		l.point.putIdle(l.connection)
+	} else {
+		l.connection.close()
+	}
+	<-l.point.slots
+}
+
+func (l *lane) Abort() {
+	l.connection.abort()
+	<-l.point.slots
+}

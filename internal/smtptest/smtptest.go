@@ -1,0 +1,445 @@
+// Package smtptest is an SMTP server for tests that keeps its own record of what it accepted, and fails exactly when it is told to.
+package smtptest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Event is something that a client has said and the server is about to answer.
+type Event struct {
+	Conn    int    // number of the connection, from 1
+	Message int    // number of the message on it, from 1
+	Phase   string // "connect", "EHLO", "STARTTLS", "AUTH", "RSET", "MAIL", "RCPT", "DATA", "BODY" (the first line of it), "DOT", "QUIT"
+	From    string
+	To      string
+}
+
+// Action is what the server does instead of its usual answer.
+type Action struct {
+	// Reply replaces the usual answer ("550 5.1.1 unknown"); at DOT a reply other than 2xx means that the message is not accepted.
+	Reply string
+	// Die closes the connection without an answer. At DOT the message is accepted, and recorded, all the same if Accept is set.
+	Die    bool
+	Accept bool
+	// Wait is waited for before anything is done.
+	Wait <-chan struct{}
+}
+
+// Options says what the server offers.
+type Options struct {
+	Script      func(Event) *Action // nil, or a nil action: the usual answer
+	NoPipeline  bool
+	STARTTLS    bool
+	ImplicitTLS bool
+	// Password is what AUTH PLAIN wants; empty for no AUTH.
+	Password   string
+	Extensions []string // further lines of EHLO, "SIZE 1000"
+	Addr       string   // to listen on; default: a free port of the loopback
+}
+
+// Message is one that the server has accepted.
+type Message struct {
+	Conn     int
+	From, To string
+	Params   string // behind the address of MAIL
+	Data     string // dots unstuffed
+}
+
+// Server is a running server.
+type Server struct {
+	options  Options
+	listener net.Listener
+	tls      *tls.Config
+	certPEM  []byte
+
+	mu       sync.Mutex
+	received []Message
+	conns    map[net.Conn]struct{}
+	opened   int
+	commands []string
+	closed   bool
+	wg       sync.WaitGroup
+}
+
+// Start runs a server until the test ends or Stop.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	s := &Server{options: o, conns: map[net.Conn]struct{}{}}
+	if o.STARTTLS || o.ImplicitTLS {
+		s.makeCertificate(t)
+	}
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:0"
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", o.Addr); err != nil {
+		t.Fatal(err)
+	}
+	s.wg.Go(s.serve)
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Addr is host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// RootCAs holds the server's own certificate, CertPEM the same as a file's content.
+func (s *Server) RootCAs() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(s.certPEM)
+	return pool
+}
+
+// CertPEM is the certificate, for "localhost" and 127.0.0.1.
+func (s *Server) CertPEM() []byte { return s.certPEM }
+
+// Received returns what was accepted so far, in the order of acceptance.
+func (s *Server) Received() []Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Message(nil), s.received...)
+}
+
+// Copies counts the accepted messages by recipient.
+func (s *Server) Copies() map[string]int {
+	out := map[string]int{}
+	for _, m := range s.Received() {
+		out[m.To]++
+	}
+	return out
+}
+
+// Connections is how many were opened so far.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened
+}
+
+// Commands returns every line that clients have sent outside of messages.
+func (s *Server) Commands() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.commands...)
+}
+
+// Stop closes the listener and every connection.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	s.closed = true
+	_ = s.listener.Close()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// Drop closes the connections that are open, and goes on listening.
+func (s *Server) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}
+
+func (s *Server) serve() {
+	for {
+		nc, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			_ = nc.Close()
+			return
+		}
+		s.opened++
+		session := &session{server: s, number: s.opened, nc: nc}
+		s.conns[nc] = struct{}{}
+		s.mu.Unlock()
+		s.wg.Go(func() {
+			session.run()
+			s.mu.Lock()
+			delete(s.conns, nc)
+			s.mu.Unlock()
+			_ = nc.Close()
+		})
+	}
+}
+
+type session struct {
+	server  *Server
+	number  int
+	nc      net.Conn
+	r       *bufio.Reader
+	w       *bufio.Writer
+	secure  bool
+	message int
+	from    string
+	params  string
+	to      string
+	opened  bool
+}
+
+func (c *session) run() {
+	o := c.server.options
+	if o.ImplicitTLS {
+		c.nc, c.secure = tls.Server(c.nc, c.server.tls), true
+	}
+	c.r, c.w = bufio.NewReader(c.nc), bufio.NewWriter(c.nc)
+	if !c.answer("connect", "220 test ready") {
+		return
+	}
+	for {
+		if c.r.Buffered() == 0 || o.NoPipeline {
+			if c.w.Flush() != nil {
+				return
+			}
+		}
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.TrimRight(line, "\r\n")
+		c.server.mu.Lock()
+		c.server.commands = append(c.server.commands, line)
+		c.server.mu.Unlock()
+		if !c.command(line) {
+			_ = c.w.Flush()
+			return
+		}
+	}
+}
+
+// answer gives the usual reply, or what the script says, and tells whether the session goes on.
+func (c *session) answer(phase, usual string) bool {
+	reply, ok := c.decide(phase, usual)
+	if !ok {
+		return false
+	}
+	_, err := c.w.WriteString(reply + "\r\n")
+	if phase == "connect" {
+		_ = c.w.Flush()
+	}
+	return err == nil && !strings.HasPrefix(reply, "421")
+}
+
+func (c *session) decide(phase, usual string) (reply string, ok bool) {
+	a := c.action(phase)
+	if a == nil {
+		return usual, true
+	}
+	if a.Reply != "" {
+		return a.Reply, true
+	}
+	return usual, !a.Die
+}
+
+func (c *session) action(phase string) *Action {
+	if c.server.options.Script == nil {
+		return nil
+	}
+	a := c.server.options.Script(Event{Conn: c.number, Message: c.message, Phase: phase, From: c.from, To: c.to})
+	if a != nil && a.Wait != nil {
+		_ = c.w.Flush()
+		<-a.Wait
+	}
+	if a != nil && a.Die {
+		_ = c.w.Flush()
+	}
+	return a
+}
+
+func (c *session) command(line string) bool {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch strings.ToUpper(verb) {
+	case "EHLO":
+		return c.answer("EHLO", c.ehlo())
+	case "HELO":
+		return c.answer("HELO", "250 test")
+	case "STARTTLS":
+		return c.startTLS()
+	case "AUTH":
+		return c.auth(rest)
+	case "RSET":
+		c.opened = false
+		return c.answer("RSET", "250 2.0.0 ok")
+	case "NOOP":
+		return c.answer("NOOP", "250 2.0.0 ok")
+	case "QUIT":
+		c.answer("QUIT", "221 2.0.0 bye")
+		return false
+	case "MAIL":
+		return c.mail(rest)
+	case "RCPT":
+		return c.rcpt(rest)
+	case "DATA":
+		return c.data()
+	}
+	return c.answer("unknown", "500 5.5.1 what?")
+}
+
+func (c *session) ehlo() string {
+	lines := []string{"test"}
+	o := c.server.options
+	if !o.NoPipeline {
+		lines = append(lines, "Pipelining") // keywords have no case
+	}
+	if o.STARTTLS && !c.secure {
+		lines = append(lines, "STARTTLS")
+	}
+	if o.Password != "" && (c.secure || !o.STARTTLS) {
+		lines = append(lines, "AUTH PLAIN")
+	}
+	lines = append(lines, o.Extensions...)
+	lines = append(lines, "ENHANCEDSTATUSCODES")
+	for i, l := range lines {
+		if i < len(lines)-1 {
+			lines[i] = "250-" + l
+		} else {
+			lines[i] = "250 " + l
+		}
+	}
+	return strings.Join(lines, "\r\n")
+}
+
+func (c *session) startTLS() bool {
+	if !c.answer("STARTTLS", "220 2.0.0 go on") || c.w.Flush() != nil {
+		return false
+	}
+	c.nc, c.secure = tls.Server(c.nc, c.server.tls), true
+	c.r, c.w = bufio.NewReader(c.nc), bufio.NewWriter(c.nc)
+	return true
+}
+
+func (c *session) auth(rest string) bool {
+	want := base64.StdEncoding.EncodeToString([]byte("\x00user\x00" + c.server.options.Password))
+	if rest == "PLAIN "+want {
+		return c.answer("AUTH", "235 2.7.0 welcome")
+	}
+	return c.answer("AUTH", "535 5.7.8 wrong")
+}
+
+func (c *session) mail(rest string) bool {
+	if c.opened {
+		return c.answer("nested", "503 5.5.1 nested MAIL")
+	}
+	c.message++
+	path, params, _ := strings.Cut(strings.TrimPrefix(rest, "FROM:<"), ">")
+	c.from, c.params, c.to = path, strings.TrimSpace(params), ""
+	reply, ok := c.decide("MAIL", "250 2.1.0 ok")
+	c.opened = strings.HasPrefix(reply, "2")
+	return ok && c.say(reply)
+}
+
+func (c *session) rcpt(rest string) bool {
+	if !c.opened {
+		return c.answer("early", "503 5.5.1 MAIL first")
+	}
+	c.to, _, _ = strings.Cut(strings.TrimPrefix(rest, "TO:<"), ">")
+	reply, ok := c.decide("RCPT", "250 2.1.5 ok")
+	if !strings.HasPrefix(reply, "2") {
+		c.to = ""
+	}
+	return ok && c.say(reply)
+}
+
+func (c *session) data() bool {
+	usual := "354 go on"
+	if c.to == "" {
+		usual = "554 5.5.1 no valid recipients"
+	}
+	reply, ok := c.decide("DATA", usual)
+	if !ok || !c.say(reply) || c.w.Flush() != nil {
+		return false
+	}
+	if !strings.HasPrefix(reply, "354") {
+		return true
+	}
+	var body bytes.Buffer
+	for first := true; ; first = false {
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			return false
+		}
+		if line == ".\r\n" {
+			break
+		}
+		if first {
+			if a := c.action("BODY"); a != nil && a.Die {
+				return false
+			}
+		}
+		body.WriteString(strings.TrimPrefix(line, "."))
+	}
+	return c.dot(body.String())
+}
+
+func (c *session) dot(body string) bool {
+	c.opened = false
+	if c.to == "" {
+		return c.say("554 5.5.1 no valid recipients")
+	}
+	a := c.action("DOT")
+	reply := "250 2.0.0 accepted"
+	if a != nil && a.Reply != "" {
+		reply = a.Reply
+	}
+	if strings.HasPrefix(reply, "2") && (a == nil || !a.Die || a.Accept) {
+		c.server.mu.Lock()
+		c.server.received = append(c.server.received, Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, Data: body})
+		c.server.mu.Unlock()
+	}
+	if a != nil && a.Die {
+		return false
+	}
+	return c.say(reply)
+}
+
+func (c *session) say(reply string) bool {
+	_, err := io.WriteString(c.w, reply+"\r\n")
+	return err == nil && !strings.HasPrefix(reply, "421")
+}
+
+func (s *Server) makeCertificate(t testing.TB) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	s.tls = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// String describes a message without its text.
+func (m Message) String() string {
+	return fmt.Sprintf("connection %d: <%s> to <%s>", m.Conn, m.From, m.To)
+}
