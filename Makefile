@@ -1,0 +1,72 @@
+# Direct Mailer. `make` alone lists what there is. Needs Go and, for `make test`, a C compiler; PostgreSQL and Temporal come by themselves.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# Go refuses to build in a checkout that git does not trust (another user's): build there without the commit in `starter version`.
+STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+export GOFLAGS := $(strip $(GOFLAGS) $(STAMP))
+
+# Packages tested at the same time. Many start servers of their own: more than this and they wait for one another on a small machine.
+TEST_PACKAGES ?= 2
+LINT := bin/lint
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: bin/starter ## See it work: private servers, a list, a mailing, worker crashes (ARGS="--help" for what can be set)
+	@exec bin/starter demo $(ARGS)
+
+.PHONY: dev
+dev: bin/starter ## Run private servers and a worker until Ctrl-C (ARGS="--help" for what can be set)
+	@exec bin/starter dev $(ARGS)
+
+.PHONY: build
+build: bin/starter bin/worker ## Build bin/starter and bin/worker
+
+.PHONY: bin/starter bin/worker
+bin/starter bin/worker:
+	@go build -o $@ ./$(@F)
+
+.PHONY: check
+check: lint ## Quick checks, under two minutes: format, vet, staticcheck, workflowcheck, unit tests
+	go test -short -p $(TEST_PACKAGES) ./...
+
+.PHONY: lint
+lint: ## Only the checks that run nothing
+	@go build -C tools/lint -o ../../$(LINT)/ tool
+	@echo "gofmt -l"; wrong=$$(gofmt -l .) && test -z "$$wrong" || { echo "not formatted, run gofmt -w on:" >&2; echo "$$wrong" >&2; exit 1; }
+	go vet ./...
+	cd tools/compose && go vet ./...
+	$(LINT)/staticcheck ./...
+	$(LINT)/workflowcheck -config tools/lint/workflowcheck.yaml ./workflows/...
+
+.PHONY: test
+test: compiler ## Everything, as the continuous integration does: all tests with the race detector, against real servers
+	@echo "make test: all tests with the race detector, against a PostgreSQL, a Temporal and mail servers of their own on this machine."
+	@echo "Missing servers are installed or built first; the first build of Temporal takes about 6 minutes on 2 cores."
+	@go run ./internal/devstack/prepare
+	go test -race -timeout 20m -p $(TEST_PACKAGES) ./...
+	cd tools/compose && go test ./...
+
+# The race detector is C; Go builds it without a C compiler on macOS only.
+.PHONY: compiler
+compiler:
+	@cc=$$(go env CC); test "$$(go env GOOS)" = darwin || command -v $${cc%% *} >/dev/null 2>&1 || { \
+		echo "make test needs a C compiler ($$cc) for Go's race detector, and there is none. Install one:" >&2; \
+		echo "  Debian, Ubuntu: sudo apt-get install gcc libc6-dev    Fedora: sudo dnf install gcc    Alpine: apk add build-base" >&2; \
+		echo "Without one, \`go test ./...\` runs the same tests and finds no data races." >&2; exit 1; }
+
+.PHONY: bench
+bench: ## Run every benchmark, one package after the other
+	go test -run '^$$' -bench . -benchmem -p 1 $$(git grep -l '^func Benchmark' -- '*_test.go' ':!tools' | sed 's,^,./,; s,/[^/]*$$,,' | sort -u)
+
+.PHONY: schema
+schema: ## Write the JSON Schema of a mailing's input again, after a change of the input
+	go test ./workflows -run Schema -update
+
+.PHONY: clean
+clean: ## Remove what was built here (not the data of `starter dev`, nor the Temporal server in the user's cache)
+	rm -rf bin

@@ -1,0 +1,166 @@
+// Package compose holds the check of docker-compose.yml: a module of its own, so that Compose's parser is no dependency of Direct Mailer.
+package compose
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"directmailer/internal/config"
+)
+
+const root = "../.."
+
+// load reads the file as `docker compose` does, with every profile, and with nothing of this machine's environment.
+func load(t *testing.T) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")}, cli.WithProfiles([]string{"*"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := options.LoadProject(t.Context())
+	if err != nil {
+		t.Fatalf("Compose does not accept docker-compose.yml: %v", err)
+	}
+	return project
+}
+
+func TestEveryServiceWaitsUntilWhatItNeedsIsUsable(t *testing.T) {
+	t.Parallel()
+	project := load(t)
+	need := map[string]map[string]string{
+		"migrate": {"postgres": types.ServiceConditionHealthy},
+		"worker": {"postgres": types.ServiceConditionHealthy, "temporal": types.ServiceConditionHealthy, "mailpit": types.ServiceConditionHealthy,
+			"migrate": types.ServiceConditionCompletedSuccessfully},
+		"starter": {"temporal": types.ServiceConditionHealthy, "migrate": types.ServiceConditionCompletedSuccessfully},
+	}
+	for name, wants := range need {
+		for on, condition := range wants {
+			if got := project.Services[name].DependsOn[on].Condition; got != condition {
+				t.Errorf("%s depends on %s with the condition %q, not %q", name, on, got, condition)
+			}
+		}
+	}
+	for name, service := range project.Services {
+		for on, d := range service.DependsOn {
+			if d.Condition == types.ServiceConditionStarted {
+				t.Errorf("%s waits for %s to be started only", name, on)
+			}
+			if check := project.Services[on].HealthCheck; d.Condition == types.ServiceConditionHealthy && (check == nil || check.Disable || len(check.Test) < 2) {
+				t.Errorf("%s waits for the health of %s, which has no health check", name, on)
+			}
+		}
+	}
+}
+
+func TestWorkerAndStarterAreToldOnlyWhatTheyKnow(t *testing.T) {
+	t.Parallel()
+	project := load(t)
+	for service, known := range map[string]any{"worker": &config.Worker{}, "starter": &config.Starter{}, "migrate": &config.Starter{}} {
+		fields, err := env.GetFieldParams(known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]bool{}
+		for _, f := range fields {
+			names[f.Key] = true
+		}
+		set := project.Services[service].Environment
+		for _, name := range slices.Sorted(maps.Keys(set)) {
+			if !names[name] && !strings.HasPrefix(name, "TEMPORAL_") {
+				t.Errorf("%s is told %s, which it does not read", service, name)
+			}
+		}
+		for _, name := range []string{"DATABASE_URL", "DM_DROP_POINTS", "TEMPORAL_ADDRESS"} {
+			if v := set[name]; v == nil || *v == "" {
+				t.Errorf("%s is not told %s", service, name)
+			}
+		}
+	}
+}
+
+// TestTheWorkerAcceptsItsSettings parses them with the worker's own code, so that a drop point that is no drop point is found here.
+func TestTheWorkerAcceptsItsSettings(t *testing.T) {
+	for name, value := range load(t).Services["worker"].Environment {
+		if value != nil {
+			t.Setenv(name, *value)
+		}
+	}
+	worker, err := config.LoadWorker()
+	if err != nil {
+		t.Fatalf("the worker refuses what docker-compose.yml tells it: %v", err)
+	}
+	if len(worker.DropPoints) != 1 || worker.DropPoints[0].Name != "mail" {
+		t.Errorf("the worker has %d drop points, not the one called mail", len(worker.DropPoints))
+	}
+}
+
+// TestPlacesNamedInTheSettingsAreServices catches a service that was renamed in one place only.
+func TestPlacesNamedInTheSettingsAreServices(t *testing.T) {
+	t.Parallel()
+	project := load(t)
+	set := project.Services["worker"].Environment
+	for name, place := range map[string]string{"DATABASE_URL": "@postgres:5432/", "TEMPORAL_ADDRESS": "temporal:7233", "DM_DROP_POINTS": "smtp://mailpit:1025"} {
+		if set[name] == nil || !strings.Contains(*set[name], place) {
+			t.Errorf("%s does not name %s", name, place)
+		}
+		service, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(place, "@"), "smtp://"), ":")
+		if _, ok := project.Services[service]; !ok {
+			t.Errorf("%s names %s, which is no service", name, service)
+		}
+	}
+}
+
+func TestNothingIsReachableFromOtherMachines(t *testing.T) {
+	t.Parallel()
+	for name, service := range load(t).Services {
+		for _, port := range service.Ports {
+			if port.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes port %d on %q", name, port.Target, port.HostIP)
+			}
+		}
+		if service.NetworkMode == "host" || service.Privileged {
+			t.Errorf("%s is not kept apart from the machine", name)
+		}
+	}
+}
+
+func TestWhatIsNotOursIsPinnedAndKept(t *testing.T) {
+	t.Parallel()
+	project := load(t)
+	ours := project.Services["worker"].Image
+	if project.Services["migrate"].Build == nil || project.Services["migrate"].Image != ours {
+		t.Error("no service builds the image that the worker runs")
+	}
+	for name, service := range project.Services {
+		if service.Image == ours {
+			continue
+		}
+		if _, tag, _ := strings.Cut(service.Image, ":"); !strings.ContainsAny(tag, "0123456789") {
+			t.Errorf("%s runs %s, which is a different program tomorrow", name, service.Image)
+		}
+		if !slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Type == types.VolumeTypeVolume && v.Source != "" }) {
+			t.Errorf("%s keeps its data in no named volume: it is lost with the container", name)
+		}
+	}
+}
+
+// TestTemporalIsOfTheVersionThatTestsRun compares the image with tools/temporal.
+func TestTemporalIsOfTheVersionThatTestsRun(t *testing.T) {
+	t.Parallel()
+	module, err := os.ReadFile(filepath.Join(root, "tools", "temporal", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, version, _ := strings.Cut(load(t).Services["temporal"].Image, ":")
+	if !strings.Contains(string(module), "github.com/temporalio/cli v"+version+" ") {
+		t.Errorf("docker-compose.yml runs Temporal %s, tools/temporal builds another", version)
+	}
+}
