@@ -2,7 +2,9 @@ package workflows
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -53,10 +55,12 @@ func fill[T comparable](field *T, value T) {
 	}
 }
 
-// Validate returns every problem of the fields, in their order; none for a good input. It knows nothing of the world: whether the
-// templates compile and whether list and drop points exist, is checked by the activity OpenMailing.
+// Validate returns every problem of the fields, in their order, after those of the JSON that it came from; none for a good input. It
+// knows nothing of the world, not even the time: whether the templates compile and whether list and drop points exist, is checked by
+// the activity OpenMailing. Messages go on after the field's name ("has no @") and quote no address.
 func (in Input) Validate() []Problem {
 	v := validator{problems: slices.Clone(in.misread), misread: in.misread}
+	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, in which each < > and & counts six octets; put images on a web server")
 	in = in.WithDefaults()
 	v.check("id", in.ID == "" || idPattern.MatchString(in.ID) && len(in.ID) <= maxID,
 		"must be up to 100 letters and digits, with single . _ or - between them (no address: it is shown everywhere)")
@@ -67,10 +71,13 @@ func (in Input) Validate() []Problem {
 		v.err("envelope_sender", err)
 	}
 	v.check("subject", strings.TrimSpace(in.Subject) != "", "is missing")
-	v.check("subject", !strings.ContainsAny(in.Subject, "\r\n\x00"), "has a line break")
+	v.check("subject", !strings.ContainsAny(in.Subject, "\r\n"), "has a line break")
+	v.check("subject", !strings.Contains(in.Subject, "\x00"), "has a NUL character")
 	v.check("subject", len(in.Subject) <= maxSubject, "is longer than 4096 octets")
 	v.check("list", ValidName(in.List), "must name a list: up to 63 lower-case letters and digits, with single - or _ between them")
 	v.check("content", strings.TrimSpace(in.Content.Text) != "" || strings.TrimSpace(in.Content.HTML) != "", "is empty: text, html or both are needed")
+	v.check("content.text", !strings.Contains(in.Content.Text, "\x00"), "has a NUL character")
+	v.check("content.html", !strings.Contains(in.Content.HTML, "\x00"), "has a NUL character")
 	v.dropPoints(in.DropPoints)
 	v.check("batch_size", in.BatchSize >= 1 && in.BatchSize <= maxBatch, "must be 1 to 5000")
 	v.retry("retry.list", in.Retry.List)
@@ -81,8 +88,13 @@ func (in Input) Validate() []Problem {
 	v.check("on_exhausted", in.OnExhausted == Suspend || in.OnExhausted == Fail, "must be suspend or fail")
 	v.check("not_after", in.NotAfter.IsZero() || in.NotAfter.After(in.NotBefore), "must be later than not_before")
 	v.check("resume", in.Resume == nil, "is set by the workflow itself only")
-	v.check("content", len(in.Content.Text)+len(in.Content.HTML) <= MaxInput, "is longer than 1.5 MiB: Temporal cannot carry it; put images on a web server")
 	return v.problems
+}
+
+// fits tells whether the input is no longer than MaxInput as JSON.
+func fits(in Input) bool {
+	data, err := json.Marshal(in)
+	return err == nil && len(data) <= MaxInput
 }
 
 // validator collects problems: of a field that could not even be read, that one only.
@@ -123,55 +135,77 @@ func (v *validator) retry(field string, r Retry) {
 	v.check(field+".interval", interval >= 10*time.Millisecond && interval <= 24*time.Hour, "must be 10ms to 24h")
 }
 
-// UnmarshalJSON reads an input. A field that is unknown or of the wrong type does not fail it: it is kept for [Input.Validate], so that a
-// slip in a JSON that somebody typed into the Web UI is reported together with all others.
-func (in *Input) UnmarshalJSON(data []byte) error {
-	*in = Input{}
-	return readObject(data, reflect.ValueOf(in).Elem(), "", &in.misread)
+// bare is an Input without its methods.
+type bare Input
+
+// MarshalJSON writes the input, and with it what was wrong with the JSON that it came from: the workflow hands its input on to the
+// activity that validates it.
+func (in Input) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		bare
+		Misread []Problem `json:"misread,omitempty"`
+	}{bare(in), in.misread})
 }
 
-// readObject fills the struct v from a JSON object. It fails only if data is no object.
-func readObject(data []byte, v reflect.Value, path string, problems *[]Problem) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return fmt.Errorf("%s is not a JSON object", pathOr(path, "the input"))
+// UnmarshalJSON reads an input. A field that is unknown or of the wrong type does not fail it: it is kept for [Input.Validate], so that a
+// slip in a JSON that somebody typed into the Web UI is reported together with all others. Only JSON that is no object is an error.
+func (in *Input) UnmarshalJSON(data []byte) error {
+	fields, err := fieldsOf(data)
+	if err != nil {
+		return errors.New("the input of a mailing must be a JSON object")
 	}
+	*in = Input{}
+	if kept, ok := fields["misread"]; ok && json.Unmarshal(kept, &in.misread) == nil {
+		delete(fields, "misread")
+	}
+	readFields(fields, reflect.ValueOf(in).Elem(), "", &in.misread)
+	return nil
+}
+
+// fieldsOf returns the members of a JSON object.
+func fieldsOf(data []byte) (map[string]json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	err := json.Unmarshal(data, &fields)
+	if err == nil && fields == nil {
+		err = errors.New("is null")
+	}
+	return fields, err
+}
+
+// readFields fills the struct v, and reports what it has no field for.
+func readFields(fields map[string]json.RawMessage, v reflect.Value, path string, problems *[]Problem) {
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		value, ok := fields[name]
-		delete(fields, name)
 		if name == "" || !ok {
 			continue
 		}
-		at := strings.TrimPrefix(path+"."+name, ".")
-		if err := readField(value, v.Field(i), at, problems); err != nil {
-			*problems = append(*problems, Problem{at, err.Error()})
-		}
+		delete(fields, name)
+		readField(value, v.Field(i), path+name, problems)
 	}
-	unknown := make([]string, 0, len(fields))
-	for name := range fields {
-		unknown = append(unknown, name)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		*problems = append(*problems, Problem{path + name, "is not a field of a mailing"})
 	}
-	slices.Sort(unknown)
-	for _, name := range unknown {
-		*problems = append(*problems, Problem{strings.TrimPrefix(path+"."+name, "."), "is not a field of a mailing"})
-	}
-	return nil
 }
 
-func readField(data []byte, v reflect.Value, path string, problems *[]Problem) error {
+func readField(data []byte, v reflect.Value, path string, problems *[]Problem) {
+	if string(data) == "null" {
+		return
+	}
 	switch v.Interface().(type) {
 	case Content, Retries, Retry:
-		if string(data) == "null" {
-			return nil
+		fields, err := fieldsOf(data)
+		if err != nil {
+			*problems = append(*problems, Problem{path, "must be an object"})
+			return
 		}
-		return readObject(data, v, path, problems)
+		readFields(fields, v, path+".", problems)
+		return
 	}
 	if err := json.Unmarshal(data, v.Addr().Interface()); err != nil {
 		v.SetZero()
-		return fmt.Errorf("must be %s", kindOf(v))
+		*problems = append(*problems, Problem{path, "must be " + kindOf(v)})
 	}
-	return nil
 }
 
 func kindOf(v reflect.Value) string {
@@ -183,15 +217,11 @@ func kindOf(v reflect.Value) string {
 	case []string:
 		return "a list of texts"
 	}
-	if v.Kind() == reflect.Int {
+	switch v.Kind() {
+	case reflect.Int:
 		return "a whole number"
+	case reflect.Pointer:
+		return "left to the workflow"
 	}
 	return "a text"
-}
-
-func pathOr(path, otherwise string) string {
-	if path == "" {
-		return otherwise
-	}
-	return path
 }
