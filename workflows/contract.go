@@ -35,19 +35,19 @@ type Input struct {
 	// ID of the mailing, which is the workflow ID as well. May be left out; when given it must equal the workflow ID.
 	ID string `json:"id,omitempty" jsonschema:"maxLength=100,pattern=^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"`
 	// From is the author that recipients see: an address, or a name and an address ("Example News <news@example.com>").
-	From string `json:"from"`
+	From string `json:"from" jsonschema:"minLength=1"`
 	// ReplyTo is where answers go, if not to From.
 	ReplyTo string `json:"reply_to,omitempty"`
 	// EnvelopeSender is the bare address that bounces go to (MAIL FROM). Default: the address of From.
 	EnvelopeSender string `json:"envelope_sender,omitempty"`
 	// Subject is a text template.
-	Subject string `json:"subject"`
+	Subject string `json:"subject" jsonschema:"minLength=1"`
 	// List is the name of a stored list, whose members at the time of preparation become the recipients.
-	List string `json:"list"`
+	List string `json:"list" jsonschema:"maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
 	// Content is what is sent.
 	Content Content `json:"content"`
 	// DropPoints names the drop points to hand the mail to, as configured in the workers. Default: all that they have.
-	DropPoints []string `json:"drop_points,omitempty"`
+	DropPoints []string `json:"drop_points,omitempty" jsonschema:"uniqueItems=true,maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
 	// BatchSize is how many recipients one activity handles, 1 to 5000. Default: 500.
 	BatchSize int `json:"batch_size,omitempty" jsonschema:"minimum=1,maximum=5000,default=500"`
 	// Retry says how often, and how far apart, a failing resource is tried again before the mailing gives it up.
