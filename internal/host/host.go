@@ -60,7 +60,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	points := droppoint.NewSet(c.DropPoints)
 	defer points.Close()
-	w := newWorker(temporal, c)
+	w := newWorker(temporal.Client, c)
 	activities.New(pool, points, log).Register(w)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

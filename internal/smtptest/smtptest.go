@@ -73,6 +73,7 @@ type Server struct {
 	received []Message
 	conns    map[net.Conn]struct{}
 	opened   int
+	busy     int // messages between MAIL and the answer to their dot
 	commands []string
 	closed   bool
 	wg       sync.WaitGroup
@@ -179,6 +180,7 @@ func (s *Server) serve() {
 		s.mu.Unlock()
 		s.wg.Go(func() {
 			session.run()
+			session.open(false)
 			s.mu.Lock()
 			delete(s.conns, nc)
 			s.mu.Unlock()
@@ -282,7 +284,7 @@ func (c *session) command(line string) bool {
 	case "AUTH":
 		return c.auth(rest)
 	case "RSET":
-		c.opened = false
+		c.open(false)
 		return c.answer("RSET", "250 2.0.0 ok")
 	case "NOOP":
 		return c.answer("NOOP", "250 2.0.0 ok")
@@ -348,8 +350,20 @@ func (c *session) mail(rest string) bool {
 	path, params, _ := strings.Cut(strings.TrimPrefix(rest, "FROM:<"), ">")
 	c.from, c.params, c.to = path, strings.TrimSpace(params), ""
 	reply, ok := c.decide("MAIL", "250 2.1.0 ok")
-	c.opened = strings.HasPrefix(reply, "2")
+	c.open(strings.HasPrefix(reply, "2"))
 	return ok && c.say(reply)
+}
+
+func (c *session) open(yes bool) {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	switch {
+	case yes && !c.opened:
+		c.server.busy++
+	case !yes && c.opened:
+		c.server.busy--
+	}
+	c.opened = yes
 }
 
 func (c *session) rcpt(rest string) bool {
@@ -396,7 +410,7 @@ func (c *session) data() bool {
 }
 
 func (c *session) dot(body string) bool {
-	c.opened = false
+	defer c.open(false)
 	if c.to == "" {
 		return c.say("554 5.5.1 no valid recipients")
 	}
@@ -442,4 +456,11 @@ func (s *Server) makeCertificate(t testing.TB) {
 // String describes a message without its text.
 func (m Message) String() string {
 	return fmt.Sprintf("connection %d: <%s> to <%s>", m.Conn, m.From, m.To)
+}
+
+// Quiet tells whether no connection has a message under way.
+func (s *Server) Quiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.busy == 0
 }

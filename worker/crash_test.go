@@ -1,0 +1,257 @@
+package main_test
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"directmailer/internal/ledger"
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+const lanes = 4
+
+func mx(s *smtptest.Server) string {
+	return fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), lanes)
+}
+
+// after calls do when the server has got to phase for the nth time, and holds that message's answer back for as long as do takes.
+func after(phase string, n int64, do func()) func(smtptest.Event) *smtptest.Action {
+	var seen atomic.Int64
+	return func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == phase && seen.Add(1) == n {
+			do()
+		}
+		return nil
+	}
+}
+
+// A worker that is killed at any step of the protocol loses nobody; at most one message a connection is sent twice, or, on hold, is
+// uncertain and sent at most once.
+func TestAWorkerKilledAtAnyStepLosesNobodyAndKeepsTheDuplicateBound(t *testing.T) {
+	t.Parallel()
+	for _, phase := range []string{"RCPT", "DATA", "BODY", "DOT"} {
+		for _, policy := range []workflows.OnUncertain{workflows.Resend, workflows.Hold} {
+			t.Run(fmt.Sprintf("%s,%s", phase, policy), func(t *testing.T) {
+				t.Parallel()
+				const recipients = 120
+				var p *plant
+				var victim *worker
+				var mu sync.Mutex
+				s := smtptest.Start(t, smtptest.Options{Script: after(phase, 50, func() {
+					mu.Lock()
+					defer mu.Unlock()
+					victim.kill()
+					<-victim.exited
+				})})
+				p = newPlant(t, mx(s))
+				p.importList(recipients)
+				mu.Lock()
+				victim = p.startWorker()
+				mu.Unlock()
+				in := mailing(40)
+				in.OnUncertain = policy
+				run := p.start(in)
+				<-victim.exited
+				p.startWorker()
+				r := p.result(run)
+				duplicates := p.judge(s.Copies(), recipients)
+				switch {
+				case r.State != workflows.StateCompleted:
+					t.Errorf("result %+v", r)
+				case policy == workflows.Resend && (duplicates > lanes || r.Counts.Sent != recipients):
+					t.Errorf("%d duplicates over %d connections; %+v", duplicates, lanes, r.Counts)
+				case policy == workflows.Hold && (duplicates > 0 || r.Counts.Uncertain > lanes || r.Counts.Sent+r.Counts.Uncertain != recipients):
+					t.Errorf("on hold: %d duplicates; %+v", duplicates, r.Counts)
+				}
+			})
+		}
+	}
+}
+
+func TestThreeWorkersShareAMailingAndOneOfThemDies(t *testing.T) {
+	t.Parallel()
+	const recipients = 400
+	var victim *worker
+	ready := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 100, func() { <-ready; victim.kill(); <-victim.exited })})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	victim = p.startWorker("DM_MAX_BATCHES=2")
+	p.startWorker("DM_MAX_BATCHES=2")
+	p.startWorker("DM_MAX_BATCHES=2")
+	close(ready)
+	r := p.result(p.start(mailing(20)))
+	if duplicates := p.judge(s.Copies(), recipients); duplicates > lanes || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates over %d connections; %+v", duplicates, lanes, r.Counts)
+	}
+}
+
+// A worker that hangs is taken for dead, and its batch is given to another; when it wakes up, its fence is gone.
+func TestAWorkerThatWakesUpAfterItsBatchWasGivenAwaySendsAtMostWhatWasInFlight(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	var sleeper *worker
+	ready := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DATA", 20, func() { <-ready; sleeper.signal(syscall.SIGSTOP) })})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	sleeper = p.startWorker()
+	close(ready)
+	run := p.start(mailing(60))
+	p.eventually("the worker has been stopped in the middle", func() bool { return len(s.Received()) >= 15 })
+	p.startWorker()
+	r := p.result(run)
+	sleeper.signal(syscall.SIGCONT)
+	p.eventually("the sleeper notices that it is fenced off", func() bool { return s.Quiet() })
+	if duplicates := p.judge(s.Copies(), recipients); duplicates > lanes || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates over %d connections; %+v", duplicates, lanes, r.Counts)
+	}
+}
+
+func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *testing.T) {
+	t.Parallel()
+	const recipients = 200
+	var first *worker
+	ready := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 60, func() { <-ready; first.signal(syscall.SIGTERM) })})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	first = p.startWorker()
+	close(ready)
+	run := p.start(mailing(100))
+	<-first.exited
+	if code := first.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	before := len(s.Received())
+	if before >= recipients {
+		t.Errorf("it did not stop: %d messages", before)
+	}
+	p.startWorker()
+	r := p.result(run)
+	if duplicates := p.judge(s.Copies(), recipients); duplicates > 0 || r.Counts.Sent != recipients || r.Counts.PossiblyTwice > 0 {
+		t.Errorf("%d duplicates; %+v", duplicates, r.Counts)
+	}
+}
+
+// The server dies at every step of the protocol, again and again: nothing is lost, and a duplicate comes only of an answer that was
+// not given.
+func TestAServerThatDiesAtAnyStepLosesNobody(t *testing.T) {
+	t.Parallel()
+	for _, phase := range []string{"connect", "EHLO", "MAIL", "RCPT", "DATA", "BODY", "DOT", "DOT accepted"} {
+		for _, policy := range []workflows.OnUncertain{workflows.Resend, workflows.Hold} {
+			t.Run(fmt.Sprintf("%s,%s", phase, policy), func(t *testing.T) {
+				t.Parallel()
+				const recipients, every = 60, 13
+				var n atomic.Int64
+				wanted, accept := phase, false
+				if phase == "DOT accepted" {
+					wanted, accept = "DOT", true
+				}
+				s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+					if e.Phase == wanted && n.Add(1)%every == 5 {
+						return &smtptest.Action{Die: true, Accept: accept}
+					}
+					return nil
+				}})
+				p := newPlant(t, mx(s))
+				p.importList(recipients)
+				p.startWorker()
+				in := mailing(30)
+				in.OnUncertain = policy
+				r := p.result(p.start(in))
+				duplicates := p.judge(s.Copies(), recipients)
+				died := int(n.Load()/every + 1)
+				switch {
+				case policy == workflows.Hold && duplicates > 0, !accept && duplicates > 0, duplicates > died:
+					t.Errorf("%d duplicates after %d faults", duplicates, died)
+				case policy == workflows.Resend && r.Counts.Sent != recipients:
+					t.Errorf("%+v", r.Counts)
+				case r.Counts.Sent+r.Counts.Uncertain != recipients:
+					t.Errorf("%+v", r.Counts)
+				}
+			})
+		}
+	}
+}
+
+func TestADeadDropPointsRecipientsGoToTheOther(t *testing.T) {
+	t.Parallel()
+	const recipients = 100
+	var served atomic.Int64
+	dying := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "connect" && served.Load() >= 10 {
+			return &smtptest.Action{Die: true}
+		}
+		if e.Phase == "MAIL" && served.Add(1) > 10 {
+			return &smtptest.Action{Die: true}
+		}
+		return nil
+	}})
+	alive := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, fmt.Sprintf("one=smtp://%s two=smtp://%s", dying.Addr(), alive.Addr()))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(10)
+	in.Retry.DropPoint.Attempts = 2
+	r := p.result(p.start(in))
+	copies := alive.Copies()
+	for a, n := range dying.Copies() {
+		copies[a] += n
+	}
+	if duplicates := p.judge(copies, recipients); duplicates > 0 || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", duplicates, r.Counts)
+	}
+	s, err := p.status()
+	if err != nil || s.DropPoints[0].InList || !s.DropPoints[1].InList {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	used := map[string]int{}
+	for _, l := range p.report() {
+		used[l.DropPoint]++
+	}
+	if used["one"] == 0 || used["two"] == 0 {
+		t.Errorf("drop points used: %v", used)
+	}
+}
+
+func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{address(1): "550 5.1.1 unknown", address(2): "550 5.2.1 disabled", address(3): "554 5.7.1 not wanted"}
+	var deferred atomic.Int64
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "RCPT" {
+			return nil
+		}
+		if a, ok := answers[e.To]; ok && (e.To != address(3) || deferred.Add(1) < 3) {
+			return &smtptest.Action{Reply: a}
+		}
+		if e.To == address(4) && deferred.Add(1) < 3 {
+			return &smtptest.Action{Reply: "451 4.7.1 greylisted, come again"}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(10)
+	p.startWorker()
+	r := p.result(p.start(mailing(10)))
+	p.judge(s.Copies(), 10)
+	if r.Counts.Sent != 8 || r.Counts.Bounced != 2 {
+		t.Errorf("%+v", r.Counts)
+	}
+	lines := p.report()
+	if l := lines[address(1)]; l.Outcome != ledger.Bounced || l.Code != 550 || l.Enhanced != "5.1.1" || l.Reply != "unknown" || l.DropPoint != "mx" {
+		t.Errorf("%+v", l)
+	}
+	if l := lines[address(4)]; l.Outcome != ledger.Sent || l.Attempts < 2 || l.PossiblyTwice {
+		t.Errorf("%+v", l)
+	}
+	var suppressed []string
+	if err := p.pool.QueryRow(t.Context(), `SELECT array_agg(address_key) FROM opt_outs`).Scan(&suppressed); err != nil || len(suppressed) != 1 || suppressed[0] != address(1) {
+		t.Errorf("suppressed for later mailings: %v, %v", suppressed, err)
+	}
+}
