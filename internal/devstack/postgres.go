@@ -1,16 +1,16 @@
 package devstack
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,9 +18,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 )
-
-// ErrNoPostgres says that no PostgreSQL 14 or newer was found on this system.
-var ErrNoPostgres = errors.New("no PostgreSQL 14 or newer is installed")
 
 // PostgresOptions says where a cluster lives.
 type PostgresOptions struct {
@@ -30,126 +27,202 @@ type PostgresOptions struct {
 	Port int
 	// Settings are added to postgresql.conf's, on each start.
 	Settings map[string]string
-	Progress Progress
+	// Throwaway saves the time that it takes to be sure that data survives a power failure; it still survives that of the server.
+	Throwaway bool
+	Progress  Progress
 }
 
-// Postgres is a running private server.
+// Postgres is a running private server. Its methods are not for use by several goroutines at once.
 type Postgres struct {
 	options PostgresOptions
 	bin     string
 	account *account
 	process *process
+	log     serverLog
 	port    int
 	secret  string
 }
 
 // StartPostgres starts the server, and makes its cluster first if need be. A server that an earlier process of ours left running on the
-// same folder is stopped first. ErrNoPostgres.
+// same folder is stopped first; keeping two live processes from sharing a folder is the caller's part. ErrNoPostgres.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
-	if o.Progress == nil {
-		o.Progress = Silent
-	}
-	bin, err := findPostgres()
+	o.Progress = o.Progress.orSilent()
+	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{options: o, bin: bin}
+	o.Dir = dir
+	p := &Postgres{options: o, port: o.Port, log: serverLog{path: filepath.Join(dir, "postgres.log")}}
 	if p.account, err = serverAccount(); err != nil {
 		return nil, err
 	}
 	if err := p.prepare(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.Start(ctx)
+	if err := p.Start(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *Postgres) dir() string { return filepath.Join(p.options.Dir, "data") }
-func (p *Postgres) log() string { return filepath.Join(p.options.Dir, "postgres.log") }
 
-// prepare makes the folder and the cluster. A cluster that was not finished is made again.
+// prepare makes the folder and the cluster, and finds the binaries that fit it.
 func (p *Postgres) prepare(ctx context.Context) error {
-	if err := os.MkdirAll(p.options.Dir, 0o700); err != nil {
+	major, err := p.madeBy()
+	if err != nil {
+		return err
+	}
+	if p.bin, err = findPostgres(major); err != nil {
+		return err
+	}
+	if err := p.makeFolder(); err != nil {
+		return err
+	}
+	if err := p.password(major != 0); err != nil || major != 0 {
+		return err
+	}
+	p.options.Progress("making a PostgreSQL cluster in %s", p.options.Dir)
+	return p.makeCluster(ctx)
+}
+
+// makeFolder makes the folder for the server's user alone, and those above it for everybody to pass.
+func (p *Postgres) makeFolder() error {
+	above := filepath.Dir(p.options.Dir)
+	if err := p.account.canReach(above); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(above, 0o755); err != nil {
+		return fmt.Errorf("make PostgreSQL's data folder: %w", err)
+	}
+	if err := os.Mkdir(p.options.Dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make PostgreSQL's data folder: %w", err)
 	}
 	if err := p.account.own(p.options.Dir); err != nil {
-		return err
+		return fmt.Errorf("give PostgreSQL its data folder: %w", err)
 	}
-	if err := p.account.canReach(p.options.Dir); err != nil {
-		return err
-	}
-	secretFile := filepath.Join(p.options.Dir, "password")
-	if secret, err := os.ReadFile(secretFile); err == nil {
-		p.secret = string(secret)
-		return nil // written last: the cluster is complete
-	}
-	p.options.Progress("making a PostgreSQL cluster in %s", p.options.Dir)
-	if err := os.RemoveAll(p.dir()); err != nil {
-		return err
-	}
-	p.secret = rand.Text()
-	unfinished := secretFile + ".new"
-	if err := os.WriteFile(unfinished, []byte(p.secret), 0o600); err != nil {
-		return err
-	}
-	if err := p.account.own(unfinished); err != nil {
-		return err
-	}
-	cmd := p.command(ctx, "initdb", "-D", p.dir(), "-U", "postgres", "-A", "scram-sha-256", "--pwfile="+unfinished, "-E", "UTF8", "--locale=C", "--no-sync")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	return os.Rename(unfinished, secretFile)
+	return nil
 }
 
-// Start starts the server again after Stop or Kill, on the same port.
+// madeBy is the major version of the cluster that is there, 0 if there is none.
+func (p *Postgres) madeBy() (int, error) {
+	text, err := os.ReadFile(filepath.Join(p.dir(), "PG_VERSION"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the PostgreSQL cluster that is there: %w (run as the user who made it, or choose another data folder)", err)
+	}
+	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a PostgreSQL cluster of 14 or newer", p.dir())
+	}
+	return major, nil
+}
+
+func (p *Postgres) passwordFile() string { return filepath.Join(p.options.Dir, "password") }
+
+// password reads the superuser's password, or makes one for a cluster that is still to be made.
+func (p *Postgres) password(made bool) error {
+	secret, err := os.ReadFile(p.passwordFile())
+	if err == nil && len(secret) > 0 {
+		p.secret = string(secret)
+		return nil
+	}
+	if made {
+		return fmt.Errorf("the password of the PostgreSQL cluster in %s cannot be read: %w", p.options.Dir, errors.Join(err))
+	}
+	p.secret = rand.Text()
+	if err := os.WriteFile(p.passwordFile(), []byte(p.secret), 0o600); err != nil {
+		return fmt.Errorf("keep PostgreSQL's password: %w", err)
+	}
+	return p.account.own(p.passwordFile())
+}
+
+// makeCluster makes it aside and renames it when it is complete: one that was cut short is never taken for a cluster.
+func (p *Postgres) makeCluster(ctx context.Context) error {
+	unfinished := p.dir() + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return fmt.Errorf("remove an unfinished PostgreSQL cluster: %w", err)
+	}
+	args := []string{"-D", unfinished, "-U", "postgres", "-A", "scram-sha-256", "--pwfile=" + p.passwordFile(), "-E", "UTF8", "--locale=C"}
+	if p.options.Throwaway {
+		args = append(args, "--no-sync")
+	}
+	cmd := p.command("initdb", args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := run(ctx, cmd); err != nil {
+		return fmt.Errorf("make a PostgreSQL cluster: initdb: %w\n%s", err, bytes.TrimSpace(out.Bytes()))
+	}
+	if err := os.Rename(unfinished, p.dir()); err != nil {
+		return fmt.Errorf("make a PostgreSQL cluster: %w", err)
+	}
+	return nil
+}
+
+// Start starts the server again after Stop or Kill, on the same port. It recovers what a crash has left.
 func (p *Postgres) Start(ctx context.Context) error {
-	if err := p.endLeftover(ctx); err != nil {
+	if p.process.running() {
+		return nil
+	}
+	if err := p.endLeftover(); err != nil {
 		return err
 	}
-	var err error
-	for range 5 { // a free port may be taken by somebody else before the server has it
-		if err = p.startOnce(ctx); err == nil || p.options.Port != 0 || !strings.Contains(err.Error(), "could not bind") {
+	end := time.Now().Add(15 * time.Second)
+	for {
+		err := p.startOnce(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil || time.Now().After(end):
+			return err
+		case strings.Contains(err.Error(), "shared memory block"):
+			// The sessions of a server that was killed have not all noticed yet.
+		case taken(err) && p.options.Port == 0:
+			p.port = 0
+		default:
 			return err
 		}
-		p.port = 0
+		time.Sleep(100 * time.Millisecond)
 	}
-	return err
 }
 
 func (p *Postgres) startOnce(ctx context.Context) (err error) {
-	if p.options.Port != 0 {
-		p.port = p.options.Port
-	}
 	if p.port == 0 {
 		if p.port, err = freePort(); err != nil {
 			return err
 		}
 	}
-	args := []string{"-D", p.dir(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-		"-c", "max_connections=300"}
+	// No socket file: Debian's default folder for it is not ours, and a path of ours can be too long for one.
+	args := []string{"-D", p.dir(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=300"}
+	if p.options.Throwaway {
+		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
+	}
 	for name, value := range p.options.Settings {
 		args = append(args, "-c", name+"="+value)
 	}
-	logFile, err := os.OpenFile(p.log(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	logFile, err := p.log.open()
 	if err != nil {
-		return err
+		return fmt.Errorf("open PostgreSQL's log: %w", err)
 	}
 	defer logFile.Close()
-	cmd := p.command(context.WithoutCancel(ctx), "postgres", args...)
+	cmd := p.command("postgres", args...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	if p.process, err = start(cmd); err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	// Recovery after a crash can take its time.
+	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	if err := p.process.waitFor(ctx, "PostgreSQL", p.log(), p.answers); err != nil {
-		p.Kill()
+	if err := p.process.waitFor(ready, "PostgreSQL", &p.log, p.answers); err != nil {
+		p.Stop(ctx)
 		return err
 	}
 	return nil
 }
 
 func (p *Postgres) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	conn, err := pgx.Connect(ctx, p.URL("postgres"))
 	if err != nil {
 		return err
@@ -159,7 +232,7 @@ func (p *Postgres) answers(ctx context.Context) error {
 
 // URL is that of a database of the server. It holds the password: it is for the environment of processes, not for command lines.
 func (p *Postgres) URL(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", p.secret), Host: fmt.Sprintf("127.0.0.1:%d", p.port), Path: "/" + database}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", p.secret), Host: fmt.Sprintf("127.0.0.1:%d", p.port), Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
@@ -178,154 +251,52 @@ func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
 	return err
 }
 
-// Stop ends the server in order: connections are closed, everything is on disk.
+// Stop ends the server in order: connections are closed, everything is on disk. When ctx ends it is made to end at once, which loses
+// nothing either, but costs the next start a recovery.
 func (p *Postgres) Stop(ctx context.Context) {
-	if p.process != nil && p.process.running() {
-		p.process.stop(ctx, syscall.SIGINT, syscall.SIGQUIT)
+	if p.process.running() && !p.process.stop(ctx, 30*time.Second, syscall.SIGINT, syscall.SIGQUIT) {
+		p.Kill()
 	}
 }
 
-// Kill ends the server and its children as a crash would.
+// Kill ends the server and its sessions as a crash would, and returns when they are gone.
 func (p *Postgres) Kill() {
-	if p.process != nil && p.process.running() {
-		_ = syscall.Kill(-p.process.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.process.exited
+	if !p.process.running() {
+		return
 	}
+	pid := p.process.pid()
+	_ = syscall.Kill(pid, syscall.SIGSTOP) // from here on it starts no more sessions, which are in process groups of their own
+	family := append([]int{pid}, children(pid)...)
+	for _, member := range family {
+		_ = syscall.Kill(member, syscall.SIGKILL)
+	}
+	<-p.process.exited
+	gone(family, 10*time.Second)
 }
 
 // endLeftover stops a server that still runs on our folder, which a killed process of ours has left.
-func (p *Postgres) endLeftover(ctx context.Context) error {
-	data, err := os.ReadFile(filepath.Join(p.dir(), "postmaster.pid"))
+func (p *Postgres) endLeftover() error {
+	pidFile := filepath.Join(p.dir(), "postmaster.pid")
+	data, err := os.ReadFile(pidFile)
 	if err != nil {
 		return nil
 	}
 	first, _, _ := strings.Cut(string(data), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err != nil || syscall.Kill(pid, 0) != nil {
-		return nil // a crash: the server itself takes the stale file away
+	if err != nil {
+		return nil // the server itself says what is wrong with it
 	}
-	// pg_ctl looks whether the process is a server on this folder before it signals.
-	out, err := p.command(ctx, "pg_ctl", "stop", "-D", p.dir(), "-m", "fast", "-w", "-t", "30").CombinedOutput()
-	if err != nil && !strings.Contains(string(out), "No such process") {
-		return fmt.Errorf("stop the PostgreSQL that runs on %s already: %w\n%s", p.dir(), err, out)
+	if err := endLeftover(pid, p.dir(), syscall.SIGINT); err != nil || !alive(pid) {
+		return err
 	}
-	return nil
+	// A stranger has the number now. The server would take it for one of its kind; whether its memory is in use it still sees for itself.
+	return os.Remove(pidFile)
 }
 
-func (p *Postgres) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, name), args...)
+func (p *Postgres) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(p.bin, name), args...)
 	cmd.Dir = p.options.Dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGDATA="+p.dir())
 	cmd.SysProcAttr = p.account.attr()
 	return cmd
-}
-
-// findPostgres returns the folder of the newest server's binaries.
-func findPostgres() (string, error) {
-	var dirs []string
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin",
-		"/opt/homebrew/bin", "/usr/local/pgsql/bin"} {
-		found, _ := filepath.Glob(pattern)
-		dirs = append(dirs, found...)
-	}
-	if path, err := exec.LookPath("initdb"); err == nil {
-		dirs = append(dirs, filepath.Dir(path))
-	}
-	best, bestVersion := "", 0
-	for _, dir := range dirs {
-		if v := serverVersion(dir); v > bestVersion {
-			best, bestVersion = dir, v
-		}
-	}
-	if bestVersion < 14 {
-		return "", ErrNoPostgres
-	}
-	return best, nil
-}
-
-// serverVersion is the major version of the server in dir, 0 if it is not complete.
-func serverVersion(dir string) int {
-	for _, name := range []string{"initdb", "pg_ctl"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return 0
-		}
-	}
-	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(out)) // postgres (PostgreSQL) 15.18 (Debian …)
-	if len(fields) < 3 {
-		return 0
-	}
-	major, _, _ := strings.Cut(fields[2], ".")
-	n, _ := strconv.Atoi(strings.TrimRight(major, "abcdefghijklmnopqrstuvwxyz"))
-	return n
-}
-
-// account is the user that the server runs as: PostgreSQL refuses to be root.
-type account struct{ uid, gid uint32 }
-
-// serverAccount returns nil unless we are root.
-func serverAccount() (*account, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, err
-		}
-		return &account{uint32(uid), uint32(gid)}, nil
-	}
-	return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
-}
-
-func (a *account) attr() *syscall.SysProcAttr {
-	if a == nil {
-		return nil
-	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid}}
-}
-
-func (a *account) own(path string) error {
-	if a == nil {
-		return nil
-	}
-	return os.Chown(path, int(a.uid), int(a.gid))
-}
-
-// canReach checks that the account may pass every folder above dir.
-func (a *account) canReach(dir string) error {
-	if a == nil {
-		return nil
-	}
-	var above []string
-	for d := filepath.Dir(dir); ; d = filepath.Dir(d) {
-		above = append(above, d)
-		if d == filepath.Dir(d) {
-			break
-		}
-	}
-	slices.Reverse(above)
-	for _, d := range above {
-		info, err := os.Stat(d)
-		if err != nil {
-			return err
-		}
-		stat, ok := info.Sys().(*syscall.Stat_t)
-		if !ok {
-			continue
-		}
-		mode := info.Mode().Perm()
-		if !(mode&0o001 != 0 || stat.Uid == a.uid && mode&0o100 != 0 || stat.Gid == a.gid && mode&0o010 != 0) {
-			return fmt.Errorf("PostgreSQL does not run as root, and its user may not pass the folder %s: choose another data folder (--data), or not to be root", d)
-		}
-	}
-	return nil
 }

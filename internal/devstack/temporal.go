@@ -1,25 +1,21 @@
 package devstack
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 )
-
-// temporalVersion is that of tools/temporal/go.mod.
-const temporalVersion = "v1.5.1"
 
 // TemporalOptions says how a server is run.
 type TemporalOptions struct {
@@ -34,44 +30,72 @@ type TemporalOptions struct {
 	Progress      Progress
 }
 
-// Temporal is a running private server.
+// Temporal is a running private server. Its methods are not for use by several goroutines at once.
 type Temporal struct {
 	options      TemporalOptions
 	binary       string
 	process      *process
+	log          serverLog
 	port, uiPort int
-	logFile      string
 }
 
-// StartTemporal starts the server. A binary that has to be built first takes some minutes, once.
+// StartTemporal starts the server. A binary that has to be built first takes some minutes, once. A server that an earlier process of ours
+// left running on the same folder is stopped first; keeping two live processes from sharing a folder is the caller's part.
 func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
-	if o.Progress == nil {
-		o.Progress = Silent
-	}
+	o.Progress = o.Progress.orSilent()
 	binary, err := TemporalBinary(ctx, o.Progress)
 	if err != nil {
 		return nil, err
 	}
-	t := &Temporal{options: o, binary: binary, port: o.Port, uiPort: o.UIPort}
 	if o.Dir != "" {
-		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make Temporal's data folder: %w", err)
-		}
-		t.logFile = filepath.Join(o.Dir, "temporal.log")
-	} else {
-		f, err := os.CreateTemp("", "direct-mailer-temporal-*.log")
-		if err != nil {
+		if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 			return nil, err
 		}
-		t.logFile = f.Name()
-		f.Close()
 	}
-	return t, t.Start(ctx)
+	t := &Temporal{options: o, binary: binary, port: o.Port, uiPort: o.UIPort}
+	if t.log.path, err = t.makeLog(); err != nil {
+		return nil, fmt.Errorf("make Temporal's data folder: %w", err)
+	}
+	if err := t.Start(ctx); err != nil {
+		t.Stop(ctx)
+		return nil, err
+	}
+	return t, nil
 }
+
+func (t *Temporal) makeLog() (string, error) {
+	if t.options.Dir != "" {
+		return filepath.Join(t.options.Dir, "temporal.log"), os.MkdirAll(t.options.Dir, 0o700)
+	}
+	f, err := os.CreateTemp("", "direct-mailer-temporal-*.log")
+	if err != nil {
+		return "", err
+	}
+	return f.Name(), f.Close()
+}
+
+func (t *Temporal) database() string { return filepath.Join(t.options.Dir, "temporal.db") }
+func (t *Temporal) pidFile() string  { return filepath.Join(t.options.Dir, "temporal.pid") }
 
 // Start starts the server again after Stop or Kill, on the same ports.
 func (t *Temporal) Start(ctx context.Context) error {
+	if t.process.running() {
+		return nil
+	}
+	if err := t.endLeftover(); err != nil {
+		return err
+	}
 	var err error
+	for range 5 { // a free port, also one of those that the server chooses itself, may be taken by somebody else before it has it
+		if err = t.startOnce(ctx); err == nil || ctx.Err() != nil || !taken(err) {
+			return err
+		}
+		t.port, t.uiPort = t.options.Port, t.options.UIPort
+	}
+	return err
+}
+
+func (t *Temporal) startOnce(ctx context.Context) (err error) {
 	for _, port := range []*int{&t.port, &t.uiPort} {
 		if *port == 0 {
 			if *port, err = freePort(); err != nil {
@@ -79,10 +103,35 @@ func (t *Temporal) Start(ctx context.Context) error {
 			}
 		}
 	}
+	logFile, err := t.log.open()
+	if err != nil {
+		return fmt.Errorf("open Temporal's log: %w", err)
+	}
+	defer logFile.Close()
+	cmd := exec.Command(t.binary, t.arguments()...)
+	cmd.Env = serverEnvironment()
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	if t.process, err = start(cmd); err != nil {
+		return fmt.Errorf("start Temporal: %w", err)
+	}
+	if err := t.keepPID(); err != nil {
+		t.Kill()
+		return err
+	}
+	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := t.process.waitFor(ready, "Temporal", &t.log, t.answers); err != nil {
+		t.Kill()
+		return err
+	}
+	return nil
+}
+
+func (t *Temporal) arguments() []string {
 	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(t.port), "--ui-ip", "127.0.0.1", "--ui-port", strconv.Itoa(t.uiPort),
 		"--log-level", "warn", "--log-format", "json"}
 	if t.options.Dir != "" {
-		args = append(args, "--db-filename", filepath.Join(t.options.Dir, "temporal.db"))
+		args = append(args, "--db-filename", t.database())
 	}
 	for name, kind := range t.options.SearchAttributes {
 		args = append(args, "--search-attribute", name+"="+kind)
@@ -90,35 +139,59 @@ func (t *Temporal) Start(ctx context.Context) error {
 	for name, value := range t.options.DynamicConfig {
 		args = append(args, "--dynamic-config-value", name+"="+value)
 	}
-	logFile, err := os.OpenFile(t.logFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	return args
+}
+
+// serverEnvironment is ours without what would have the command speak to, or be configured for, another Temporal.
+func serverEnvironment() []string {
+	var env []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "TEMPORAL_") {
+			env = append(env, entry)
+		}
+	}
+	return append(env, "TEMPORAL_CONFIG_FILE="+os.DevNull)
+}
+
+// keepPID notes the server, for the next start on the folder to find it if it outlives us. PostgreSQL does so itself.
+func (t *Temporal) keepPID() error {
+	if t.options.Dir == "" {
+		return nil
+	}
+	return os.WriteFile(t.pidFile(), []byte(strconv.Itoa(t.process.pid())), 0o600)
+}
+
+func (t *Temporal) endLeftover() error {
+	if t.options.Dir == "" {
+		return nil
+	}
+	data, err := os.ReadFile(t.pidFile())
+	if err != nil {
+		return nil
+	}
+	pid, err := strconv.Atoi(string(data))
+	if err != nil {
+		return nil // cut short: it was never started
+	}
+	return endLeftover(pid, t.database(), syscall.SIGTERM)
+}
+
+// answers asks for what a worker needs first: the namespace, and its task queue.
+func (t *Temporal) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	// gRPC lets a second pass after a refused connection.
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Address())
 	if err != nil {
 		return err
 	}
-	defer logFile.Close()
-	cmd := exec.Command(t.binary, args...)
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	if t.process, err = start(cmd); err != nil {
-		return fmt.Errorf("start Temporal: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := t.process.waitFor(ctx, "Temporal", t.logFile, t.answers); err != nil {
-		t.Kill()
-		return err
-	}
-	return nil
-}
-
-// answers asks for what a worker needs first: the namespace.
-func (t *Temporal) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
+	_ = conn.Close()
 	c, err := client.DialContext(ctx, client.Options{HostPort: t.Address(), Logger: silent{}})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	_, err = c.DescribeTaskQueue(ctx, "direct-mailer", 0)
+	_, err = c.DescribeTaskQueue(ctx, "direct-mailer", enums.TASK_QUEUE_TYPE_WORKFLOW)
 	return err
 }
 
@@ -128,112 +201,29 @@ func (t *Temporal) Address() string { return fmt.Sprintf("127.0.0.1:%d", t.port)
 // UI is the address of the Web UI.
 func (t *Temporal) UI() string { return fmt.Sprintf("http://127.0.0.1:%d", t.uiPort) }
 
-// Stop ends the server in order.
+// Stop ends the server in order; at once when ctx ends, which loses nothing that it has acknowledged.
 func (t *Temporal) Stop(ctx context.Context) {
-	if t.process != nil && t.process.running() {
-		t.process.stop(ctx, syscall.SIGTERM)
+	if t.process.running() && !t.process.stop(ctx, 15*time.Second, syscall.SIGTERM) {
+		t.Kill()
 	}
+	for _, file := range t.transient() {
+		_ = os.Remove(file)
+	}
+}
+
+// transient are the files that nobody needs after the server's orderly end.
+func (t *Temporal) transient() []string {
 	if t.options.Dir == "" {
-		_ = os.Remove(t.logFile)
+		return []string{t.log.path}
 	}
+	return []string{t.pidFile()}
 }
 
 // Kill ends the server as a crash would.
 func (t *Temporal) Kill() {
-	if t.process != nil && t.process.running() {
-		_ = syscall.Kill(-t.process.cmd.Process.Pid, syscall.SIGKILL)
+	if t.process.running() {
+		_ = syscall.Kill(-t.process.pid(), syscall.SIGKILL)
 		<-t.process.exited
-	}
-}
-
-// TemporalBinary returns the path of a `temporal`: the one on PATH, the one built before, or one built now from tools/temporal, which
-// takes some minutes and says so.
-func TemporalBinary(ctx context.Context, progress Progress) (string, error) {
-	if path, err := exec.LookPath("temporal"); err == nil {
-		if err := exec.CommandContext(ctx, path, "--version").Run(); err == nil {
-			return path, nil
-		}
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("no folder for built programs: %w", err)
-	}
-	path := filepath.Join(cache, "directmailer", "temporal-"+temporalVersion)
-	if exec.CommandContext(ctx, path, "--version").Run() == nil {
-		return path, nil
-	}
-	return path, buildTemporal(ctx, path, progress)
-}
-
-// buildTemporal builds into a file of its own and renames it: a build that is cut short leaves nothing that could be taken for it.
-func buildTemporal(ctx context.Context, path string, progress Progress) error {
-	root, err := moduleRoot()
-	if err != nil {
-		return fmt.Errorf("%w; to go on, install the Temporal CLI (https://docs.temporal.io/cli) so that `temporal` is on PATH", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	progress("building the Temporal server %s (once; about 6 minutes on 2 cores)", temporalVersion)
-	unfinished := fmt.Sprintf("%s.%d", path, os.Getpid())
-	defer os.Remove(unfinished)
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-o", unfinished, "github.com/temporalio/cli/cmd/temporal")
-	cmd.Dir = filepath.Join(root, "tools", "temporal")
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second
-	output, err := cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("build the Temporal server: %w", err)
-	}
-	var packages atomic.Int64
-	done := make(chan struct{})
-	go tellBuild(progress, &packages, done)
-	var last string
-	for lines := bufio.NewScanner(output); lines.Scan(); {
-		packages.Add(1)
-		last = lines.Text()
-	}
-	err = cmd.Wait()
-	close(done)
-	if err != nil {
-		return fmt.Errorf("build the Temporal server: %w (%s)", err, last)
-	}
-	return os.Rename(unfinished, path)
-}
-
-func tellBuild(progress Progress, packages *atomic.Int64, done <-chan struct{}) {
-	began := time.Now()
-	ticker := time.NewTicker(10 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-ticker.C:
-			progress("  still building: %v, %d packages", time.Since(began).Round(time.Second), packages.Load())
-		}
-	}
-}
-
-// moduleRoot finds the checkout that the working directory is in.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(data), "module directmailer\n") {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("not inside a checkout of Direct Mailer, which holds what builds the Temporal server")
-		}
-		dir = filepath.Dir(dir)
 	}
 }
 

@@ -1,0 +1,20 @@
+// Package temporal holds the module file that the private Temporal server is built from, as text: a program outside a checkout can build
+// the server too, and nothing of it gets into the main module's dependencies.
+//
+// To change the version, and the image of docker-compose.yml with it:
+//
+//	go get -tool -modfile=tools/temporal/temporal.mod github.com/temporalio/cli/cmd/temporal@VERSION
+package temporal
+
+import _ "embed"
+
+// Program is the package to build.
+const Program = "github.com/temporalio/cli/cmd/temporal"
+
+// Mod and Sum are the contents of go.mod and go.sum.
+var (
+	//go:embed temporal.mod
+	Mod []byte
+	//go:embed temporal.sum
+	Sum []byte
+)
