@@ -1,0 +1,210 @@
+// Package mailingfile reads a mailing from a YAML file (YAML 1.2) and the templates that it names.
+//
+// The fields are those of a mailing's input as JSON (docs/mailing.schema.json), but that templates may be files of their own and that
+// the list may name the file it is imported from:
+//
+//	list: {name: subscribers, file: people.csv}
+//	content: {text_file: newsletter.txt, html_file: newsletter.html}
+//
+// Paths are relative to the mailing file. Templates lie in its folder or below: a mailing file from somebody else cannot mail other
+// files of this machine away.
+//
+// The reading is strict: one document without anchors, aliases, merges and tags; an unknown field, a wrong type or a bad value is a
+// fault. Load reports all faults at once, each with the place where it is put right.
+package mailingfile
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"directmailer/workflows"
+)
+
+const (
+	// maxFile is how long a mailing file may be, in octets: it can hold as much content as a mailing may have.
+	maxFile = 2 << 20
+	// maxTemplate is how long a template's file may be, in octets.
+	maxTemplate = 1 << 20
+)
+
+// File is a mailing file that has no fault, as far as it can be told without the database: whether its templates compile is not looked
+// at, and neither is the list's file.
+type File struct {
+	// Path is the mailing file's, as it was given.
+	Path string
+	// Input is valid, and has the templates of the files that the mailing file names. Its ID may be empty; defaults are not filled in.
+	Input workflows.Input
+	// ListFile is where the list is to be imported from, absolute or relative to the working directory; empty if the mailing file
+	// names no file.
+	ListFile string
+
+	places map[string]place
+	parts  map[string]string // field of content to the path of the file that it is in
+	lines  []string
+}
+
+// Fault is one thing that is wrong: where, as "newsletter.yaml:3:7", and what.
+type Fault struct {
+	Place   string
+	Message string
+}
+
+func (f Fault) String() string { return f.Place + ": " + f.Message }
+
+// Error is everything that is wrong with a mailing file, in the order of its lines. It has one line for each fault.
+type Error struct{ Faults []Fault }
+
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Faults))
+	for i, fault := range e.Faults {
+		lines[i] = fault.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Load reads the mailing file and validates its input. Any error is an [*Error], and there is no File then.
+func Load(path string) (*File, error) {
+	f := &File{Path: path, places: map[string]place{}, parts: map[string]string{}}
+	r := reader{file: f}
+	text, err := readText(path, maxFile)
+	if err != nil {
+		r.fault(place{}, "%v", err)
+		return nil, r.err()
+	}
+	f.lines = strings.Split(text, "\n")
+	if root := r.parse(text); root != nil {
+		r.mailing(root)
+		r.validate()
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Locate tells where a field stands: "newsletter.yaml:3:7". With the line and column of a template it is their place in the file that
+// has the template, "newsletter.html:12:5". Line and column count from 1, and are 0 where there is none to name. A field that the file
+// leaves out is said to be where what it belongs to is.
+func (f *File) Locate(field string, line, column int) string {
+	if part, ok := f.parts[field]; ok {
+		return at(part, place{line: line, column: column})
+	}
+	return at(f.Path, f.place(field).within(line, column))
+}
+
+// place is where a field stands, or what it belongs to.
+func (f *File) place(field string) place {
+	for field != "" {
+		if found, ok := f.places[field]; ok {
+			return found
+		}
+		field = field[:max(0, strings.LastIndexAny(field, ".["))]
+	}
+	return place{}
+}
+
+// place is a line and a column of the mailing file, from 1; the column counts characters.
+type place struct {
+	line, column int
+	block        int // how far the lines of a block are indented, which begins in the next line; 0 if the value is none
+}
+
+// within finds a line and column of the template that begins at p. Only blocks keep their lines.
+func (p place) within(line, column int) place {
+	if p.block == 0 || line == 0 {
+		return p
+	}
+	if column > 0 {
+		column += p.block
+	}
+	return place{line: p.line + line, column: column}
+}
+
+func at(path string, p place) string {
+	s := printable(path)
+	if p.line > 0 {
+		s += ":" + strconv.Itoa(p.line)
+		if p.column > 0 {
+			s += ":" + strconv.Itoa(p.column)
+		}
+	}
+	return s
+}
+
+// printable makes a file's name fit for a line of text.
+func printable(path string) string {
+	quoted := strconv.QuoteToGraphic(path)
+	if quoted == `"`+path+`"` {
+		return path
+	}
+	return quoted
+}
+
+// relative is where a path of the mailing file leads to.
+func (f *File) relative(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(f.Path), path)
+}
+
+// reader fills the file and gathers what is wrong.
+type reader struct {
+	file   *File
+	faults []placed
+	failed []string // fields that could not be read
+}
+
+type placed struct {
+	at      place
+	message string
+}
+
+func (r *reader) fault(at place, format string, args ...any) {
+	r.faults = append(r.faults, placed{at, fmt.Sprintf(format, args...)})
+}
+
+// fail says that a field is wrong at a place.
+func (r *reader) fail(field string, at place, format string, args ...any) {
+	r.failed = append(r.failed, field)
+	r.fault(at, "%s: %s", field, fmt.Sprintf(format, args...))
+}
+
+// validate adds the problems of the fields that could be read.
+func (r *reader) validate() {
+	for _, problem := range r.file.Input.Validate() {
+		if !r.hasFailed(problem.Field) {
+			r.fault(r.file.place(problem.Field), "%s: %s", problem.Field, problem.Message)
+		}
+	}
+}
+
+func (r *reader) hasFailed(field string) bool {
+	return slices.ContainsFunc(r.failed, func(failed string) bool { return related(failed, field) })
+}
+
+// related tells whether one field is the other, or holds it: content.html that cannot be read is why content is empty.
+func related(a, b string) bool {
+	holds := func(a, b string) bool { return strings.HasPrefix(b, a+".") || strings.HasPrefix(b, a+"[") }
+	return a == b || holds(a, b) || holds(b, a)
+}
+
+func (r *reader) err() error {
+	if len(r.faults) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.faults, func(a, b placed) int {
+		const last = math.MaxInt // what is missing has no line
+		return cmp.Or(cmp.Compare(cmp.Or(a.at.line, last), cmp.Or(b.at.line, last)), cmp.Compare(a.at.column, b.at.column))
+	})
+	e := &Error{}
+	for _, fault := range r.faults {
+		e.Faults = append(e.Faults, Fault{at(r.file.Path, fault.at), fault.message})
+	}
+	return e
+}
