@@ -27,7 +27,7 @@ import (
 )
 
 // patience is how long a mailing of a test may take: several workers may have to be taken for dead before.
-const patience = 40 * time.Second
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"time"
 
@@ -68,13 +69,13 @@ func load(target any) error {
 	}
 	out := make([]error, len(all.Errors))
 	for i, e := range all.Errors {
-		out[i] = plain(e)
+		out[i] = plain(e, reflect.TypeOf(target).Elem())
 	}
 	return errors.Join(out...)
 }
 
 // plain words an error in terms of variables, and drops values: they can hold credentials.
-func plain(err error) error {
+func plain(err error, target reflect.Type) error {
 	var unset env.VarIsNotSetError
 	var empty env.EmptyVarError
 	var parse env.ParseError
@@ -84,12 +85,24 @@ func plain(err error) error {
 	case errors.As(err, &empty):
 		return fmt.Errorf("%s is empty", empty.Key)
 	case errors.As(err, &parse):
-		if parse.Name == "DropPoints" {
-			return fmt.Errorf("DM_DROP_POINTS: %w", parse.Err)
+		field, _ := target.FieldByName(parse.Name)
+		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+		if field.Type == reflect.TypeFor[DropPoints]() {
+			return fmt.Errorf("%s: %w", name, parse.Err) // quotes no credentials
 		}
-		return fmt.Errorf("%s cannot be read as %s", parse.Name, parse.Type)
+		return fmt.Errorf("%s cannot be read as %s", name, kindOf(parse.Type))
 	}
 	return err
+}
+
+func kindOf(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return "a duration such as 30s"
+	case reflect.TypeFor[slog.Level]():
+		return "a log level: DEBUG, INFO, WARN or ERROR"
+	}
+	return "a whole number"
 }
 
 // DropPoints are named URLs.

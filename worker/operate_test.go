@@ -1,0 +1,451 @@
+package main_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jhillyerd/enmime/v2"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/devtest"
+	"directmailer/internal/ledger"
+	"directmailer/internal/lists"
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+// A server that is not ours, a parser that is not ours: every recipient has got the message that was meant for him, once.
+func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
+	t.Parallel()
+	const recipients = 300
+	inbox := startInbox(t)
+	p := newPlant(t, "mx=smtp://"+inbox.addr+"?tls=none")
+	p.importList(recipients)
+	if _, err := lists.New(p.pool).AddOptOuts(t.Context(), []string{address(7)}, lists.Asked); err != nil {
+		t.Fatal(err)
+	}
+	p.startWorker()
+	r := p.result(p.start(mailing(50)))
+	if want := (workflows.Counts{Sent: recipients - 1, OptedOut: 1}); r.Counts != want || r.State != workflows.StateCompleted || r.Batches != 6 {
+		t.Errorf("result %+v", r)
+	}
+	p.judge(inbox.copies(), recipients)
+	ids := map[string]bool{}
+	for _, m := range inbox.messages() {
+		e, err := enmime.ReadEnvelope(strings.NewReader(m.data))
+		if err != nil || len(e.Errors) > 0 {
+			t.Fatalf("message to %s: %v %v", m.to, err, e.Errors)
+		}
+		if !strings.Contains(e.Text, "you are "+m.to) || !strings.Contains(e.HTML, "you are "+m.to) || !strings.HasPrefix(e.GetHeader("Subject"), "Hello Nr ") || m.from != "news@example.com" {
+			t.Errorf("message to %s:\n%s", m.to, m.data)
+		}
+		ids[e.GetHeader("Message-ID")] = true
+	}
+	if len(ids) != recipients-1 {
+		t.Errorf("%d different Message-IDs", len(ids))
+	}
+}
+
+func TestNoRecipientDataAndNoCredentialGoesToTemporal(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{Password: "s3cret", Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && e.To == address(3) {
+			return &smtptest.Action{Reply: "550 5.1.1 <" + e.To + "> unknown here"}
+		}
+		if e.Phase == "RCPT" && e.Message == 5 {
+			return &smtptest.Action{Reply: "421 4.3.2 " + e.To + " closing"}
+		}
+		return nil
+	}})
+	p := newPlant(t, fmt.Sprintf("mx=smtp://user:s3cret@%s?tls=none", s.Addr()))
+	p.importList(30)
+	p.startWorker()
+	run := p.start(mailing(10))
+	p.result(run)
+	history := p.temporal.GetWorkflowHistory(t.Context(), run.GetID(), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := 0
+	for history.HasNext() {
+		event, err := history.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		events++
+		text, err := protojson.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// In JSON payloads are base64; in the text form they stand as they are.
+		for _, secret := range []string{"@example.org", "s3cret", "Nr 3"} {
+			if strings.Contains(string(text), secret) || strings.Contains(event.String(), secret) {
+				t.Errorf("event %d (%s) holds %q", event.EventId, event.EventType, secret)
+			}
+		}
+	}
+	if events < 10 {
+		t.Errorf("only %d events were looked at", events)
+	}
+}
+
+func TestASecondStartIsRefusedByTemporalAndForEverByTheDatabase(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.importList(10)
+	p.startWorker()
+	p.result(p.start(mailing(10)))
+	_, err := p.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: p.id(), TaskQueue: p.queue,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE, WorkflowExecutionErrorWhenAlreadyStarted: true}, workflows.MailingType, mailing(10))
+	if !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		t.Errorf("Temporal: %v", err)
+	}
+	// The Web UI's start form allows a second run of an ID that has ended: then the database refuses.
+	again := p.start(mailing(10))
+	var app *temporal.ApplicationError
+	if err := again.Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.MailingExists {
+		t.Errorf("the database: %v", err)
+	}
+	p.judge(s.Copies(), 10)
+	if n := len(s.Received()); n != 10 {
+		t.Errorf("%d messages received", n)
+	}
+}
+
+func TestEveryProblemOfAnInputIsReportedAtOnceAndNothingIsReserved(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "mx=smtp://127.0.0.1:1")
+	p.startWorker()
+	raw := json.RawMessage(`{"from": "nobody", "subject": "Hi {{.name", "list": "nowhere", "content": {"text": "x", "htlm": "y"}, "drop_points": ["mars"], "on_uncertain": "perhaps"}`)
+	run, err := p.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: p.id(), TaskQueue: p.queue}, workflows.MailingType, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var app *temporal.ApplicationError
+	var problems []workflows.Problem
+	if err := run.Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !app.NonRetryable() || app.Details(&problems) != nil {
+		t.Fatalf("got %v", err)
+	}
+	got := map[string]string{}
+	for _, q := range problems {
+		got[q.Field] = q.Message
+	}
+	for _, field := range []string{"from", "subject", "list", "content.htlm", "drop_points[0]", "on_uncertain"} {
+		if got[field] == "" {
+			t.Errorf("nothing is said about %s: %v", field, problems)
+		}
+	}
+	var mailings int
+	if err := p.pool.QueryRow(t.Context(), `SELECT count(*) FROM mailings`).Scan(&mailings); err != nil || mailings != 0 {
+		t.Errorf("%d mailings in the database, %v", mailings, err)
+	}
+}
+
+func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
+	t.Parallel()
+	const recipients = 10_000 // more than can be sent before the news comes with a heartbeat
+	half := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 50, func() { close(half) })})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(5000))
+	<-half
+	if err := p.temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
+		t.Fatal(err)
+	}
+	err := run.Get(t.Context(), nil)
+	var cancelled *temporal.CanceledError
+	var r workflows.Result
+	if !errors.As(err, &cancelled) || cancelled.Details(&r) != nil {
+		t.Fatalf("got %v", err)
+	}
+	p.judge(s.Copies(), recipients)
+	if r.State != workflows.StateCancelled || r.Counts.Total() != recipients || r.Counts.Unsent == 0 || r.Counts.Uncertain > 0 || int(r.Counts.Sent) != len(s.Received()) {
+		t.Errorf("%d received; %+v", len(s.Received()), r)
+	}
+}
+
+func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
+	t.Parallel()
+	const recipients = 5000
+	half := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 50, func() { close(half) })})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	w := p.startWorker()
+	run := p.start(mailing(5000))
+	<-half
+	if err := p.temporal.TerminateWorkflow(t.Context(), run.GetID(), "", "pressed"); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("no message is under way, and none follows", func() bool {
+		before := len(s.Received())
+		select {
+		case <-t.Context().Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+		return s.Quiet() && len(s.Received()) == before
+	})
+	if n := len(s.Received()); n >= recipients {
+		t.Errorf("all %d were sent", n)
+	}
+	w.kill()
+	p.judge(s.Copies(), recipients)
+}
+
+func TestTheLossOfTheOnlyServerSuspendsTheMailingWhichGoesOnWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	var down atomic.Bool
+	down.Store(true)
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "connect" && down.Load() {
+			return &smtptest.Action{Reply: "554 5.7.1 <" + address(1) + "> your host is blocked"}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(20)
+	in.Retry.DropPoint.Attempts = 2
+	run := p.start(in)
+	p.eventually("the mailing is suspended and says why", func() bool {
+		s, err := p.status()
+		return err == nil && s.State == workflows.StateSuspended && strings.Contains(s.Doing, "554") && !strings.Contains(s.Doing, "@")
+	})
+	down.Store(false)
+	p.eventually("it takes a resume", func() bool { // or has noticed by itself
+		h, err := p.temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: workflows.ResumeUpdate, WaitForStage: client.WorkflowUpdateStageCompleted})
+		if err == nil {
+			err = h.Get(t.Context(), nil)
+		}
+		return err == nil || strings.Contains(err.Error(), "not suspended") || strings.Contains(err.Error(), "already completed")
+	})
+	if r := p.result(run); r.Counts.Sent != recipients {
+		t.Errorf("%+v", r)
+	}
+	if d := p.judge(s.Copies(), recipients); d > 0 {
+		t.Errorf("%d duplicates", d)
+	}
+}
+
+func TestPostgreSQLIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
+	t.Parallel()
+	const recipients = 200
+	server := devtest.OwnPostgres(t)
+	if err := migrate(t.Context(), server.URL("mail")); err != nil {
+		t.Fatal(err)
+	}
+	crash := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 60, func() { close(crash) })})
+	p := newPlantOn(t, mx(s), server.URL("mail"), devtest.Temporal(t))
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(50))
+	<-crash
+	server.Kill()
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := p.result(run)
+	if d := p.judge(s.Copies(), recipients); d > lanes || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
+func TestTemporalIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
+	t.Parallel()
+	const recipients = 200
+	server := devtest.OwnTemporal(t, nil)
+	crash := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 60, func() { close(crash) })})
+	p := newPlantOn(t, mx(s), devtest.Database(t, migrate), server.Address())
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(50))
+	<-crash
+	server.Kill()
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the mailing has ended", func() bool {
+		d, err := p.temporal.DescribeWorkflowExecution(t.Context(), run.GetID(), "")
+		return err == nil && d.WorkflowExecutionInfo.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+	})
+	r := p.result(p.temporal.GetWorkflow(t.Context(), run.GetID(), ""))
+	if d := p.judge(s.Copies(), recipients); d > lanes || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
+func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
+	t.Parallel()
+	const recipients = 400
+	server := devtest.OwnTemporal(t, map[string]string{"limit.historyCount.suggestContinueAsNew": "100"})
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlantOn(t, mx(s), devtest.Database(t, migrate), server.Address())
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(5))
+	first := run.GetRunID()
+	r := p.result(run)
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+	d, err := p.temporal.DescribeWorkflowExecution(t.Context(), run.GetID(), "")
+	if err != nil || d.WorkflowExecutionInfo.Execution.RunId == first {
+		t.Errorf("it did not continue as new: %v", err)
+	}
+}
+
+// What docs/api.md tells users of other SDKs and of the command line.
+func TestTheExampleInputIsStartedByTemporalsOwnCommand(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := newPlant(t, "files=dir:"+dir)
+	if _, err := lists.New(p.pool).Import(t.Context(), "subscribers", "people.csv", []string{"name"}, &people{n: 5}, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.pool.Exec(t.Context(), `UPDATE list_members SET attributes = '{"first_name":"Ann","last_name":"O''Neil","city":"Cork","country":"IE","plan":"gold","points":"7"}'`); err != nil {
+		t.Fatal(err)
+	}
+	p.startWorker()
+	out, err := exec.CommandContext(t.Context(), devtest.TemporalCLI(t), "workflow", "start", "--address", p.address, "--type", "Mailing",
+		"--task-queue", p.queue, "--workflow-id", "spring-2026-"+fmt.Sprint(os.Getpid()), "--input-file", exampleFor(t, "spring-2026-"+fmt.Sprint(os.Getpid()))).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p.result(p.temporal.GetWorkflow(t.Context(), "spring-2026-"+fmt.Sprint(os.Getpid()), ""))
+	files, err := filepath.Glob(filepath.Join(dir, "*.eml"))
+	if err != nil || len(files) != 5 {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+}
+
+// exampleFor is examples/mailing.json under an ID that no other run of this test has used.
+func exampleFor(t *testing.T, id string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "examples", "mailing.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "mailing.json")
+	if err := os.WriteFile(path, []byte(strings.Replace(string(data), `"spring-2026"`, `"`+id+`"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestHealthTellsWhetherAWorkerIsReady(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "files=dir:"+t.TempDir())
+	listener := freeAddress(t)
+	w := p.startWorker("DM_HEALTH_ADDRESS=" + listener)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		p.eventually(path+" answers 200", func() bool {
+			r, err := http.Get("http://" + listener + path)
+			if err != nil {
+				return false
+			}
+			_ = r.Body.Close()
+			return r.StatusCode == http.StatusOK
+		})
+	}
+	w.signal(syscall.SIGINT)
+	<-w.exited
+	if code := w.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d after SIGINT", code)
+	}
+}
+
+func TestAWorkerSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(devtest.Build(t, "./worker"))
+	cmd.Env = []string{"DM_DROP_POINTS=mx=smtp://user:s3cret@mx.example.com?tls=maybe", "DM_MAX_BATCHES=0", "DM_STOP_TIMEOUT=soon"}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		t.Errorf("got %v", err)
+	}
+	for _, part := range []string{"DATABASE_URL is not set", "drop point mx: tls", "DM_MAX_BATCHES", "DM_STOP_TIMEOUT"} {
+		if !strings.Contains(string(out), part) {
+			t.Errorf("it does not say %q:\n%s", part, out)
+		}
+	}
+	if strings.Contains(string(out), "s3cret") {
+		t.Errorf("a password is shown:\n%s", out)
+	}
+}
+
+func TestADatabaseThatIsNotMigratedStopsTheWorkerWithWordsThatHelp(t *testing.T) {
+	t.Parallel()
+	server := devtest.OwnPostgres(t)
+	cmd := exec.Command(devtest.Build(t, "./worker"))
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+server.URL("mail"), "DM_DROP_POINTS=files=dir:"+t.TempDir(), "TEMPORAL_ADDRESS="+devtest.Temporal(t))
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "starter migrate") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestNobodyIsLostWhenADropDirectoryVanishesForAWhile(t *testing.T) {
+	t.Parallel()
+	const recipients = 40
+	dir := filepath.Join(t.TempDir(), "drop") // not there yet
+	p := newPlant(t, "files=dir:"+dir)
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(10)
+	in.Retry.DropPoint.Attempts = 1
+	run := p.start(in)
+	p.eventually("the mailing is suspended", func() bool { s, err := p.status(); return err == nil && s.State == workflows.StateSuspended })
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.result(run); r.Counts.Sent != recipients {
+		t.Errorf("%+v", r)
+	}
+	copies := map[string]int{}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.eml"))
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(data), "X-Receiver: <")
+		to, _, _ := strings.Cut(rest, ">")
+		copies[to]++
+	}
+	p.judge(copies, recipients)
+}
+
+func TestARecipientWhoseTemplateFailsIsFailedAndTheBatchGoesOn(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.importList(10)
+	if _, err := p.pool.Exec(t.Context(), `UPDATE list_members SET attributes = '{}' WHERE position = 4`); err != nil {
+		t.Fatal(err)
+	}
+	p.startWorker()
+	r := p.result(p.start(mailing(5)))
+	p.judge(s.Copies(), 10)
+	l := p.report()[address(4)]
+	if r.Counts.Sent != 9 || r.Counts.Failed != 1 || l.Outcome != ledger.Failed || !strings.Contains(l.Reply, "name") {
+		t.Errorf("%+v; %+v", r.Counts, l)
+	}
+}
