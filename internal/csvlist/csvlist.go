@@ -2,7 +2,7 @@
 //
 // The file is UTF-8, with or without a byte order mark; columns are separated by commas, semicolons or tabs, whichever the header has
 // most of. The first line names the columns. One of them holds the e-mail address, under one of the names in [AddressColumns]; the
-// others become the fields of templates. A field's name is the column's in lower case with _ for blanks and hyphens ("First name" is
+// others become the fields of templates. A field's name is the column's in lower case with _ for blanks, dots and hyphens ("First name" is
 // {{.first_name}}); a name that still cannot be a field is an error.
 //
 // What makes the whole file doubtful (its encoding, its quotes, its header) ends the reading with an [*Error]. A row that cannot be

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -149,7 +150,8 @@ func TestAFileThatIsDoubtfulAsAWholeStopsTheImport(t *testing.T) {
 		"email,Name,name\n":                     "people.csv:1: columns 2 and 3 are both named name",
 		"email,first name,first-name\n":         "people.csv:1: columns 2 and 3 are both named first_name",
 		"email,2nd\n":                           `people.csv:1: column 2 ("2nd") cannot be a field`,
-		"email,a.b\n":                           `people.csv:1: column 2 ("a.b") cannot be a field`,
+		"email,a/b\n":                           `people.csv:1: column 2 ("a/b") cannot be a field`,
+		"email,first name,first.name\n":         "people.csv:1: columns 2 and 3 are both named first_name",
 		"email,{{x}}\n":                         `people.csv:1: column 2 ("{{x}}") cannot be a field`,
 		"email,,name\n":                         `people.csv:1: column 2 (without a name) cannot be a field`,
 		"\xff\xfee\x00m\x00a\x00i\x00l\x00":     "people.csv:1: is UTF-16",
@@ -310,4 +312,55 @@ func BenchmarkNext(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+var exampleDomain = regexp.MustCompile(`(^|\.)example\.(com|org|net)$|\.example$`)
+
+// The demo's figures: 2,000 recipients, one of them opted out; two rows that repeat an address and one that is no address come on top.
+func TestTheExampleListHas2000RecipientsAndItsFaults(t *testing.T) {
+	t.Parallel()
+	r, err := csvlist.Open(filepath.Join("..", "..", "examples", "recipients.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var rejects []csvlist.Reject
+	r.OnReject = func(j csvlist.Reject) { rejects = append(rejects, j) }
+	rows, seen, differing := 0, map[string]string{}, 0
+	for {
+		m, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows++
+		if first, ok := seen[m.Address.Key()]; ok && first != m.Address.String() {
+			differing++
+		}
+		seen[m.Address.Key()] = m.Address.String()
+		if !exampleDomain.MatchString(m.Address.Domain) {
+			t.Errorf("line %d: the address is not of an example domain", m.Line)
+		}
+	}
+	if want := (csvlist.Reject{Line: 1003, Reason: "the address has no @"}); len(rejects) == 1 && rejects[0] != want {
+		t.Errorf("rejected %+v, want %+v", rejects[0], want)
+	}
+	if rows != 2002 || len(seen) != 2000 || differing != 2 || len(rejects) != 1 {
+		t.Errorf("%d rows, %d addresses, %d repeated in other letters, rejects %v", rows, len(seen), differing, rejects)
+	}
+	data, err := os.ReadFile(filepath.Join("..", "..", "examples", "optouts.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	optedOut := 0
+	for line := range strings.Lines(string(data)) {
+		if _, ok := seen[strings.TrimSpace(line)]; ok {
+			optedOut++
+		}
+	}
+	if optedOut != 1 {
+		t.Errorf("%d of the list have opted out, want 1", optedOut)
+	}
 }

@@ -154,7 +154,7 @@ func (h *header) appendAttributes(b []byte, fields []string) []byte {
 func fieldName(cell string) string {
 	name := strings.ToLower(norm.NFC.String(strings.TrimSpace(cell)))
 	return strings.Map(func(r rune) rune {
-		if r == '-' || unicode.IsSpace(r) {
+		if r == '-' || r == '.' || unicode.IsSpace(r) {
 			return '_'
 		}
 		return r
