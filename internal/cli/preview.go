@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"directmailer/activities"
+	"directmailer/internal/address"
+	"directmailer/internal/csvlist"
+	"directmailer/internal/lists"
+	"directmailer/internal/render"
+)
+
+func (a *app) previewCommand() *cobra.Command {
+	var file, recipient, out string
+	cmd := &cobra.Command{
+		Use:   "preview -f FILE",
+		Short: "See the exact message that somebody would get",
+		Long: `Renders the message for one recipient, as it would be sent, and writes it as .eml to the standard output or into a folder.
+Nothing is stored and nothing is sent. The recipient comes from the list file that the mailing names, else from the stored
+list; without --recipient it is the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
+		Example: `  starter preview -f newsletter.yaml
+  printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient - --out previews`,
+		Args: wants(),
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the mailing file (required)")
+	cmd.Flags().StringVar(&recipient, "recipient", "", `whose message ("-": read the address from the standard input, where nobody else can see it)`)
+	cmd.Flags().StringVar(&out, "out", "", "write the .eml into this folder and print its path")
+	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
+	_ = cmd.MarkFlagDirname("out")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		p, err := a.readMailing(file, "")
+		if err != nil {
+			return err
+		}
+		to, err := a.recipient(cmd.Context(), p, recipient)
+		if err != nil {
+			return err
+		}
+		message, err := renderFor(p, to)
+		if err != nil {
+			return err
+		}
+		if out == "" {
+			_, err := a.Out.Write(message)
+			return err
+		}
+		return a.writePreview(out, fmt.Sprintf("%s.%08d.eml", p.in.ID, to.Number), message)
+	}
+	return cmd
+}
+
+// renderFor is what RenderBatch does for one recipient.
+func renderFor(p plan, to render.Recipient) ([]byte, error) {
+	template, problems := render.Compile(activities.Content(p.in, time.Now()))
+	if len(problems) > 0 {
+		return nil, failf(BadInput, "%s: %w", p.name, &problems[0])
+	}
+	message, _, err := template.NewRenderer().Render(nil, to)
+	var problem *render.Problem
+	if errors.As(err, &problem) {
+		return nil, failf(BadInput, "this recipient would be failed: %s: %s: %s", p.file.Locate(problem.Field, problem.Line, problem.Column), problem.Field, problem.Message)
+	}
+	return message, err
+}
+
+// recipient finds whom to render for.
+func (a *app) recipient(ctx context.Context, p plan, wanted string) (to render.Recipient, err error) {
+	key := ""
+	if wanted == "-" {
+		line, err := io.ReadAll(io.LimitReader(a.In, 1024))
+		if err != nil {
+			return to, failf(BadInput, "the standard input cannot be read: %w", err)
+		}
+		wanted = oneLine(string(line))
+	}
+	if wanted != "" {
+		parsed, err := address.Parse(wanted)
+		if err != nil {
+			return to, usage("--recipient: the address %w", err)
+		}
+		key = parsed.Key()
+	}
+	if p.listFile == "" {
+		return storedRecipient(ctx, p, key)
+	}
+	m, number, err := find(p.listFile, func(m csvlist.Member) bool { return key == "" || m.Address.Key() == key })
+	if err == io.EOF {
+		return to, failf(NotFound, "%s has no usable row for that recipient", base(p.listFile))
+	}
+	if err != nil {
+		return to, err
+	}
+	to = render.Recipient{Number: number, Address: m.Address.String()}
+	return to, json.Unmarshal(m.Attributes, &to.Attributes)
+}
+
+func storedRecipient(ctx context.Context, p plan, key string) (to render.Recipient, err error) {
+	s, err := openStore(ctx)
+	if err != nil {
+		return to, err
+	}
+	defer s.close()
+	if _, err := s.lists.Get(ctx, p.in.List); errors.Is(err, lists.ErrNotFound) {
+		return to, failf(NotFound, "no list is named %s, and %s names no file for it", p.in.List, p.name)
+	} else if err != nil {
+		return to, err
+	}
+	found, err := s.lists.First(ctx, p.in.List, key, 1)
+	if err != nil {
+		return to, err
+	}
+	if len(found) == 0 {
+		return to, failf(NotFound, "the list %s has no such recipient", p.in.List)
+	}
+	return render.Recipient{Number: 1, Address: found[0].Address, Attributes: found[0].Attributes}, nil
+}
+
+func (a *app) writePreview(dir, name string, message []byte) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fileFailure(err)
+	}
+	path := filepath.Join(dir, name)
+	err := a.toFile(path, func(w io.Writer) error {
+		_, err := w.Write(message)
+		return err
+	})
+	if err == nil {
+		fmt.Fprintln(a.Out, path)
+	}
+	return err
+}

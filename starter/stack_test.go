@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"directmailer/internal/devtest"
+)
+
+// demoShell has no server: the demo starts its own. It stands in the checkout, where the samples are.
+func demoShell(t *testing.T) *shell {
+	s := newBareShell(t)
+	// PostgreSQL runs as another user when we are root, and has to pass every folder above its data.
+	dir, err := os.MkdirTemp("", "dm-demo-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s.env["TMPDIR"] = dir
+	if s.dir, err = os.Getwd(); err != nil {
+		t.Fatal(err)
+	}
+	devtest.Temporal(t) // built by now, if it had to be
+	return s
+}
+
+func TestTheDemoAccountsForEveryRecipient(t *testing.T) {
+	t.Parallel()
+	s := demoShell(t)
+	a := s.run("demo", "--output", "json").want(t, 0, "recipients.csv:", "Ledger, closed", "Message-ID: ")
+	lines := strings.Split(strings.TrimSpace(a.out), "\n")
+	var r struct {
+		Mailing, Directory, State                            string
+		Recipients, Sent, Bounced, Failed, Uncertain, Unsent int
+		OptedOut                                             int `json:"opted_out"`
+		Closed                                               bool
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
+		t.Fatalf("the last line is no JSON: %v\n%s", err, a.out)
+	}
+	if !r.Closed || r.State != "completed" || r.Recipients != 2000 || r.OptedOut < 1 || r.Sent+r.OptedOut != 2000 || r.Mailing == "" {
+		t.Errorf("%+v", r)
+	}
+	files, err := filepath.Glob(filepath.Join(r.Directory, "*.eml"))
+	if err != nil || len(files) != r.Sent {
+		t.Errorf("%d messages in %s, want %d", len(files), r.Directory, r.Sent)
+	}
+	s.nothingRuns(s.env["TMPDIR"])
+}
+
+func TestAnInterruptedDemoStopsEverythingAndGoesOnLater(t *testing.T) {
+	t.Parallel()
+	s := demoShell(t)
+	data := filepath.Join(s.env["TMPDIR"], "data")
+	for _, sign := range []string{"starting PostgreSQL", "starting Temporal", "mailing demo-"} {
+		if code, text := s.interruptAt(sign, "demo", "--data", data); code != 130 {
+			t.Fatalf("interrupted at %q: exit code %d\n%s", sign, code, text)
+		}
+		s.nothingRuns(data)
+	}
+	a := s.run("demo", "--data", data, "--output", "json").want(t, 0, "was interrupted and goes on")
+	var r struct {
+		Closed     bool
+		Recipients int
+	}
+	a.decode(t, &r)
+	if !r.Closed || r.Recipients != 2000 {
+		t.Errorf("%s", a.out)
+	}
+}
+
+func TestDevServesAnotherShellUntilItIsInterrupted(t *testing.T) {
+	t.Parallel()
+	s := demoShell(t)
+	data := filepath.Join(s.env["TMPDIR"], "data")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := s.command(ctx, "dev", "--data", data)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	other := &shell{t: t, dir: t.TempDir(), env: map[string]string{}}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C stops everything") {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export "), "="); ok && strings.Contains(lines.Text(), "export ") {
+			other.env[name] = strings.Trim(value, "'")
+		}
+	}
+	other.env["DM_TASK_QUEUE"] = s.env["DM_TASK_QUEUE"]
+	other.letter()
+	other.run("start", "-f", "letter.yaml", "--watch").want(t, 3, "3 of 3 recipients")
+	if files, _ := filepath.Glob(filepath.Join(data, "mail", "*.eml")); len(files) != 3 {
+		t.Errorf("%d messages in the drop directory, want 3", len(files))
+	}
+	s.run("dev", "--data", data).wantError(t, 2, "is in use by another")
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_, _ = io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("dev ended with %v", err)
+	}
+	s.nothingRuns(data)
+}
+
+// interruptAt runs the starter and sends SIGINT when it says something on the standard error or output.
+func (s *shell) interruptAt(sign string, args ...string) (code int, text string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := s.command(ctx, args...)
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		_ = cmd.Wait()
+		w.Close()
+	}()
+	var b strings.Builder
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		b.WriteString(lines.Text() + "\n")
+		if sign != "" && strings.Contains(lines.Text(), sign) {
+			_ = cmd.Process.Signal(syscall.SIGINT)
+			sign = ""
+		}
+	}
+	return cmd.ProcessState.ExitCode(), b.String()
+}
+
+// nothingRuns checks that no process has the folder on its command line.
+func (s *shell) nothingRuns(dir string) {
+	s.t.Helper()
+	var list []byte
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		out, err := exec.Command("ps", "-eo", "pid,args").Output()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		list = nil
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, dir) {
+				list = append(list, line...)
+			}
+		}
+		if len(list) == 0 {
+			return
+		}
+	}
+	s.t.Errorf("still running:\n%s", list)
+}
