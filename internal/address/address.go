@@ -203,7 +203,7 @@ func ParseMailbox(s string) (Mailbox, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return Mailbox{}, errors.New("has a line break")
 	}
-	s = strings.TrimSpace(s)
+	s = strings.Trim(s, " \t")
 	if !strings.HasSuffix(s, ">") {
 		a, err := Parse(s)
 		if err != nil && strings.Contains(s, "<") {
@@ -238,7 +238,7 @@ func mailboxError(s string) error {
 
 // between returns what stands between the last < and the > at the end.
 func between(s string) string {
-	return strings.TrimSpace(strings.TrimSuffix(s[strings.LastIndexByte(s, '<')+1:], ">"))
+	return strings.Trim(strings.TrimSuffix(s[strings.LastIndexByte(s, '<')+1:], ">"), " \t")
 }
 
 // isAtext tells the characters of a dot-atom (RFC 5322, 3.2.3), and with RFC 6531 all letters and marks that are not ASCII.

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"directmailer/internal/address"
+	"directmailer/internal/message"
 )
 
 func TestAnAddressIsReadIntoItsFormOnTheWire(t *testing.T) {
@@ -175,6 +176,8 @@ func TestAMailboxThatIsMoreOrLessThanThatIsRefusedAndNotQuoted(t *testing.T) {
 		"":                                    "empty",
 		"Secret":                              "no @",
 		"Secret <secret>":                     "no @",
+		"\vsecret@example.com":                "control",
+		"Secret <\vsecret@example.com>":       "control",
 		"Secret <>":                           "empty",
 		"Secret\r\nBcc: <secret@example.com>": "line break",
 		"=?utf-8?q?Secret=0D=0ABcc?= <secret@example.com>": "control",
@@ -232,6 +235,29 @@ func FuzzParse(f *testing.F) {
 		}
 		if parsed, err := mail.ParseAddress("<" + wire + ">"); err != nil || !strings.HasSuffix(parsed.Address, "@"+a.Domain) {
 			t.Fatalf("%q became %q, which net/mail reads as %v, %v", in, wire, parsed, err)
+		}
+	})
+}
+
+// FuzzMailbox: a mailbox that an input may have is one for the header From as well, and the same.
+func FuzzMailbox(f *testing.F) {
+	for _, seed := range []string{
+		"news@example.com", "News <news@Example.com>", `"x y"@example.com`, "=?utf-8?q?Zo=C3=AB?= <zoe@example.com>", "ü <ü@ü.example>",
+		`"a\"b" <"a\""@example.com>`, "a@İx.example", "👩\u200d💻 <dev@example.com>", "\vnews@example.com", "\u00a0<news@example.com>",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		m, err := address.ParseMailbox(in)
+		if err != nil {
+			return
+		}
+		header, err := message.ParseMailbox(in)
+		if err != nil || header.Name != m.Name || !strings.EqualFold(header.Address, m.Address.String()) {
+			t.Fatalf("%q is %q, %q for an input, and %q, %v for a message", in, m.Name, m.Address, header, err)
+		}
+		if err := message.CheckAddress(m.Address.String()); err != nil {
+			t.Fatalf("%q is %q for an input, which a message refuses: %v", in, m.Address, err)
 		}
 	})
 }
