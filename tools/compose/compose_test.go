@@ -155,7 +155,7 @@ func TestWhatIsNotOursIsPinnedAndKept(t *testing.T) {
 // TestTemporalIsOfTheVersionThatTestsRun compares the image with tools/temporal.
 func TestTemporalIsOfTheVersionThatTestsRun(t *testing.T) {
 	t.Parallel()
-	module, err := os.ReadFile(filepath.Join(root, "tools", "temporal", "go.mod"))
+	module, err := os.ReadFile(filepath.Join(root, "tools", "temporal", "temporal.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}
