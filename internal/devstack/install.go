@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // installer is a system's package manager.
@@ -68,7 +69,8 @@ func (i installer) install(ctx context.Context, out io.Writer, progress Progress
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		cmd.Stdout, cmd.Stderr = out, out
-		if err := run(ctx, cmd); err != nil {
+		// Cut short, a package manager can leave the system in disorder: it gets time to end by itself.
+		if err := run(ctx, cmd, 2*time.Minute); err != nil {
 			return fmt.Errorf("install PostgreSQL: `%s`: %w; %s", strings.Join(args, " "), err, orSetURL)
 		}
 	}

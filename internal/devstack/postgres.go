@@ -152,7 +152,7 @@ func (p *Postgres) makeCluster(ctx context.Context) error {
 	cmd := p.command("initdb", args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := run(ctx, cmd); err != nil {
+	if err := run(ctx, cmd, 5*time.Second); err != nil {
 		return fmt.Errorf("make a PostgreSQL cluster: initdb: %w\n%s", err, bytes.TrimSpace(out.Bytes()))
 	}
 	if err := os.Rename(unfinished, p.dir()); err != nil {

@@ -46,8 +46,8 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// run runs the command to its end. When ctx is done it is asked to end, with its whole group, and then made to.
-func run(ctx context.Context, cmd *exec.Cmd) error {
+// run runs the command to its end. When ctx is done it is asked to end, with its whole group, and made to when patience is over.
+func run(ctx context.Context, cmd *exec.Cmd, patience time.Duration) error {
 	cmd.WaitDelay = 5 * time.Second // a grandchild may keep a pipe open
 	p, err := start(cmd)
 	if err != nil {
@@ -55,6 +55,9 @@ func run(ctx context.Context, cmd *exec.Cmd) error {
 	}
 	select {
 	case <-p.exited:
+		if errors.Is(p.err, exec.ErrWaitDelay) { // it went well, and has left a service that holds its output
+			return nil
+		}
 		return p.err
 	case <-ctx.Done():
 	}
@@ -62,7 +65,7 @@ func run(ctx context.Context, cmd *exec.Cmd) error {
 		_ = syscall.Kill(-p.pid(), s)
 		select {
 		case <-p.exited:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 		}
 	}
 	<-p.exited

@@ -118,7 +118,7 @@ func (t *Temporal) startOnce(ctx context.Context) (err error) {
 		t.Kill()
 		return err
 	}
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
+	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := t.process.waitFor(ready, "Temporal", &t.log, t.answers); err != nil {
 		t.Kill()

@@ -161,7 +161,7 @@ func follow(ctx context.Context, cmd *exec.Cmd, progress Progress) error {
 			}
 		}
 	}()
-	err := run(ctx, cmd)
+	err := run(ctx, cmd, 5*time.Second)
 	close(done)
 	_ = write.Close()
 	if other := <-said; err != nil && ctx.Err() == nil && len(other) > 0 {
