@@ -76,6 +76,7 @@ func Load(path string) (*File, error) {
 		r.fault(place{}, "%v", err)
 		return nil, r.err()
 	}
+	text = strings.ReplaceAll(text, "\r\n", "\n") // the YAML parser counts the lines of a quoted text twice else, and does not join them
 	f.lines = strings.Split(text, "\n")
 	if root := r.parse(text); root != nil {
 		r.mailing(root)

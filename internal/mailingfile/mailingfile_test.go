@@ -140,6 +140,18 @@ func TestTheListMayBeANameAlone(t *testing.T) {
 	}
 }
 
+func TestAFileFromWindowsIsReadAsAnyOther(t *testing.T) {
+	t.Parallel()
+	const text = "from: news@example.com\r\nsubject: \"Spring\r\n  news\"\r\nlist: people\r\n%scontent:\r\n  text: |\r\n    a\r\n    b\r\n"
+	f := load(t, map[string]string{"mailing.yaml": fmt.Sprintf(text, "")})
+	if f.Input.Subject != "Spring news" || f.Input.Content.Text != "a\nb\n" {
+		t.Errorf("got %+v", f.Input)
+	}
+	if got := faults(t, map[string]string{"mailing.yaml": fmt.Sprintf(text, "form: x\r\n")}); got != "mailing.yaml:5:1: form: is not a field of a mailing" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestFieldsWithoutValueAreAsIfLeftOut(t *testing.T) {
 	t.Parallel()
 	f := load(t, map[string]string{"mailing.yaml": short + "content: {text: Hello, html: ~}\nreply_to:\nretry:\nbatch_size: null\nnot_after:\n"})
