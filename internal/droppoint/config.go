@@ -42,6 +42,12 @@ func (c Config) String() string {
 	return "smtp://" + c.SMTP.Addr
 }
 
+// GoString is String: a configuration is never shown with its credentials.
+func (c Config) GoString() string { return c.String() }
+
+// MarshalText is String, for whatever logs or encodes a configuration.
+func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 var namePattern = regexp.MustCompile(`^[a-z0-9]+([_-]?[a-z0-9])*$`)
 
 // Parse reads a drop point's URL. Its errors name the drop point and what is wrong, and quote nothing of the URL but parameter names.
@@ -60,6 +66,11 @@ func Parse(name, rawURL string) (Config, error) {
 	p := params{url.Values{}, nil}
 	if p.values, err = url.ParseQuery(u.RawQuery); err != nil {
 		return bad("the parameters of its URL cannot be read")
+	}
+	for parameter, values := range p.values {
+		if len(values) > 1 || values[0] == "" {
+			return bad("%s must be given once, with a value", strconv.Quote(parameter))
+		}
 	}
 	p.number("connections", &c.Connections, 1, maxConnections)
 	switch u.Scheme {
@@ -95,6 +106,9 @@ func smtpOptions(u *url.URL, p *params) (*smtp.Options, error) {
 	if port == "" {
 		port = map[bool]string{true: "465", false: "25"}[o.ImplicitTLS]
 	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return nil, errors.New("its port must be 1 to 65535")
+	}
 	o.Addr = net.JoinHostPort(host, port)
 	tlsGiven := p.values.Has("tls")
 	tls, err := p.choice("tls", map[string]smtp.TLSPolicy{"opportunistic": smtp.Opportunistic, "required": smtp.Required, "none": smtp.None})
@@ -102,8 +116,17 @@ func smtpOptions(u *url.URL, p *params) (*smtp.Options, error) {
 		return nil, err
 	}
 	o.TLS = tls
+	if o.ImplicitTLS && tlsGiven {
+		return nil, errors.New("tls goes with smtp:// only: smtps:// is always encrypted")
+	}
 	if o.Username != "" && !tlsGiven {
 		o.TLS = smtp.Required // a password is not given to whoever answers
+	}
+	switch auth := p.take("auth"); {
+	case auth == "xoauth2" && o.Username != "":
+		o.XOAuth2 = true
+	case auth != "":
+		return nil, errors.New("auth must be xoauth2, with an access token for a password, or be left out")
 	}
 	if o.NextBehindDot, err = p.boolean("next_behind_dot"); err != nil {
 		return nil, err

@@ -8,12 +8,26 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"directmailer/internal/smtp"
 )
 
+// Names of files that are not yet messages. No two lanes, of this worker or another, ever have the same one: a worker that was cut off
+// and wakes up can make visible only what it has written itself, whole.
+const asidePrefix, asideSuffix = ".dm-", ".part"
+
+// leftAfter is the age at which a file written aside can only be a dead worker's. (If it is not, its message fails before it is visible.)
+const leftAfter = time.Hour
+
 // directory is a drop directory.
-type directory struct{ path string }
+type directory struct {
+	path  string
+	sweep sync.Once
+}
 
 // open looks whether files can be written, so that a directory that is not there is known before a message is begun.
 func (d *directory) open(context.Context) (connection, error) {
@@ -24,48 +38,112 @@ func (d *directory) open(context.Context) (connection, error) {
 	if err != nil {
 		return nil, d.unavailable("open the drop directory", err)
 	}
-	f, err := os.CreateTemp(d.path, ".check-*")
+	f, err := os.CreateTemp(d.path, asidePrefix+"*"+asideSuffix)
 	if err != nil {
 		return nil, d.unavailable("write into the drop directory", err)
 	}
+	_, err = f.WriteString("can this be written?\r\n")
+	if err == nil {
+		err = f.Sync()
+	}
 	_ = f.Close()
-	if err := os.Remove(f.Name()); err != nil {
+	if removeErr := os.Remove(f.Name()); err == nil {
+		err = removeErr
+	}
+	if err != nil {
 		return nil, d.unavailable("write into the drop directory", err)
 	}
-	return &dirConnection{directory: d}, nil
+	d.sweep.Do(d.removeLeft)
+	return &dirConnection{directory: d, aside: f.Name()}, nil
+}
+
+// removeLeft removes what dead workers have left: at most one file for each of their lanes. That it fails does no harm.
+func (d *directory) removeLeft() {
+	dir, err := os.Open(d.path)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(1000)
+		for _, name := range names {
+			if !strings.HasPrefix(name, asidePrefix) || !strings.HasSuffix(name, asideSuffix) {
+				continue
+			}
+			path := filepath.Join(d.path, name)
+			if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > leftAfter {
+				_ = os.Remove(path)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 func (d *directory) unavailable(doing string, err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		err = path.Err // the path is the drop point's, or a file's name
-	}
-	return &smtp.ConnError{Phase: smtp.Phase(doing), Cause: err}
+	return &smtp.ConnError{Phase: smtp.Phase(doing), Cause: withoutPath(err)}
 }
+
+func (d *directory) uncertain(doing string, err error) error {
+	return &smtp.ConnError{Phase: smtp.Phase(doing), Cause: withoutPath(err), Uncertain: true}
+}
+
+// withoutPath leaves out where: the path is the drop point's, or a file's name.
+func withoutPath(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
+}
+
+// maxName leaves room for the suffix in the 255 octets that file systems allow.
+const maxName = 200
 
 type dirConnection struct {
 	*directory
-	aside, final string // of the message that has begun
-	count        int
+	aside string // the lane's own
+	final string // of the message that has begun
+	head  []byte
+	count int
 }
 
 // begin writes the message aside, and syncs it.
-func (c *dirConnection) begin(_ context.Context, m *Message) error {
-	if m.Name == "" || m.Name != filepath.Base(m.Name) || strings.HasPrefix(m.Name, ".") || strings.ContainsAny(m.Name, "/\\\x00") {
-		return c.unavailable("name the message's file", errors.New("not a plain file name"))
-	}
-	if strings.ContainsAny(m.From+m.To, "\r\n") {
-		return &smtp.Refusal{Phase: smtp.PhaseRcpt, Reply: smtp.Reply{Code: 553, Enhanced: smtp.EnhancedCode{5, 1, 3}, Text: "the address has a line break"}}
-	}
-	c.count++
-	c.aside, c.final = filepath.Join(c.path, "."+m.Name+".part"), filepath.Join(c.path, m.Name+".eml")
-	f, err := os.OpenFile(c.aside, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
-	if err != nil {
+func (c *dirConnection) begin(ctx context.Context, m *Message) error {
+	c.abort() // what was begun and not finished
+	if err := ctx.Err(); err != nil {
 		return c.unavailable("write a message", err)
 	}
-	_, err = fmt.Fprintf(f, "X-Sender: <%s>\r\nX-Receiver: <%s>\r\n", m.From, m.To)
+	if m.Name == "" || len(m.Name) > maxName || m.Name != filepath.Base(m.Name) || strings.HasPrefix(m.Name, ".") ||
+		strings.Contains(m.Name, `\`) || strings.ContainsFunc(m.Name, unicode.IsControl) {
+		return c.unavailable("name the message's file", errors.New("not a plain file name"))
+	}
+	if m.To == "" || !utf8.ValidString(m.From+m.To) || strings.ContainsFunc(m.From, unicode.IsControl) || strings.ContainsFunc(m.To, unicode.IsControl) {
+		return &smtp.Refusal{Phase: smtp.PhaseRcpt, Reply: smtp.Reply{Enhanced: smtp.EnhancedCode{5, 1, 3}, Text: "the address cannot be said in a header"}}
+	}
+	c.count++
+	c.head = fmt.Appendf(c.head[:0], "X-Sender: <%s>\r\nX-Receiver: <%s>\r\n", m.From, m.To)
+	if err := c.write(m.Data); err != nil {
+		_ = os.Remove(c.aside)
+		return c.unavailable("write a message", err)
+	}
+	c.final = filepath.Join(c.path, m.Name+".eml")
+	return nil
+}
+
+func (c *dirConnection) write(data []byte) error {
+	f, err := os.OpenFile(c.aside, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(c.head)
 	if err == nil {
-		_, err = f.Write(m.Data)
+		_, err = f.Write(data)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -73,23 +151,27 @@ func (c *dirConnection) begin(_ context.Context, m *Message) error {
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	if err != nil {
-		_ = os.Remove(c.aside)
-		return c.unavailable("write a message", err)
-	}
-	return nil
+	return err
 }
 
-// finish makes the message visible, durably. A rename that fails has not happened; one that cannot be synced is uncertain.
+// finish makes the message visible, durably. What cannot be synced is uncertain.
 func (c *dirConnection) finish(*Message) (Answer, error) {
-	if err := os.Rename(c.aside, c.final); err != nil {
-		return Answer{}, c.unavailable("rename a message", err)
+	final := c.final
+	if final == "" {
+		return Answer{}, c.unavailable("rename a message", errors.New("no message was begun"))
 	}
-	c.aside = ""
+	if err := os.Rename(c.aside, final); err != nil {
+		if _, lookErr := os.Lstat(c.aside); lookErr == nil || errors.Is(err, fs.ErrNotExist) {
+			return Answer{}, c.unavailable("rename a message", err)
+		}
+		c.final = ""
+		return Answer{}, c.uncertain("rename a message", err)
+	}
+	c.final = ""
 	if err := syncDir(c.path); err != nil {
-		return Answer{}, &smtp.ConnError{Phase: "sync the drop directory", Cause: err, Uncertain: true}
+		return Answer{}, c.uncertain("sync the drop directory", err)
 	}
-	return Answer{Text: filepath.Base(c.final)}, nil
+	return Answer{Text: filepath.Base(final)}, nil
 }
 
 func syncDir(path string) error {
@@ -102,12 +184,13 @@ func syncDir(path string) error {
 }
 
 func (c *dirConnection) announces() bool { return false }
-func (c *dirConnection) alive() bool     { return true }
+func (c *dirConnection) alive() bool     { return c.final == "" }
 func (c *dirConnection) used() int       { return c.count }
-func (c *dirConnection) close()          {}
+func (c *dirConnection) close()          { c.abort() }
 
 func (c *dirConnection) abort() {
-	if c.aside != "" {
+	if c.final != "" {
 		_ = os.Remove(c.aside)
+		c.final = ""
 	}
 }

@@ -5,6 +5,19 @@
 //	smtps://user:password@host:465
 //	dir:/var/spool/drop?connections=8
 //
+// Parameters, all optional:
+//
+//	connections      at most, from one worker, over all its batches and mailings (8). A message waits for the ledger between its body and
+//	                 its dot, so more connections mean more throughput: 8 keep within what relays allow one host as they come, 32
+//	                 are worth having where the server is one's own
+//	messages         over one connection (1000); 0 for no limit
+//	tls              opportunistic, required (what it is when there is a password) or none; certificates are always verified
+//	ca               PEM file of the authorities to trust, instead of the system's
+//	hello            our name in EHLO (the host's)
+//	auth             xoauth2: the password is an access token. Otherwise the strongest mechanism that the server offers
+//	next_behind_dot  true: the next envelope goes out with the final dot, which saves a round trip. Not for Postfix, which holds the
+//	                 dot's answer back meanwhile
+//
 // Either is used through lanes. A message goes over a lane in two steps: Begin does all but the final step, Finish takes it. The final
 // step is the dot of RFC 5321, or the rename that makes a file visible. Before Finish a message is certainly not handed over.
 //
@@ -14,7 +27,8 @@
 //	X-Sender: <bounces@example.com>
 //	X-Receiver: <somebody@example.org>
 //
-// and then follows the message. Files are written aside under a name with a dot in front, synced, and renamed.
+// and then follows the message. Files are written aside under names with a dot in front (.dm-*.part), synced, and renamed. They are
+// readable by owner and group: a service that picks them up as another user needs the directory's group (chmod g+s).
 package droppoint
 
 import (
@@ -135,9 +149,9 @@ func (s *Set) Get(name string) (*Point, bool) {
 	return p, ok
 }
 
-// Close closes idle connections.
+// Close closes idle connections, and those in use as soon as they are given back.
 func (s *Set) Close() {
 	for _, p := range s.points {
-		p.closeIdle(0)
+		p.shut()
 	}
 }

@@ -2,7 +2,6 @@ package droppoint
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -18,8 +17,10 @@ type Point struct {
 	transport transport
 	slots     chan struct{} // one for each connection that may be open
 
-	mu   sync.Mutex
-	idle []idleConnection // the most recently used last
+	mu       sync.Mutex
+	idle     []idleConnection // the most recently used last
+	tidying  bool             // a timer is set
+	shutting bool             // nothing is kept any more
 }
 
 type idleConnection struct {
@@ -32,7 +33,7 @@ func newPoint(c Config) *Point {
 	if c.SMTP != nil {
 		p.transport = &smtpTransport{*c.SMTP}
 	} else {
-		p.transport = &directory{c.Dir}
+		p.transport = &directory{path: c.Dir}
 	}
 	return p
 }
@@ -50,15 +51,19 @@ func (p *Point) Acquire(ctx context.Context) (Lane, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := ctx.Err(); err != nil { // both were ready
+		<-p.slots
+		return nil, err
+	}
 	if c := p.takeIdle(); c != nil {
-		return &lane{point: p, connection: c, reused: true}, nil
+		return &lane{point: p, connection: c}, nil
 	}
 	c, err := p.transport.open(ctx)
 	if err != nil {
 		<-p.slots
 		return nil, err
 	}
-	return &lane{point: p, connection: c}, nil
+	return &lane{point: p, connection: c, fresh: true}, nil
 }
 
 func (p *Point) takeIdle() connection {
@@ -81,10 +86,14 @@ func (p *Point) takeIdle() connection {
 
 func (p *Point) putIdle(c connection) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shutting {
+		go c.close()
+		return
+	}
 	p.idle = append(p.idle, idleConnection{c, time.Now()})
-	first := len(p.idle) == 1
-	p.mu.Unlock()
-	if first {
+	if !p.tidying {
+		p.tidying = true
 		time.AfterFunc(idleFor, p.tidy)
 	}
 }
@@ -93,11 +102,18 @@ func (p *Point) putIdle(c connection) {
 func (p *Point) tidy() {
 	p.closeIdle(idleFor)
 	p.mu.Lock()
-	again := len(p.idle) > 0
-	p.mu.Unlock()
-	if again {
+	defer p.mu.Unlock()
+	if p.tidying = len(p.idle) > 0; p.tidying {
 		time.AfterFunc(idleFor/2, p.tidy)
 	}
+}
+
+// shut closes what is idle, now and from now on.
+func (p *Point) shut() {
+	p.mu.Lock()
+	p.shutting = true
+	p.mu.Unlock()
+	p.closeIdle(0)
 }
 
 func (p *Point) closeIdle(olderThan time.Duration) {
@@ -134,7 +150,7 @@ func (p *Point) String() string { return p.config.String() }
 type lane struct {
 	point      *Point
 	connection connection
-	reused     bool // from the pool, and nothing has been answered yet since
+	fresh      bool // nothing has begun on the connection yet: if it is closed, that is not a server's ordinary way
 }
 
 func (l *lane) Begin(ctx context.Context, m *Message) error {
@@ -145,20 +161,20 @@ func (l *lane) Begin(ctx context.Context, m *Message) error {
 		}
 	}
 	err := l.connection.begin(ctx, m)
-	var lost *smtp.ConnError
-	if l.reused && errors.As(err, &lost) && ctx.Err() == nil { // the server closed it at this very moment
+	if !l.fresh && smtp.ClosedBetweenMessages(err) && ctx.Err() == nil {
 		l.connection.abort()
 		if err := l.renew(ctx); err != nil {
 			return err
 		}
 		err = l.connection.begin(ctx, m)
 	}
+	l.fresh = false
 	return err
 }
 
 // renew replaces the connection; where that fails the old one, closed, stays to be given back.
 func (l *lane) renew(ctx context.Context) error {
-	l.reused = false
+	l.fresh = true
 	c, err := l.point.transport.open(ctx)
 	if err != nil {
 		return err
@@ -167,13 +183,7 @@ func (l *lane) renew(ctx context.Context) error {
 	return nil
 }
 
-func (l *lane) Finish(next *Message) (Answer, error) {
-	a, err := l.connection.finish(next)
-	if err == nil {
-		l.reused = false
-	}
-	return a, err
-}
+func (l *lane) Finish(next *Message) (Answer, error) { return l.connection.finish(next) }
 
 func (l *lane) Announces() bool {
 	limit := l.point.config.Messages
