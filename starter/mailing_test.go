@@ -8,11 +8,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"directmailer/internal/devtest"
 )
 
 // mailing is what `show --output json` says.
@@ -211,6 +214,11 @@ func TestProblemsThatOnlyAWorkerSeesEndTheWatchingWithTheReason(t *testing.T) {
 // suspended starts a mailing whose only drop point is away.
 func suspended(t *testing.T) (s *shell, id string) {
 	s = newShell(t)
+	return s, s.suspend()
+}
+
+func (s *shell) suspend() (id string) {
+	t := s.t
 	s.letter()
 	s.write("letter.yaml", letter+"retry:\n  drop_point: {attempts: 1, interval: 1h}\n")
 	away := s.with("DM_DROP_POINTS", "drop=dir:"+filepath.Join(s.dir, "late"))
@@ -218,7 +226,7 @@ func suspended(t *testing.T) (s *shell, id string) {
 	id = fmt.Sprintf("%s-%d-%d", t.Name(), os.Getpid(), queues.Add(1))
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
 	until(t, "it is suspended", func() bool { return s.show(id).State == "suspended" })
-	return s, id
+	return id
 }
 
 func TestASuspendedMailingIsExplainedAndResumed(t *testing.T) {
@@ -271,34 +279,90 @@ func TestATerminatedMailingIsShownWithWhatTheLedgerKnows(t *testing.T) {
 func TestAnInterruptedWatchLeavesTheMailingAlone(t *testing.T) {
 	t.Parallel()
 	s, id := suspended(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	cmd := s.command(ctx, "watch", id, "--output", "json")
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	w := s.watch(id)
+	if m := w.next(); m.ID != id {
+		t.Errorf("the first line is about %q", m.ID)
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m mailing
-	if err := json.Unmarshal(line, &m); err != nil || m.ID != id {
-		t.Errorf("the first line is %s: %v", line, err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(errs.String(), "the mailing goes on") {
-		t.Errorf("exit code %d: %s", code, errs.String())
+	if code, text := w.end(); code != 130 || !strings.Contains(text, "the mailing goes on") {
+		t.Errorf("exit code %d: %s", code, text)
 	}
 	if m := s.show(id); m.State != "suspended" {
 		t.Errorf("the mailing is %s", m.State)
 	}
+}
+
+func TestAWatchOutlivesALostDatabase(t *testing.T) {
+	t.Parallel()
+	server := devtest.OwnPostgres(t)
+	s := newShell(t)
+	s.env["DATABASE_URL"] = server.URL("mail")
+	s.run("migrate").want(t, 0)
+	id := s.suspend()
+	w := s.watch(id)
+	w.until("it is shown", func(m mailing) bool { return m.Open == 3 })
+	server.Kill()
+	w.until("the loss is told", func(m mailing) bool { return strings.Contains(m.Doing, "the database does not answer") && m.Open == 3 })
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is back", func(m mailing) bool { return !strings.Contains(m.Doing, "database") })
+	s.run("cancel", id).want(t, 0)
+	w.until("it has ended", func(m mailing) bool { return m.State == "cancelled" && m.Closed && m.Unsent == 3 })
+	if code, text := w.end(); code != 8 {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+}
+
+// watching is a `starter watch --output json` that runs.
+type watching struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	lines *bufio.Scanner
+	errs  bytes.Buffer
+}
+
+func (s *shell) watch(id string) *watching {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	s.t.Cleanup(cancel)
+	w := &watching{t: s.t, cmd: s.command(ctx, "watch", id, "--output", "json")}
+	w.cmd.Stderr = &w.errs
+	out, err := w.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := w.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	w.lines = bufio.NewScanner(out)
+	return w
+}
+
+// next waits for the next line.
+func (w *watching) next() (m mailing) {
+	w.t.Helper()
+	if !w.lines.Scan() {
+		w.t.Fatalf("watch has ended: %s", w.errs.String())
+	}
+	if err := json.Unmarshal(w.lines.Bytes(), &m); err != nil {
+		w.t.Fatalf("%v: %s", err, w.lines.Text())
+	}
+	return m
+}
+
+func (w *watching) until(what string, condition func(mailing) bool) {
+	w.t.Helper()
+	for m := w.next(); !condition(m); m = w.next() {
+		w.t.Logf("before %s: %+v", what, m)
+	}
+}
+
+func (w *watching) end() (code int, text string) {
+	for w.lines.Scan() {
+	}
+	_ = w.cmd.Wait()
+	return w.cmd.ProcessState.ExitCode(), w.errs.String()
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"directmailer/internal/config"
 	"directmailer/internal/database"
 	"directmailer/internal/devstack"
@@ -54,15 +56,11 @@ func (a *app) startStack(ctx context.Context, dir string, fixedPorts bool) (*sta
 	if s.lock, err = lockFolder(dir); err != nil {
 		return s, err
 	}
-	if s.databaseURL = os.Getenv("DATABASE_URL"); s.databaseURL == "" {
-		if err := a.startPostgres(ctx, s); err != nil {
-			return s, &failure{NoDatabase, err}
-		}
+	if err := a.startServers(ctx, s, fixedPorts); err != nil {
+		return s, err
 	}
-	if os.Getenv("TEMPORAL_ADDRESS") == "" {
-		if err := a.startTemporal(ctx, s, fixedPorts); err != nil {
-			return s, &failure{NoTemporal, err}
-		}
+	if err := s.point(); err != nil {
+		return s, err
 	}
 	if _, _, err := database.Migrate(ctx, s.databaseURL); err != nil {
 		return s, &failure{NoDatabase, err}
@@ -75,6 +73,28 @@ func (a *app) startStack(ctx context.Context, dir string, fixedPorts bool) (*sta
 	return s, temporalFailure("register search attributes", c.RegisterSearchAttributes(ctx))
 }
 
+// startServers starts both at the same time, each unless the environment names one.
+func (a *app) startServers(ctx context.Context, s *stack, fixedPorts bool) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if s.databaseURL = os.Getenv("DATABASE_URL"); s.databaseURL == "" {
+		group.Go(func() error {
+			if err := a.startPostgres(ctx, s); err != nil {
+				return &failure{NoDatabase, err}
+			}
+			return nil
+		})
+	}
+	if os.Getenv("TEMPORAL_ADDRESS") == "" {
+		group.Go(func() error {
+			if err := a.startTemporal(ctx, s, fixedPorts); err != nil {
+				return &failure{NoTemporal, err}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
 func (a *app) startPostgres(ctx context.Context, s *stack) error {
 	if err := devstack.InstallPostgres(ctx, a.Err, a.say); err != nil {
 		return err
@@ -84,12 +104,7 @@ func (a *app) startPostgres(ctx context.Context, s *stack) error {
 	if s.postgres, err = devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: filepath.Join(s.dir, "postgres"), Progress: devstack.Silent}); err != nil {
 		return err
 	}
-	if err := s.postgres.CreateDatabase(ctx, "mail"); err != nil {
-		return err
-	}
-	s.ours, s.databaseURL = true, s.postgres.URL("mail")
-	s.exports = append(s.exports, "DATABASE_URL")
-	return os.Setenv("DATABASE_URL", s.databaseURL)
+	return s.postgres.CreateDatabase(ctx, "mail")
 }
 
 func (a *app) startTemporal(ctx context.Context, s *stack, fixedPorts bool) error {
@@ -109,12 +124,25 @@ func (a *app) startTemporal(ctx context.Context, s *stack, fixedPorts bool) erro
 	}
 	a.say("starting Temporal in %s", o.Dir)
 	var err error
-	if s.temporal, err = devstack.StartTemporal(ctx, o); err != nil {
-		return err
+	s.temporal, err = devstack.StartTemporal(ctx, o)
+	return err
+}
+
+// point points the environment of this process at the servers that are ours.
+func (s *stack) point() error {
+	if s.postgres != nil {
+		s.ours, s.databaseURL = true, s.postgres.URL("mail")
+		s.exports = append(s.exports, "DATABASE_URL")
+		if err := os.Setenv("DATABASE_URL", s.databaseURL); err != nil {
+			return err
+		}
 	}
-	s.ui = s.temporal.UI()
-	s.exports = append(s.exports, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE")
-	return useTemporal(s.temporal.Address())
+	if s.temporal != nil {
+		s.ui = s.temporal.UI()
+		s.exports = append(s.exports, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE")
+		return useTemporal(s.temporal.Address())
+	}
+	return nil
 }
 
 // useTemporal points the environment at our own server: a profile or a key of another one must not mix with it.

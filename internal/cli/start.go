@@ -31,7 +31,9 @@ reported at once with its place in the file. Then the list file that the mailing
 that name, and the mailing is started. It goes on by itself, whatever becomes of this shell.
 
 An ID is used once and never again: a second start of the same ID is refused, and changes nothing. Without --id and without
-an id in the file, the ID is made from the file's name and the time.`,
+an id in the file, the ID is made from the file's name and the time.
+
+Rows of the list file that cannot be used are reported by line and left out; the exit code is then 3.`,
 		Example: `  starter start -f newsletter.yaml
   starter start -f newsletter.yaml --id newsletter-2026-11 --watch`,
 		Args: wants(),
@@ -56,6 +58,7 @@ an id in the file, the ID is made from the file's name and the time.`,
 			return err
 		}
 		fmt.Fprintf(a.Out, "mailing %s is started\n", p.in.ID)
+		a.warnOfNoWorker(ctx)
 		if watch {
 			err = a.watch(ctx, s, p.in.ID, false)
 		} else {
@@ -89,17 +92,27 @@ func (a *app) start(ctx context.Context, s *store, p plan) (rejected int64, err 
 	} else if err := a.checkStored(ctx, s, p); err != nil {
 		return 0, err
 	}
-	c2, err := settings()
+	conf, err := settings()
 	if err != nil {
 		return rejected, err
 	}
-	if err := startWorkflow(ctx, c, c2.TaskQueue, p); err != nil {
-		return rejected, err
+	return rejected, startWorkflow(ctx, c, conf.TaskQueue, p)
+}
+
+// warnOfNoWorker says so when a mailing that was just started has nobody to do it.
+func (a *app) warnOfNoWorker(ctx context.Context) {
+	conf, err := settings()
+	if err != nil {
+		return
 	}
-	if n, _, err := pollers(ctx, c, c2.TaskQueue); err == nil && n == 0 {
-		a.say("starter: warning: no worker polls the task queue %q: the mailing waits until one does", c2.TaskQueue)
+	c, err := tryDial(ctx)
+	if err != nil {
+		return
 	}
-	return rejected, nil
+	defer c.Close()
+	if n, _, err := pollers(ctx, c, conf.TaskQueue); err == nil && n == 0 {
+		a.say("starter: warning: no worker polls the task queue %q: the mailing waits until one does", conf.TaskQueue)
+	}
 }
 
 // checkStored checks a mailing to a list that is stored already: that the list is there, and has the fields of the templates.
@@ -161,6 +174,9 @@ func startWorkflow(ctx context.Context, c *cluster.Cluster, queue string, p plan
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &already) {
 		return taken(p.in.ID)
+	}
+	if cluster.Unreachable(err) { // it may have come through
+		return failf(NoTemporal, "Temporal has not answered: whether mailing %s is started, `starter show %s` will say; starting it again under the same ID is safe", p.in.ID, p.in.ID)
 	}
 	return temporalFailure("start the mailing", err)
 }
