@@ -255,3 +255,14 @@ func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
 		t.Errorf("suppressed for later mailings: %v, %v", suppressed, err)
 	}
 }
+
+// afterEach does the same the first times that the server gets to phase.
+func afterEach(phase string, times int64, a *smtptest.Action) func(smtptest.Event) *smtptest.Action {
+	var seen atomic.Int64
+	return func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == phase && seen.Add(1) <= times {
+			return a
+		}
+		return nil
+	}
+}

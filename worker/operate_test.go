@@ -173,6 +173,9 @@ func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	p.judge(s.Copies(), recipients)
+	if *record != "" {
+		p.record(run.GetID(), run.GetRunID(), "cancelled")
+	}
 	if r.State != workflows.StateCancelled || r.Counts.Total() != recipients || r.Counts.Unsent == 0 || r.Counts.Uncertain > 0 || int(r.Counts.Sent) != len(s.Received()) {
 		t.Errorf("%d received; %+v", len(s.Received()), r)
 	}
@@ -308,7 +311,11 @@ func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 	}
 	d, err := p.temporal.DescribeWorkflowExecution(t.Context(), run.GetID(), "")
 	if err != nil || d.WorkflowExecutionInfo.Execution.RunId == first {
-		t.Errorf("it did not continue as new: %v", err)
+		t.Fatalf("it did not continue as new: %v", err)
+	}
+	if *record != "" {
+		p.record(run.GetID(), first, "continued-first")
+		p.record(run.GetID(), d.WorkflowExecutionInfo.Execution.RunId, "continued-last")
 	}
 }
 

@@ -46,6 +46,11 @@ type mailing struct {
 
 func (m *mailing) setup(ctx workflow.Context) error {
 	m.sending = map[string]int{}
+	if m.in.Resume != nil && workflow.GetInfo(ctx).ContinuedExecutionRunID == "" {
+		// Somebody typed it: it would go past OpenMailing, and with it past every check.
+		problem := Problem{"resume", "is set by the workflow itself only"}
+		return temporal.NewNonRetryableApplicationError("invalid input: "+problem.String(), policy.InvalidInput, nil, []Problem{problem})
+	}
 	if m.in.Resume != nil {
 		m.Progress, m.in.Resume, m.opened = *m.in.Resume, nil, true
 	}

@@ -217,10 +217,16 @@ func TestTheWindowIsBoundedAndBothDropPointsAreUsed(t *testing.T) {
 func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	t.Parallel()
 	first := newOffice(t, 20)
-	first.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		if len(first.sends) == 8 { // one call at a time is counted under the lock before
+	sent := 0
+	first.env.SetOnActivityCompletedListener(func(info *activity.Info, _ converter.EncodedValue, _ error) {
+		if info.ActivityType.Name == policy.SendBatch {
+			sent++
+		}
+		if sent == 8 {
 			first.env.SetContinueAsNewSuggested(true)
 		}
+	})
+	first.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if c.Batch == 2 {
 			return workflows.SentBatch{Deferred: 1}, nil
 		}
@@ -241,6 +247,7 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 		t.Fatalf("the next run's input: %+v, %+v", in, in.Resume)
 	}
 	second := newOffice(t, 20)
+	second.env.SetContinuedExecutionRunID("the first")
 	r := second.run(in)
 	if r.State != workflows.StateCompleted {
 		t.Errorf("result %+v, error %v", r, second.env.GetWorkflowError())
@@ -426,6 +433,18 @@ func TestAnIDOtherThanTheWorkflowsIsRefused(t *testing.T) {
 	in.ID = "another"
 	o.run(in)
 	if err := o.env.GetWorkflowError(); err == nil || len(o.calls) > 0 {
+		t.Errorf("got %v after %v", err, o.calls)
+	}
+}
+
+func TestAStateThatSomebodyTypedIsRefused(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 1)
+	in := input()
+	in.Resume = &workflows.Progress{NextRender: 1}
+	o.run(in)
+	var app *temporal.ApplicationError
+	if err := o.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || len(o.calls) > 0 {
 		t.Errorf("got %v after %v", err, o.calls)
 	}
 }

@@ -173,6 +173,9 @@ func (l *Ledger) Settle(ctx context.Context, c *Claim, lastRound bool) (Settled,
 		if err != nil {
 			return err
 		}
+		if err := joinByHash(ctx, tx); err != nil {
+			return err
+		}
 		if lastRound {
 			if _, err := tx.Exec(ctx, failDeferred, c.Mailing, first, last); err != nil {
 				return err
@@ -219,6 +222,13 @@ func closeBatch(ctx context.Context, tx pgx.Tx, b Batch, first, last int32, n Co
 			ON CONFLICT DO NOTHING`, b.Mailing, first, last)
 	}
 	return tx.SendBatch(ctx, &batch).Close()
+}
+
+// joinByHash keeps the planner from nested loops for the rest of the transaction. The tables grow by millions of rows faster than
+// statistics are gathered; taking them for empty, it would compare every recipient with every delivery.
+func joinByHash(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off`)
+	return err
 }
 
 type reconciliation struct {

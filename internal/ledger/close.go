@@ -59,6 +59,9 @@ func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state,
 
 func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int32, complete bool) (r reconciliation, err error) {
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if err := joinByHash(ctx, tx); err != nil {
+			return err
+		}
 		if !complete {
 			if _, err := tx.Exec(ctx, endUncertain, mailing, first, last); err != nil {
 				return fmt.Errorf("mark uncertain recipients: %w", err)

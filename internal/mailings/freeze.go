@@ -78,7 +78,8 @@ func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen,
 		return f, ErrEmptyList
 	}
 	// Sorting in memory where it fits; the setting ends with the transaction.
-	if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'`); err != nil {
+	// Hash joins, because a list that was imported a moment ago has no statistics yet, and would be taken for small.
+	if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off`); err != nil {
 		return f, err
 	}
 	tag, err := tx.Exec(ctx, freezeRecipients, m.Key, list)

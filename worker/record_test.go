@@ -1,0 +1,76 @@
+package main_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+var record = flag.String("record", "", "folder to write the histories of TestHistories into, for the replay tests: ../workflows/testdata/histories")
+
+// Each subtest leads a mailing through other phases; with -record their histories become what later versions are replayed against.
+func TestHistories(t *testing.T) {
+	t.Parallel()
+	refuse := func(phase, reply string, times int64) func(smtptest.Event) *smtptest.Action {
+		return afterEach(phase, times, &smtptest.Action{Reply: reply})
+	}
+	for name, test := range map[string]struct {
+		script func(smtptest.Event) *smtptest.Action
+		change func(*workflows.Input)
+	}{
+		"completed": {},
+		"deferred":  {script: refuse("RCPT", "451 4.7.1 later", 2)},
+		"suspended": {script: refuse("connect", "554 5.7.1 no", 6), change: func(in *workflows.Input) { in.Retry.DropPoint.Attempts = 1 }},
+		"failed": {script: refuse("connect", "554 5.7.1 no", 1000), change: func(in *workflows.Input) {
+			in.Retry.DropPoint.Attempts, in.OnExhausted = 1, workflows.Fail
+		}},
+		"invalid": {change: func(in *workflows.Input) { in.List = "nowhere" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := smtptest.Start(t, smtptest.Options{Script: test.script})
+			p := newPlant(t, "mx=smtp://"+s.Addr()+"?connections=1")
+			p.importList(20)
+			p.startWorker()
+			in := mailing(5)
+			if test.change != nil {
+				test.change(&in)
+			}
+			run := p.start(in)
+			err := run.Get(t.Context(), nil)
+			if failed := name == "failed" || name == "invalid"; (err != nil) != failed {
+				t.Fatalf("it ended with %v", err)
+			}
+			if *record != "" {
+				p.record(run.GetID(), run.GetRunID(), name)
+			}
+		})
+	}
+}
+
+func (p *plant) record(id, run, name string) {
+	p.Helper()
+	var h historypb.History
+	events := p.temporal.GetWorkflowHistory(p.Context(), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
+		if err != nil {
+			p.Fatal(err)
+		}
+		h.Events = append(h.Events, e)
+	}
+	data, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(&h)
+	err = errors.Join(err, os.WriteFile(filepath.Join(*record, name+".json"), data, 0o644))
+	if err != nil {
+		p.Fatal(err)
+	}
+}

@@ -1,0 +1,62 @@
+package workflows_test
+
+import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	sdklog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"directmailer/activities/policy"
+	"directmailer/workflows"
+)
+
+// Histories of real mailings, recorded with `go test ./worker -run 'TestHistories|TestALong|TestCancel' -args -record
+// ../workflows/testdata/histories`. Those that are here stay: they stand for mailings that are under way when a new version comes.
+func histories(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "histories", "*.json"))
+	if err != nil || len(files) < 7 {
+		t.Fatalf("%d histories, %v", len(files), err)
+	}
+	return files
+}
+
+func replay(t *testing.T, file string, mailing any) error {
+	t.Helper()
+	r := worker.NewWorkflowReplayer()
+	r.RegisterWorkflowWithOptions(mailing, workflow.RegisterOptions{Name: workflows.MailingType})
+	return r.ReplayWorkflowHistoryFromJSONFile(sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)), file)
+}
+
+func TestEveryRecordedMailingCanBeReplayed(t *testing.T) {
+	t.Parallel()
+	for _, file := range histories(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			if err := replay(t, file, workflows.Mailing); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A version that does things in another order must be caught, or the test above proves nothing.
+func TestAVersionThatBreaksMailingsUnderWayIsCaught(t *testing.T) {
+	t.Parallel()
+	bad := func(ctx workflow.Context, in workflows.Input) (workflows.Result, error) {
+		if err := workflow.Sleep(ctx, time.Second); err != nil { // before anything else: not what was recorded
+			return workflows.Result{}, err
+		}
+		ctx = workflow.WithActivityOptions(ctx, policy.Options(policy.CloseMailing, ""))
+		return workflows.Result{}, workflow.ExecuteActivity(ctx, policy.CloseMailing, in).Get(ctx, nil)
+	}
+	for _, file := range histories(t) {
+		if err := replay(t, file, bad); err == nil {
+			t.Errorf("%s: the bad version was not caught", file)
+		}
+	}
+}
