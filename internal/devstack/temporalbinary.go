@@ -44,7 +44,9 @@ func TemporalBinary(ctx context.Context, progress Progress) (string, error) {
 	if works(ctx, path) { // another process has built it meanwhile
 		return path, nil
 	}
-	if err := buildTemporal(ctx, path, progress.orSilent()); err != nil {
+	if err := buildTemporal(ctx, path, progress.orSilent()); ctx.Err() != nil {
+		return "", fmt.Errorf("build the Temporal server: %w; what is compiled is kept for the next time", ctx.Err())
+	} else if err != nil {
 		return "", fmt.Errorf("build the Temporal server: %w; %s", err, orInstall)
 	}
 	return path, nil
@@ -118,7 +120,7 @@ func buildTemporal(ctx context.Context, path string, progress Progress) error {
 	defer os.Remove(unfinished)
 	cmd := exec.Command(goTool, "build", "-v", "-o", unfinished, module.Program)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTMPDIR="+dir) // what an interrupted build leaves goes with dir
 	if err := follow(ctx, cmd, progress); err != nil {
 		return err
 	}
