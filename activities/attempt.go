@@ -39,9 +39,11 @@ func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx co
 	return none, decide(ctx, retry, &failures, err)
 }
 
-// beat heartbeats until stop is called; a worker that is silent is taken for dead. Heartbeats also bring the news of a cancellation.
+// beat heartbeats until stop is called; a worker that is silent is taken for dead. Heartbeats also bring the news of a cancellation, and
+// go on after it: an answer that is still waited for would be given up as uncertain if the attempt were taken for dead meanwhile.
 func beat(ctx context.Context, failures tally) (stop func()) {
-	activity.RecordHeartbeat(ctx, failures)
+	alive := context.WithoutCancel(ctx)
+	activity.RecordHeartbeat(alive, failures)
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -51,10 +53,8 @@ func beat(ctx context.Context, failures tally) (stop func()) {
 			select {
 			case <-done:
 				return
-			case <-ctx.Done():
-				return
 			case <-ticker.C:
-				activity.RecordHeartbeat(ctx, failures)
+				activity.RecordHeartbeat(alive, failures)
 			}
 		}
 	}()

@@ -181,6 +181,37 @@ func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 	}
 }
 
+// A slow server answers after more than a heartbeat's timeout: the cancelled batch is not taken for dead meanwhile.
+func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
+	t.Parallel()
+	answers := make(chan struct{})
+	var held atomic.Int64
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" {
+			held.Add(1)
+			return &smtptest.Action{Wait: answers}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(50)
+	p.startWorker()
+	run := p.start(mailing(50))
+	p.eventually("every connection waits for an answer", func() bool { return held.Load() == lanes })
+	if err := p.temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(policy.Heartbeat(policy.SendBatch)+4*time.Second, func() { close(answers) })
+	var cancelled *temporal.CanceledError
+	var r workflows.Result
+	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&r) != nil {
+		t.Fatalf("got %v", err)
+	}
+	if p.judge(s.Copies(), 50); r.Counts != (workflows.Counts{Sent: lanes, Unsent: 50 - lanes}) {
+		t.Errorf("%+v", r.Counts)
+	}
+}
+
 func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
 	t.Parallel()
 	const recipients = 5000
