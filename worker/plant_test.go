@@ -33,7 +33,7 @@ func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 
 // plant is everything a mailing needs: a database, Temporal, a task queue of its own, and worker processes that may be killed.
 type plant struct {
-	*testing.T
+	testing.TB
 	url      string
 	address  string
 	queue    string
@@ -51,14 +51,14 @@ func migrate(ctx context.Context, url string) error {
 }
 
 // newPlant makes a plant whose workers have the drop points ("name=url …").
-func newPlant(t *testing.T, points string) *plant {
+func newPlant(t testing.TB, points string) *plant {
 	t.Helper()
 	return newPlantOn(t, points, devtest.Database(t, migrate), devtest.Temporal(t))
 }
 
-func newPlantOn(t *testing.T, points, url, address string) *plant {
+func newPlantOn(t testing.TB, points, url, address string) *plant {
 	t.Helper()
-	p := &plant{T: t, points: points, url: url, address: address, queue: "q-" + strings.ToLower(strings.NewReplacer("/", "-", "=", "-", ",", "-").Replace(t.Name()))}
+	p := &plant{TB: t, points: points, url: url, address: address, queue: "q-" + strings.ToLower(strings.NewReplacer("/", "-", "=", "-", ",", "-").Replace(t.Name()))}
 	var err error
 	if p.pool, err = database.Open(t.Context(), p.url, 4); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func (b *syncBuffer) String() string {
 // startWorker starts a worker; extra are further variables of its environment.
 func (p *plant) startWorker(extra ...string) *worker {
 	p.Helper()
-	w := &worker{cmd: exec.Command(devtest.Build(p.T, "./worker")), log: &syncBuffer{}, exited: make(chan struct{})}
+	w := &worker{cmd: exec.Command(devtest.Build(p.TB, "./worker")), log: &syncBuffer{}, exited: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), append([]string{"DATABASE_URL=" + p.url, "TEMPORAL_ADDRESS=" + p.address, "DM_TASK_QUEUE=" + p.queue,
 		"DM_DROP_POINTS=" + p.points, "DM_LOG_LEVEL=WARN"}, extra...)...)
 	w.cmd.Stdout, w.cmd.Stderr = w.log, w.log

@@ -1,0 +1,33 @@
+package main_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+// BenchmarkMailing sends a whole mailing of 20 KB messages: list, rendering, spool, SMTP and ledger, with the server, PostgreSQL and
+// Temporal on the same machine.
+func BenchmarkMailing(b *testing.B) {
+	page := strings.Repeat("<p style=\"margin:0 0 12px;font-family:Georgia,serif\">Dear {{.name}}, the harbour is quiet this week.</p>\n", 180)
+	for _, connections := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			s := smtptest.Start(b, smtptest.Options{Discard: true})
+			p := newPlant(b, fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), connections))
+			p.importList(b.N)
+			p.startWorker()
+			in := mailing(500)
+			in.Content = workflows.Content{HTML: page, Text: "Dear {{.name}}"}
+			b.ResetTimer()
+			r := p.result(p.start(in))
+			b.StopTimer()
+			if got := len(s.Received()); r.Counts.Sent != int64(b.N) || got != b.N {
+				b.Fatalf("%d received; %+v", got, r)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+		})
+	}
+}
