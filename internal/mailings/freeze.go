@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Frozen says what became of a list.
@@ -38,11 +39,27 @@ const freezeBatches = `
 // Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in one transaction: after a crash
 // in the middle nothing of it is there, and a mailing that is frozen already is only read. ErrNoList, ErrEmptyList, ErrNotFound.
 func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (Frozen, error) {
-	var f Frozen
+	f, err := s.tryFreeze(ctx, id, batchSize)
+	for overtaken(err) && ctx.Err() == nil {
+		f, err = s.tryFreeze(ctx, id, batchSize)
+	}
+	if err != nil {
+		return Frozen{}, fmt.Errorf("freeze the list: %w", err)
+	}
+	return f, nil
+}
+
+// overtaken tells whether a change that was waited for, of another freeze or an import, was committed after the snapshot was taken.
+func overtaken(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "40001" // serialization failure
+}
+
+func (s *Store) tryFreeze(ctx context.Context, id string, batchSize int) (f Frozen, err error) {
 	// One snapshot for all statements: an address that opts out meanwhile must not move the border between numbers. Such late
 	// opt-outs are subtracted when their batch is claimed.
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
-	err := pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
 		var m Mailing
 		err := tx.QueryRow(ctx, `SELECT `+columns+` FROM mailings WHERE id = $1 FOR UPDATE`, id).Scan(m.fields()...)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -58,10 +75,7 @@ func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (Frozen, e
 		f, err = freeze(ctx, tx, m, batchSize)
 		return err
 	})
-	if err != nil {
-		return Frozen{}, fmt.Errorf("freeze the list: %w", err)
-	}
-	return f, nil
+	return f, err
 }
 
 func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen, err error) {

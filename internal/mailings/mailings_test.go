@@ -1,0 +1,509 @@
+package mailings_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"directmailer/internal/database"
+	"directmailer/internal/devtest"
+	"directmailer/internal/mailings"
+)
+
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+
+func migrate(ctx context.Context, url string) error {
+	_, _, err := database.Migrate(ctx, url)
+	return err
+}
+
+// fixture is a database with the mailing "m", which goes to the list "people".
+type fixture struct {
+	testing.TB
+	pool  *pgxpool.Pool
+	store *mailings.Store
+}
+
+func newFixture(t testing.TB, addresses ...string) *fixture {
+	t.Helper()
+	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	f := &fixture{TB: t, pool: pool, store: mailings.New(pool)}
+	f.reserve("m")
+	if len(addresses) > 0 {
+		f.list(addresses...)
+	}
+	return f
+}
+
+func (f *fixture) reserve(id string) {
+	f.Helper()
+	if err := f.store.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`)); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// list makes the list anew, with a member on each line from the second on.
+func (f *fixture) list(addresses ...string) {
+	f.Helper()
+	f.exec(`DELETE FROM list_members`)
+	f.exec(`DELETE FROM lists`)
+	f.exec(`INSERT INTO lists (name, source, members) VALUES ('people', 'people.csv', $1)`, len(addresses))
+	f.exec(`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1, a, lower(a), jsonb_build_object('row', n::text)
+		FROM unnest($1::text[]) WITH ORDINALITY AS u(a, n)`, addresses)
+}
+
+// members makes a list of n addresses, of which the first optedOut have opted out.
+func (f *fixture) members(n, optedOut int) {
+	f.Helper()
+	f.exec(`INSERT INTO lists (name, source, members) VALUES ('people', 'people.csv', $1)`, n)
+	f.exec(`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1, 'r' || n || '@example.com', 'r' || n || '@example.com', '{"first_name": "Ann"}'
+		FROM generate_series(1, $1::int) n`, n)
+	f.exec(`INSERT INTO opt_outs SELECT 'r' || n || '@example.com', 'asked' FROM generate_series(1, $1::int) n`, optedOut)
+}
+
+func (f *fixture) exec(sql string, args ...any) {
+	f.Helper()
+	if _, err := f.pool.Exec(f.Context(), sql, args...); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) freeze(batchSize int) mailings.Frozen {
+	f.Helper()
+	frozen, err := f.store.Freeze(f.Context(), "m", batchSize)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return frozen
+}
+
+func (f *fixture) get() mailings.Mailing {
+	f.Helper()
+	m, err := f.store.Get(f.Context(), "m")
+	if err != nil {
+		f.Fatal(err)
+	}
+	return m
+}
+
+// strings reads rows of one text column.
+func (f *fixture) strings(sql string, args ...any) []string {
+	f.Helper()
+	rows, err := f.pool.Query(f.Context(), sql, args...)
+	if err != nil {
+		f.Fatal(err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		f.Fatal(err)
+	}
+	return out
+}
+
+// everything is all that a freeze writes, as text.
+func (f *fixture) everything() []string {
+	f.Helper()
+	return f.strings(`
+		SELECT 'mailing ' || m::text FROM mailings m UNION ALL SELECT 'recipient ' || r::text FROM recipients r
+		UNION ALL SELECT 'batch ' || b::text FROM batches b UNION ALL SELECT 'delivery ' || d::text FROM deliveries d ORDER BY 1`)
+}
+
+func (f *fixture) want(got, want any) {
+	f.Helper()
+	if !reflect.DeepEqual(got, want) {
+		f.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestOneRecipientAnAddressAndTheFirstRowWins(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "b@example.com", "A@example.com", "a@example.com", "c@example.com", "B@example.com", "b@example.com")
+	f.want(f.freeze(2), mailings.Frozen{Members: 6, Duplicates: 3, Recipients: 3, Batches: 2})
+	f.want(f.strings(`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients ORDER BY number`), []string{
+		"1 b@example.com b@example.com row 1", "2 A@example.com a@example.com row 2", "3 c@example.com c@example.com row 4"})
+}
+
+func TestWhoOptedOutComesLastWithAFinalDeliveryAndInNoBatch(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com", "d@example.com", "b@example.com")
+	f.exec(`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('b@example.com', '5.1.1'), ('stranger@example.com', 'asked')`)
+	f.want(f.freeze(10), mailings.Frozen{Members: 5, Duplicates: 1, Recipients: 4, OptedOut: 2, Batches: 1})
+	f.want(f.strings(`SELECT number || ' ' || address FROM recipients ORDER BY number`), []string{
+		"1 c@example.com", "2 d@example.com", "3 a@example.com", "4 B@example.com"})
+	f.want(f.strings(`SELECT recipient || ' ' || attempt || ' ' || status || ' ' || final FROM deliveries ORDER BY recipient`), []string{
+		"3 0 opted_out true", "4 0 opted_out true"})
+	f.want(f.strings(`SELECT first || '-' || last FROM batches`), []string{"1-2"})
+}
+
+func TestBatchesCoverEveryMailableRecipientOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		members, optedOut, size int
+		want                    []string
+	}{
+		{1, 0, 500, []string{"1: 1-1"}},
+		{1, 0, 1, []string{"1: 1-1"}},
+		{1, 1, 500, []string{}},
+		{5, 5, 2, []string{}},
+		{4, 0, 2, []string{"1: 1-2", "2: 3-4"}},
+		{5, 0, 2, []string{"1: 1-2", "2: 3-4", "3: 5-5"}},
+		{5, 1, 2, []string{"1: 1-2", "2: 3-4"}},
+		{5, 1, 4, []string{"1: 1-4"}},
+		{5, 2, 4, []string{"1: 1-3"}},
+		{3, 0, 5000, []string{"1: 1-3"}},
+	} {
+		t.Run(fmt.Sprintf("%d members %d opted out in batches of %d", c.members, c.optedOut, c.size), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.members(c.members, c.optedOut)
+			f.want(f.freeze(c.size), mailings.Frozen{Members: int64(c.members), Recipients: int64(c.members), OptedOut: int64(c.optedOut), Batches: len(c.want)})
+			f.want(f.strings(`SELECT number || ': ' || first || '-' || last FROM batches ORDER BY number`), c.want)
+			m := f.get()
+			f.want([]int64{m.Members, m.Duplicates, m.Recipients, m.Mailable, int64(m.Batches)},
+				[]int64{int64(c.members), 0, int64(c.members), int64(c.members - c.optedOut), int64(len(c.want))})
+			f.want(m.State, "sending")
+			f.want(m.PreparedAt != nil, true)
+		})
+	}
+}
+
+func TestARepeatedFreezeAnswersTheSameAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "a@example.com", "b@example.com", "A@example.com", "c@example.com")
+	f.exec(`INSERT INTO opt_outs VALUES ('b@example.com', 'asked')`)
+	first, rows := f.freeze(1), f.everything()
+	f.want(f.freeze(1), first)
+	f.exec(`DELETE FROM opt_outs`)
+	f.want(f.freeze(2), first) // whatever has changed meanwhile
+	f.want(f.everything(), rows)
+}
+
+func TestAListImportedAnewAfterTheFreezeChangesNoRecipient(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "a@example.com", "b@example.com")
+	first, rows := f.freeze(1), f.everything()
+	f.list("x@example.com", "y@example.com", "z@example.com")
+	f.want(f.everything(), rows)
+	f.want(f.freeze(1), first)
+	f.want(f.everything(), rows)
+	f.exec(`DELETE FROM lists`)
+	f.want(f.freeze(1), first) // also when it is gone
+}
+
+func TestAFreezeThatIsCancelledInTheMiddleLeavesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "a@example.com", "b@example.com")
+	rows := f.everything()
+	holder := f.lock(`LOCK TABLE batches IN ACCESS EXCLUSIVE MODE`) // the last table that it fills
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { _, err := f.store.Freeze(ctx, "m", 1); ended <- err }()
+	f.someoneWaits()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	f.rollback(holder)
+	f.want(f.everything(), rows)
+	f.want(f.freeze(1), mailings.Frozen{Members: 2, Recipients: 2, Batches: 2})
+}
+
+func TestAFreezeWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "a@example.com", "b@example.com")
+	rows := f.everything()
+	holder := f.lock(`LOCK TABLE batches IN ACCESS EXCLUSIVE MODE`)
+	ended := make(chan error, 1)
+	go func() { _, err := f.store.Freeze(t.Context(), "m", 1); ended <- err }()
+	f.someoneWaits()
+	f.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	if err := <-ended; !database.Unavailable(err) {
+		t.Errorf("got %v, want a database that is away", err)
+	}
+	f.rollback(holder)
+	f.want(f.everything(), rows)
+	f.want(f.freeze(1), mailings.Frozen{Members: 2, Recipients: 2, Batches: 2})
+}
+
+// lock begins a transaction that holds what the statement locks.
+func (f *fixture) lock(sql string) pgx.Tx {
+	f.Helper()
+	tx, err := f.pool.Begin(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	if _, err := tx.Exec(f.Context(), sql); err != nil {
+		f.Fatal(err)
+	}
+	return tx
+}
+
+func (f *fixture) rollback(tx pgx.Tx) {
+	f.Helper()
+	if err := tx.Rollback(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// someoneWaits returns when a statement in this database waits for a lock.
+func (f *fixture) someoneWaits() { f.waiting(1) }
+
+func (f *fixture) waiting(n int) {
+	f.Helper()
+	for {
+		var waiting int
+		err := f.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if waiting >= n {
+			return
+		}
+	}
+}
+
+func TestTwoFreezesAtOnceGiveOneResult(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "a@example.com", "b@example.com", "B@example.com")
+	holder := f.lock(`LOCK TABLE batches IN ACCESS EXCLUSIVE MODE`)
+	const n = 4
+	var group sync.WaitGroup
+	var frozen [n]mailings.Frozen
+	var errs [n]error
+	for i := range n {
+		group.Go(func() { frozen[i], errs[i] = f.store.Freeze(t.Context(), "m", 1) })
+	}
+	f.waiting(n) // one at the table, the others at the mailing's row
+	f.rollback(holder)
+	group.Wait()
+	for i := range n {
+		if errs[i] != nil {
+			t.Errorf("freeze %d: %v", i, errs[i])
+		}
+		f.want(frozen[i], mailings.Frozen{Members: 3, Duplicates: 1, Recipients: 2, Batches: 2})
+	}
+	f.want(f.strings(`SELECT number || ' ' || address FROM recipients ORDER BY number`), []string{"1 a@example.com", "2 b@example.com"})
+}
+
+func TestAFreezeThatMeetsAnImportTakesTheOldListOrTheNewOne(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "a@example.com", "b@example.com")
+	tx := f.lock(`
+		DELETE FROM list_members; DELETE FROM lists; INSERT INTO lists (name, source, members) VALUES ('people', 'new.csv', 1);
+		INSERT INTO list_members SELECT id, 2, 'new@example.com', 'new@example.com', '{}' FROM lists`)
+	ended := make(chan error, 1)
+	go func() { _, err := f.store.Freeze(t.Context(), "m", 1); ended <- err }()
+	f.someoneWaits()
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.strings(`SELECT number || ' ' || address FROM recipients ORDER BY number`), []string{"1 new@example.com"})
+	f.want(f.get().Members, int64(1))
+}
+
+func TestWhatCannotBeFrozenIsToldApart(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	rows := f.everything()
+	freeze := func(id string) error { _, err := f.store.Freeze(t.Context(), id, 1); return err }
+	if err := freeze("m"); !errors.Is(err, mailings.ErrNoList) {
+		t.Errorf("no list: got %v", err)
+	}
+	f.exec(`INSERT INTO lists (name, source) VALUES ('people', 'people.csv')`)
+	if err := freeze("m"); !errors.Is(err, mailings.ErrEmptyList) {
+		t.Errorf("an empty list: got %v", err)
+	}
+	if err := freeze("other"); !errors.Is(err, mailings.ErrNotFound) {
+		t.Errorf("no mailing: got %v", err)
+	}
+	f.want(f.everything(), rows)
+}
+
+func TestAnIDBelongsToItsFirstOwner(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	before := f.everything()
+	if err := f.store.Reserve(t.Context(), "m", "run", "others", json.RawMessage(`{"x": 1}`)); err != nil {
+		t.Errorf("the same owner again: %v", err)
+	}
+	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(err, mailings.ErrExists) {
+		t.Errorf("another owner: got %v, want ErrExists", err)
+	}
+	f.want(f.everything(), before)
+	f.exec(`UPDATE mailings SET state = 'completed', closed_at = now()`)
+	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(err, mailings.ErrExists) {
+		t.Errorf("after its end: got %v, want ErrExists", err)
+	}
+}
+
+func TestOneOfManyReservationsAtOnceWins(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for round := range 5 {
+		id := fmt.Sprintf("wanted-%d", round)
+		var group sync.WaitGroup
+		start := make(chan struct{})
+		var errs [20]error
+		for i := range errs {
+			group.Go(func() {
+				<-start
+				errs[i] = f.store.Reserve(t.Context(), id, fmt.Sprintf("owner-%d", i), "people", json.RawMessage(`{}`))
+			})
+		}
+		close(start)
+		group.Wait()
+		winner := -1
+		for i, err := range errs {
+			switch {
+			case err == nil && winner >= 0:
+				t.Errorf("%d and %d both own %s", winner, i, id)
+			case err == nil:
+				winner = i
+			case !errors.Is(err, mailings.ErrExists):
+				t.Errorf("owner %d: %v", i, err)
+			}
+		}
+		f.want(f.strings(`SELECT first_run_id FROM mailings WHERE id = $1`, id), []string{fmt.Sprintf("owner-%d", winner)})
+	}
+}
+
+func TestAReservationWaitsForOneThatMayYetFail(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, committed := range []bool{true, false} {
+		id := fmt.Sprintf("id-%t", committed)
+		tx := f.lock(`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('` + id + `', 'first', '{}', 'people', 'preparing')`)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- f.store.Reserve(t.Context(), id, "second", "people", json.RawMessage(`{}`))
+		}()
+		f.someoneWaits()
+		var want error
+		if committed {
+			want = mailings.ErrExists
+			if err := tx.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			f.rollback(tx)
+		}
+		if err := <-ended; !errors.Is(err, want) {
+			t.Errorf("committed %t: got %v, want %v", committed, err, want)
+		}
+	}
+}
+
+func TestRecipientsComeInOrderWithinTheirRange(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.members(1000, 0)
+	f.freeze(100)
+	key := f.get().Key
+	f.exec(`INSERT INTO recipients VALUES ($1, 250, 'other@example.com', 'other@example.com', '{}')`, key+1) // another mailing's
+	read := func(first, last int32) (numbers []int32) {
+		err := f.store.Recipients(t.Context(), key, first, last, func(r mailings.Recipient) error {
+			if want := fmt.Sprintf("r%d@example.com", r.Number); r.Address != want || !reflect.DeepEqual(r.Attributes, map[string]string{"first_name": "Ann"}) {
+				t.Errorf("recipient %d is %+v", r.Number, r)
+			}
+			r.Attributes["first_name"] = "changed" // a map of its own each time
+			numbers = append(numbers, r.Number)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return numbers
+	}
+	for _, c := range []struct{ first, last int32 }{{1, 1}, {201, 300}, {901, 1000}, {1, 1000}} {
+		var want []int32
+		for n := c.first; n <= c.last; n++ {
+			want = append(want, n)
+		}
+		if got := read(c.first, c.last); !slices.Equal(got, want) {
+			t.Errorf("%d to %d: got %d", c.first, c.last, got)
+		}
+	}
+	if got := read(1001, 2000); len(got) > 0 {
+		t.Errorf("beyond the end: got %d", got)
+	}
+	stop := errors.New("stop")
+	calls := 0
+	err := f.store.Recipients(t.Context(), key, 1, 1000, func(mailings.Recipient) error { calls++; return stop })
+	if !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("got %v after %d calls, want the callback's own error after one", err, calls)
+	}
+}
+
+func TestAStateIsNotWrittenAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	key := f.get().Key
+	set := func(state string) {
+		if err := f.store.SetState(t.Context(), key, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("suspended")
+	f.want(f.get().State, "suspended")
+	f.exec(`UPDATE mailings SET state = 'cancelled', closed_at = now()`)
+	set("sending")
+	f.want(f.get().State, "cancelled")
+}
+
+func TestLatestIsNewestFirstAndWithoutInputs(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.reserve("n")
+	f.reserve("o")
+	latest, err := f.store.Latest(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, m := range latest {
+		ids = append(ids, m.ID)
+		if m.Input != nil {
+			t.Errorf("%s has its input %s", m.ID, m.Input)
+		}
+	}
+	f.want(ids, []string{"o", "n"})
+	if _, err := f.store.Get(t.Context(), "never"); !errors.Is(err, mailings.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+func BenchmarkFreeze(b *testing.B) {
+	const members = 100_000
+	f := newFixture(b)
+	f.members(members, members/100)
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		n++
+		id := fmt.Sprintf("m-%d", n)
+		f.reserve(id)
+		b.StartTimer()
+		if _, err := f.store.Freeze(b.Context(), id, 500); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n*members)/b.Elapsed().Seconds(), "recipients/s")
+}
