@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
 
 	"directmailer/activities/policy"
 	"directmailer/internal/database"
@@ -92,10 +93,14 @@ func classify(err error) *failure {
 
 // decide is where the retry settings of the mailing meet the error: which are tried again, when, and how often.
 func decide(ctx context.Context, retry workflows.Retries, failures *tally, err error) error {
-	if ctx.Err() != nil && errors.Is(context.Cause(ctx), ctx.Err()) || temporal.IsCanceledError(context.Cause(ctx)) {
+	f := classify(err)
+	switch {
+	case ctx.Err() == nil:
+	case errors.Is(context.Cause(ctx), worker.ErrWorkerShutdown): // what err says comes of our own end, and is nobody's fault
+		f = &failure{kind: policy.WorkerStopping, text: "the worker had to stop before the work was done"}
+	default: // cancelled, out of time, paused, or forgotten by Temporal
 		return ctx.Err()
 	}
-	f := classify(err)
 	var setting workflows.Retry
 	var count *int
 	switch policy.SettingOf(f.kind) {

@@ -19,8 +19,8 @@ import (
 func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (workflows.Opened, error) {
 	return attempt(ctx, call.Input.Retry, func(ctx context.Context) (workflows.Opened, error) {
 		in := call.Input
-		if err := a.notTaken(ctx, in.ID, call.FirstRunID); err != nil {
-			return workflows.Opened{}, err
+		if opened, err := a.reserved(ctx, in.ID, call.FirstRunID); err != nil || opened != nil {
+			return deref(opened), err
 		}
 		problems, err := a.check(ctx, in)
 		if err != nil {
@@ -44,18 +44,27 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 	})
 }
 
-// notTaken answers a second start before anything else is said about its input.
-func (a *Activities) notTaken(ctx context.Context, id, firstRunID string) error {
+// reserved returns what an earlier attempt of the same start was answered, whatever has become of list and drop points since; nil if
+// nobody has the ID. A second start is told so before anything else is said about its input.
+func (a *Activities) reserved(ctx context.Context, id, firstRunID string) (*workflows.Opened, error) {
 	m, err := a.mailings.Get(ctx, id)
 	switch {
 	case errors.Is(err, mailings.ErrNotFound):
-		return nil
+		return nil, nil
 	case err != nil:
-		return err
+		return nil, err
 	case m.FirstRunID != firstRunID:
-		return exists(id)
+		return nil, exists(id)
 	}
-	return nil
+	in, err := decodeInput(m)
+	return &workflows.Opened{DropPoints: in.DropPoints}, err
+}
+
+func deref(o *workflows.Opened) workflows.Opened {
+	if o == nil {
+		return workflows.Opened{}
+	}
+	return *o
 }
 
 func exists(id string) error {

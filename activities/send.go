@@ -43,7 +43,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			return workflows.SentBatch{}, err
 		}
 		err = sender.Send(ctx, sender.Batch{
-			Claim: claim, Gate: a.gate, Point: point, Hold: hold, Blame: call.Round == 0,
+			Claim: claim, Gate: a.gate, Point: point, Hold: hold, Proven: call.Proven,
 			Next: func() (sender.Message, error) { return nextMessage(messages, m.ID) },
 			Stop: activity.GetWorkerStopChannel(ctx),
 		})

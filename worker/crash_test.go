@@ -256,6 +256,59 @@ func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
 	}
 }
 
+// One recipient's own server rule must not take a drop point that works off the list, nor hold up the others.
+func TestARecipientRefusedByPolicyDoesNotStopTheMailing(t *testing.T) {
+	t.Parallel()
+	const recipients = 11
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && e.To == address(recipients) { // alone in the last batch
+			return &smtptest.Action{Reply: "550 5.7.1 not from you"}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(10)
+	in.Retry.DropPoint.Attempts = 1
+	p.start(in)
+	p.eventually("all others have got it and the one is tried again later", func() bool {
+		st, err := p.status()
+		return err == nil && st.Counts.Sent == recipients-1 && st.State == workflows.StateSending && st.DropPoints[0].InList && p.report()[address(recipients)].Attempts > 1
+	})
+	if err := p.temporal.CancelWorkflow(t.Context(), p.id(), ""); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("the ledger is closed", func() bool { return p.report()[address(recipients)].Outcome == ledger.Unsent })
+	p.judge(s.Copies(), recipients)
+}
+
+// A server that takes every message and answers none: sending again has an end.
+func TestAServerThatNeverAnswersIsNotSentToForEver(t *testing.T) {
+	t.Parallel()
+	const recipients = 6
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" {
+			return &smtptest.Action{Die: true, Accept: true}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(3)
+	in.Retry.DropPoint = workflows.Retry{Attempts: 100, Interval: in.Retry.DropPoint.Interval}
+	r := p.result(p.start(in))
+	if r.Counts.Uncertain != recipients {
+		t.Errorf("%+v", r.Counts)
+	}
+	for a, n := range s.Copies() {
+		if n > ledger.MaxUncertain {
+			t.Errorf("%s was sent to %d times", a, n)
+		}
+	}
+}
+
 // afterEach does the same the first times that the server gets to phase.
 func afterEach(phase string, times int64, a *smtptest.Action) func(smtptest.Event) *smtptest.Action {
 	var seen atomic.Int64

@@ -128,7 +128,7 @@ func TestEveryProblemOfAnInputIsReportedAtOnceAndNothingIsReserved(t *testing.T)
 	t.Parallel()
 	p := newPlant(t, "mx=smtp://127.0.0.1:1")
 	p.startWorker()
-	raw := json.RawMessage(`{"from": "nobody", "subject": "Hi {{.name", "list": "nowhere", "content": {"text": "x", "htlm": "y"}, "drop_points": ["mars"], "on_uncertain": "perhaps"}`)
+	raw := json.RawMessage(`{"from": "nobody", "subject": "Hi {{.name", "list": "` + strings.Repeat("a@example.com ", 300) + `", "content": {"text": "x", "htlm": "y"}, "drop_points": ["mars"], "on_uncertain": "perhaps"}`)
 	run, err := p.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: p.id(), TaskQueue: p.queue}, workflows.MailingType, raw)
 	if err != nil {
 		t.Fatal(err)

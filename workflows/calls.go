@@ -51,6 +51,8 @@ type SendCall struct {
 	DropPoint   string      `json:"drop_point"`
 	OnUncertain OnUncertain `json:"on_uncertain"`
 	Retry       Retries     `json:"retry"`
+	// Proven is true when the drop point has accepted mail of this mailing: a few refusals are then not its own.
+	Proven bool `json:"proven,omitempty"`
 	// Round is 0 at first; later ones are for recipients that were deferred.
 	Round int `json:"round,omitempty"`
 	// LastRound makes recipients that are still deferred fail, so that the batch can be closed.

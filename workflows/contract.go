@@ -206,6 +206,8 @@ type DropPointStatus struct {
 	Name string `json:"name"`
 	// InList is false after the drop point has used up its attempts.
 	InList bool `json:"in_list"`
+	// Proven is true when it has accepted mail of this mailing.
+	Proven bool `json:"proven,omitempty"`
 	// LastFailure is its latest failure, without addresses; empty when there was none.
 	LastFailure string `json:"last_failure,omitempty"`
 }

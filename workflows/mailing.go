@@ -41,6 +41,8 @@ type mailing struct {
 	waking    bool           // the state has changed since the window was last filled
 	gaveUp    string         // why the mailing has to fail, by on_exhausted
 	expired   bool           // not_after has come
+	closing   bool           // the ledger is being reconciled
+	late      bool           // not_after came meanwhile
 	reason    string         // why it ended, for the query
 }
 
@@ -151,6 +153,7 @@ func (m *mailing) prepare(ctx workflow.Context) error {
 // close reconciles the ledger. A completed mailing whose ledger does not close is not ended: its open batches are sent again.
 func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool, Result, error) {
 	m.enter(ctx, StateClosing)
+	m.closing = true
 	var out Closing
 	call := CloseCall{Mailing: m.id, FirstRunID: workflow.GetInfo(ctx).FirstRunID, State: state, Reason: reason}
 	err := m.persist(ctx, m.in.Retry.Database, func(ctx workflow.Context, retry Retry) error {
@@ -164,6 +167,10 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 		m.log.Warn("the ledger does not close: open batches are sent again", "batches", len(out.Open))
 		m.Redo = append(m.Redo, out.Open...)
 		m.Closed -= len(out.Open)
+		if m.closing = false; m.late {
+			m.expired = true
+			return false, Result{}, errors.New("not_after has come")
+		}
 		return false, Result{}, nil
 	}
 	m.reason = reason
@@ -213,10 +220,15 @@ func (m *mailing) expireAt(ctx workflow.Context, at time.Time, stop func()) {
 	}
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		timer := workflow.NewTimerWithOptions(ctx, at.Sub(workflow.Now(ctx)), workflow.TimerOptions{Summary: "not_after"})
-		if timer.Get(ctx, nil) == nil && m.State != StateClosing {
-			m.expired = true
-			stop()
+		if timer.Get(ctx, nil) != nil {
+			return
 		}
+		if m.closing { // everybody has an outcome, unless the ledger says otherwise
+			m.late = true
+			return
+		}
+		m.expired = true
+		stop()
 	})
 }
 
@@ -225,6 +237,9 @@ func (m *mailing) persist(ctx workflow.Context, retry Retry, do func(workflow.Co
 	before := m.State
 	for {
 		err := do(ctx, retry)
+		if temporal.IsTimeoutError(err) && !exhausted(err) {
+			continue // no worker came for days: nobody's failure
+		}
 		if !exhausted(err) {
 			if m.Suspended != nil {
 				m.Suspended = nil
@@ -267,9 +282,9 @@ func (m *mailing) execute(ctx workflow.Context, activity, summary string, call, 
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(activity, summary)), activity, call).Get(ctx, out)
 }
 
-// exhausted tells whether err is about a resource whose tries are used up, or a budget of time that is.
+// exhausted tells whether err is about a resource whose tries are used up.
 func exhausted(err error) bool {
-	return policy.SettingOf(typeOf(err)) != policy.None || temporal.IsTimeoutError(err)
+	return policy.SettingOf(typeOf(err)) != policy.None
 }
 
 // plain is the cause as the workflow's own error: the type and the details that the activity gave, without the wrapping.

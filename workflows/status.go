@@ -16,7 +16,11 @@ func (m *mailing) enter(ctx workflow.Context, state State) {
 	if m.State != state {
 		m.State = state
 		m.log.Info("mailing", "state", string(state))
-		err := workflow.UpsertTypedSearchAttributes(ctx, StateAttribute.ValueSet(string(state)), ListAttribute.ValueSet(m.in.List))
+		attributes := []temporal.SearchAttributeUpdate{StateAttribute.ValueSet(string(state))}
+		if ValidName(m.in.List) { // not checked yet at first, and Temporal ends a workflow that sets what it cannot keep
+			attributes = append(attributes, ListAttribute.ValueSet(m.in.List))
+		}
+		err := workflow.UpsertTypedSearchAttributes(ctx, attributes...)
 		if err != nil {
 			m.log.Warn("search attributes were not set", "error", err)
 		}

@@ -15,6 +15,9 @@ const (
 	maxSending = 32
 	// renderAhead bounds the batches that are rendered or being rendered and not yet sent: the size of the spool.
 	renderAhead = 16
+	// maxLater bounds the batches that wait for a later round, each with its rendered messages in the spool and its place in the state that
+	// continue-as-new carries: a server that defers everybody is not given the whole list.
+	maxLater = 1000
 	// deferFor is how long a recipient that is refused for now is tried again (RFC 5321, 4.5.4.1: four to five days), and deferMost the
 	// longest pause between two rounds. The first pause is the drop point's retry interval; each further one is twice as long.
 	deferFor  = 4 * 24 * time.Hour
@@ -70,9 +73,9 @@ func (m *mailing) fill(ctx workflow.Context) {
 		}
 		next := m.Ready[0]
 		m.Ready = m.Ready[1:]
-		m.startSend(ctx, next, point.Name)
+		m.startSend(ctx, next, point)
 	}
-	for m.mayStart() && m.rendering+len(m.Ready) < renderAhead {
+	for m.mayStart() && m.rendering+len(m.Ready) < renderAhead && len(m.Later) < maxLater {
 		batch, ok := m.nextToRender()
 		if !ok {
 			break
@@ -116,10 +119,11 @@ func (m *mailing) startRender(ctx workflow.Context, batch int) {
 	})
 }
 
-func (m *mailing) startSend(ctx workflow.Context, next ReadyBatch, point string) {
+func (m *mailing) startSend(ctx workflow.Context, next ReadyBatch, to *DropPointStatus) {
+	point := to.Name
 	m.sending[point]++
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		call := SendCall{Mailing: m.id, Batch: next.Batch, DropPoint: point, OnUncertain: m.in.OnUncertain, Retry: m.retries(), Round: next.Round,
+		call := SendCall{Mailing: m.id, Batch: next.Batch, DropPoint: point, OnUncertain: m.in.OnUncertain, Retry: m.retries(), Proven: to.Proven, Round: next.Round,
 			LastRound: next.Round > 0 && workflow.Now(ctx).Sub(next.Since) >= deferFor}
 		summary := fmt.Sprintf("send batch %d of %d through %s", next.Batch, m.Prepared.Batches, point)
 		if next.Round > 0 {
@@ -133,14 +137,16 @@ func (m *mailing) startSend(ctx workflow.Context, next ReadyBatch, point string)
 		case typeOf(err) == policy.SpoolMissing:
 			m.Redo = append(m.Redo, next.Batch)
 		case err != nil:
-			m.Ready = append([]ReadyBatch{next}, m.Ready...)
+			m.Ready = append(m.Ready, next) // behind the others: a probe tries another one
 			m.sendFailed(ctx, point, err)
 		case out.Closed:
 			m.recovered(ctx)
+			to.Proven = to.Proven || out.Counts.Sent > 0
 			m.Closed++
 			m.Counts = m.Counts.Add(out.Counts)
 		default:
 			m.recovered(ctx)
+			to.Proven = to.Proven || out.Counts.Sent > 0
 			m.Later = append(m.Later, m.later(ctx, next))
 		}
 	})
@@ -186,8 +192,8 @@ func (m *mailing) sendFailed(ctx workflow.Context, point string, err error) {
 // failed suspends or fails the mailing after an activity gave up. A cancelled activity is no failure.
 func (m *mailing) failed(ctx workflow.Context, err error, every Duration) {
 	m.probing = false
-	if temporal.IsCanceledError(err) || m.gaveUp != "" {
-		return
+	if temporal.IsCanceledError(err) || m.gaveUp != "" || !exhausted(err) {
+		return // cancelled, or a day went by without a worker: nobody's failure, and the batch is queued again
 	}
 	if giveUp := m.giveUp(ctx, message(err), every); giveUp != nil {
 		m.gaveUp = giveUp.Error()

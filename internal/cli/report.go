@@ -92,7 +92,7 @@ func parseOutcomes(names []string) ([]ledger.Status, error) {
 type reportLine struct {
 	Address       string        `json:"address"`
 	Outcome       ledger.Status `json:"outcome"`
-	Attempts      int16         `json:"attempts"`
+	Attempts      int32         `json:"attempts"`
 	PossiblyTwice bool          `json:"possibly_twice"`
 	DropPoint     string        `json:"drop_point"`
 	Code          int16         `json:"code"`

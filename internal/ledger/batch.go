@@ -82,9 +82,9 @@ type Claim struct {
 
 // Tried is what the ledger knows of a recipient before a new attempt.
 type Tried struct {
-	Attempts  int16 // the highest attempt so far
+	Attempts  int32 // the highest attempt so far
 	Final     bool  // has an outcome: must not be sent to
-	Uncertain bool  // a new attempt is possibly the second mail
+	Uncertain int   // attempts whose answer was never seen: a new one is possibly the second mail
 }
 
 // Claim takes the batch over. Intents that were left behind become uncertain: final if hold, else open for another attempt.
@@ -116,8 +116,16 @@ func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) 
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, first, last int32, hold bool) error {
 	var batch pgx.Batch
 	batch.Queue(`
-		UPDATE deliveries SET status = 'uncertain', final = $4, reply = 'the answer was never seen', answered_at = now()
-		WHERE mailing = $1 AND recipient BETWEEN $2 AND $3 AND status = 'intent'`, c.Mailing, first, last, hold)
+		UPDATE deliveries d SET status = 'uncertain', reply = 'the answer was never seen', answered_at = now(),
+			final = $4 OR (SELECT count(*) FROM deliveries u WHERE u.mailing = $1 AND u.recipient = d.recipient AND u.status = 'uncertain') + 1 >= $5
+		WHERE mailing = $1 AND recipient BETWEEN $2 AND $3 AND status = 'intent'`, c.Mailing, first, last, hold, MaxUncertain)
+	// Who has opted out is not sent to again; who may have got the mail before is not said to have been spared it.
+	batch.Queue(`
+		UPDATE deliveries d SET final = true
+		FROM (SELECT d.recipient, max(d.attempt) FILTER (WHERE d.status = 'uncertain') AS attempt
+		      FROM deliveries d JOIN recipients r ON r.mailing = d.mailing AND r.number = d.recipient JOIN opt_outs o ON o.address_key = r.address_key
+		      WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 GROUP BY d.recipient HAVING NOT bool_or(d.final)) latest
+		WHERE d.mailing = $1 AND d.recipient = latest.recipient AND d.attempt = latest.attempt`, c.Mailing, first, last)
 	batch.Queue(`
 		INSERT INTO deliveries (mailing, recipient, attempt, status, final)
 		SELECT r.mailing, r.number, 0, 'opted_out', true
@@ -125,7 +133,7 @@ func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, first, last int32, hold
 		WHERE r.mailing = $1 AND r.number BETWEEN $2 AND $3
 		AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)`, c.Mailing, first, last)
 	batch.Queue(`
-		SELECT recipient, max(attempt), bool_or(final), bool_or(status = 'uncertain')
+		SELECT recipient, max(attempt), bool_or(final), count(*) FILTER (WHERE status = 'uncertain')
 		FROM deliveries WHERE mailing = $1 AND recipient BETWEEN $2 AND $3 GROUP BY recipient`, c.Mailing, first, last).
 		Query(func(rows pgx.Rows) error {
 			c.Tried = map[int32]Tried{}

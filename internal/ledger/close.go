@@ -24,7 +24,7 @@ const chunk = 50_000
 // Close reconciles the mailing row by row and ends it in the given state; it may be repeated, also after a crash in its middle.
 //
 // A mailing that is complete must have no recipient without an outcome: where there is one, its batch is opened again and returned in
-// Ending.Open, and nothing is ended. Any other mailing ends as it is: batches are fenced off first, recipients with an attempt whose
+// Ending.Open, and nothing is ended. Any other mailing ends as it is: batches are fenced off and closed first, so that nobody can claim them any more; recipients with an attempt whose
 // answer was never seen become uncertain, all others that are open unsent.
 func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
 	ended, err := l.ended(ctx, mailing)
@@ -36,7 +36,7 @@ func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state,
 		if err != nil || len(open) > 0 {
 			return Ending{Open: open}, err
 		}
-	} else if _, err := l.pool.Exec(ctx, `UPDATE batches SET fence = fence + 1 WHERE mailing = $1 AND closed_at IS NULL`, mailing); err != nil {
+	} else if _, err := l.pool.Exec(ctx, `UPDATE batches SET fence = fence + 1, closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing); err != nil {
 		return Ending{}, fmt.Errorf("fence off the batches: %w", err)
 	}
 	var e Ending

@@ -15,7 +15,7 @@ import (
 // Result is what became of an attempt.
 type Result struct {
 	Recipient int32
-	Attempt   int16
+	Attempt   int32
 	Status    Status
 	Final     bool   // the recipient's outcome
 	Code      int16  // SMTP reply code, 0 without one
@@ -26,7 +26,7 @@ type Result struct {
 // Attempt is one that is about to be made.
 type Attempt struct {
 	Recipient     int32
-	Number        int16 // 1 for the first
+	Number        int32 // 1 for the first
 	PossiblyTwice bool  // an earlier attempt is uncertain
 	DropPoint     string
 }
@@ -126,14 +126,14 @@ const enter = `
 	), results AS (
 		UPDATE deliveries d SET status = x.status::delivery_status, final = x.final, code = nullif(x.code, 0), enhanced = nullif(x.enhanced, ''),
 			reply = nullif(x.reply, ''), answered_at = now()
-		FROM unnest($4::bigint[], $5::int[], $6::bigint[], $7::int[], $8::smallint[], $9::text[], $10::bool[], $11::smallint[], $12::text[], $13::text[])
+		FROM unnest($4::bigint[], $5::int[], $6::bigint[], $7::int[], $8::int[], $9::text[], $10::bool[], $11::smallint[], $12::text[], $13::text[])
 			AS x(mailing, batch, fence, recipient, attempt, status, final, code, enhanced, reply)
 		JOIN held h ON h.mailing = x.mailing AND h.number = x.batch AND h.fence = x.fence
 		WHERE d.mailing = x.mailing AND d.recipient = x.recipient AND d.attempt = x.attempt AND d.status = 'intent'
 	), intents AS (
 		INSERT INTO deliveries (mailing, recipient, attempt, status, final, possibly_twice, drop_point)
 		SELECT x.mailing, x.recipient, x.attempt, 'intent', false, x.twice, x.drop_point
-		FROM unnest($14::bigint[], $15::int[], $16::bigint[], $17::int[], $18::smallint[], $19::bool[], $20::text[])
+		FROM unnest($14::bigint[], $15::int[], $16::bigint[], $17::int[], $18::int[], $19::bool[], $20::text[])
 			AS x(mailing, batch, fence, recipient, attempt, twice, drop_point)
 		JOIN held h ON h.mailing = x.mailing AND h.number = x.batch AND h.fence = x.fence
 		ON CONFLICT DO NOTHING
@@ -187,7 +187,8 @@ func (c *batchColumns) add(claim *Claim) {
 func columnsOf(group []*Ticket) []any {
 	var claims, results, intents batchColumns
 	var recipient, intentRecipient []int32
-	var attempt, code, intentAttempt []int16
+	var attempt, intentAttempt []int32
+	var code []int16
 	var status, enhanced, reply, dropPoint []string
 	var final, twice []bool
 	seen := map[*Claim]bool{}

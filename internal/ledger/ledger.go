@@ -28,6 +28,10 @@ var (
 	ErrNoBatch = errors.New("no such batch")
 )
 
+// MaxUncertain is how many attempts at a recipient may stay without an answer: then that is the outcome, whatever the mailing's policy.
+// A server that takes every message and answers none would else be sent to for ever.
+const MaxUncertain = 3
+
 // Status is where an attempt stands, in the words of the database's type delivery_status.
 type Status string
 

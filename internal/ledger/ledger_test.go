@@ -84,14 +84,14 @@ func (f *fixture) claim(n int, hold bool) *ledger.Claim {
 	return c
 }
 
-func (f *fixture) intend(c *ledger.Claim, recipient int32, attempt int16) {
+func (f *fixture) intend(c *ledger.Claim, recipient int32, attempt int32) {
 	f.Helper()
 	if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: recipient, Number: attempt, DropPoint: "mx"}).Wait(); err != nil {
 		f.Fatal(err)
 	}
 }
 
-func (f *fixture) answer(c *ledger.Claim, recipient int32, attempt int16, status ledger.Status, enhanced string) {
+func (f *fixture) answer(c *ledger.Claim, recipient int32, attempt int32, status ledger.Status, enhanced string) {
 	f.Helper()
 	r := &ledger.Result{Recipient: recipient, Attempt: attempt, Status: status, Enhanced: enhanced,
 		Final: status == ledger.Sent || status == ledger.Bounced}
@@ -179,7 +179,7 @@ func TestOldAndNewClaimInOneGroupAreToldApart(t *testing.T) {
 		if i%2 == 0 {
 			c = now
 		}
-		tickets[i] = f.gate.Enter(c, nil, &ledger.Attempt{Recipient: int32(i%2 + 1), Number: int16(i/2 + 1)})
+		tickets[i] = f.gate.Enter(c, nil, &ledger.Attempt{Recipient: int32(i%2 + 1), Number: int32(i/2 + 1)})
 	}
 	for i, ticket := range tickets {
 		if err := ticket.Wait(); (err == nil) != (i%2 == 0) {
@@ -200,7 +200,7 @@ func TestALeftoverIntentIsUncertainByNameAtTheNextClaim(t *testing.T) {
 			c := f.claim(1, hold)
 			f.intend(c, 1, 1) // and the process dies here
 			c = f.claim(1, hold)
-			f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: 1, Final: hold, Uncertain: true}})
+			f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: 1, Final: hold, Uncertain: 1}})
 			want := map[int32]ledger.Status{1: ledger.Open, 2: ledger.Open}
 			if hold {
 				want[1] = ledger.Uncertain

@@ -19,7 +19,7 @@ type Line struct {
 	// Outcome is that of the final delivery, or Open.
 	Outcome Status
 	// Attempts counts the attempts so far, PossiblyTwice tells that one came after an uncertain one.
-	Attempts      int16
+	Attempts      int32
 	PossiblyTwice bool
 	DropPoint     string
 	Code          int16

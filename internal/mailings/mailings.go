@@ -106,12 +106,3 @@ func (s *Store) Latest(ctx context.Context, limit int) ([]Mailing, error) {
 		return m, err
 	})
 }
-
-// SetState records the phase that a mailing is in, unless it has ended.
-func (s *Store) SetState(ctx context.Context, key int64, state string) error {
-	_, err := s.pool.Exec(ctx, `UPDATE mailings SET state = $2 WHERE key = $1 AND closed_at IS NULL AND state <> $2`, key, state)
-	if err != nil {
-		return fmt.Errorf("write the mailing's state: %w", err)
-	}
-	return nil
-}

@@ -452,22 +452,6 @@ func TestRecipientsComeInOrderWithinTheirRange(t *testing.T) {
 	}
 }
 
-func TestAStateIsNotWrittenAfterTheEnd(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	key := f.get().Key
-	set := func(state string) {
-		if err := f.store.SetState(t.Context(), key, state); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set("suspended")
-	f.want(f.get().State, "suspended")
-	f.exec(`UPDATE mailings SET state = 'cancelled', closed_at = now()`)
-	set("sending")
-	f.want(f.get().State, "cancelled")
-}
-
 func TestLatestIsNewestFirstAndWithoutInputs(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

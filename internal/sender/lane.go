@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"directmailer/internal/droppoint"
 	"directmailer/internal/ledger"
@@ -24,11 +25,12 @@ type lane struct {
 // run sends first and then whatever the queue holds. It leaves nothing in flight, and no result unwritten that could be written.
 func (l *lane) run(ctx context.Context, first *item) error {
 	err := l.sendAll(ctx, first)
-	if l.conn != nil {
-		l.conn.Release()
-	}
+	// Before the connection goes to another lane: two messages of one connection must never be uncertain at the same time.
 	if flushErr := l.flush(); err == nil {
 		err = flushErr
+	}
+	if l.conn != nil {
+		l.conn.Release()
 	}
 	return err
 }
@@ -58,12 +60,14 @@ func (l *lane) send(ctx context.Context, it *item) (next *item, err error) {
 		}
 		l.proven = false
 	}
-	ticket := l.batch.Gate.Enter(l.batch.Claim, l.result, &ledger.Attempt{
-		Recipient: it.Recipient, Number: it.attempt, PossiblyTwice: it.possiblyTwice, DropPoint: l.batch.Point.Name()})
+	known := l.result
+	ticket := l.batch.Gate.Enter(l.batch.Claim, known, &ledger.Attempt{
+		Recipient: it.Recipient, Number: it.attempt, PossiblyTwice: it.uncertain > 0, DropPoint: l.batch.Point.Name()})
 	l.result = nil
 	begun := l.conn.Begin(ctx, &it.Message.Message)
 	if err := ticket.Wait(); err != nil {
 		l.abort() // not without the ledger's leave: the final step is never taken
+		l.result = known
 		return nil, err
 	}
 	if begun != nil {
@@ -89,7 +93,11 @@ func (l *lane) finish(ctx context.Context, it *item) (*item, error) {
 		_ = l.queue.note(true, nil)
 		return next, nil
 	}
-	return next, l.refused(ctx, it, err)
+	err = l.refused(ctx, it, err)
+	if err != nil && next != nil {
+		l.queue.put(next) // announced only, so it is still to be sent by whoever comes
+	}
+	return next, err
 }
 
 // notBegun deals with a message that certainly was not handed over.
@@ -119,12 +127,13 @@ func (l *lane) refused(ctx context.Context, it *item, err error) error {
 	case droppoint.Uncertain:
 		l.abort()
 		l.result = resultOf(it, ledger.Uncertain, answer, err.Error())
-		l.result.Final = l.batch.Hold
+		it.uncertain++
+		l.result.Final = l.batch.Hold || it.uncertain >= ledger.MaxUncertain
 		// Written before anybody tries again, so that no recipient ever has two attempts in flight.
-		if err := l.flush(); err != nil || l.batch.Hold {
+		final := l.result.Final
+		if err := l.flush(); err != nil || final {
 			return err
 		}
-		it.possiblyTwice = true
 		return l.again(ctx, it, err)
 	default:
 		l.abort()
@@ -158,14 +167,23 @@ func (l *lane) unusable(ctx context.Context, cause error) error {
 	return &Unavailable{cause}
 }
 
+// flushFor is how long a result that is known is kept for a database that is away: lost, it would be an uncertain recipient.
+const flushFor = time.Minute
+
 // flush commits the last result.
 func (l *lane) flush() error {
 	if l.result == nil {
 		return nil
 	}
-	result := l.result
+	var err error
+	for began := time.Now(); ; {
+		err = l.batch.Gate.Enter(l.batch.Claim, l.result, nil).Wait() // the gate itself waits between its tries
+		if err == nil || errors.Is(err, ledger.ErrFenced) || time.Since(began) > flushFor {
+			break
+		}
+	}
 	l.result = nil
-	return l.batch.Gate.Enter(l.batch.Claim, result, nil).Wait()
+	return err
 }
 
 func (l *lane) abort() {

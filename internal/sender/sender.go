@@ -46,8 +46,8 @@ type Batch struct {
 	Point *droppoint.Point
 	// Hold leaves recipients uncertain whose answer was never seen; otherwise they are sent to again.
 	Hold bool
-	// Blame makes refusals that are not about a recipient count to the drop point, if it accepts nothing else.
-	Blame bool
+	// Proven says that the drop point has accepted mail of this mailing before: a few refusals are then about single recipients.
+	Proven bool
 	// Next returns the next rendered message, then io.EOF. It is called by one goroutine at a time.
 	Next func() (Message, error)
 	// Stop is closed when the worker stops.
@@ -60,7 +60,7 @@ type Message struct {
 	droppoint.Message
 }
 
-// refusalLimit is how many refusals in a row, with nothing accepted before, make clear that a server refuses us.
+// refusalLimit is how many refusals, with nothing accepted, make clear that a server refuses us even if it has taken mail before.
 const refusalLimit = 10
 
 // Send sends every message of the batch whose recipient has no outcome. With a nil error, each of them has been answered; those that
@@ -93,8 +93,8 @@ func Send(ctx context.Context, b Batch) error {
 // item is a message on its way.
 type item struct {
 	Message
-	attempt       int16 // number of the next attempt
-	possiblyTwice bool
+	attempt   int32 // number of the next attempt
+	uncertain int   // attempts whose answer was never seen: another is possibly the second mail
 }
 
 // queue hands messages to lanes and counts what the drop point does with them.
@@ -139,7 +139,7 @@ func (q *queue) next(ctx context.Context) (*item, error) {
 		if tried.Final {
 			continue
 		}
-		return &item{Message: m, attempt: tried.Attempts + 1, possiblyTwice: tried.Uncertain}, nil
+		return &item{Message: m, attempt: tried.Attempts + 1, uncertain: tried.Uncertain}, nil
 	}
 	return nil, nil
 }
@@ -161,7 +161,7 @@ func (q *queue) note(accepted bool, refusal error) error {
 	case refusal != nil:
 		q.refused++
 		q.refusal = refusal
-		if q.batch.Blame && q.accepted == 0 && q.refused >= refusalLimit {
+		if q.accepted == 0 && q.refused >= refusalLimit {
 			return &Refuses{refusal}
 		}
 	}
@@ -182,7 +182,7 @@ func (q *queue) verdict() error {
 	if !q.ended || len(q.again) > 0 {
 		return q.trouble
 	}
-	if q.batch.Blame && q.accepted == 0 && q.refused > 0 {
+	if !q.batch.Proven && q.accepted == 0 && q.refused > 0 {
 		return &Refuses{q.refusal}
 	}
 	return nil

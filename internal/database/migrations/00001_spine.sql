@@ -105,7 +105,7 @@ CREATE TYPE delivery_status AS ENUM (
 CREATE TABLE deliveries (
     mailing        bigint          NOT NULL,
     recipient      int             NOT NULL,
-    attempt        smallint        NOT NULL, -- 1, 2, … ; 0 for outcomes without an attempt
+    attempt        int             NOT NULL, -- 1, 2, … ; 0 for outcomes without an attempt
     status         delivery_status NOT NULL,
     final          boolean         NOT NULL,
     possibly_twice boolean         NOT NULL DEFAULT false, -- sent again after an uncertain attempt
