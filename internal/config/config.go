@@ -44,10 +44,13 @@ type Starter struct {
 
 // LoadWorker reads a worker's environment; every problem is reported at once.
 func LoadWorker() (Worker, error) {
-	var w Worker
+	w := Worker{MaxBatches: 1} // stays if the variable cannot be read, which is reported then
 	err := load(&w)
 	if w.MaxBatches < 1 || w.MaxBatches > 1000 {
 		err = errors.Join(err, fmt.Errorf("DM_MAX_BATCHES is %d: it must be 1 to 1000", w.MaxBatches))
+	}
+	if w.StopTimeout < 0 {
+		err = errors.Join(err, errors.New("DM_STOP_TIMEOUT must not be negative"))
 	}
 	if w.LogFormat != "text" && w.LogFormat != "json" {
 		err = errors.Join(err, errors.New("DM_LOG_FORMAT must be text or json"))
@@ -88,11 +91,22 @@ func plain(err error, target reflect.Type) error {
 		field, _ := target.FieldByName(parse.Name)
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 		if field.Type == reflect.TypeFor[DropPoints]() {
-			return fmt.Errorf("%s: %w", name, parse.Err) // quotes no credentials
+			return eachOf(name, parse.Err) // quotes no credentials
 		}
 		return fmt.Errorf("%s cannot be read as %s", name, kindOf(parse.Type))
 	}
 	return err
+}
+
+// eachOf puts the variable's name before each of the errors that err joins.
+func eachOf(name string, err error) error {
+	var out []error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			out = append(out, fmt.Errorf("%s: %w", name, e))
+		}
+	}
+	return errors.Join(out...)
 }
 
 func kindOf(t reflect.Type) string {
@@ -108,23 +122,28 @@ func kindOf(t reflect.Type) string {
 // DropPoints are named URLs.
 type DropPoints []droppoint.Config
 
-// UnmarshalText reads "name=url name=url …", separated by blanks or line breaks.
+// UnmarshalText reads "name=url name=url …", separated by blanks or line breaks. It reports every entry that is wrong.
 func (d *DropPoints) UnmarshalText(text []byte) error {
+	var problems []error
 	seen := map[string]bool{}
 	for i, field := range strings.Fields(string(text)) {
 		name, url, ok := strings.Cut(field, "=")
 		if !ok || strings.Contains(name, ":") {
-			return fmt.Errorf("entry %d is not name=url", i+1)
+			problems = append(problems, fmt.Errorf("entry %d is not name=url", i+1))
+			continue
 		}
-		if seen[name] {
-			return fmt.Errorf("drop point %s is there twice", name)
+		config, err := droppoint.Parse(name, url)
+		switch {
+		case err != nil:
+			problems = append(problems, err)
+		case seen[name]:
+			problems = append(problems, fmt.Errorf("drop point %s is there twice", name))
 		}
 		seen[name] = true
-		config, err := droppoint.Parse(name, url)
-		if err != nil {
-			return err
-		}
 		*d = append(*d, config)
 	}
-	return nil
+	if len(*d) == 0 && len(problems) == 0 {
+		problems = append(problems, errors.New("there is no drop point in it"))
+	}
+	return errors.Join(problems...)
 }

@@ -32,7 +32,7 @@ var ErrNotMigrated = errors.New("the database is not migrated: run `starter migr
 
 // Open returns a pool of at most maxConns connections to the database at url, checked to be there. Errors do not show the password.
 //
-// A connection that hangs is noticed by TCP keep-alives, so a lost server ends in an error and not in a wait.
+// A connection that hangs is noticed within half a minute, so a lost server ends in an error and not in a wait.
 func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -40,7 +40,7 @@ func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error
 	}
 	config.MaxConns = maxConns
 	config.ConnConfig.ConnectTimeout = 10 * time.Second
-	config.ConnConfig.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+	config.ConnConfig.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: limitSilence}).DialContext
 	set := func(name, value string) {
 		if _, ok := config.ConnConfig.RuntimeParams[name]; !ok {
 			config.ConnConfig.RuntimeParams[name] = value
@@ -198,8 +198,12 @@ func isCode(err error, code string) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == code
 }
 
-// redact replaces pgx's connect error, which names the user, by its cause.
+// redact drops from a connect error what names the user: the words of pgx, and those of the server.
 func redact(err error) error {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return &refusal{pgErr}
+	}
 	var connectErr *pgconn.ConnectError
 	if errors.As(err, &connectErr) {
 		if cause := connectErr.Unwrap(); cause != nil {
@@ -207,4 +211,24 @@ func redact(err error) error {
 		}
 	}
 	return err
+}
+
+// refusal is a server's answer to a connection, in words that repeat nothing of it.
+type refusal struct{ err *pgconn.PgError }
+
+func (r *refusal) Unwrap() error { return r.err }
+
+func (r *refusal) Error() string {
+	text := "PostgreSQL error " + r.err.Code
+	switch {
+	case strings.HasPrefix(r.err.Code, "28"):
+		return text + ": the user or the password is refused"
+	case r.err.Code == "3D000":
+		return text + ": there is no such database"
+	case r.err.Code == "53300":
+		return text + ": too many connections"
+	case r.err.Code == "57P03":
+		return text + ": the server is starting or stopping"
+	}
+	return text
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -65,14 +64,15 @@ func (l *List) fields() []any {
 func (s *Store) Import(ctx context.Context, name, file string, columns []string, source Source, replace bool) (List, error) {
 	list := List{Name: name}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// Imports of one name go one after the other: a row that is not there yet, or is being replaced, cannot be locked.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('import of the list ' || $1::text, 0))`, name); err != nil {
+			return err
+		}
 		if err := dropOld(ctx, tx, name, replace); err != nil {
 			return err
 		}
 		var id int64
 		err := tx.QueryRow(ctx, `INSERT INTO lists (name, source, columns) VALUES ($1, $2, $3) RETURNING id`, name, file, columns).Scan(&id)
-		if isUnique(err) {
-			return ErrExists // another import of the name was quicker
-		}
 		if err != nil {
 			return err
 		}
@@ -207,9 +207,4 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete the list %s: %w", name, err)
 	}
 	return nil
-}
-
-func isUnique(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "23505"
 }

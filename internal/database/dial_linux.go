@@ -1,0 +1,23 @@
+package database
+
+import (
+	"strings"
+	"syscall"
+	"time"
+)
+
+// giveUpAfter is how long a server may leave what we have written without an acknowledgement.
+const giveUpAfter = 30 * time.Second
+
+// tcpUserTimeout is TCP_USER_TIMEOUT (RFC 5482), which package syscall does not name. Keep-alives do not help while data is on its way:
+// without it the kernel tries for a quarter of an hour.
+const tcpUserTimeout = 0x12
+
+func limitSilence(network, _ string, c syscall.RawConn) error {
+	if !strings.HasPrefix(network, "tcp") {
+		return nil
+	}
+	return c.Control(func(fd uintptr) {
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(giveUpAfter.Milliseconds()))
+	})
+}
