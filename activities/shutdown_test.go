@@ -1,0 +1,152 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/database"
+	"directmailer/internal/devtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+
+// stage is a real Temporal with one activity, tried under the policy.
+type stage struct {
+	*testing.T
+	client   client.Client
+	queue    string
+	started  chan struct{} // closed when the first attempt has begun
+	attempts atomic.Int32
+	do       func(ctx context.Context, attempt int32) (string, error)
+}
+
+func newStage(t *testing.T, do func(ctx context.Context, attempt int32) (string, error)) *stage {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a Temporal")
+	}
+	c, err := client.DialContext(t.Context(), client.Options{HostPort: devtest.Temporal(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return &stage{T: t, client: c, queue: t.Name(), started: make(chan struct{}), do: do}
+}
+
+func one(ctx workflow.Context) (string, error) {
+	var answer string
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(policy.SendBatch, "a test")), policy.SendBatch).Get(ctx, &answer)
+	return answer, err
+}
+
+func (s *stage) worker() worker.Worker {
+	s.Helper()
+	w := worker.New(s.client, s.queue, worker.Options{WorkerStopTimeout: 100 * time.Millisecond})
+	w.RegisterWorkflowWithOptions(one, workflow.RegisterOptions{Name: "one"})
+	w.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
+		return attempt(ctx, retries, func(ctx context.Context) (string, error) {
+			n := s.attempts.Add(1)
+			if n == 1 {
+				close(s.started)
+			}
+			return s.do(ctx, n)
+		})
+	}, activity.RegisterOptions{Name: policy.SendBatch})
+	if err := w.Start(); err != nil {
+		s.Fatal(err)
+	}
+	return w
+}
+
+func (s *stage) start() client.WorkflowRun {
+	s.Helper()
+	run, err := s.client.ExecuteWorkflow(s.Context(), client.StartWorkflowOptions{ID: s.Name(), TaskQueue: s.queue}, "one")
+	if err != nil {
+		s.Fatal(err)
+	}
+	return run
+}
+
+func TestAWorkerThatHasToStopHandsItsWorkToAnother(t *testing.T) {
+	t.Parallel()
+	pool, err := database.Open(t.Context(), devtest.Database(t, func(context.Context, string) error { return nil }), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	var last atomic.Pointer[tally]
+	s := newStage(t, func(ctx context.Context, attempt int32) (string, error) {
+		if attempt == 1 { // in a statement when its time is over
+			_, err := pool.Exec(ctx, `SELECT pg_sleep(600)`)
+			return "", err
+		}
+		var failures tally
+		_ = activity.GetHeartbeatDetails(ctx, &failures)
+		last.Store(&failures)
+		return "done", nil
+	})
+	first := s.worker()
+	run := s.start()
+	<-s.started
+	first.Stop()
+	failure := s.lastFailure(run)
+	second := s.worker()
+	defer second.Stop()
+	var answer string
+	if err := run.Get(t.Context(), &answer); err != nil || answer != "done" {
+		t.Fatalf("got %q, %v", answer, err)
+	}
+	if n := s.attempts.Load(); n != 2 || *last.Load() != (tally{}) || failure != policy.WorkerStopping {
+		t.Errorf("%d attempts, %+v counted, the first ended by %q", n, *last.Load(), failure)
+	}
+}
+
+// lastFailure waits for the activity's failure to arrive and returns its type.
+func (s *stage) lastFailure(run client.WorkflowRun) string {
+	s.Helper()
+	for {
+		d, err := s.client.DescribeWorkflowExecution(s.Context(), run.GetID(), run.GetRunID())
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, p := range d.PendingActivities {
+			if p.LastFailure != nil {
+				return p.LastFailure.GetApplicationFailureInfo().GetType()
+			}
+		}
+	}
+}
+
+func TestACancelledActivityEndsCancelledAtItsNextHeartbeat(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(ctx context.Context, _ int32) (string, error) {
+		<-ctx.Done()
+		return "", errors.New("torn off in the middle")
+	})
+	w := s.worker()
+	defer w.Stop()
+	run := s.start()
+	<-s.started
+	if err := s.client.CancelWorkflow(t.Context(), run.GetID(), run.GetRunID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Get(t.Context(), nil); !temporal.IsCanceledError(err) {
+		t.Errorf("got %v, want a cancellation", err)
+	}
+	if n := s.attempts.Load(); n != 1 {
+		t.Errorf("%d attempts", n)
+	}
+}
