@@ -37,7 +37,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		}
 		defer stop()
 	}
-	// One connection for the gate, two for each batch (work and claim), some to spare.
+	// One connection for the gate, one for each batch, some to spare.
 	pool, err := await(ctx, log, "PostgreSQL at "+database.Place(c.DatabaseURL), func(ctx context.Context) (*pgxpool.Pool, error) {
 		return database.Open(ctx, c.DatabaseURL, int32(c.MaxBatches+4))
 	}, database.Unavailable)
