@@ -92,6 +92,9 @@ func (s *Store) Import(ctx context.Context, name, file string, columns []string,
 			WHERE id = $1 RETURNING `+listColumns, id, rows.count, source.Rejected()).Scan(list.fields()...)
 	})
 	if err != nil {
+		if ctx.Err() != nil { // a cancelled COPY can end in the error of its closed connection
+			err = ctx.Err()
+		}
 		return List{}, fmt.Errorf("import the list %s: %w", name, err)
 	}
 	return list, nil
