@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"directmailer/activities/policy"
 	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
+	"directmailer/internal/render"
 	"directmailer/workflows"
 )
 
@@ -67,6 +69,17 @@ func deref(o *workflows.Opened) workflows.Opened {
 	return *o
 }
 
+// place says where in a template a problem is.
+func place(p render.Problem) string {
+	switch {
+	case p.Line == 0:
+		return ""
+	case p.Column == 0:
+		return fmt.Sprintf("line %d: ", p.Line)
+	}
+	return fmt.Sprintf("line %d, column %d: ", p.Line, p.Column)
+}
+
 func exists(id string) error {
 	return fail(policy.MailingExists, "mailing %s exists already: an ID is used once and never again; choose another", id)
 }
@@ -78,7 +91,9 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		problems = append(problems, workflows.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"})
 	}
 	for _, p := range CheckContent(in) {
-		problems = append(problems, workflows.Problem{Field: p.Field, Message: p.Error()})
+		if !slices.ContainsFunc(problems, func(q workflows.Problem) bool { return q.Field == p.Field }) { // said already
+			problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
+		}
 	}
 	for i, name := range in.DropPoints {
 		if !a.dropPoints.Has(name) {

@@ -190,7 +190,7 @@ func TestServersThatAreAwayHaveExitCodesOfTheirOwn(t *testing.T) {
 	s.with("TEMPORAL_ADDRESS", nobody).run("ls").want(t, 0, "Temporal does not answer")
 
 	password := s.with("DATABASE_URL", withPassword(s.database, secret))
-	password.run("ls").wantError(t, 6, "refuses the user or the password")
+	password.run("ls").wantError(t, 6, "the user or the password is refused")
 }
 
 func TestADatabaseThatIsNotMigratedSaysWhatToType(t *testing.T) {
