@@ -354,7 +354,7 @@ func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 func TestTheExampleInputIsStartedByTemporalsOwnCommand(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := newPlant(t, "files=dir:"+dir)
+	p := newPlant(t, "drop=dir:"+dir)
 	if _, err := lists.New(p.pool).Import(t.Context(), "subscribers", "people.csv", []string{"name"}, &people{n: 5}, false); err != nil {
 		t.Fatal(err)
 	}
