@@ -18,9 +18,9 @@ import (
 // after a crash at any point, it claims the batch anew: whoever had it before is fenced off, and what is uncertain is known by name.
 func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (workflows.SentBatch, error) {
 	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.SentBatch, error) {
-		point, ok := a.dropPoints.Get(call.DropPoint)
+		point, ok := a.dropPoints.Get(call.DropPoints[0].Name)
 		if !ok {
-			return workflows.SentBatch{}, fail(policy.DropPointUnavailable, "this worker has no drop point named %q", call.DropPoint)
+			return workflows.SentBatch{}, fail(policy.DropPointUnavailable, "this worker has no drop point named %q", call.DropPoints[0].Name)
 		}
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
@@ -43,12 +43,12 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			return workflows.SentBatch{}, err
 		}
 		err = sender.Send(ctx, sender.Batch{
-			Claim: claim, Gate: a.gate, Point: point, Hold: hold, Proven: call.Proven,
+			Claim: claim, Gate: a.gate, Point: point, Hold: hold, Proven: call.DropPoints[0].Proven,
 			Next: func() (sender.Message, error) { return nextMessage(messages, m.ID) },
 			Stop: activity.GetWorkerStopChannel(ctx),
 		})
 		if err != nil {
-			return workflows.SentBatch{}, sendFailure(call.DropPoint, err)
+			return workflows.SentBatch{}, sendFailure(call.DropPoints[0].Name, err)
 		}
 		settled, err := a.ledger.Settle(ctx, claim, call.LastRound)
 		if err != nil {

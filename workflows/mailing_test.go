@@ -207,7 +207,7 @@ func TestTheWindowIsBoundedAndBothDropPointsAreUsed(t *testing.T) {
 	}
 	used := map[string]int{}
 	for _, c := range o.sends {
-		used[c.DropPoint]++
+		used[c.DropPoints[0].Name]++
 	}
 	if used["a"] < 40 || used["b"] < 40 {
 		t.Errorf("batches by drop point: %v", used)
@@ -266,7 +266,7 @@ func TestADropPointThatIsUsedUpLeavesTheListAndTheOthersTakeOver(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 10)
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		if c.DropPoint == "a" {
+		if c.DropPoints[0].Name == "a" {
 			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("drop point a: connection refused (attempt 2 of 2)", policy.DropPointUnavailable, nil)
 		}
 		return workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}, nil
@@ -287,7 +287,7 @@ func TestTheLossOfTheLastDropPointSuspendsUntilAProbeSucceeds(t *testing.T) {
 	down := func() bool { return o.env.Now().Sub(began) < 10*time.Minute }
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if down() {
-			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("drop point "+c.DropPoint+": connection refused", policy.DropPointUnavailable, nil)
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("drop point "+c.DropPoints[0].Name+": connection refused", policy.DropPointUnavailable, nil)
 		}
 		return workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}, nil
 	}

@@ -123,7 +123,7 @@ func (m *mailing) startSend(ctx workflow.Context, next ReadyBatch, to *DropPoint
 	point := to.Name
 	m.sending[point]++
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		call := SendCall{Mailing: m.id, Batch: next.Batch, DropPoint: point, OnUncertain: m.in.OnUncertain, Retry: m.retries(), Proven: to.Proven, Round: next.Round,
+		call := SendCall{Mailing: m.id, Batch: next.Batch, DropPoints: []UsedPoint{{Name: point, Proven: to.Proven}}, OnUncertain: m.in.OnUncertain, Retry: m.retries(), Round: next.Round,
 			LastRound: next.Round > 0 && workflow.Now(ctx).Sub(next.Since) >= deferFor}
 		summary := fmt.Sprintf("send batch %d of %d through %s", next.Batch, m.Prepared.Batches, point)
 		if next.Round > 0 {

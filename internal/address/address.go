@@ -150,6 +150,17 @@ func parseQuoted(s string) (string, error) {
 // profile checks names as a mail domain has them: mapped to lower case, letters, digits and hyphens only.
 var profile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
 
+// ParseDomain returns a domain as addresses have it: A-labels in lower case.
+func ParseDomain(s string) (string, error) {
+	if len(s) > maxLength || !utf8.ValidString(s) || strings.ContainsFunc(s, unwanted) {
+		return "", errors.New("is no domain name")
+	}
+	if _, err := parseDomain(s); err != nil {
+		return "", errors.New("is no domain name")
+	}
+	return parseDomain(s)
+}
+
 func parseDomain(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("has nothing after the @")
