@@ -22,6 +22,7 @@ import (
 	"directmailer/internal/ledger"
 	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
+	"directmailer/internal/page"
 	"directmailer/workflows"
 )
 
@@ -33,6 +34,8 @@ type Activities struct {
 	gate       *ledger.Gate
 	dropPoints *droppoint.Set
 	contents   *contents
+	pages      *page.Fetcher
+	begun      *begun
 	log        *slog.Logger
 }
 
@@ -46,6 +49,8 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, log *slog.Logger) *Activitie
 		gate:       ledger.NewGate(pool),
 		dropPoints: points,
 		contents:   newContents(),
+		pages:      page.NewFetcher(),
+		begun:      newBegun(maxBegun),
 		log:        log,
 	}
 }
