@@ -123,5 +123,5 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 	activity.RecordHeartbeat(ctx, *failures)
 	text := fmt.Sprintf("%s (attempt %d of %d)", f.text, *count, setting.Attempts)
 	return temporal.NewApplicationErrorWithOptions(text, f.kind, temporal.ApplicationErrorOptions{
-		NonRetryable: *count >= setting.Attempts, NextRetryDelay: max(time.Duration(setting.Interval), f.after)})
+		NonRetryable: *count >= setting.Attempts, NextRetryDelay: max(time.Duration(setting.Interval), f.after), Details: f.details})
 }

@@ -23,7 +23,9 @@ func Content(in workflows.Input, date time.Time) render.Spec {
 	return s
 }
 
-func hasPages(in workflows.Input) bool { return in.Content.PageURL != "" || in.Content.PageColumn != "" }
+func hasPages(in workflows.Input) bool {
+	return in.Content.PageURL != "" || in.Content.PageColumn != ""
+}
 
 // Pages says where the pages of a mailing's recipients are; nil when its content is not fetched.
 func Pages(in workflows.Input) (*page.Source, []render.Problem) {
