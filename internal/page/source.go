@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -104,12 +105,20 @@ func hostName(s string) (string, error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		return a.String(), nil
 	}
-	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(s, "."))
-	if err != nil || name == "" || len(name) > 253 {
+	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	if !plainName.MatchString(name) { // those within a network may have what the DNS has not, such as _
+		var err error
+		if name, err = idna.Lookup.ToASCII(name); err != nil || !plainName.MatchString(name) {
+			return "", fmt.Errorf("is no name of a host")
+		}
+	}
+	if len(name) > 253 {
 		return "", fmt.Errorf("is no name of a host")
 	}
-	return strings.ToLower(name), nil
+	return name, nil
 }
+
+var plainName = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
 
 // allows tells whether a page may be fetched from u.
 func (s *Source) allows(u *url.URL) bool {
