@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"directmailer/internal/devtest"
 	"directmailer/internal/ledger"
 	"directmailer/internal/lists"
+	"directmailer/internal/mailingfile"
 	"directmailer/internal/mailings"
 	"directmailer/internal/page"
 	"directmailer/internal/spool"
@@ -274,5 +276,36 @@ func TestWhatIsKeptOfInterruptedBatchesIsBounded(t *testing.T) {
 	}
 	if b.size != 0 || len(b.order) != 0 || b.take(batch(7)).last != 0 {
 		t.Errorf("%d octets are left", b.size)
+	}
+}
+
+func TestTheContentOfTheExamplesHasNoProblem(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join("..", "examples", "*.yaml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		f, err := mailingfile.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Input.ID = "example"
+		for _, p := range CheckContent(f.Input) {
+			t.Errorf("%s: %v", path, p.Error())
+		}
+	}
+}
+
+func TestProblemsOfAPageAreAmongThoseOfTheContent(t *testing.T) {
+	t.Parallel()
+	in := workflows.Input{ID: "spring", From: "news@example.com", Subject: "{{", Content: workflows.Content{
+		PageURL: "https://{{.host}}/", PageColumn: "page", PageHosts: []string{"https://x.example"}, Text: "{{if}}"}}
+	var fields []string
+	for _, p := range CheckContent(in) {
+		fields = append(fields, p.Field)
+	}
+	if got := strings.Join(fields, " "); got != "subject content.text content.page_hosts[0] content.page_url" {
+		t.Errorf("got %s", got)
 	}
 }
