@@ -7,6 +7,7 @@ import (
 	"text/template/parse"
 	"unicode/utf8"
 
+	"directmailer/internal/page"
 	"directmailer/internal/render"
 	"directmailer/workflows"
 )
@@ -15,13 +16,20 @@ import (
 // failed. A field behind a condition counts as well: it is a slip just the same.
 func unknownFields(in workflows.Input, columns []string) []render.Problem {
 	known := append([]string{"email"}, columns...)
-	var problems []render.Problem
-	for _, t := range []struct{ field, text string }{
-		{render.FieldSubject, in.Subject}, {render.FieldText, in.Content.Text}, {render.FieldHTML, in.Content.HTML},
-	} {
-		problems = append(problems, unknownIn(t.field, t.text, known)...)
+	problems := unknownIn(render.FieldSubject, in.Subject, known)
+	if !in.Content.Static {
+		problems = append(problems, unknownIn(render.FieldText, in.Content.Text, known)...)
+		problems = append(problems, unknownIn(render.FieldHTML, in.Content.HTML, known)...)
+	}
+	problems = append(problems, unknownIn(render.FieldPageURL, in.Content.PageURL, known)...)
+	if column := in.Content.PageColumn; column != "" && !slices.Contains(known, column) {
+		problems = append(problems, render.Problem{Field: page.FieldColumn, Message: noColumn(column, known)})
 	}
 	return problems
+}
+
+func noColumn(name string, known []string) string {
+	return fmt.Sprintf("no column of the list is named %s: there are %s", name, strings.Join(known, ", "))
 }
 
 func unknownIn(field, text string, known []string) []render.Problem {
@@ -41,7 +49,7 @@ func unknownIn(field, text string, known []string) []render.Problem {
 		before := text[:min(int(use.at), len(text))]
 		problems = append(problems, render.Problem{
 			Field: field, Line: 1 + strings.Count(before, "\n"), Column: 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]),
-			Message: fmt.Sprintf("no column of the list is named %s: there are %s", use.name, strings.Join(known, ", ")),
+			Message: noColumn(use.name, known),
 		})
 	}
 	return problems
