@@ -53,11 +53,14 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, log *slog.Logger) *Activitie
 // Register makes a worker do these activities, under the policy's names.
 func (a *Activities) Register(r worker.ActivityRegistry) {
 	for name, do := range map[string]any{
-		policy.OpenMailing:  a.OpenMailing,
-		policy.PrepareList:  a.PrepareList,
-		policy.RenderBatch:  a.RenderBatch,
-		policy.SendBatch:    a.SendBatch,
-		policy.CloseMailing: a.CloseMailing,
+		policy.OpenMailing:      a.OpenMailing,
+		policy.PrepareList:      a.PrepareList,
+		policy.RenderBatch:      a.RenderBatch,
+		policy.SendBatch:        a.SendBatch,
+		policy.GatherDeferred:   a.GatherDeferred,
+		policy.CheckDropPoint:   a.CheckDropPoint,
+		policy.ResolveUncertain: a.ResolveUncertain,
+		policy.CloseMailing:     a.CloseMailing,
 	} {
 		r.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
 	}

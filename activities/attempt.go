@@ -118,5 +118,5 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 	activity.RecordHeartbeat(ctx, *failures)
 	text := fmt.Sprintf("%s (attempt %d of %d)", f.text, *count, setting.Attempts)
 	return temporal.NewApplicationErrorWithOptions(text, f.kind, temporal.ApplicationErrorOptions{
-		NonRetryable: *count >= setting.Attempts, NextRetryDelay: time.Duration(setting.Interval)})
+		NonRetryable: *count >= setting.Attempts, NextRetryDelay: time.Duration(setting.Interval), Details: f.details})
 }

@@ -21,22 +21,22 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			return workflows.Rendered{}, err
 		}
 		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
-		first, last, rendered, err := a.ledger.Range(ctx, batch)
+		span, rendered, err := a.ledger.Range(ctx, batch)
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
-		blob, failures, err := a.renderRange(ctx, m, c, first, last)
+		blob, failures, err := a.renderSpan(ctx, m, c, span)
 		if err != nil {
 			return workflows.Rendered{}, err
 		}
 		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
 			return workflows.Rendered{}, err
 		}
-		return workflows.Rendered{Messages: int(last-first) + 1 - len(failures), Failed: len(failures)}, nil
+		return workflows.Rendered{Messages: span.Len() - len(failures), Failed: len(failures)}, nil
 	})
 }
 
-func (a *Activities) renderRange(ctx context.Context, m mailings.Mailing, c *content, first, last int32) ([]byte, []ledger.Failure, error) {
+func (a *Activities) renderSpan(ctx context.Context, m mailings.Mailing, c *content, span ledger.Span) ([]byte, []ledger.Failure, error) {
 	encoder, err := spool.NewEncoder()
 	if err != nil {
 		return nil, nil, err
@@ -44,7 +44,7 @@ func (a *Activities) renderRange(ctx context.Context, m mailings.Mailing, c *con
 	renderer := c.template.NewRenderer()
 	var failures []ledger.Failure
 	var buf []byte
-	err = a.mailings.Recipients(ctx, m.Key, first, last, func(r mailings.Recipient) error {
+	each := func(r mailings.Recipient) error {
 		data, info, err := renderer.Render(buf[:0], render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes})
 		var problem *render.Problem
 		if errors.As(err, &problem) {
@@ -56,7 +56,12 @@ func (a *Activities) renderRange(ctx context.Context, m mailings.Mailing, c *con
 		}
 		buf = data
 		return encoder.Add(&spool.Entry{Recipient: r.Number, From: c.envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
-	})
+	}
+	if span.Members != nil {
+		err = a.mailings.RecipientsOf(ctx, m.Key, span.Members, each)
+	} else {
+		err = a.mailings.Recipients(ctx, m.Key, span.First, span.Last, each)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"directmailer/internal/address"
+	"directmailer/internal/rate"
 )
 
 // MaxInput is how long an input may be as JSON, in octets: Temporal refuses payloads above 2 MiB, and continue-as-new adds to it.
@@ -207,7 +208,11 @@ func (v *validator) rates(r Rates) {
 }
 
 func (v *validator) rate(field string, r Rate) {
-	v.check(field, len(r) <= 40, "is no rate such as 20/s")
+	if r == "" {
+		return
+	}
+	_, err := rate.Parse(string(r))
+	v.err(field, err)
 }
 
 func (v *validator) dropPoints(names []string) {

@@ -16,6 +16,14 @@ type Span struct {
 	Members     []int32
 }
 
+// Len is the number of recipients.
+func (s Span) Len() int {
+	if s.Members != nil {
+		return len(s.Members)
+	}
+	return int(s.Last-s.First) + 1
+}
+
 // numbers is the one argument by which statements are given a span.
 func (s Span) numbers() []int32 {
 	if s.Members != nil {
@@ -111,6 +119,17 @@ type Claim struct {
 	Messages []byte
 	// Tried holds the recipients that have deliveries already.
 	Tried map[int32]Tried
+}
+
+// Open is how many recipients of the batch are to be sent to now.
+func (c *Claim) Open() int {
+	n := c.Span.Len()
+	for _, t := range c.Tried {
+		if t.Final || t.Deferred {
+			n--
+		}
+	}
+	return n
 }
 
 // Tried is what the ledger knows of a recipient before a new attempt.

@@ -53,30 +53,39 @@ var (
 
 var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// ID returns the Message-ID of a recipient, with angle brackets: <mailing.recipient.hash@domain>. It is a function of
-// its arguments alone, so every attempt and every worker comes to the same; the address cannot be read from it.
-//
-// mailing must be a dot-atom, recipient is its number in the mailing, address the one frozen under that number.
+// ID returns the Message-ID of a recipient, with angle brackets: <mailing.recipient.hash@domain>, which is [Key] at the domain.
 func ID(mailing string, recipient int32, address string, domain string) string {
-	var input [512]byte
-	b := append(input[:0], mailing...)
-	b = append(b, 0)
-	b = strconv.AppendInt(b, int64(recipient), 10)
-	b = append(b, 0)
-	b = append(b, address...)
-	sum := sha256.Sum256(b)
-
 	var id [512]byte
-	b = append(id[:0], '<')
-	b = append(b, mailing...)
-	b = append(b, '.')
-	b = strconv.AppendInt(b, int64(recipient), 10)
-	b = append(b, '.')
-	b = digits.AppendEncode(b, sum[:10])
+	b := append(id[:0], '<')
+	b = appendKey(b, mailing, recipient, address)
 	b = append(b, '@')
 	b = append(b, domain...)
 	b = append(b, '>')
 	return string(b)
+}
+
+// Key names a recipient's message in a mailing: mailing.recipient.hash. It is a function of its arguments alone, so every attempt and
+// every worker comes to the same; the address cannot be read from it.
+//
+// mailing must be a dot-atom, recipient is its number in the mailing, address the one frozen under that number.
+func Key(mailing string, recipient int32, address string) string {
+	var key [512]byte
+	return string(appendKey(key[:0], mailing, recipient, address))
+}
+
+func appendKey(b []byte, mailing string, recipient int32, address string) []byte {
+	var input [512]byte
+	in := append(input[:0], mailing...)
+	in = append(in, 0)
+	in = strconv.AppendInt(in, int64(recipient), 10)
+	in = append(in, 0)
+	in = append(in, address...)
+	sum := sha256.Sum256(in)
+	b = append(b, mailing...)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, int64(recipient), 10)
+	b = append(b, '.')
+	return digits.AppendEncode(b, sum[:10])
 }
 
 // NeedsUTF8 reports whether an address has a non-ASCII local part, so that the message can only be handed to a server

@@ -31,20 +31,26 @@ func (f *frame) add(first, n int64) {
 	f.next = 0
 }
 
-// strideOf is near the golden section of turns, and has no divisor in common with it.
+// strideOf is near the golden section of turns and has no divisor in common with it. Of these it is the one whose continued fraction has
+// the smallest greatest term: so the gaps between the turns of a share differ least (three-distance theorem).
 func strideOf(turns int64) int64 {
-	stride := max(1, turns*618/1000)
-	for gcd(stride, turns) != 1 {
-		stride++
+	golden := turns * 618034 / 1000000
+	best, least := int64(1), turns
+	for stride := max(1, golden-20); stride <= min(turns-1, golden+20); stride++ {
+		if greatest, coprime := continued(stride, turns); coprime && greatest < least {
+			best, least = stride, greatest
+		}
 	}
-	return stride
+	return best
 }
 
-func gcd(a, b int64) int64 {
-	for b != 0 {
-		a, b = b, a%b
+// continued is the greatest term of the continued fraction of a/b; the last step of Euclid's algorithm shows whether they are coprime.
+func continued(a, b int64) (greatest int64, coprime bool) {
+	for a != 0 {
+		greatest = max(greatest, b/a)
+		a, b = b%a, a
 	}
-	return a
+	return greatest, b == 1
 }
 
 // first is the earliest turn that is ours and when it comes; ok is false without one.

@@ -115,10 +115,14 @@ func (l *limit) demand() int64 {
 // hungry tells that there is a message waiting for every turn.
 func (l *limit) hungry() bool { return l.refused > 0 && l.refused >= l.taken }
 
-// comes is how long it is until it is worth coming again, when no turn is held.
-func (l *limit) comes(now int64, c *clock) int64 {
+// comes is how long it is until it is worth coming again, with a turn held that comes in held, or none if it is negative.
+func (l *limit) comes(held, now int64, c *clock) int64 {
 	if l.asking { // an answer is to be expected after about one round trip
-		return min(max(int64(time.Millisecond), (now-l.asked)/2), int64(100*time.Millisecond))
+		soon := min(max(int64(time.Millisecond), (now-l.asked)/2), int64(100*time.Millisecond))
+		if held > 0 {
+			return min(held, soon)
+		}
+		return soon
 	}
 	at := l.next
 	if l.more != never && l.hungry() {

@@ -51,7 +51,8 @@ func New(pool *pgxpool.Pool) *Pacer { return &Pacer{pool: pool, began: time.Now(
 
 // Take asks for a message's turn under every limit that is set for one of the scopes, all or nothing. With wait 0 the message may go now,
 // and must, or the turn is given up. Otherwise nothing was taken, and there is no use in asking before wait has passed; meanwhile
-// messages under other limits can go, and the next to ask gets the turn.
+// messages under other limits can go, and the next to ask gets the turn. A wait is never more than a second, however slow the rate: it
+// may have changed by then.
 //
 // Without a limit on the scopes Take neither locks nor allocates. With one it asks the database only if no turn is at hand, which is at
 // most once for each limit. If the database does not answer, Take returns the error (database.Unavailable), and nothing may be sent.
@@ -76,7 +77,7 @@ func (p *Pacer) Take(ctx context.Context, scopes []Scope) (wait time.Duration, e
 	for range len(set) + 1 {
 		wait, ask, want := p.try(set)
 		if ask == nil {
-			return time.Duration(wait), nil
+			return min(time.Duration(wait), freshFor), nil
 		}
 		if err := p.lease(ctx, ask, want); err != nil {
 			return 0, err
@@ -124,8 +125,8 @@ func (p *Pacer) try(set []*limit) (wait int64, ask *limit, want int64) {
 		if w != 0 {
 			l.refused++
 		}
-		if w < 0 {
-			w = l.comes(now, &p.clock)
+		if w < 0 || w > 0 && l.asking { // an answer may bring an earlier turn
+			w = l.comes(w, now, &p.clock)
 		}
 		wait = max(wait, w)
 	}
@@ -259,7 +260,7 @@ type answer struct {
 // The left join makes a row for the clock when there are no limits.
 const readLimits = `
 	SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000, coalesce(kind, ''), coalesce(name, ''),
-		coalesce(messages, 0), coalesce(seconds, 0), coalesce(updated_at, 'epoch')
+		coalesce(messages, 0), coalesce(seconds, 0), coalesce(updated_at, 'epoch'), coalesce(frame_at + turns * spacing, 0)
 	FROM (SELECT 1) one LEFT JOIN rate_limits ON true
 	ORDER BY array_position('{drop_point,domain,mailing}', kind), CASE kind WHEN 'mailing' THEN length(name) END, name`
 
@@ -270,11 +271,11 @@ func (p *Pacer) query(ctx context.Context) (a answer, err error) {
 		return a, err
 	}
 	var kind string
-	var seconds int64
+	var seconds, ends int64
 	var l Limit
-	_, err = pgx.ForEachRow(rows, []any{&a.now, &kind, &l.Scope.Name, &l.Rate.Count, &seconds, &l.UpdatedAt}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&a.now, &kind, &l.Scope.Name, &l.Rate.Count, &seconds, &l.UpdatedAt, &ends}, func() error {
 		if l.Scope.Kind = kindOf(kind); l.Scope.Kind != 0 {
-			l.Rate.Per = time.Duration(seconds) * time.Second
+			l.Rate.Per, l.GivenUntil = time.Duration(seconds)*time.Second, time.Unix(0, ends)
 			a.set = append(a.set, l)
 		}
 		return nil

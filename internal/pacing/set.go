@@ -13,6 +13,8 @@ type Limit struct {
 	Scope     Scope
 	Rate      rate.Rate
 	UpdatedAt time.Time // of its last change
+	// GivenUntil is until when turns are given away; no message goes before that but those that hold them. In the past: nobody waits.
+	GivenUntil time.Time
 }
 
 // A change closes the frames that are open. The next turn is one interval of the new rate after the last that they have. Setting the
