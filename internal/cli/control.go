@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,8 @@ If no worker answers, the cancellation is left with Temporal: the mailing ends a
 func (a *app) cancel(ctx context.Context, c *cluster.Cluster, id, queue string) error {
 	_, err := update(ctx, c, id, queue, workflows.CancelUpdate)
 	var unanswered *noAnswer
-	if errors.As(err, &unanswered) || isUnknownUpdate(err) {
+	switch {
+	case errors.As(err, &unanswered), isUnknownUpdate(err):
 		if err := c.CancelWorkflow(ctx, id, ""); err != nil && isNotFound(err) {
 			return hasEnded(id, "", "cancel")
 		} else if err != nil {
@@ -84,7 +86,7 @@ func (a *app) cancel(ctx context.Context, c *cluster.Cluster, id, queue string) 
 		if unanswered != nil {
 			a.say("starter: warning: %s: the mailing ends as soon as a worker is there", unanswered.why)
 		}
-	} else if err != nil {
+	case err != nil && !errors.Is(err, errAtIt):
 		return refusal(id, "cancel", err)
 	}
 	fmt.Fprintf(a.Out, "mailing %s is being cancelled: see `starter watch %s`\n", id, id)
@@ -107,37 +109,46 @@ func (a *app) steer(ctx context.Context, id, name, done string) error {
 	})
 }
 
-// updatePatience is how long a worker may take to answer an update. They take milliseconds.
+// updatePatience is how long a worker may take to take an update up, and then to answer it. Most take milliseconds; those that write into
+// the database wait for it.
 const updatePatience = 10 * time.Second
 
-// noAnswer says that no worker has answered an update in time. What is not answered is not kept by Temporal either.
+// noAnswer says that no worker has taken an update up in time. Temporal does not keep it then.
 type noAnswer struct{ why string }
 
 func (e *noAnswer) Error() string { return e.why }
+
+// errAtIt says that the mailing has taken an update up, and not answered it in time.
+var errAtIt = errors.New("it has been taken up, and is not done yet")
 
 // update sends an update to the mailing's workflow and waits for its answer: what JSON makes of it.
 func update(ctx context.Context, c *cluster.Cluster, id, queue, name string, arguments ...any) (answer any, err error) {
 	waiting, cancel := context.WithTimeout(ctx, updatePatience)
 	defer cancel()
 	handle, err := c.UpdateWorkflow(waiting, client.UpdateWorkflowOptions{
-		WorkflowID: id, UpdateName: name, Args: arguments, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: id, UpdateName: name, Args: arguments, WaitForStage: client.WorkflowUpdateStageAccepted,
 	})
-	if err == nil {
-		err = handle.Get(waiting, &answer)
-	}
+	late := func() bool { return waiting.Err() != nil && ctx.Err() == nil }
 	switch {
-	case err == nil, errors.Is(err, temporal.ErrNoData):
-		return answer, nil
-	case waiting.Err() != nil && ctx.Err() == nil:
+	case err == nil:
+	case late():
 		why := fmt.Sprintf("no worker has answered within %s", updatePatience)
 		if n, err := workflowPollers(ctx, c, queue); err == nil && n == 0 {
 			why = fmt.Sprintf("no worker polls the task queue %q", queue)
 		}
 		return nil, &noAnswer{why}
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
+	default:
+		return nil, cmp.Or(ctx.Err(), err)
 	}
-	return nil, err
+	waiting, cancel = context.WithTimeout(ctx, updatePatience)
+	defer cancel()
+	switch err = handle.Get(waiting, &answer); {
+	case err == nil, errors.Is(err, temporal.ErrNoData):
+		return answer, nil
+	case late():
+		return nil, errAtIt
+	}
+	return nil, cmp.Or(ctx.Err(), err)
 }
 
 func workflowPollers(ctx context.Context, c client.Client, queue string) (int, error) {
@@ -165,6 +176,8 @@ func refusal(id, what string, err error) error {
 		return failf(NotFound, "mailing %s: %s", id, refused.Message())
 	case errors.As(err, &unanswered):
 		return failf(NoTemporal, "mailing %s: %s; nothing was changed", id, unanswered.why)
+	case errors.Is(err, errAtIt):
+		return failf(Unexpected, "mailing %s: %w: see `starter show %s`", id, err, id)
 	case isNotFound(err):
 		return hasEnded(id, "", what)
 	}

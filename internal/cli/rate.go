@@ -248,13 +248,8 @@ func (a *app) setMailingRate(ctx context.Context, id string, r rate.Rate) error 
 		text = r.String()
 	}
 	return a.onRunning(ctx, id, "limit", func(c *cluster.Cluster, queue string) error {
-		answer, err := update(ctx, c, id, queue, workflows.RateUpdate, workflows.RateChange{Rate: workflows.Rate(text)})
-		if err != nil {
+		if _, err := update(ctx, c, id, queue, workflows.RateUpdate, workflows.RateChange{Rate: workflows.Rate(text)}); err != nil {
 			return refusal(id, "limit", err)
-		}
-		if said, ok := answer.(string); ok && said != "" {
-			fmt.Fprintf(a.Out, "mailing %s: %s\n", id, clean(said))
-			return nil
 		}
 		if r.IsZero() {
 			text = "no limit of its own"
