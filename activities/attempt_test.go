@@ -333,7 +333,12 @@ func (r *registry) RegisterActivityWithOptions(_ any, o activity.RegisterOptions
 func TestThePolicyNamesWhatIsRegistered(t *testing.T) {
 	t.Parallel()
 	var r registry
-	(&Activities{}).Register(&r)
+	for _, queue := range []string{"q", policy.RenderQueue("q"), policy.StepsQueue("q")} {
+		before := len(r.names)
+		if (&Activities{}).Register(&r, "q", queue); len(r.names) == before {
+			t.Errorf("nothing is done in %s", queue)
+		}
+	}
 	want := policy.Names()
 	slices.Sort(want)
 	slices.Sort(r.names)

@@ -39,7 +39,7 @@ func TestAGoodInputHasNoProblemAndKeepsWhatItSays(t *testing.T) {
 	if problems := in.Validate(); len(problems) > 0 {
 		t.Errorf("problems: %v", problems)
 	}
-	in.Resume = &workflows.Progress{Ready: []workflows.ReadyBatch{{Batch: 7}}, Suspended: &workflows.Suspension{Every: workflows.Duration(time.Minute)}}
+	in.Resume = &workflows.Progress{Ready: []int{7}, Suspended: &workflows.Suspension{Every: workflows.Duration(time.Minute)}}
 	data, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)

@@ -53,6 +53,9 @@ const (
 func RenderQueue(main string) string { return main + string(renders) }
 func StepsQueue(main string) string  { return main + string(steps) }
 
+// Queue is the task queue in which an activity of a mailing with the main queue waits.
+func Queue(activity, main string) string { return main + string(table[activity].queue) }
+
 // table has a row for each activity.
 var table = map[string]row{
 	OpenMailing:      {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
@@ -86,7 +89,7 @@ func Options(activity, summary, main, mailing string) workflow.ActivityOptions {
 		HeartbeatTimeout:       r.heartbeat,
 		WaitForCancellation:    true,
 		Summary:                summary,
-		TaskQueue:              main + string(r.queue),
+		TaskQueue:              Queue(activity, main),
 		Priority:               temporal.Priority{FairnessKey: firstBytes(mailing, 64)},
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    r.first,
