@@ -167,7 +167,7 @@ func describeDropPoint(p workflows.DropPointStatus) string {
 		text += ", after " + count(p.Failures, "failure")
 	}
 	if p.LastFailure != "" {
-		text += ": " + p.LastFailure
+		text += ": " + strings.TrimPrefix(p.LastFailure, "drop point "+p.Name+": ")
 	}
 	return text
 }
