@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"directmailer/internal/devtest"
 	"directmailer/internal/smtptest"
 )
 
@@ -323,6 +325,45 @@ func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {
 				t.Errorf("%+v, copies %v", m, server.Copies())
 			}
 		})
+	}
+}
+
+// The lines of docs/api.md are run as they stand there, but for the ID.
+func TestTemporalsOwnCommandSteersAsTheDocumentationSays(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	id := s.slow()
+	doc, err := os.ReadFile(filepath.Join("..", "docs", "api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted := strings.NewReplacer("spring-2026", id, "'", "")
+	done := 0
+	for line := range strings.Lines(string(doc)) {
+		rest, ok := strings.CutPrefix(line, "temporal workflow update execute ")
+		if !ok {
+			continue
+		}
+		args := []string{"workflow", "update", "execute", "--address", s.env["TEMPORAL_ADDRESS"]}
+		flags, input, has := strings.Cut(quoted.Replace(strings.TrimSpace(rest)), " --input ")
+		args = append(args, strings.Fields(flags)...)
+		if has {
+			args = append(args, "--input", input)
+		}
+		out, err := exec.Command(devtest.TemporalCLI(t), args...).CombinedOutput()
+		if refused := strings.Contains(line, "--name resolve"); (err != nil) != refused || refused && !strings.Contains(string(out), "nobody is held as uncertain") {
+			t.Errorf("%s: %v\n%s", line, err, out)
+		}
+		done++
+	}
+	if done < 6 {
+		t.Errorf("%d examples of updates, want 6", done)
+	}
+	s.run("watch", id).wantError(t, 8, "was cancelled")
+	var all []struct{ Kind, Name, Rate string }
+	s.run("rate", "ls", "--output", "json").want(t, 0).decode(t, &all)
+	if got := fmt.Sprint(all); got != "[{drop_point drop 1/min} {domain gmail.com 20/s}]" {
+		t.Errorf("limits: %s", got)
 	}
 }
 
