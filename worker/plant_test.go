@@ -168,6 +168,8 @@ func mailing(batchSize int) workflows.Input {
 		From: "News <news@example.com>", Subject: "Hello {{.name}}", List: "people", BatchSize: batchSize,
 		Content: workflows.Content{Text: "Dear {{.name}},\nyou are {{.email}}.\n", HTML: "<p>Dear <b>{{.name}}</b>, you are {{.email}}.</p>"},
 		Retry:   workflows.Retries{List: quick(20), Database: quick(100), DropPoint: quick(5)},
+		Deferral: workflows.Deferral{First: workflows.Duration(200 * time.Millisecond), Most: workflows.Duration(time.Second),
+			For: workflows.Duration(time.Hour)},
 	}
 }
 

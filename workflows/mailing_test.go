@@ -387,7 +387,7 @@ func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *t
 		}
 		for i, p := range c.DropPoints {
 			switch {
-			case p.Name == "a" && passed() < 8*time.Minute:
+			case p.Name == "a" && passed() < 3*time.Minute:
 				failures = append(failures, passed())
 				out.Points[i] = workflows.PointReport{Name: "a", Failure: "drop point a: connection refused"}
 			case p.Name == "a":
@@ -398,14 +398,14 @@ func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *t
 	}
 	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
 		looks = append(looks, passed())
-		return workflows.Checked{Usable: passed() >= 10*time.Minute, Failure: "drop point a: still down"}, nil
+		return workflows.Checked{Usable: passed() >= 4*time.Minute, Failure: "drop point a: still down"}, nil
 	}
 	o.env.RegisterDelayedCallback(func() {
 		s := o.status()
 		if p := s.DropPoints[0]; p.InList || p.Until.IsZero() || !strings.Contains(p.LastFailure, "down") || s.State != workflows.StateSending {
 			t.Errorf("while it is down: %+v", s)
 		}
-	}, 9*time.Minute)
+	}, 3*time.Minute+10*time.Second)
 	if r := o.run(input()); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
 	}

@@ -59,7 +59,11 @@ func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state,
 		}
 		e.Counts = e.Counts.add(r.counts)
 	}
-	return e, l.end(ctx, mailing, state, reason, e.Counts)
+	deferred, err := l.end(ctx, mailing, complete, state, reason, e.Counts)
+	if err != nil || complete && deferred > 0 {
+		return Ending{Deferred: deferred}, err
+	}
+	return e, nil
 }
 
 func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int32, complete bool) (r reconciliation, err error) {
@@ -147,12 +151,20 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 	return open, nil
 }
 
-func (l *Ledger) end(ctx context.Context, mailing int64, state, reason string, n Counts) error {
+// end writes the end down. A complete mailing whose recipients somebody has opened again meanwhile is not ended: their number is returned.
+func (l *Ledger) end(ctx context.Context, mailing int64, complete bool, state, reason string, n Counts) (deferred int, err error) {
 	counts, err := json.Marshal(n)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT FROM mailings WHERE key = $1 FOR UPDATE`, mailing); err != nil { // whoever opens some holds it, too
+			return err
+		}
+		err := tx.QueryRow(ctx, `SELECT count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&deferred)
+		if err != nil || complete && deferred > 0 {
+			return err
+		}
 		var batch pgx.Batch
 		batch.Queue(`UPDATE mailings SET state = $2, reason = $3, counts = $4, closed_at = now() WHERE key = $1 AND closed_at IS NULL`, mailing, state, reason, counts)
 		batch.Queue(`UPDATE batches SET closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
@@ -161,9 +173,9 @@ func (l *Ledger) end(ctx context.Context, mailing int64, state, reason string, n
 		return tx.SendBatch(ctx, &batch).Close()
 	})
 	if err != nil {
-		return fmt.Errorf("end the mailing: %w", err)
+		return 0, fmt.Errorf("end the mailing: %w", err)
 	}
-	return nil
+	return deferred, nil
 }
 
 // ended returns how a mailing that is closed already was closed, or nil.
