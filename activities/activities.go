@@ -23,6 +23,7 @@ import (
 	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
 	"directmailer/internal/pacing"
+	"directmailer/internal/page"
 	"directmailer/workflows"
 )
 
@@ -35,6 +36,8 @@ type Activities struct {
 	pacer      *pacing.Pacer
 	dropPoints *droppoint.Set
 	contents   *contents
+	pages      *page.Fetcher
+	begun      *begun
 	log        *slog.Logger
 }
 
@@ -49,6 +52,8 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, log *slog.Logger) *Activitie
 		pacer:      pacing.New(pool),
 		dropPoints: points,
 		contents:   newContents(),
+		pages:      page.NewFetcher(),
+		begun:      newBegun(maxBegun),
 		log:        log,
 	}
 }

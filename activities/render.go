@@ -25,7 +25,7 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
-		blob, failures, err := a.renderSpan(ctx, m, c, span)
+		blob, failures, err := a.compose(ctx, m, c, batch, span)
 		if err != nil {
 			return workflows.Rendered{}, err
 		}
@@ -36,35 +36,65 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 	})
 }
 
+// compose returns the spool of a batch, and those of its recipients who have no message.
+func (a *Activities) compose(ctx context.Context, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	if c.pages != nil {
+		return a.renderPages(ctx, m, c, batch, span)
+	}
+	return a.renderSpan(ctx, m, c, span)
+}
+
 func (a *Activities) renderSpan(ctx context.Context, m mailings.Mailing, c *content, span ledger.Span) ([]byte, []ledger.Failure, error) {
-	encoder, err := spool.NewEncoder()
+	w, err := newComposer(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	renderer := c.template.NewRenderer()
-	var failures []ledger.Failure
-	var buf []byte
-	each := func(r mailings.Recipient) error {
-		data, info, err := renderer.Render(buf[:0], render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes})
-		var problem *render.Problem
-		if errors.As(err, &problem) {
-			failures = append(failures, ledger.Failure{Recipient: r.Number, Reason: problem.Error()})
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("render recipient %d: %w", r.Number, err)
-		}
-		buf = data
-		return encoder.Add(&spool.Entry{Recipient: r.Number, From: c.envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
+	if err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) }); err != nil {
+		return nil, nil, err
 	}
+	blob, err := w.encoder.Finish()
+	return blob, w.failures, err
+}
+
+// recipients calls each for the recipients of a span, by their numbers.
+func (a *Activities) recipients(ctx context.Context, m mailings.Mailing, span ledger.Span, each func(mailings.Recipient) error) error {
 	if span.Members != nil {
-		err = a.mailings.RecipientsOf(ctx, m.Key, span.Members, each)
-	} else {
-		err = a.mailings.Recipients(ctx, m.Key, span.First, span.Last, each)
+		return a.mailings.RecipientsOf(ctx, m.Key, span.Members, each)
+	}
+	return a.mailings.Recipients(ctx, m.Key, span.First, span.Last, each)
+}
+
+// composer makes the messages of one batch.
+type composer struct {
+	content  *content
+	renderer *render.Renderer
+	encoder  *spool.Encoder
+	failures []ledger.Failure
+	buf      []byte
+}
+
+func newComposer(c *content) (*composer, error) {
+	encoder, err := spool.NewEncoder()
+	return &composer{content: c, renderer: c.template.NewRenderer(), encoder: encoder}, err
+}
+
+// add composes the message for r, or notes why there is none.
+func (w *composer) add(r mailings.Recipient, p render.Page) error {
+	to := recipient(r)
+	to.Page = p
+	data, info, err := w.renderer.Render(w.buf[:0], to)
+	var problem *render.Problem
+	if errors.As(err, &problem) {
+		w.failures = append(w.failures, ledger.Failure{Recipient: r.Number, Reason: problem.Error()})
+		return nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return fmt.Errorf("render recipient %d: %w", r.Number, err)
 	}
-	blob, err := encoder.Finish()
-	return blob, failures, err
+	w.buf = data
+	return w.encoder.Add(&spool.Entry{Recipient: r.Number, From: w.content.envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
+}
+
+func recipient(r mailings.Recipient) render.Recipient {
+	return render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes}
 }
