@@ -71,7 +71,7 @@ func (a *app) rateLs() *cobra.Command {
 	return cmd
 }
 
-// limits are all that are set; those of mailings by their IDs.
+// limits are all that limit anything; those of mailings by their IDs.
 func (s *store) limits(ctx context.Context) ([]limitLine, error) {
 	all, err := pacing.New(s.pool).List(ctx)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *store) limits(ctx context.Context) ([]limitLine, error) {
 			keys = append(keys, key)
 		}
 	}
-	ids, err := s.ids(ctx, keys)
+	ids, err := s.openIDs(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *store) limits(ctx context.Context) ([]limitLine, error) {
 		if l.Scope.Kind == pacing.Mailing {
 			key, _ := strconv.ParseInt(name, 10, 64)
 			if name = ids[key]; name == "" {
-				continue // it was deleted
+				continue // it is over, and its limit limits nothing
 			}
 		}
 		lines = append(lines, limitLine{l.Scope.Kind.String(), name, l.Rate, l.UpdatedAt})
@@ -102,13 +102,13 @@ func (s *store) limits(ctx context.Context) ([]limitLine, error) {
 	return lines, nil
 }
 
-// ids returns the IDs of mailings by their keys.
-func (s *store) ids(ctx context.Context, keys []int64) (map[int64]string, error) {
+// openIDs returns the IDs of those of the mailings that are not over.
+func (s *store) openIDs(ctx context.Context, keys []int64) (map[int64]string, error) {
 	ids := map[int64]string{}
 	if len(keys) == 0 {
 		return ids, nil
 	}
-	rows, err := s.pool.Query(ctx, `SELECT key, id FROM mailings WHERE key = ANY($1)`, keys)
+	rows, err := s.pool.Query(ctx, `SELECT key, id FROM mailings WHERE key = ANY($1) AND closed_at IS NULL`, keys)
 	if err == nil {
 		var key int64
 		var id string

@@ -61,6 +61,9 @@ new mailing a name of its own.`,
 		}
 		of.file, of.id = file, id
 		if of.of != "" {
+			if err := of.check(); err != nil {
+				return err
+			}
 			s, err := openStore(ctx)
 			if err != nil {
 				return err
