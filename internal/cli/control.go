@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -110,8 +110,11 @@ func (a *app) steer(ctx context.Context, id, name, done string) error {
 }
 
 // updatePatience is how long a worker may take to take an update up, and then to answer it. Most take milliseconds; those that write into
-// the database wait for it.
-const updatePatience = 10 * time.Second
+// the database wait for it. Where nobody has asked for work lately, loneliness is long enough.
+const (
+	updatePatience = 10 * time.Second
+	loneliness     = 3 * time.Second
+)
 
 // noAnswer says that no worker has taken an update up in time. Temporal does not keep it then.
 type noAnswer struct{ why string }
@@ -123,32 +126,43 @@ var errAtIt = errors.New("it has been taken up, and is not done yet")
 
 // update sends an update to the mailing's workflow and waits for its answer: what JSON makes of it.
 func update(ctx context.Context, c *cluster.Cluster, id, queue, name string, arguments ...any) (answer any, err error) {
-	waiting, cancel := context.WithTimeout(ctx, updatePatience)
+	patience, why := updatePatience, fmt.Sprintf("no worker has answered within %s", updatePatience)
+	if n, err := workflowPollers(ctx, c, queue); err == nil && n == 0 {
+		patience, why = loneliness, fmt.Sprintf("no worker polls the task queue %q", queue)
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	handle, err := c.UpdateWorkflow(waiting, client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: name, Args: arguments, WaitForStage: client.WorkflowUpdateStageAccepted,
 	})
-	late := func() bool { return waiting.Err() != nil && ctx.Err() == nil }
 	switch {
 	case err == nil:
-	case late():
-		why := fmt.Sprintf("no worker has answered within %s", updatePatience)
-		if n, err := workflowPollers(ctx, c, queue); err == nil && n == 0 {
-			why = fmt.Sprintf("no worker polls the task queue %q", queue)
-		}
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case late(waiting, err):
 		return nil, &noAnswer{why}
 	default:
-		return nil, cmp.Or(ctx.Err(), err)
+		return nil, err
 	}
 	waiting, cancel = context.WithTimeout(ctx, updatePatience)
 	defer cancel()
-	switch err = handle.Get(waiting, &answer); {
+	err = handle.Get(waiting, &answer)
+	switch {
 	case err == nil, errors.Is(err, temporal.ErrNoData):
 		return answer, nil
-	case late():
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case late(waiting, err):
 		return nil, errAtIt
 	}
-	return nil, cmp.Or(ctx.Err(), err)
+	return nil, err
+}
+
+// late tells that time was up, by our clock or by the server's.
+func late(waiting context.Context, err error) bool {
+	var timeout *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	var deadline *serviceerror.DeadlineExceeded
+	return waiting.Err() != nil || errors.As(err, &timeout) || errors.As(err, &deadline)
 }
 
 func workflowPollers(ctx context.Context, c client.Client, queue string) (int, error) {
