@@ -22,6 +22,7 @@ import (
 	"directmailer/internal/ledger"
 	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
+	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
 
@@ -33,6 +34,7 @@ type Activities struct {
 	gate       *ledger.Gate
 	dropPoints *droppoint.Set
 	contents   *contents
+	shelf      spool.Shelf
 	log        *slog.Logger
 }
 

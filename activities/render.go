@@ -25,7 +25,12 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
-		blob, failures, err := a.renderRange(ctx, m, c, first, last)
+		encoder, err := a.shelf.Encoder()
+		if err != nil {
+			return workflows.Rendered{}, err
+		}
+		defer a.shelf.KeepEncoder(encoder)
+		blob, failures, err := a.renderRange(ctx, encoder, m, c, first, last)
 		if err != nil {
 			return workflows.Rendered{}, err
 		}
@@ -36,15 +41,12 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 	})
 }
 
-func (a *Activities) renderRange(ctx context.Context, m mailings.Mailing, c *content, first, last int32) ([]byte, []ledger.Failure, error) {
-	encoder, err := spool.NewEncoder()
-	if err != nil {
-		return nil, nil, err
-	}
+// renderRange returns a blob that is valid until the encoder is reset.
+func (a *Activities) renderRange(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, first, last int32) ([]byte, []ledger.Failure, error) {
 	renderer := c.template.NewRenderer()
 	var failures []ledger.Failure
 	var buf []byte
-	err = a.mailings.Recipients(ctx, m.Key, first, last, func(r mailings.Recipient) error {
+	err := a.mailings.Recipients(ctx, m.Key, first, last, func(r mailings.Recipient) error {
 		data, info, err := renderer.Render(buf[:0], render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes})
 		var problem *render.Problem
 		if errors.As(err, &problem) {

@@ -34,11 +34,11 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if claim.Closed { // an earlier attempt closed it, and its answer was lost
 			return workflows.SentBatch{Closed: true, Counts: workflows.Counts(claim.Counts)}, nil
 		}
-		messages, err := spool.NewReader()
+		messages, err := a.shelf.Reader()
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
-		defer messages.Close()
+		defer a.shelf.KeepReader(messages)
 		if err := messages.Reset(claim.Messages); err != nil {
 			return workflows.SentBatch{}, err
 		}
