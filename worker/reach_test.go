@@ -389,4 +389,3 @@ func sizeOf(t testing.TB, c workflows.Content) int {
 	}
 	return len(data)
 }
-
