@@ -90,7 +90,7 @@ func (r *reachTable) wire(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			s := startSink(t)
 			octets := sizeOf(t, size.content)
-			p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&tls=none", s.addr, connections),
+			p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&tls=none"+os.Getenv("ZZ_POINT"), s.addr, connections),
 				migrated(t), devtest.Temporal(t))
 			p.importReaders(size.messages)
 			p.startWorker()
@@ -148,6 +148,7 @@ func (c course) each(d time.Duration) float64 {
 func (p *plant) measure(content workflows.Content, messages int, s *sink) course {
 	p.Helper()
 	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", Content: content}
+	in.BatchSize, _ = strconv.Atoi(os.Getenv("ZZ_BATCH"))
 	busy, cpu := machine(), p.cpu(s)
 	began := time.Now()
 	result := p.result(p.start(in))
@@ -388,4 +389,13 @@ func sizeOf(t testing.TB, c workflows.Content) int {
 		t.Fatal(err)
 	}
 	return len(data)
+}
+
+// ownCPU is what this process has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
