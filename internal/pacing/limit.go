@@ -16,6 +16,9 @@ const (
 	lookahead = 200 * time.Millisecond
 	// grace is how late a turn may be taken at least. It makes up for a scheduler that is late, and is the burst at high rates.
 	grace = 10 * time.Millisecond
+	// graceTurns is how late a turn may be taken, in turns, if that is later: the burst at low rates. With less, messages under several
+	// limits, of which a worker has a share of each, would too seldom find turns of all of them at the same time.
+	graceTurns = 2
 )
 
 const never = math.MaxInt64
@@ -66,7 +69,7 @@ func (l *limit) wait(now int64, c *clock) int64 {
 			l.frames = slices.Delete(l.frames, 0, 1)
 			continue
 		}
-		if now > c.latest(at, max(f.spacing, int64(grace))) {
+		if now > c.latest(at, max(graceTurns*f.spacing, int64(grace))) {
 			f.drop(turn)
 			l.lost++
 			continue

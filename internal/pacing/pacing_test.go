@@ -100,10 +100,10 @@ func (r *record) run(ctx context.Context, t testing.TB, p *pacing.Pacer, lanes i
 }
 
 // excess is by how many messages the worst of all windows of time has more than the rate allows. A window of length w may have
-// rate × w, and 1, and as many as the rate has in an interval or 10 ms. Only turns that certainly lie within the window are counted.
+// rate × w, and 3, or as many as the rate has in 10 ms and 1. Only turns that certainly lie within the window are counted.
 func (r *record) excess(limit rate.Rate) float64 {
 	interval := float64(limit.Interval())
-	late := max(interval, float64(10*time.Millisecond))
+	late := max(2*interval, float64(10*time.Millisecond))
 	asked, had := make([]time.Time, len(r.turns)), make([]time.Time, len(r.turns))
 	for i, t := range r.turns {
 		asked[i], had[i] = t.asked, t.had
@@ -195,6 +195,24 @@ func TestNoWindowOfTimeHasMoreThanTheRate(t *testing.T) {
 			t.Logf("%d messages, %.1f %% of the rate, and %.1f from too many", len(all.turns),
 				100*float64(len(all.turns))*float64(r.Interval())/float64(time.Since(began)), -all.excess(r))
 		})
+	}
+}
+
+func TestTurnsThatWereNotTakenInTimeAreLost(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{"20/s", "2000/s"} {
+		p, r := workers(t, devtest.Database(t, migrate), 1)[0], parse(t, limit)
+		set(t, p, domain, limit)
+		var all record
+		for range 5 {
+			stop := all.start(t, []*pacing.Pacer{p}, 2, domain)
+			had := all.count()
+			until(t, "a message", func() bool { return all.count() > had+int(r.Count)/5 }) // so that it holds turns
+			stop()
+			stopped := time.Now()
+			until(t, "turns that pass", func() bool { return time.Since(stopped) > 150*time.Millisecond })
+		}
+		all.check(t, r)
 	}
 }
 
