@@ -24,8 +24,9 @@
 //	the database, or the network    turns in hand can be taken to their end; then Take returns the error
 //	the answer of a lease           its turns go unused
 //	the database, after a commit    the same, because a lease is committed durably before it is answered
-//	the host sleeps, SIGSTOP        turns in hand are too late, the limits stale: both are asked for again
-//	the server's clock is set       forward: turns of up to 0.7 s come sooner; back: they come later, by no more than 2 s
+//	a worker stops and goes on      turns in hand are too late, the limits stale: both are asked for again
+//	the worker's host is suspended  its clock stands still: what it held, up to 0.7 s, may go when it wakes
+//	the server's clock is set       turns of up to 0.7 s are lost, or come as much sooner; nothing waits for the old time to come again
 //
 // A change of a rate closes the frames that are open. Turns that were given before it can be taken to their end, at most 0.7 s later; a
 // worker that notices that the rate is lower gives them up. It notices when it next leases turns, or after a second, when it reads the

@@ -199,7 +199,7 @@ func (p *Pacer) lease(ctx context.Context, l *limit, want int64) error {
 	case err != nil:
 		return fmt.Errorf("ask for turns under a rate limit: %w", err)
 	}
-	p.clock.observe(before, after, db)
+	p.observe(before, after, db)
 	l.grant(g, want)
 	return nil
 }
@@ -294,7 +294,7 @@ func (p *Pacer) adopt(a answer, changes int) *limits {
 	if p.changes != changes {
 		return nil
 	}
-	p.clock.observe(a.before, a.after, a.now)
+	p.observe(a.before, a.after, a.now)
 	of := make(map[Scope]*limit, len(a.set))
 	for _, s := range a.set {
 		l := p.last[s.Scope]
