@@ -33,6 +33,12 @@ import (
 	"directmailer/workflows"
 )
 
+// migrate makes the one template that all databases of the package's tests are copied from.
+func migrate(ctx context.Context, url string) error {
+	_, _, err := database.Migrate(ctx, url)
+	return err
+}
+
 // crowd is a list of n members, with a column n.
 type crowd struct{ n, at int }
 
@@ -49,10 +55,7 @@ func (s *crowd) Rejected() int64 { return 0 }
 // prepared is a mailing whose list is frozen into one batch.
 func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool.Pool, *Activities) {
 	t.Helper()
-	pool, err := database.Open(t.Context(), devtest.Database(t, func(ctx context.Context, url string) error {
-		_, _, err := database.Migrate(ctx, url)
-		return err
-	}), 4)
+	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 4)
 	if err != nil {
 		t.Fatal(err)
 	}

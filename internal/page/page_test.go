@@ -302,8 +302,7 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 	t.Parallel()
 	var foreignAsked atomic.Int64
 	foreign := serve(t, func(w http.ResponseWriter, r *http.Request) { foreignAsked.Add(1); html("foreign")(w, r) })
-	var s *server
-	s = serve(t, func(w http.ResponseWriter, r *http.Request) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Referer") != "" || r.Header.Get("Cookie") != "" || r.Header.Get("Authorization") != "" {
 			t.Errorf("a redirect was followed with %v", r.Header)
 		}
