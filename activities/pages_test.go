@@ -202,6 +202,30 @@ func TestWhatWasComposedBeforeThePageServerFailedIsKept(t *testing.T) {
 	}
 }
 
+func TestPagesAreNotFetchedAgainBecauseTheDatabaseWasAway(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Content-Type", "text/plain")
+		fmt.Fprintf(w, "page %s", r.URL.Path)
+	}))
+	t.Cleanup(s.Close)
+	pool, a := prepared(t, 20, workflows.Content{PageURL: s.URL + "/{{.n}}"})
+	if _, err := pool.Exec(t.Context(), `ALTER TABLE spool RENAME COLUMN messages TO away`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := renderOnce(t, a); err == nil {
+		t.Fatal("it was stored all the same")
+	}
+	if _, err := pool.Exec(t.Context(), `ALTER TABLE spool RENAME COLUMN away TO messages`); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := renderOnce(t, a); err != nil || out.Messages != 20 || requests.Load() != 20 || len(messages(t, spooled(t, pool))) != 20 {
+		t.Errorf("got %+v, %v, %d requests", out, err, requests.Load())
+	}
+}
+
 // The reason is in the ledger, by the fields of the input; of the URL and of what the server says nothing is.
 func TestARecipientWhosePageIsNoneIsFailedWithTheReason(t *testing.T) {
 	t.Parallel()

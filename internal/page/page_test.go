@@ -456,7 +456,8 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 	if err != nil || next != n || failed != n/10 {
 		t.Errorf("%d of %d, %d failed, %v", next, n, failed, err)
 	}
-	if c := s.connections.Load(); c > perBatch || s.requests.Load() != n {
+	// A connection that is still being made when another one becomes free is kept for later.
+	if c := s.connections.Load(); c > 2*perBatch || s.requests.Load() != n {
 		t.Errorf("%d requests over %d connections", s.requests.Load(), c)
 	}
 }
