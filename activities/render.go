@@ -1,9 +1,11 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
@@ -35,6 +37,9 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			return workflows.Rendered{}, err
 		}
 		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
+			if c.pages != nil { // the database is away: no reason to fetch them again
+				a.begun.put(batch, begunBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)})
+			}
 			return workflows.Rendered{}, err
 		}
 		return workflows.Rendered{Messages: span.Len() - len(failures), Failed: len(failures)}, nil
