@@ -3,7 +3,6 @@ package main_test
 import (
 	"errors"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"go.temporal.io/sdk/temporal"
@@ -19,23 +18,16 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	t.Parallel()
 	const recipients = 10_000
 	half := make(chan struct{})
-	var continued atomic.Bool
-	reached := after("DOT", 50, func() { close(half) })
-	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "DOT" && !continued.Load() && strings.HasSuffix(e.To, "7@example.org") {
-			return &smtptest.Action{Reply: "554 5.6.0 not this message"}
-		}
-		return reached(e)
-	}})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 50, func() { close(half) })})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
-	in := mailing(2000)
+	next, in := mailing(2000), mailing(2000)
+	in.Content.Text = "{{slice .name 0 5}}" // a fault that some recipients meet: "Nr 1" is too short
 	run := p.start(in)
 	<-half
 
 	second := p.another("2")
-	next := in
 	next.List, next.Continue = "", &workflows.Continuation{Mailing: p.id(), Outcomes: []string{"failed", "unsent"}}
 	refused := p.another("too-early")
 	var app *temporal.ApplicationError
@@ -53,11 +45,10 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&first) != nil {
 		t.Fatalf("got %v", err)
 	}
-	if first.Counts.Failed == 0 || first.Counts.Unsent == 0 || first.Counts.Uncertain > 0 || first.Counts.Bounced > 0 || int(first.Counts.Sent) != len(s.Received()) {
+	if first.Counts.Failed != 9 || first.Counts.Unsent == 0 || first.Counts.Uncertain > 0 || first.Counts.Bounced > 0 || int(first.Counts.Sent) != len(s.Received()) {
 		t.Fatalf("%d received; %+v", len(s.Received()), first)
 	}
 
-	continued.Store(true)
 	p.importList(10) // the list of today means nothing
 	r := second.result(second.start(next))
 	if left := first.Counts.Failed + first.Counts.Unsent; r.State != workflows.StateCompleted || r.Counts != (workflows.Counts{Sent: left}) {
