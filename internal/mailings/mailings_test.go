@@ -473,21 +473,3 @@ func TestLatestIsNewestFirstAndWithoutInputs(t *testing.T) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }
-
-func BenchmarkFreeze(b *testing.B) {
-	const members = 100_000
-	f := newFixture(b)
-	f.members(members, members/100)
-	n := 0
-	for b.Loop() {
-		b.StopTimer()
-		n++
-		id := fmt.Sprintf("m-%d", n)
-		f.reserve(id)
-		b.StartTimer()
-		if _, err := f.store.Freeze(b.Context(), id, 500); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(n*members)/b.Elapsed().Seconds(), "recipients/s")
-}
