@@ -27,7 +27,7 @@ const (
 	gatherRepeated = `
 		INSERT INTO exceptions (position, opted_out)
 		SELECT position, false FROM (
-			SELECT position, row_number() OVER (PARTITION BY address_key ORDER BY position) AS nth FROM list_members WHERE list_id = $1) m
+			SELECT position, row_number() OVER (PARTITION BY address_key ORDER BY position ROWS UNBOUNDED PRECEDING) AS nth FROM list_members WHERE list_id = $1) m
 		WHERE nth > 1`
 
 	gatherOptedOut = `
@@ -37,13 +37,13 @@ const (
 
 	freezeMailable = `
 		INSERT INTO recipients (mailing, number, address, address_key, attributes)
-		SELECT $1, row_number() OVER (ORDER BY m.position), m.address, m.address_key, m.attributes
+		SELECT $1, row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
 		FROM list_members m LEFT JOIN exceptions e ON e.position = m.position
 		WHERE m.list_id = $2 AND e.position IS NULL`
 
 	freezeOthers = `
 		INSERT INTO recipients (mailing, number, address, address_key, attributes)
-		SELECT $1, $3::int + row_number() OVER (ORDER BY m.position), m.address, m.address_key, m.attributes
+		SELECT $1, $3::int + row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
 		FROM list_members m JOIN exceptions e ON e.position = m.position
 		WHERE m.list_id = $2 AND e.opted_out`
 )

@@ -1,7 +1,7 @@
 -- +goose Up
 
--- Nothing reads it, and keeping it took half of the time of freezing a list: that an address is there once is the work of the statements
--- that freeze it.
+-- Nothing reads it, and keeping it was half of the work of freezing a list: that an address is there once is ensured by the statements that
+-- freeze it.
 ALTER TABLE recipients DROP CONSTRAINT recipients_mailing_address_key_key;
 
 -- +goose Down
