@@ -166,9 +166,9 @@ func (r *record) start(t testing.TB, all []*pacing.Pacer, lanes int, scopes ...p
 // until polls a condition that must come true.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in half a minute there was no sign of: %s", what)
+			t.Fatalf("in a minute there was no sign of: %s", what)
 		}
 	}
 }
@@ -180,7 +180,7 @@ var (
 
 func TestNoWindowOfTimeHasMoreThanTheRate(t *testing.T) {
 	t.Parallel()
-	for _, limit := range []string{"30/min", "5/s", "20/s", "300/s", "2000/s", "10000/s"} {
+	for _, limit := range []string{"30/min", "20/s", "300/s", "10000/s"} {
 		t.Run(limit, func(t *testing.T) {
 			r, url := parse(t, limit), devtest.Database(t, migrate)
 			set(t, workers(t, url, 1)[0], domain, limit)
