@@ -1,5 +1,7 @@
 package workflows
 
+import "time"
+
 // What passes between the workflow and its activities: references and counts, never a recipient (P7). The mailing's content passes
 // once, to OpenMailing, and is read from the database from then on.
 
@@ -44,28 +46,98 @@ type Rendered struct {
 	Failed   int `json:"failed"`
 }
 
-// SendCall asks SendBatch to send what is open of a batch through one drop point.
+// SendCall asks SendBatch to send what is open of a batch through whichever of the drop points is free.
 type SendCall struct {
 	Mailing     string      `json:"mailing"`
 	Batch       int         `json:"batch"`
-	DropPoint   string      `json:"drop_point"`
+	DropPoints  []UsedPoint `json:"drop_points"`
 	OnUncertain OnUncertain `json:"on_uncertain"`
 	Retry       Retries     `json:"retry"`
-	// Proven is true when the drop point has accepted mail of this mailing: a few refusals are then not its own.
+	Deferral    Deferral    `json:"deferral"`
+}
+
+// UsedPoint is a drop point that a batch may be sent through.
+type UsedPoint struct {
+	Name string `json:"name"`
+	// Proven is true when it has accepted mail of this mailing: a few refusals are then not its own.
 	Proven bool `json:"proven,omitempty"`
-	// Round is 0 at first; later ones are for recipients that were deferred.
-	Round int `json:"round,omitempty"`
-	// LastRound makes recipients that are still deferred fail, so that the batch can be closed.
-	LastRound bool `json:"last_round,omitempty"`
 }
 
 // SentBatch is the answer of SendBatch.
 type SentBatch struct {
-	// Closed is true when every recipient of the batch has an outcome; Counts then holds them.
-	Closed bool   `json:"closed"`
-	Counts Counts `json:"counts"`
-	// Deferred recipients are open for a later round.
-	Deferred int `json:"deferred,omitempty"`
+	// Closed is true when every recipient of the batch has an outcome, which Counts holds, or has left it as deferred. Otherwise the
+	// activity's turn was over, and the batch is to be sent on, not before NotBefore if a rate limit says so.
+	Closed    bool      `json:"closed"`
+	Counts    Counts    `json:"counts"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Deferred recipients have left the batch for a later round, the first of them at NextRound.
+	Deferred  int       `json:"deferred,omitempty"`
+	NextRound time.Time `json:"next_round,omitzero"`
+	// Refused counts answers that refuse us, not the recipient: they count to the mailing's error limit.
+	Refused int `json:"refused,omitempty"`
+	// Points says how the drop points did.
+	Points []PointReport `json:"points,omitempty"`
+}
+
+// PointReport is how a drop point did in one batch.
+type PointReport struct {
+	Name string `json:"name"`
+	// Accepted messages.
+	Accepted int `json:"accepted,omitempty"`
+	// Failure is why it could not be used any more; empty if it could.
+	Failure string `json:"failure,omitempty"`
+}
+
+// GatherCall asks GatherDeferred to make new batches of deferred recipients whose time has come.
+type GatherCall struct {
+	Mailing string `json:"mailing"`
+	// Known is the highest number of a batch that the workflow knows; BatchSize that of a full batch.
+	Known     int      `json:"known"`
+	BatchSize int      `json:"batch_size"`
+	Retry     Retry    `json:"retry"`
+	Deferral  Deferral `json:"deferral"`
+}
+
+// Gathered is the answer of GatherDeferred.
+type Gathered struct {
+	// Ready batches have their messages in the spool, Unrendered ones do not.
+	Ready      []int `json:"ready,omitempty"`
+	Unrendered []int `json:"unrendered,omitempty"`
+	// Deferred recipients wait on; NextRound is when it is worth asking again.
+	Deferred  int       `json:"deferred,omitempty"`
+	NextRound time.Time `json:"next_round,omitzero"`
+}
+
+// CheckCall asks CheckDropPoint whether a drop point can be used again.
+type CheckCall struct {
+	DropPoint string `json:"drop_point"`
+}
+
+// Checked is the answer of CheckDropPoint.
+type Checked struct {
+	Usable bool `json:"usable"`
+	// Failure says why it is not.
+	Failure string `json:"failure,omitempty"`
+}
+
+// RateCall asks SetRate to set a limit.
+type RateCall struct {
+	Mailing string     `json:"mailing"`
+	Change  RateChange `json:"change"`
+	Retry   Retry      `json:"retry"`
+}
+
+// ResolveCall asks ResolveUncertain to decide about recipients that are held as uncertain.
+type ResolveCall struct {
+	Mailing string     `json:"mailing"`
+	As      Resolution `json:"as"`
+	Retry   Retry      `json:"retry"`
+}
+
+// Resolved is the answer of ResolveUncertain.
+type Resolved struct {
+	// Recipients that were uncertain and are not any more.
+	Recipients int `json:"recipients"`
 }
 
 // CloseCall asks CloseMailing to reconcile the ledger and to end the mailing in State.
@@ -79,7 +151,9 @@ type CloseCall struct {
 
 // Closing is the answer of CloseMailing.
 type Closing struct {
-	// Open lists batches (the first 1,000) that a completed mailing still has open: it is not closed until they are.
-	Open   []int  `json:"open,omitempty"`
-	Result Result `json:"result"`
+	// Open lists batches (the first 1,000) that a completed mailing still has open, Deferred counts its recipients that wait for a later
+	// round: it is not closed until there are none.
+	Open     []int  `json:"open,omitempty"`
+	Deferred int    `json:"deferred,omitempty"`
+	Result   Result `json:"result"`
 }

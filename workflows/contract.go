@@ -18,8 +18,17 @@ const (
 	TaskQueue = "direct-mailer"
 	// StatusQuery answers a [Status] at any time, also after the mailing has ended.
 	StatusQuery = "status"
-	// ResumeUpdate makes a suspended mailing try again at once. It takes no argument and is refused when nothing is suspended.
+	// PauseUpdate holds the mailing: messages in flight are finished, everything else waits for a resume. It takes no argument.
+	PauseUpdate = "pause"
+	// ResumeUpdate goes on with a paused mailing, and makes a suspended one try again at once. It takes no argument and is refused when
+	// the mailing is neither.
 	ResumeUpdate = "resume"
+	// CancelUpdate ends the mailing: messages in flight are finished, everybody else becomes unsent. It takes no argument.
+	CancelUpdate = "cancel"
+	// RateUpdate sets a rate limit: it takes a [RateChange].
+	RateUpdate = "rate"
+	// ResolveUpdate decides about the recipients that are held as uncertain: it takes a [Resolution] and answers how many there were.
+	ResolveUpdate = "resolve"
 )
 
 // Search attributes of every mailing. `starter migrate` and each worker register them.
@@ -42,8 +51,13 @@ type Input struct {
 	EnvelopeSender string `json:"envelope_sender,omitempty"`
 	// Subject is a text template.
 	Subject string `json:"subject" jsonschema:"minLength=1"`
-	// List is the name of a stored list, whose members at the time of preparation become the recipients.
-	List string `json:"list" jsonschema:"maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
+	// List is the name of a stored list, whose members at the time of preparation become the recipients. One of List, Query and
+	// Continue is needed, and only one can be given.
+	List string `json:"list,omitempty" jsonschema:"maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
+	// Query is a query on a source database, run when the mailing is prepared.
+	Query *Query `json:"query,omitempty"`
+	// Continue takes the recipients that an earlier mailing has ended without.
+	Continue *Continuation `json:"continue,omitempty"`
 	// Content is what is sent.
 	Content Content `json:"content"`
 	// DropPoints names the drop points to hand the mail to, as configured in the workers. Default: all that they have.
@@ -56,6 +70,15 @@ type Input struct {
 	OnUncertain OnUncertain `json:"on_uncertain,omitempty" jsonschema:"enum=resend,enum=hold,default=resend"`
 	// OnExhausted says what happens when the tries of a resource that the mailing cannot do without are used up.
 	OnExhausted OnExhausted `json:"on_exhausted,omitempty" jsonschema:"enum=suspend,enum=fail,default=suspend"`
+	// Deferral says how recipients that a server refuses for now are tried again.
+	Deferral Deferral `json:"deferral,omitzero"`
+	// MaxErrorPercent suspends (or fails, by OnExhausted) a mailing when more of its recipients than that have bounced, failed or were
+	// refused for reasons of ours. 0 to 100; 0 means no limit.
+	MaxErrorPercent int `json:"max_error_percent,omitempty" jsonschema:"minimum=0,maximum=100"`
+	// ErrorMinimum is how many recipients must have been tried before MaxErrorPercent counts. Default: 100.
+	ErrorMinimum int `json:"error_minimum,omitempty" jsonschema:"minimum=1,default=100"`
+	// Rates limits how fast mail is handed over.
+	Rates Rates `json:"rates,omitzero"`
 	// NotBefore is when list preparation and sending may begin (RFC 3339). Default: at once.
 	NotBefore time.Time `json:"not_before,omitzero"`
 	// NotAfter is when sending stops (RFC 3339); whoever has not got the mail by then is unsent. Default: never.
@@ -68,12 +91,80 @@ type Input struct {
 	misread []Problem
 }
 
-// Content is the mailing's body: templates, with the recipient's columns as fields ({{.first_name}}) and .email.
+// Content is the mailing's body: templates, with the recipient's columns as fields ({{.first_name}}) and .email, or a page that is
+// fetched for each recipient.
 type Content struct {
 	// Text is the text/plain part, a Go text/template. Default: made from HTML.
 	Text string `json:"text,omitempty"`
 	// HTML is the text/html part, a Go html/template. Default: none.
 	HTML string `json:"html,omitempty"`
+	// Static takes Text and HTML as they are, the same for everybody: {{ means nothing in them.
+	Static bool `json:"static,omitempty"`
+	// PageURL is fetched for each recipient by HTTP, and is the body instead of HTML: a text template over the recipient's columns, whose
+	// values are escaped for their place in a URL.
+	PageURL string `json:"page_url,omitempty"`
+	// PageColumn names a column with a URL that goes before PageURL where it is not empty.
+	PageColumn string `json:"page_column,omitempty"`
+	// PageHosts are the hosts ("www.example.com" or "www.example.com:8080") that pages, and redirects from them, may be on. Default: that
+	// of PageURL.
+	PageHosts []string `json:"page_hosts,omitempty" jsonschema:"uniqueItems=true"`
+}
+
+// Query is an SQL audience: each row of its answer is a member.
+type Query struct {
+	// Source names a source database, as configured in the workers.
+	Source string `json:"source" jsonschema:"minLength=1,maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
+	// SQL is one SELECT, run in a transaction that can only read. One of its columns is named email (in any case); the others are fields
+	// for templates.
+	SQL string `json:"sql" jsonschema:"minLength=1"`
+	// Timeout ends a query that takes longer. Default: 10 m; 1s to 6h.
+	Timeout Duration `json:"timeout,omitzero"`
+}
+
+// Continuation takes up an earlier mailing, which must have ended.
+type Continuation struct {
+	// Mailing is its ID.
+	Mailing string `json:"mailing" jsonschema:"maxLength=100,pattern=^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"`
+	// Outcomes are those whose recipients are sent to now: unsent, failed, bounced, uncertain. Default: unsent.
+	Outcomes []string `json:"outcomes,omitempty" jsonschema:"uniqueItems=true,enum=unsent,enum=failed,enum=bounced,enum=uncertain"`
+}
+
+// Deferral is the schedule for recipients that are refused for now (4xx).
+type Deferral struct {
+	// First is the pause before the second round; each further one is twice as long. A server that says when to come again is believed.
+	// Default: 30m; 10ms to 24h.
+	First Duration `json:"first,omitzero"`
+	// Most is the longest pause. Default: 4h; up to 24h.
+	Most Duration `json:"most,omitzero"`
+	// For is how long a recipient is tried again, from the first refusal on; then it is failed. Default: 96h; up to 240h.
+	For Duration `json:"for,omitzero"`
+}
+
+// Rate is a number of messages in a time: "20/s", "500/min", "10000/h", "1000 per hour"; "none" is no limit.
+type Rate string
+
+// Rates are limits on how fast mail is handed over, by all workers together. Those of drop points and domains hold for all mailings,
+// and stay until somebody sets others.
+type Rates struct {
+	// Mailing is this mailing's own limit.
+	Mailing Rate `json:"mailing,omitempty"`
+	// DropPoints are limits by the name of a drop point.
+	DropPoints map[string]Rate `json:"drop_points,omitempty"`
+	// Domains are limits by the domain of recipients' addresses ("gmail.com").
+	Domains map[string]Rate `json:"domains,omitempty"`
+}
+
+// RateChange is the argument of [RateUpdate]: with neither DropPoint nor Domain it is about the mailing itself.
+type RateChange struct {
+	DropPoint string `json:"drop_point,omitempty"`
+	Domain    string `json:"domain,omitempty"`
+	Rate      Rate   `json:"rate"`
+}
+
+// Resolution is the argument of [ResolveUpdate].
+type Resolution struct {
+	// As is "sent" (somebody has found out that they have got it) or "resend" (they are sent to again, possibly twice).
+	As string `json:"as" jsonschema:"enum=sent,enum=resend"`
 }
 
 // Retries holds the retry settings by what fails.
@@ -124,6 +215,7 @@ const (
 	StateWaiting   State = "waiting"   // not_before has not come
 	StatePreparing State = "preparing" // the list is frozen into recipients
 	StateSending   State = "sending"
+	StatePaused    State = "paused"    // somebody has paused it
 	StateSuspended State = "suspended" // a cause outside is waited for, and probed
 	StateClosing   State = "closing"   // the ledger is reconciled
 	StateCompleted State = "completed"
@@ -191,21 +283,35 @@ type Status struct {
 	State State  `json:"state"`
 	// Doing says in one sentence what goes on or what is waited for.
 	Doing string `json:"doing"`
-	// Until is when the waiting ends by itself; zero when nothing is waited for.
-	Until      time.Time         `json:"until,omitzero"`
-	Recipients int64             `json:"recipients"`
-	Counts     Counts            `json:"counts"`
-	Batches    int               `json:"batches"`
-	Rendered   int               `json:"rendered"`
-	Closed     int               `json:"closed"`
+	// Since is when a suspension or a pause began, Until when the waiting ends by itself, or is looked into; zero when nothing is waited
+	// for, or nothing but an operator.
+	Since      time.Time `json:"since,omitzero"`
+	Until      time.Time `json:"until,omitzero"`
+	Recipients int64     `json:"recipients"`
+	Counts     Counts    `json:"counts"`
+	// Deferred recipients are refused for now; NextRound is when the next of them are tried again.
+	Deferred  int       `json:"deferred,omitempty"`
+	NextRound time.Time `json:"next_round,omitzero"`
+	Batches   int       `json:"batches"`
+	Rendered  int       `json:"rendered"`
+	Closed    int       `json:"closed"`
+	// DropPoints of the mailing, in the order of its input.
 	DropPoints []DropPointStatus `json:"drop_points,omitempty"`
 }
 
 // DropPointStatus is the standing of a drop point in one mailing.
 type DropPointStatus struct {
 	Name string `json:"name"`
-	// InList is false after the drop point has used up its attempts.
+	// InList is false after the drop point has used up its attempts. It is looked at then until it is back.
 	InList bool `json:"in_list"`
+	// Failures counts its failures since it last accepted mail.
+	Failures int `json:"failures,omitempty"`
+	// Until is when it is tried, or looked at, again after a failure; zero when it is in use.
+	Until time.Time `json:"until,omitzero"`
+	// OnTrial is true when it has come back and has not accepted mail since: it is given one batch at a time.
+	OnTrial bool `json:"on_trial,omitempty"`
+	// Looks counts the looks at it since it last accepted mail: the time between them doubles.
+	Looks int `json:"looks,omitempty"`
 	// Proven is true when it has accepted mail of this mailing.
 	Proven bool `json:"proven,omitempty"`
 	// LastFailure is its latest failure, without addresses; empty when there was none.

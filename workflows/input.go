@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"directmailer/internal/address"
+	"directmailer/internal/rate"
 )
 
 // MaxInput is how long an input may be as JSON, in octets: Temporal refuses payloads above 2 MiB, and continue-as-new adds to it.
@@ -37,6 +38,18 @@ func (in Input) WithDefaults() Input {
 	fill(&in.BatchSize, 500)
 	fill(&in.OnUncertain, Resend)
 	fill(&in.OnExhausted, Suspend)
+	fill(&in.ErrorMinimum, 100)
+	fill(&in.Deferral.First, Duration(30*time.Minute))
+	fill(&in.Deferral.Most, max(Duration(4*time.Hour), in.Deferral.First))
+	fill(&in.Deferral.For, Duration(96*time.Hour))
+	if in.Query != nil && in.Query.Timeout == 0 {
+		query := *in.Query
+		query.Timeout = Duration(10 * time.Minute)
+		in.Query = &query
+	}
+	if in.Continue != nil && len(in.Continue.Outcomes) == 0 {
+		in.Continue = &Continuation{Mailing: in.Continue.Mailing, Outcomes: []string{"unsent"}}
+	}
 	r := &in.Retry
 	for _, setting := range []struct {
 		retry    *Retry
@@ -74,16 +87,18 @@ func (in Input) Validate() []Problem {
 	v.check("subject", !strings.ContainsAny(in.Subject, "\r\n"), "has a line break")
 	v.check("subject", !strings.Contains(in.Subject, "\x00"), "has a NUL character")
 	v.check("subject", len(in.Subject) <= maxSubject, "is longer than 4096 octets")
-	v.check("list", ValidName(in.List), "must name a list: up to 63 lower-case letters and digits, with single - or _ between them")
-	v.check("content", strings.TrimSpace(in.Content.Text) != "" || strings.TrimSpace(in.Content.HTML) != "", "is empty: text, html or both are needed")
-	v.check("content.text", !strings.Contains(in.Content.Text, "\x00"), "has a NUL character")
-	v.check("content.html", !strings.Contains(in.Content.HTML, "\x00"), "has a NUL character")
+	v.audience(in)
+	v.content(in.Content)
 	v.dropPoints(in.DropPoints)
 	v.check("batch_size", in.BatchSize >= 1 && in.BatchSize <= maxBatch, "must be 1 to 5000")
 	v.retry("retry.list", in.Retry.List)
 	v.retry("retry.database", in.Retry.Database)
 	v.retry("retry.page", in.Retry.Page)
 	v.retry("retry.drop_point", in.Retry.DropPoint)
+	v.deferral(in.Deferral)
+	v.check("max_error_percent", in.MaxErrorPercent >= 0 && in.MaxErrorPercent <= 100, "must be 0 to 100")
+	v.check("error_minimum", in.ErrorMinimum >= 1, "must be 1 or more")
+	v.rates(in.Rates)
 	v.check("on_uncertain", in.OnUncertain == Resend || in.OnUncertain == Hold, "must be resend or hold")
 	v.check("on_exhausted", in.OnExhausted == Suspend || in.OnExhausted == Fail, "must be suspend or fail")
 	v.check("not_after", in.NotAfter.IsZero() || in.NotAfter.After(in.NotBefore), "must be later than not_before")
@@ -97,14 +112,19 @@ func fits(in Input) bool {
 	return err == nil && len(data) <= MaxInput
 }
 
-// validator collects problems: of a field that could not even be read, that one only.
+// validator collects problems: of a field that could not even be read, or whose object could not, that one only.
 type validator struct{ problems, misread []Problem }
 
 func (v *validator) check(field string, ok bool, message string) {
-	if !ok && !slices.ContainsFunc(v.misread, func(p Problem) bool { return p.Field == field }) {
+	unread := func(p Problem) bool {
+		return p.Field == field || strings.HasPrefix(field, p.Field+".") && p.Message == notAnObject
+	}
+	if !ok && !slices.ContainsFunc(v.misread, unread) {
 		v.problems = append(v.problems, Problem{field, message})
 	}
 }
+
+const notAnObject = "must be an object"
 
 func (v *validator) err(field string, err error) {
 	if err != nil {
@@ -118,6 +138,85 @@ func (v *validator) mailbox(field, value string, required bool) {
 		return
 	}
 	_, err := address.ParseMailbox(value)
+	v.err(field, err)
+}
+
+func (v *validator) audience(in Input) {
+	given := 0
+	for _, is := range []bool{in.List != "", in.Query != nil, in.Continue != nil} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given == 0:
+		v.check("list", false, "must name a list, unless query or continue says who gets the mail")
+	case given > 1:
+		v.check("list", false, "only one of list, query and continue can say who gets the mail")
+	}
+	v.check("list", in.List == "" || ValidName(in.List), "must name a list: up to 63 lower-case letters and digits, with single - or _ between them")
+	if q := in.Query; q != nil {
+		v.check("query.source", ValidName(q.Source), "must name a source database, as the workers' DM_SOURCES does")
+		v.check("query.sql", strings.TrimSpace(q.SQL) != "", "is missing")
+		v.check("query.sql", !strings.Contains(q.SQL, "\x00"), "has a NUL character")
+		v.check("query.timeout", within(q.Timeout, time.Second, 6*time.Hour), "must be 1s to 6h")
+	}
+	if c := in.Continue; c != nil {
+		v.check("continue.mailing", idPattern.MatchString(c.Mailing) && len(c.Mailing) <= maxID, "must be the ID of a mailing")
+		v.check("continue.mailing", c.Mailing != in.ID || in.ID == "", "is this mailing itself: a new one needs an ID of its own")
+		for i, outcome := range c.Outcomes {
+			field := fmt.Sprintf("continue.outcomes[%d]", i)
+			v.check(field, slices.Contains(continued, outcome), "must be "+strings.Join(continued[:len(continued)-1], ", ")+" or "+continued[len(continued)-1])
+			v.check(field, !slices.Contains(c.Outcomes[:i], outcome), "is there twice")
+		}
+	}
+}
+
+// continued are the outcomes whose recipients can be taken up by another mailing.
+var continued = []string{"unsent", "failed", "bounced", "uncertain"}
+
+func (v *validator) content(c Content) {
+	page := c.PageURL != "" || c.PageColumn != ""
+	v.check("content", page || strings.TrimSpace(c.Text) != "" || strings.TrimSpace(c.HTML) != "", "is empty: text, html, both, or page_url are needed")
+	v.check("content.text", !strings.Contains(c.Text, "\x00"), "has a NUL character")
+	v.check("content.html", !strings.Contains(c.HTML, "\x00"), "has a NUL character")
+	v.check("content.html", !page || c.HTML == "", "is there besides a page: only one of them can be what is sent")
+	v.check("content.static", !page || !c.Static, "is true, but a page is fetched for each recipient")
+	v.check("content.page_url", len(c.PageURL) <= maxSubject && !strings.ContainsAny(c.PageURL, "\r\n\x00"), "must be one line of up to 4096 octets")
+	v.check("content.page_url", c.PageURL == "" || strings.HasPrefix(c.PageURL, "http://") || strings.HasPrefix(c.PageURL, "https://"), "must begin with http:// or https://")
+	v.check("content.page_hosts", c.PageURL != "" || c.PageColumn == "" || len(c.PageHosts) > 0, "are needed with page_column: the list must not say which hosts we ask")
+	v.check("content.page_hosts", page || len(c.PageHosts) == 0, "mean nothing without page_url or page_column")
+}
+
+func (v *validator) deferral(d Deferral) {
+	v.check("deferral.first", within(d.First, 10*time.Millisecond, 24*time.Hour), "must be 10ms to 24h")
+	v.check("deferral.most", d.Most >= d.First && within(d.Most, 0, 24*time.Hour), "must not be shorter than first, nor longer than 24h")
+	v.check("deferral.for", within(d.For, 0, 240*time.Hour), "must be up to 240h")
+}
+
+func within(d Duration, least, most time.Duration) bool {
+	return time.Duration(d) >= least && time.Duration(d) <= most
+}
+
+func (v *validator) rates(r Rates) {
+	v.rate("rates.mailing", r.Mailing)
+	for _, name := range slices.Sorted(maps.Keys(r.DropPoints)) {
+		v.check("rates.drop_points."+name, ValidName(name), "must name a drop point")
+		v.rate("rates.drop_points."+name, r.DropPoints[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Domains)) {
+		domain, err := address.ParseDomain(name)
+		v.err("rates.domains."+name, err)
+		v.check("rates.domains."+name, err != nil || domain == name, "must be written as "+domain)
+		v.rate("rates.domains."+name, r.Domains[name])
+	}
+}
+
+func (v *validator) rate(field string, r Rate) {
+	if r == "" {
+		return
+	}
+	_, err := rate.Parse(string(r))
 	v.err(field, err)
 }
 
@@ -192,11 +291,16 @@ func readField(data []byte, v reflect.Value, path string, problems *[]Problem) {
 	if string(data) == "null" {
 		return
 	}
+	if v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct && v.Type().Elem() != reflect.TypeFor[Progress]() {
+		v.Set(reflect.New(v.Type().Elem()))
+		readField(data, v.Elem(), path, problems)
+		return
+	}
 	switch v.Interface().(type) {
-	case Content, Retries, Retry:
+	case Content, Retries, Retry, Deferral, Rates, Query, Continuation:
 		fields, err := fieldsOf(data)
 		if err != nil {
-			*problems = append(*problems, Problem{path, "must be an object"})
+			*problems = append(*problems, Problem{path, notAnObject})
 			return
 		}
 		readFields(fields, v, path+".", problems)
@@ -216,8 +320,12 @@ func kindOf(v reflect.Value) string {
 		return `a duration such as "30s" or "5m"`
 	case []string:
 		return "a list of texts"
+	case map[string]Rate:
+		return `an object such as {"mx": "500/s"}`
 	}
 	switch v.Kind() {
+	case reflect.Bool:
+		return "true or false"
 	case reflect.Int:
 		return "a whole number"
 	case reflect.Pointer:

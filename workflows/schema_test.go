@@ -49,6 +49,9 @@ func schemaOf(t *testing.T) []byte {
 	schema.Title = "Input of the workflow Mailing"
 	one := uint64(1)
 	schema.Definitions["Content"].MinProperties = &one
+	for _, audience := range []string{"list", "query", "continue"} {
+		schema.OneOf = append(schema.OneOf, &jsonschema.Schema{Required: []string{audience}})
+	}
 	data, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -140,6 +143,9 @@ func TestTheSchemaRefusesWhatValidateRefuses(t *testing.T) {
 	for _, change := range []string{
 		`{}`, `{"id": "a-1"}`, `{"retry": {"page": {"attempts": 1, "interval": "1m30s"}}}`, `{"drop_points": ["mx1", "mx2"]}`, `{"batch_size": 5000}`,
 		`{"on_uncertain": "hold", "on_exhausted": "fail"}`, `{"not_before": "2026-01-31T09:00:00+01:00"}`, `{"content": {"html": "<p>x"}}`,
+		`{"list": "left out", "query": {"source": "crm", "sql": "SELECT email FROM people"}}`, `{"list": "left out", "continue": {"mailing": "spring-1", "outcomes": ["unsent", "failed"]}}`,
+		`{"content": {"page_url": "https://www.example.com/{{.id}}"}}`, `{"deferral": {"first": "1m", "most": "1h", "for": "24h"}}`, `{"max_error_percent": 20, "error_minimum": 50}`,
+		`{"rates": {"mailing": "1000/h", "drop_points": {"mx": "500/s"}, "domains": {"gmail.com": "20/s"}}}`,
 	} {
 		check(change, true)
 	}
@@ -149,6 +155,8 @@ func TestTheSchemaRefusesWhatValidateRefuses(t *testing.T) {
 		`{"on_uncertain": "maybe"}`, `{"on_exhausted": "x"}`, `{"retry": {"page": {"attempts": -1}}}`, `{"retry": {"page": {"attempts": 1001}}}`,
 		`{"retry": {"page": {"interval": "soon"}}}`, `{"retry": {"page": {"interval": 30}}}`, `{"retry": {"pages": {}}}`, `{"drop_points": "mx1"}`, `{"drop_points": ["mx1", "mx1"]}`,
 		`{"drop_points": ["MX"]}`, `{"not_before": "tomorrow"}`, `{"resume": {}}`,
+		`{"query": {"source": "crm", "sql": "SELECT email FROM people"}}`, `{"list": "left out", "query": {"source": "crm"}}`, `{"list": "left out", "continue": {"mailing": "spring-1", "outcomes": ["sent"]}}`,
+		`{"max_error_percent": 101}`, `{"rates": {"mailing": 5}}`, `{"deferral": {"first": 5}}`, `{"content": {"text": "x", "static": "yes"}}`,
 	} {
 		check(change, false)
 	}

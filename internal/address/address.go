@@ -150,6 +150,17 @@ func parseQuoted(s string) (string, error) {
 // profile checks names as a mail domain has them: mapped to lower case, letters, digits and hyphens only.
 var profile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
 
+// ParseDomain returns a domain as addresses have it: A-labels in lower case.
+func ParseDomain(s string) (string, error) {
+	if len(s) > maxLength || !utf8.ValidString(s) || strings.ContainsFunc(s, unwanted) {
+		return "", errors.New("is no domain name")
+	}
+	if _, err := parseDomain(s); err != nil {
+		return "", errors.New("is no domain name")
+	}
+	return parseDomain(s)
+}
+
 func parseDomain(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("has nothing after the @")
@@ -236,9 +247,20 @@ func mailboxError(s string) error {
 	return errMailbox
 }
 
-// between returns what stands between the last < and the > at the end.
+// between returns what stands between the last < that is not in quotes and the > at the end.
 func between(s string) string {
-	return strings.Trim(strings.TrimSuffix(s[strings.LastIndexByte(s, '<')+1:], ">"), " \t")
+	start, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '<' && !quoted:
+			start = i + 1
+		}
+	}
+	return strings.Trim(strings.TrimSuffix(s[start:], ">"), " \t")
 }
 
 // isAtext tells the characters of a dot-atom (RFC 5322, 3.2.3), and with RFC 6531 all letters and marks that are not ASCII.
