@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,6 +197,10 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	id := s.cancelled()
+	s.write("continued.yaml", strings.Replace(letter, "list:\n  name: people\n  file: people.csv\n", "continue: {mailing: "+id+"}\n", 1))
+	s.run("preview", "-f", "continued.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
+	s.run("preview", "-f", "continued.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
+	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4, "has no such recipient that is unsent")
 	s.run("optout", "add", "c@example.org").want(t, 0)
 	s.run("start", "--continue", id, "--watch").want(t, 0, "3 recipients of mailing "+id+" (unsent 3)", "mailing "+id+"-2 is started", "3 of 3 recipients")
 	v := s.standing(id + "-2")
@@ -326,6 +332,31 @@ func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAPreviewFetchesThePageThatWouldBeSent(t *testing.T) {
+	t.Parallel()
+	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch plan := r.URL.Query().Get("plan"); plan {
+		case "gold":
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			fmt.Fprintf(w, "<p>The page of %s</p>", plan)
+		case "free":
+			http.NotFound(w, r)
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(pages.Close)
+	s := newBareShell(t)
+	s.write("people.csv", strings.ReplaceAll(people, "小明,free", "小明,none"))
+	mailing := "from: news@example.com\nsubject: News\nlist: {name: people, file: people.csv}\ncontent:\n  page_url: " + pages.URL + "/?plan={{.%s}}\n"
+	s.write("page.yaml", fmt.Sprintf(mailing, "plan"))
+	s.run("preview", "-f", "page.yaml").want(t, 0, "The page of gold")
+	s.run("preview", "-f", "page.yaml", "--recipient", "b@example.com").wantError(t, 2, "page.yaml:5:", "this recipient would be failed")
+	s.run("preview", "-f", "page.yaml", "--recipient", "c@example.org").wantError(t, 8, "the page server is unavailable")
+	s.write("page.yaml", fmt.Sprintf(mailing, "gone"))
+	s.run("preview", "-f", "page.yaml").wantError(t, 2, "page.yaml:5:", "no column of the list is named gone")
 }
 
 // The lines of docs/api.md are run as they stand there, but for the ID.
