@@ -147,11 +147,11 @@ func (b *begun) put(batch ledger.Batch, what begunBatch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.remove(batch)
-	for b.size+len(what.messages) > b.most && len(b.order) > 0 {
-		b.remove(b.order[0])
-	}
 	if len(what.messages) > b.most {
 		return
+	}
+	for b.size+len(what.messages) > b.most && len(b.order) > 0 {
+		b.remove(b.order[0])
 	}
 	b.batches[batch] = what
 	b.order = append(b.order, batch)

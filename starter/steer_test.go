@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -332,31 +330,6 @@ func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestAPreviewFetchesThePageThatWouldBeSent(t *testing.T) {
-	t.Parallel()
-	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch plan := r.URL.Query().Get("plan"); plan {
-		case "gold":
-			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			fmt.Fprintf(w, "<p>The page of %s</p>", plan)
-		case "free":
-			http.NotFound(w, r)
-		default:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	}))
-	t.Cleanup(pages.Close)
-	s := newBareShell(t)
-	s.write("people.csv", strings.ReplaceAll(people, "小明,free", "小明,none"))
-	mailing := "from: news@example.com\nsubject: News\nlist: {name: people, file: people.csv}\ncontent:\n  page_url: " + pages.URL + "/?plan={{.%s}}\n"
-	s.write("page.yaml", fmt.Sprintf(mailing, "plan"))
-	s.run("preview", "-f", "page.yaml").want(t, 0, "The page of gold")
-	s.run("preview", "-f", "page.yaml", "--recipient", "b@example.com").wantError(t, 2, "page.yaml:5:", "this recipient would be failed")
-	s.run("preview", "-f", "page.yaml", "--recipient", "c@example.org").wantError(t, 8, "the page server is unavailable")
-	s.write("page.yaml", fmt.Sprintf(mailing, "gone"))
-	s.run("preview", "-f", "page.yaml").wantError(t, 2, "page.yaml:5:", "no column of the list is named gone")
 }
 
 // The lines of docs/api.md are run as they stand there, but for the ID.

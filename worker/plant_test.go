@@ -37,6 +37,7 @@ type plant struct {
 	url      string
 	address  string
 	queue    string
+	name     string // of the mailing, if not the queue's
 	pool     *pgxpool.Pool
 	temporal client.Client
 	points   string
@@ -183,7 +184,12 @@ func (p *plant) start(in workflows.Input) client.WorkflowRun {
 	return run
 }
 
-func (p *plant) id() string { return strings.TrimPrefix(p.queue, "q-") }
+func (p *plant) id() string {
+	if p.name != "" {
+		return p.name
+	}
+	return strings.TrimPrefix(p.queue, "q-")
+}
 
 func (p *plant) tryStart(in workflows.Input) (client.WorkflowRun, error) {
 	return p.temporal.ExecuteWorkflow(p.Context(), client.StartWorkflowOptions{ID: p.id(), TaskQueue: p.queue}, workflows.MailingType, in)

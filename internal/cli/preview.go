@@ -29,9 +29,9 @@ func (a *app) previewCommand() *cobra.Command {
 		Use:   "preview -f FILE",
 		Short: "See the exact message that somebody would get",
 		Long: `Renders the message for one recipient, as it would be sent, and writes it as .eml to the standard output or into a folder.
-Nothing is stored and nothing is sent. The recipient comes from the list file that the mailing names, else from the stored
-list, or from the mailing that it continues; without --recipient it is the first. A page is fetched as it would be. Only
-Date and Message-ID differ from what is sent: they are of the mailing.`,
+A page is fetched as it would be, from this machine. Nothing is stored and nothing is sent. The recipient comes from the list
+file that the mailing names, else from the stored list, or from the mailing that it continues; without --recipient it is
+the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
 		Example: `  starter preview -f newsletter.yaml
   printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient - --out previews`,
 		Args: wants(),
@@ -50,7 +50,10 @@ Date and Message-ID differ from what is sent: they are of the mailing.`,
 		if err != nil {
 			return err
 		}
-		message, err := renderFor(cmd.Context(), p, to)
+		if to.Page, err = fetchFor(cmd.Context(), p, to); err != nil {
+			return err
+		}
+		message, err := renderFor(p, to)
 		if err != nil {
 			return err
 		}
@@ -63,47 +66,53 @@ Date and Message-ID differ from what is sent: they are of the mailing.`,
 	return cmd
 }
 
+// fetchFor fetches the recipient's page, if the mailing has pages.
+func fetchFor(ctx context.Context, p plan, to render.Recipient) (render.Page, error) {
+	source, problems := activities.Pages(p.in)
+	if len(problems) > 0 {
+		return render.Page{}, failf(BadInput, "%s: %w", p.name, &problems[0])
+	}
+	if source == nil {
+		return render.Page{}, nil
+	}
+	fetcher := page.NewFetcher()
+	defer fetcher.Close()
+	u, err := source.NewLocator().Locate(to)
+	var fetched render.Page
+	if err == nil {
+		fetched, err = fetcher.Fetch(ctx, source, u)
+	}
+	var problem *render.Problem
+	var failure *page.Failure
+	var away *page.Unavailable
+	switch {
+	case errors.As(err, &problem):
+		return fetched, wouldFail(p, problem)
+	case errors.As(err, &failure):
+		return fetched, wouldFail(p, &render.Problem{Field: failure.Field, Message: failure.Reason})
+	case errors.As(err, &away):
+		return fetched, failf(Unexpected, "the page server is unavailable: %w; a mailing would try again", away)
+	}
+	return fetched, err
+}
+
+// wouldFail says that a mailing would not send to this recipient.
+func wouldFail(p plan, problem *render.Problem) error {
+	return failf(BadInput, "this recipient would be failed: %s: %s: %s", p.file.Locate(problem.Field, problem.Line, problem.Column), problem.Field, problem.Message)
+}
+
 // renderFor is what RenderBatch does for one recipient.
-func renderFor(ctx context.Context, p plan, to render.Recipient) ([]byte, error) {
+func renderFor(p plan, to render.Recipient) ([]byte, error) {
 	template, problems := render.Compile(activities.Content(p.in, time.Now()))
 	if len(problems) > 0 {
 		return nil, failf(BadInput, "%s: %w", p.name, &problems[0])
 	}
-	if err := fetchPage(ctx, p, &to); err != nil {
-		return nil, err
-	}
 	message, _, err := template.NewRenderer().Render(nil, to)
 	var problem *render.Problem
 	if errors.As(err, &problem) {
-		return nil, failf(BadInput, "this recipient would be failed: %s: %s: %s", p.file.Locate(problem.Field, problem.Line, problem.Column), problem.Field, problem.Message)
+		return nil, wouldFail(p, problem)
 	}
 	return message, err
-}
-
-// fetchPage fetches the recipient's page, if that is what is sent.
-func fetchPage(ctx context.Context, p plan, to *render.Recipient) error {
-	source, problems := activities.Pages(p.in)
-	switch {
-	case len(problems) > 0:
-		return failf(BadInput, "%s: %w", p.name, &problems[0])
-	case source == nil:
-		return nil
-	}
-	url, err := source.NewLocator().Locate(*to)
-	if err == nil {
-		fetcher := page.NewFetcher()
-		defer fetcher.Close()
-		to.Page, err = fetcher.Fetch(ctx, source, url)
-	}
-	var failed *page.Failure
-	var away *page.Unavailable
-	switch {
-	case errors.As(err, &failed):
-		return failf(BadInput, "this recipient would be failed: %s: %w", p.file.Locate(failed.Field, 0, 0), err)
-	case errors.As(err, &away):
-		return failf(NotCompleted, "the page server is unavailable: %w", err)
-	}
-	return err
 }
 
 // recipient finds whom to render for.

@@ -204,7 +204,11 @@ func (f *Fetcher) read(ctx context.Context, s *Source, u *url.URL, answer *http.
 
 // readAll reads a body, and no more than one octet beyond the limit.
 func readAll(answer *http.Response, limit int) ([]byte, error) {
-	body := make([]byte, 0, max(512, min(int(answer.ContentLength)+1, limit+1)))
+	room := 32 << 10 // when the server has not said
+	if answer.ContentLength >= 0 {
+		room = int(min(answer.ContentLength, int64(limit))) + 1
+	}
+	body := make([]byte, 0, room)
 	for {
 		if len(body) == cap(body) {
 			body = append(body, 0)[:len(body)]

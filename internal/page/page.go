@@ -66,6 +66,8 @@ func decode(k kind, body []byte) (page render.Page, fault string) {
 		return page, tooLong
 	case bytes.IndexByte(text, 0) >= 0:
 		return page, "the page holds a NUL"
+	case len(bytes.TrimSpace(text)) == 0:
+		return page, "the page is blank"
 	case k.html:
 		return render.Page{HTML: text}, ""
 	}

@@ -163,6 +163,8 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		"bad type":     {typed("text/html; charset", "<p>x"), one, "neither"},
 		"xhtml":        {typed("application/xhtml+xml", "<p/>"), one, "neither"},
 		"NUL":          {typed("text/html", "a\x00b"), one, "holds a NUL"},
+		"empty":        {typed("text/html", ""), one, "is blank"},
+		"blank":        {typed("text/plain", "\ufeff \r\n"), one, "is blank"},
 		"dead charset": {typed("text/html; charset=iso-2022-kr", "a"), one, "not in the charset"},
 		"compressed": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Encoding", "br")
@@ -355,7 +357,7 @@ func TestAPageIsAsLongAsItMayBeAlsoWhenItIsCompressed(t *testing.T) {
 	bomb := func(size int) []byte {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
-		for zeros := bytes.Repeat([]byte(" "), 1<<20); size > 0; size -= len(zeros) {
+		for zeros := bytes.Repeat([]byte("."), 1<<20); size > 0; size -= len(zeros) {
 			_, _ = z.Write(zeros[:min(size, len(zeros))])
 		}
 		_ = z.Close()
@@ -407,7 +409,6 @@ func TestPagesOfAnyCharsetComeOutAsUTF8(t *testing.T) {
 		"unknown":           {"text/html; charset=klingon", "Größe", "Größe"},
 		"damaged":           {"text/html; charset=utf-8", "a\xffb", "a\ufffdb"},
 		"ends of lines":     {"text/plain", "a\r\nb\rc\r\r\nd\r", "a\r\nb\nc\n\r\nd\n"},
-		"empty":             {"text/html", "", ""},
 		"parameters, case":  {`Text/HTML; Charset="Windows-1252"`, "\x80", "€"},
 		"parameters, twice": {"text/html; charset=utf-8; x=y", "€", "€"},
 	} {
