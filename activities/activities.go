@@ -24,6 +24,7 @@ import (
 	"directmailer/internal/mailings"
 	"directmailer/internal/pacing"
 	"directmailer/internal/page"
+	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
 
@@ -38,6 +39,7 @@ type Activities struct {
 	contents   *contents
 	pages      *page.Fetcher
 	begun      *begun
+	shelf      spool.Shelf
 	log        *slog.Logger
 }
 

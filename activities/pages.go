@@ -17,18 +17,15 @@ import (
 
 // renderPages is renderSpan for a mailing whose pages are fetched. When the page server fails in the middle, what has been composed is
 // kept for the next attempt.
-func (a *Activities) renderPages(ctx context.Context, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
-	w, err := newComposer(c)
-	if err != nil {
-		return nil, nil, err
-	}
+func (a *Activities) renderPages(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	w := newComposer(c, encoder)
 	before := a.begun.take(batch)
 	if err := w.resume(before); err != nil {
 		return nil, nil, err
 	}
 	// All of them first: no connection to the database is held while pages are waited for.
 	var open []mailings.Recipient
-	err = a.recipients(ctx, m, span, func(r mailings.Recipient) error {
+	err := a.recipients(ctx, m, span, func(r mailings.Recipient) error {
 		if r.Number > before.last {
 			open = append(open, r)
 		}

@@ -25,7 +25,12 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
-		blob, failures, err := a.compose(ctx, m, c, batch, span)
+		encoder, err := a.shelf.Encoder()
+		if err != nil {
+			return workflows.Rendered{}, err
+		}
+		defer a.shelf.KeepEncoder(encoder)
+		blob, failures, err := a.compose(ctx, encoder, m, c, batch, span)
 		if err != nil {
 			return workflows.Rendered{}, err
 		}
@@ -36,19 +41,16 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 	})
 }
 
-// compose returns the spool of a batch, and those of its recipients who have no message.
-func (a *Activities) compose(ctx context.Context, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+// compose returns the spool of a batch, valid until the encoder is reset, and those of its recipients who have no message.
+func (a *Activities) compose(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
 	if c.pages != nil {
-		return a.renderPages(ctx, m, c, batch, span)
+		return a.renderPages(ctx, encoder, m, c, batch, span)
 	}
-	return a.renderSpan(ctx, m, c, span)
+	return a.renderSpan(ctx, encoder, m, c, span)
 }
 
-func (a *Activities) renderSpan(ctx context.Context, m mailings.Mailing, c *content, span ledger.Span) ([]byte, []ledger.Failure, error) {
-	w, err := newComposer(c)
-	if err != nil {
-		return nil, nil, err
-	}
+func (a *Activities) renderSpan(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	w := newComposer(c, encoder)
 	if err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) }); err != nil {
 		return nil, nil, err
 	}
@@ -73,9 +75,8 @@ type composer struct {
 	buf      []byte
 }
 
-func newComposer(c *content) (*composer, error) {
-	encoder, err := spool.NewEncoder()
-	return &composer{content: c, renderer: c.template.NewRenderer(), encoder: encoder}, err
+func newComposer(c *content, encoder *spool.Encoder) *composer {
+	return &composer{content: c, renderer: c.template.NewRenderer(), encoder: encoder}
 }
 
 // add composes the message for r, or notes why there is none.

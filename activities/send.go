@@ -44,11 +44,11 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if claim.Settled.Closed { // an earlier attempt closed it, and its answer was lost
 			return sentBatch(claim.Settled), nil
 		}
-		messages, err := spool.NewReader()
+		messages, err := a.shelf.Reader()
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
-		defer messages.Close()
+		defer a.shelf.KeepReader(messages)
 		if err := messages.Reset(claim.Messages); err != nil {
 			return workflows.SentBatch{}, err
 		}

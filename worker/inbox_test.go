@@ -69,7 +69,7 @@ func (s *inboxSession) Data(r io.Reader) error {
 	return nil
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -49,7 +49,7 @@ func TestFieldsOfPagesAreColumnsAndStaticContentHasNone(t *testing.T) {
 	for _, p := range unknownFields(in, []string{"plan"}) {
 		got = append(got, p.Field)
 	}
-	if strings.Join(got, " ") != "content.text content.page_url content.page_column" {
+	if strings.Join(got, " ") != "content.page_url content.text content.page_column" {
 		t.Errorf("got %v", got)
 	}
 	if problems := unknownFields(workflows.Input{Content: workflows.Content{Text: "{{.gone}}", Static: true}}, nil); len(problems) > 0 {

@@ -35,6 +35,14 @@ type Attempt struct {
 // far shorter than a server's own patience; a restart of PostgreSQL fits in.
 const patience = 5 * time.Second
 
+// Each commit costs the same CPU time and the same wait for the disk however many entries it holds. Where entries come thick and fast, the
+// gate therefore waits a moment before it commits what it has: until half of the connections are there, while the other half is busy with
+// its server, or until gatherFor has passed. Where they come slowly, few more would come in that time, and nothing is waited for.
+const (
+	gatherFor  = 2 * time.Millisecond
+	gatherFrom = 2000 // entries a second
+)
+
 // Gate commits results and intents in groups: all that connections have handed in while the last commit was under way goes into the
 // next. One Gate serves all batches of a worker. It is safe for use by several goroutines.
 type Gate struct {
@@ -42,55 +50,113 @@ type Gate struct {
 
 	mu      sync.Mutex
 	waiting []*Ticket
+	spare   []*Ticket // room for the next group
 	busy    bool
+	out     int           // connections with an intent that is committed, from which the result is still to come
+	enough  int           // entries that end the gathering; 0 when nothing gathers
+	full    chan struct{} // says so
+
+	// of the goroutine that commits
+	rate  float64 // entries a second, smoothed
+	since time.Time
+	form  form
 }
 
 // NewGate returns a Gate on pool; it uses one connection.
-func NewGate(pool *pgxpool.Pool) *Gate { return &Gate{pool: pool} }
+func NewGate(pool *pgxpool.Pool) *Gate { return &Gate{pool: pool, full: make(chan struct{}, 1)} }
 
 // Ticket stands for an entry that is on its way into the ledger.
 type Ticket struct {
 	claim  *Claim
 	result *Result
 	intent *Attempt
-	err    error
-	done   chan struct{}
+	done   chan error
 }
 
 // Enter hands in the result of one attempt and the intent of the next, either of which may be nil; both are committed together or
-// not at all. It does not wait: the message may go out up to the final step meanwhile.
+// not at all. It does not wait: the message may go out up to the final step meanwhile. result and intent must not change until Wait returns.
 func (g *Gate) Enter(c *Claim, result *Result, intent *Attempt) *Ticket {
-	t := &Ticket{claim: c, result: result, intent: intent, done: make(chan struct{})}
+	t := tickets.Get().(*Ticket)
+	t.claim, t.result, t.intent = c, result, intent
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = append(g.waiting, t)
-	if !g.busy {
+	if result != nil && g.out > 0 {
+		g.out--
+	}
+	switch {
+	case !g.busy:
 		g.busy = true
 		go g.commitAll()
+	case g.enough > 0 && len(g.waiting) >= g.enough:
+		g.enough = 0
+		g.full <- struct{}{}
 	}
 	return t
 }
 
-// Wait returns when the entry is committed. ErrFenced: nothing was written, and nothing more may be sent from the batch. With any
-// other error it may or may not have been written; the intent must then not be followed by the final step.
+var tickets = sync.Pool{New: func() any { return &Ticket{done: make(chan error, 1)} }}
+
+// Wait returns when the entry is committed; it must be called once. ErrFenced: nothing was written, and nothing more may be sent from the
+// batch. With any other error it may or may not have been written; the intent must then not be followed by the final step.
 func (t *Ticket) Wait() error {
-	<-t.done
-	return t.err
+	err := <-t.done
+	t.claim, t.result, t.intent = nil, nil, nil
+	tickets.Put(t)
+	return err
 }
 
 func (g *Gate) commitAll() {
 	for {
-		g.mu.Lock()
-		group := g.waiting
-		g.waiting = nil
-		if len(group) == 0 {
-			g.busy = false
-			g.mu.Unlock()
+		group := g.gather()
+		if group == nil {
 			return
 		}
-		g.mu.Unlock()
 		g.commit(group)
+		g.mu.Lock()
+		clear(group)
+		g.spare = group[:0]
+		g.mu.Unlock()
 	}
+}
+
+// gather returns the next group, or nil, and ends the busy time, when nobody is waiting.
+func (g *Gate) gather() []*Ticket {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.waiting) == 0 {
+		g.busy = false
+		return nil
+	}
+	if wanted := (len(g.waiting) + g.out) / 2; g.rate >= gatherFrom && len(g.waiting) < wanted {
+		g.enough = wanted
+		g.mu.Unlock()
+		timer := time.NewTimer(gatherFor)
+		select {
+		case <-g.full:
+		case <-timer.C:
+		}
+		timer.Stop()
+		g.mu.Lock()
+		if g.enough == 0 { // said, perhaps while the timer ran out
+			select {
+			case <-g.full:
+			default:
+			}
+		}
+		g.enough = 0
+	}
+	group := g.waiting
+	g.waiting = g.spare
+	now := time.Now()
+	if passed := now.Sub(g.since).Seconds(); passed < 1 {
+		const weight = 0.1
+		g.rate += weight * (float64(len(group))/max(passed, 1e-6) - g.rate)
+	} else {
+		g.rate = 0
+	}
+	g.since = now
+	return group
 }
 
 // commit writes the group and wakes its members. A commit whose answer was lost is repeated: the statement changes nothing that it
@@ -106,11 +172,27 @@ func (g *Gate) commit(group []*Ticket) {
 		}
 		time.Sleep(pause)
 	}
+	if err != nil {
+		err = fmt.Errorf("write the ledger: %w", err)
+	}
+	answers := g.form.answers[:0]
+	committed := 0
 	for _, t := range group {
-		if err != nil {
-			t.err = fmt.Errorf("write the ledger: %w", err)
+		answer := err
+		if err == nil && !g.form.held[hold{t.claim.Batch, t.claim.Fence}] {
+			answer = ErrFenced
 		}
-		close(t.done)
+		if answer == nil && t.intent != nil {
+			committed++
+		}
+		answers = append(answers, answer)
+	}
+	g.form.answers = answers
+	g.mu.Lock()
+	g.out += committed // before any of them can come back
+	g.mu.Unlock()
+	for i, t := range group {
+		t.done <- answers[i] // from here on the ticket is its holder's
 	}
 }
 
@@ -146,28 +228,35 @@ type hold struct {
 }
 
 func (g *Gate) write(ctx context.Context, group []*Ticket) error {
-	rows, err := g.pool.Query(ctx, enter, columnsOf(group)...)
+	rows, err := g.pool.Query(ctx, enter, g.form.fill(group)...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	held := map[hold]bool{}
+	clear(g.form.held)
 	for rows.Next() {
 		var h hold
 		if err := rows.Scan(&h.Mailing, &h.Number, &h.fence); err != nil {
 			return err
 		}
-		held[h] = true
+		g.form.held[h] = true
 	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	for _, t := range group {
-		if !held[hold{t.claim.Batch, t.claim.Fence}] {
-			t.err = ErrFenced
-		}
-	}
-	return nil
+	return rows.Err()
+}
+
+// form is room for a group's entries as the statement takes and answers them, used again for each group.
+type form struct {
+	claims, results, intents   batchColumns
+	recipient, intentRecipient []int32
+	attempt, intentAttempt     []int32
+	code                       []int16
+	status, enhanced, reply    []string
+	dropPoint                  []string
+	final, twice               []bool
+
+	asked   map[hold]bool // claims that are in
+	held    map[hold]bool // claims that the statement found to hold
+	answers []error
 }
 
 // batchColumns says of each entry which batch it is for, and under which fence.
@@ -183,35 +272,52 @@ func (c *batchColumns) add(claim *Claim) {
 	c.fence = append(c.fence, claim.Fence)
 }
 
-// columnsOf lays the group's entries out as the arrays that the statement takes.
-func columnsOf(group []*Ticket) []any {
-	var claims, results, intents batchColumns
-	var recipient, intentRecipient []int32
-	var attempt, intentAttempt []int32
-	var code []int16
-	var status, enhanced, reply, dropPoint []string
-	var final, twice []bool
-	seen := map[*Claim]bool{}
+func (c *batchColumns) reset() {
+	c.mailing, c.number, c.fence = c.mailing[:0], c.number[:0], c.fence[:0]
+}
+
+func (f *form) reset() {
+	if f.asked == nil {
+		f.asked, f.held = map[hold]bool{}, map[hold]bool{}
+	}
+	f.claims.reset()
+	f.results.reset()
+	f.intents.reset()
+	f.recipient, f.intentRecipient = f.recipient[:0], f.intentRecipient[:0]
+	f.attempt, f.intentAttempt = f.attempt[:0], f.intentAttempt[:0]
+	f.code, f.final, f.twice = f.code[:0], f.final[:0], f.twice[:0]
+	f.status, f.enhanced, f.reply, f.dropPoint = f.status[:0], f.enhanced[:0], f.reply[:0], f.dropPoint[:0]
+	clear(f.asked)
+}
+
+// fill lays the group's entries out as the arrays that the statement takes.
+func (f *form) fill(group []*Ticket) []any {
+	f.reset()
 	for _, t := range group {
-		if !seen[t.claim] {
-			seen[t.claim] = true
-			claims.add(t.claim)
+		if h := (hold{t.claim.Batch, t.claim.Fence}); !f.asked[h] {
+			f.asked[h] = true
+			f.claims.add(t.claim)
 		}
 		if r := t.result; r != nil {
-			results.add(t.claim)
-			recipient, attempt, code = append(recipient, r.Recipient), append(attempt, r.Attempt), append(code, r.Code)
-			status, final = append(status, string(r.Status)), append(final, r.Final)
-			enhanced, reply = append(enhanced, r.Enhanced), append(reply, strings.ToValidUTF8(strings.ReplaceAll(r.Reply, "\x00", ""), "?"))
+			f.results.add(t.claim)
+			f.recipient, f.attempt, f.code = append(f.recipient, r.Recipient), append(f.attempt, r.Attempt), append(f.code, r.Code)
+			f.status, f.final = append(f.status, string(r.Status)), append(f.final, r.Final)
+			f.enhanced, f.reply = append(f.enhanced, r.Enhanced), append(f.reply, storable(r.Reply))
 		}
 		if a := t.intent; a != nil {
-			intents.add(t.claim)
-			intentRecipient, intentAttempt = append(intentRecipient, a.Recipient), append(intentAttempt, a.Number)
-			twice, dropPoint = append(twice, a.PossiblyTwice), append(dropPoint, a.DropPoint)
+			f.intents.add(t.claim)
+			f.intentRecipient, f.intentAttempt = append(f.intentRecipient, a.Recipient), append(f.intentAttempt, a.Number)
+			f.twice, f.dropPoint = append(f.twice, a.PossiblyTwice), append(f.dropPoint, a.DropPoint)
 		}
 	}
 	return []any{
-		claims.mailing, claims.number, claims.fence,
-		results.mailing, results.number, results.fence, recipient, attempt, status, final, code, enhanced, reply,
-		intents.mailing, intents.number, intents.fence, intentRecipient, intentAttempt, twice, dropPoint,
+		f.claims.mailing, f.claims.number, f.claims.fence,
+		f.results.mailing, f.results.number, f.results.fence, f.recipient, f.attempt, f.status, f.final, f.code, f.enhanced, f.reply,
+		f.intents.mailing, f.intents.number, f.intents.fence, f.intentRecipient, f.intentAttempt, f.twice, f.dropPoint,
 	}
+}
+
+// storable is a server's text as PostgreSQL takes it.
+func storable(reply string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(reply, "\x00", ""), "?")
 }

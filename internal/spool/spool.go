@@ -50,9 +50,12 @@ const (
 	headerSize = 4 + 1 + 4 + 8
 	crcSize    = 4
 
-	// windowSize is how far back a match may lie. The message before must be within it; memory on both sides grows with it.
-	windowSize = 4 << 20
-	maxWindow  = 8 << 20
+	// The window is how far back a match may lie; memory on both sides is about twice that. The message before must be within it, and some
+	// hundred are better: of a long match the encoder notes few places, so what it knows gets lost with the message that had it first.
+	smallWindow = 2 << 20
+	largeWindow = 4 << 20
+	largeFrom   = 512 << 10 // octets of the first message
+	maxWindow   = 8 << 20
 
 	flagUTF8 = 1
 )
@@ -64,32 +67,57 @@ var ErrDamaged = errors.New("spool: the blob is damaged")
 
 // Encoder writes one blob after the other on buffers that it keeps. It is for one goroutine.
 type Encoder struct {
-	blob    bytes.Buffer
-	zstd    *zstd.Encoder
-	head    []byte
-	entries int
-	size    int64
-	err     error
+	blob         bytes.Buffer
+	small, large *zstd.Encoder // large is made when first needed
+	zstd         *zstd.Encoder // of this blob; nil before its first entry
+	head         []byte
+	entries      int
+	size         int64
+	err          error
 }
 
 // NewEncoder returns an Encoder with an empty blob begun.
 func NewEncoder() (*Encoder, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(windowSize),
+	e := &Encoder{}
+	var err error
+	if e.small, err = newCompressor(smallWindow); err != nil {
+		return nil, err
+	}
+	e.Reset()
+	return e, nil
+}
+
+func newCompressor(window int) (*zstd.Encoder, error) {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window),
 		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	e := &Encoder{zstd: z}
-	e.Reset()
-	return e, nil
+	return z, nil
 }
 
 // Reset begins a new blob. What [Encoder.Finish] returned is no longer valid.
 func (e *Encoder) Reset() {
 	e.blob.Reset()
-	e.blob.Write(make([]byte, headerSize))
-	e.zstd.Reset(&e.blob)
+	var header [headerSize]byte
+	e.blob.Write(header[:])
+	e.zstd = nil
 	e.entries, e.size, e.err = 0, 0, nil
+}
+
+// begin begins the blob's frame.
+func (e *Encoder) begin(message int) (err error) {
+	e.zstd = e.small
+	if message >= largeFrom {
+		if e.large == nil {
+			if e.large, err = newCompressor(largeWindow); err != nil {
+				return err
+			}
+		}
+		e.zstd = e.large
+	}
+	e.zstd.Reset(&e.blob)
+	return nil
 }
 
 // Add adds an entry, which is copied. The first error stays.
@@ -103,6 +131,11 @@ func (e *Encoder) Add(entry *Entry) error {
 func (e *Encoder) add(entry *Entry) error {
 	if entry.Recipient < 0 || len(entry.From) > MaxAddress || len(entry.To) > MaxAddress || len(entry.Data) > MaxMessage {
 		return fmt.Errorf("spool: recipient %d: number, address or message (%d octets) out of bounds", entry.Recipient, len(entry.Data))
+	}
+	if e.zstd == nil {
+		if err := e.begin(len(entry.Data)); err != nil {
+			return err
+		}
 	}
 	var flags byte
 	if entry.UTF8 {
@@ -135,6 +168,11 @@ func (e *Encoder) Finish() ([]byte, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
+	if e.zstd == nil {
+		if err := e.begin(0); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.zstd.Close(); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -159,6 +197,7 @@ type Reader struct {
 	entries int
 	read    int
 	size    int64
+	address [MaxAddress]byte
 	err     error
 }
 
@@ -242,9 +281,8 @@ func (r *Reader) next(e *Entry) error {
 		return damaged("an entry's flags cannot be read")
 	}
 	e.Recipient, e.UTF8 = int32(number), flags&flagUTF8 != 0
-	var address [MaxAddress]byte
-	for _, to := range []*string{&e.From, &e.To} {
-		b, err := r.field(address[:0], MaxAddress)
+	for _, to := range [...]*string{&e.From, &e.To} {
+		b, err := r.field(r.address[:0], MaxAddress)
 		if err != nil {
 			return err
 		}
@@ -270,6 +308,12 @@ func (r *Reader) field(b []byte, most uint64) ([]byte, error) {
 		return b[:0], damaged("it ends within an entry")
 	}
 	return b, nil
+}
+
+// forget lets go of the blob.
+func (r *Reader) forget() {
+	r.frame.Reset(nil)
+	r.err = io.EOF
 }
 
 // Close frees the decoder.

@@ -277,6 +277,47 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
+func TestAShelfGivesBackWhatItWasGivenReadyForAnotherBatch(t *testing.T) {
+	t.Parallel()
+	var shelf Shelf
+	for round, entries := range [][]Entry{batch(20, 3000), batch(5, largeFrom+1), batch(30, 100), {}} {
+		e, err := shelf.Encoder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range entries {
+			if err := e.Add(&entries[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		blob, err := e.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := shelf.Reader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Reset(blob); err != nil {
+			t.Fatal(err)
+		}
+		for i := range entries[:len(entries)/(round+1)] { // the last rounds stop in the middle
+			var got Entry
+			if err := r.Next(&got); err != nil || got.To != entries[i].To || !bytes.Equal(got.Data, entries[i].Data) {
+				t.Fatalf("round %d, entry %d: %+v, %v", round, i, got.To, err)
+			}
+		}
+		shelf.KeepReader(r)
+		if err := r.Next(&Entry{}); err != io.EOF {
+			t.Errorf("a reader on the shelf still reads: %v", err)
+		}
+		shelf.KeepEncoder(e)
+	}
+	if len(shelf.encoders) != 1 || len(shelf.readers) != 1 {
+		t.Errorf("%d encoders and %d readers for one user", len(shelf.encoders), len(shelf.readers))
+	}
+}
+
 func BenchmarkEncode(b *testing.B) {
 	entries := batch(500, 24<<10)
 	b.Run("one frame", func(b *testing.B) {

@@ -1,0 +1,401 @@
+package main_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"directmailer/internal/devtest"
+	"directmailer/internal/lists"
+	"directmailer/internal/render"
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+var (
+	reach = flag.Bool("reach", false, "measure how far the whole path reaches: see TestReach")
+	most  = flag.Int("reach.recipients", 1_000_000, "the largest mailing that TestReach sends")
+)
+
+// TestReach measures the whole path, and each figure beside what it is compared with, in the same run: real worker processes, a PostgreSQL
+// that syncs, Temporal, and a sink, on one machine; the list is imported before. It judges nothing but that every message was sent: the
+// table at its end is for people, because a machine that does something else meanwhile gives other figures. CPU time a message is that
+// of all threads of the process, and says more than the rate where the machine is shared.
+func TestReach(t *testing.T) {
+	if !*reach {
+		t.Skip("measures for many minutes: make reach")
+	}
+	r := &reachTable{}
+	t.Cleanup(func() { r.print(os.Stdout) })
+	t.Run("wire", func(t *testing.T) { r.wire(t) })
+}
+
+// reachTable gathers what is measured.
+type reachTable struct{ rows []reachRow }
+
+type reachRow struct {
+	what, figure, against, ratio, goal string
+	cost                               string
+}
+
+func (r *reachTable) add(row reachRow) {
+	r.rows = append(r.rows, row)
+	fmt.Printf("  %s: %s, %s: %s (goal %s) %s\n", row.what, row.figure, row.against, row.ratio, row.goal, row.cost)
+}
+
+func (r *reachTable) print(w io.Writer) {
+	if len(r.rows) == 0 {
+		return
+	}
+	tab := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tab, "\nwhat\tfigure\tcompared with\tratio\tgoal")
+	for _, row := range r.rows {
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\n", row.what, row.figure, row.against, row.ratio, row.goal)
+	}
+	_ = tab.Flush()
+	fmt.Fprintln(w, "\nCPU time, µs a message:")
+	tab = tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, row := range r.rows {
+		if row.cost != "" {
+			fmt.Fprintf(tab, "%s\t%s\n", row.what, row.cost)
+		}
+	}
+	_ = tab.Flush()
+}
+
+// wire is everything on one machine, 32 connections, against Postfix's load generator at the same sink.
+func (r *reachTable) wire(t *testing.T) {
+	const connections = 32
+	for _, size := range []struct {
+		name     string
+		content  workflows.Content
+		messages int
+		goal     string
+	}{
+		{"20 KB", newsletter(t, 20_000), 60_000, "≥ 1.0"},
+		{"2 KB", newsletter(t, 2_000), 120_000, "≥ 0.6"},
+	} {
+		t.Run(size.name, func(t *testing.T) {
+			s := startSink(t)
+			octets := sizeOf(t, size.content)
+			p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&tls=none"+os.Getenv("ZZ_POINT"), s.addr, connections),
+				migrated(t), devtest.Temporal(t))
+			p.importReaders(size.messages)
+			p.startWorker()
+			before := s.load(t, connections, octets, size.messages/2)
+			c := p.measure(size.content, size.messages, s)
+			after := s.load(t, connections, octets, size.messages/2)
+			row := reachRow{
+				what:   fmt.Sprintf("%s (%d octets), %d connections", size.name, octets, connections),
+				figure: fmt.Sprintf("%.0f/s", c.rate()), goal: size.goal, against: "smtp-source is not installed", ratio: "–", cost: c.cost(),
+			}
+			if before > 0 && after > 0 {
+				row.against = fmt.Sprintf("smtp-source -d: %.0f/s and %.0f/s", before, after)
+				row.ratio = fmt.Sprintf("%.2f", c.rate()/((before+after)/2))
+			}
+			r.add(row)
+		})
+	}
+}
+
+func migrated(t testing.TB) string {
+	t.Helper()
+	url := devtest.OwnPostgres(t).URL("mail")
+	if err := migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// course is a mailing that was measured.
+type course struct {
+	messages int
+	took     time.Duration
+	cpu      map[string]time.Duration
+	busy     time.Duration // of the machine, whoever it was
+}
+
+func (c course) rate() float64 { return float64(c.messages) / c.took.Seconds() }
+
+func (c course) cost() string {
+	var b strings.Builder
+	var all time.Duration
+	for _, who := range []string{"worker", "PostgreSQL", "Temporal", "sink"} {
+		all += c.cpu[who]
+		fmt.Fprintf(&b, "%s %.0f, ", who, c.each(c.cpu[who]))
+	}
+	fmt.Fprintf(&b, "together %.0f; others on the machine %.0f", c.each(all), c.each(c.busy-all))
+	return b.String()
+}
+
+func (c course) each(d time.Duration) float64 {
+	return float64(d.Microseconds()) / float64(c.messages)
+}
+
+// measure sends a mailing to all of the list.
+func (p *plant) measure(content workflows.Content, messages int, s *sink) course {
+	p.Helper()
+	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", Content: content}
+	in.BatchSize, _ = strconv.Atoi(os.Getenv("ZZ_BATCH"))
+	busy, cpu := machine(), p.cpu(s)
+	began := time.Now()
+	result := p.result(p.start(in))
+	c := course{messages: messages, took: time.Since(began), cpu: map[string]time.Duration{}}
+	c.busy = machine() - busy
+	for who, used := range p.cpu(s) {
+		c.cpu[who] = used - cpu[who]
+	}
+	if result.Counts.Sent != int64(messages) {
+		p.Fatalf("not all were sent: %+v", result)
+	}
+	return c
+}
+
+// cpu is what the processes have used so far, by what they are. Servers that were not started by this test are not among them.
+func (p *plant) cpu(s *sink) map[string]time.Duration {
+	used := map[string]time.Duration{}
+	for _, w := range p.workers {
+		used["worker"] += cpuOf(w.cmd.Process.Pid)
+	}
+	for pid, name := range descendants(os.Getpid()) {
+		switch {
+		case name == "postgres":
+			used["PostgreSQL"] += cpuOf(pid)
+		case strings.HasPrefix(name, "temporal"):
+			used["Temporal"] += cpuOf(pid)
+		}
+	}
+	if s != nil && s.pid != 0 {
+		used["sink"] = cpuOf(s.pid)
+	}
+	return used
+}
+
+// tick is the unit of the kernel's counters of time in /proc: 1/100 s on Linux, for every architecture that Go knows.
+const tick = 10 * time.Millisecond
+
+// cpuOf is what a process has used, with its children that have ended.
+func cpuOf(pid int) time.Duration {
+	f := stat(pid)
+	if len(f) < 15 {
+		return 0
+	}
+	var sum time.Duration
+	for _, field := range f[11:15] { // utime, stime, cutime, cstime
+		n, _ := strconv.Atoi(field)
+		sum += time.Duration(n) * tick
+	}
+	return sum
+}
+
+// stat is /proc/PID/stat from the third field on.
+func stat(pid int) []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+}
+
+// descendants are the processes below one, with their programs' names.
+func descendants(of int) map[int]string {
+	parents := map[int]int{}
+	entries, _ := filepath.Glob("/proc/[0-9]*")
+	for _, e := range entries {
+		pid, _ := strconv.Atoi(filepath.Base(e))
+		if f := stat(pid); len(f) > 1 {
+			parents[pid], _ = strconv.Atoi(f[1])
+		}
+	}
+	out := map[int]string{}
+	for pid := range parents {
+		for up := parents[pid]; up > 0; up = parents[up] {
+			if up == of {
+				name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+				out[pid] = strings.TrimSpace(string(name))
+				break
+			}
+		}
+	}
+	return out
+}
+
+// machine is the time that all CPUs of the machine were not idle.
+func machine() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	var sum time.Duration
+	for i, field := range strings.Fields(line)[1:] {
+		if i == 3 || i == 4 || i > 7 { // idle, waiting for a disk; guests are in user already
+			continue
+		}
+		n, _ := strconv.Atoi(field)
+		sum += time.Duration(n) * tick
+	}
+	return sum
+}
+
+// sink takes mail and forgets it: Postfix's smtp-sink where it is installed, which is the cheaper one, or else our own.
+type sink struct {
+	addr   string
+	pid    int // of smtp-sink
+	source string
+}
+
+func startSink(t testing.TB) *sink {
+	t.Helper()
+	program, errSink := postfixProgram("smtp-sink")
+	source, errSource := postfixProgram("smtp-source")
+	if err := errors.Join(errSink, errSource); err != nil {
+		t.Logf("%v\nWithout it nothing is compared with smtp-source, and the sink is our own, which costs more.", err)
+		return &sink{addr: smtptest.Start(t, smtptest.Options{Discard: true}).Addr()}
+	}
+	s := &sink{addr: freeAddress(t), source: source}
+	args := []string{"-m", "1000", s.addr, "1000"}
+	if os.Getuid() == 0 {
+		args = append([]string{"-u", "nobody"}, args...)
+	}
+	cmd := exec.Command(program, args...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.pid = cmd.Process.Pid
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGKILL); <-exited })
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial("tcp", s.addr)
+		if err == nil {
+			_ = c.Close()
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("smtp-sink does not listen: %v", err)
+		}
+	}
+}
+
+// postfixProgram finds one of Postfix's two test programs: POSTFIX_TOOLS is a folder to look in first.
+func postfixProgram(name string) (string, error) {
+	for _, dir := range []string{os.Getenv("POSTFIX_TOOLS"), "/usr/sbin", "/usr/libexec/postfix", "/usr/lib/postfix/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"} {
+		if dir == "" {
+			continue
+		}
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s is not in PATH, /usr/sbin or $POSTFIX_TOOLS: install Postfix (Debian, Ubuntu, Alpine: package postfix; Fedora: postfix-perl-scripts), no daemon of it has to run", name)
+}
+
+// load has smtp-source send as many messages of so many octets over so many sessions, each kept, and returns messages a second; 0 without it.
+func (s *sink) load(t testing.TB, sessions, octets, messages int) float64 {
+	t.Helper()
+	if s.source == "" {
+		return 0
+	}
+	const itsHeader = 250 // octets, about, that -l does not count
+	cmd := exec.CommandContext(t.Context(), s.source, "-d", "-s", strconv.Itoa(sessions), "-l", strconv.Itoa(max(octets-itsHeader, 1)), "-m", strconv.Itoa(messages),
+		"-f", "gazette@example.com", "-t", "reader@example.org", s.addr)
+	began := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("smtp-source: %v\n%s", err, out)
+	}
+	return float64(messages) / time.Since(began).Seconds()
+}
+
+// readers is a list with what a newsletter knows of its readers.
+type readers struct{ n, at int }
+
+var readerColumns = []string{"first_name", "last_name", "city", "number", "voucher", "points", "branch", "street", "token"}
+
+func (s *readers) Next() (lists.Member, error) {
+	if s.at++; s.at > s.n {
+		return lists.Member{}, io.EOF
+	}
+	n := s.at
+	a := address(n)
+	return lists.Member{Position: int64(n), Address: a, Key: a, Attributes: fmt.Appendf(nil,
+		`{"first_name":"Ann%d","last_name":"Müller","city":"Lübeck","number":"%d","voucher":"V-%08d","points":"%d","branch":"Harbour & Quay","street":"Fischergrube %d","token":"t%016x"}`,
+		n%1000, n, n*7919%100000000, n%5000, n%90+1, n*2654435761)}, nil
+}
+
+func (s *readers) Rejected() int64 { return 0 }
+
+func (p *plant) importReaders(n int) {
+	p.Helper()
+	if _, err := lists.New(p.pool).Import(p.Context(), "people", "people.csv", readerColumns, &readers{n: n}, true); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// newsletter is a mailing as people send them, at least so many octets on the wire: HTML of a page builder and a text, with ten places that
+// are personalised in the HTML and four in the text.
+func newsletter(t testing.TB, octets int) workflows.Content {
+	const story = `<tr><td style="padding:12px 24px;font-family:Georgia,serif;font-size:16px;line-height:24px;color:#333333">` + "\n" +
+		`<h2 style="margin:0 0 8px;font-size:20px">The harbour is quiet this week</h2>` + "\n" +
+		`<p style="margin:0 0 12px">Since Monday the big cranes stand still, and whoever walks along the quay hears the gulls again. ` + "\n" +
+		`The café at the old customs house has its tables outside – for the first time this year.</p>` + "\n" +
+		`<a href="https://www.example.com/stories/the-harbour-is-quiet?utm_source=letter" style="color:#0a58ca">Read on</a></td></tr>` + "\n"
+	const storyText = "The harbour is quiet this week. Since Monday the big cranes stand still,\nand whoever walks along the quay hears the gulls again.\nhttps://www.example.com/stories/the-harbour-is-quiet\n\n"
+	head := `<!DOCTYPE html><html><head><meta charset="utf-8"><title>The week in {{.city}}</title></head><body style="margin:0">` + "\n" +
+		`<table width="600" align="center"><tr><td><h1>Dear {{.first_name}} {{.last_name}},</h1>` + "\n" +
+		`<p>you are reader {{.number}}, and have {{.points}} points with {{.branch}}.</p></td></tr>` + "\n"
+	foot := `<tr><td><p>Your voucher: <b>{{.voucher}}</b>. We write to {{.email}}, {{.street}}.</p>` + "\n" +
+		`<a href="https://www.example.com/leave?t={{.token}}">No more letters</a></td></tr></table></body></html>` + "\n"
+	textHead := "Dear {{.first_name}} {{.last_name}},\n\nyou have {{.points}} points.\n\n"
+	textFoot := "Your voucher: {{.voucher}}\n"
+	content := workflows.Content{HTML: head + foot, Text: textHead + textFoot}
+	for stories := 1; sizeOf(t, content) < octets; stories++ {
+		content.HTML, content.Text = head+strings.Repeat(story, stories)+foot, textHead+strings.Repeat(storyText, stories)+textFoot
+	}
+	return content
+}
+
+// sizeOf is how many octets a message of the content has.
+func sizeOf(t testing.TB, c workflows.Content) int {
+	t.Helper()
+	template, problems := render.Compile(render.Spec{Mailing: "size", From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}",
+		Text: c.Text, HTML: c.HTML, Date: time.Now()})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	attributes := map[string]string{}
+	for _, name := range readerColumns {
+		attributes[name] = "Somebody"
+	}
+	data, _, err := template.NewRenderer().Render(nil, render.Recipient{Number: 1, Address: address(1), Attributes: attributes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(data)
+}
+
+// ownCPU is what this process has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
