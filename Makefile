@@ -65,6 +65,13 @@ compiler:
 bench: ## Run every benchmark, one package after the other
 	go test -run '^$$' -bench . -benchmem -p 1 $$(git grep -l '^func Benchmark' -- '*_test.go' ':!tools' | sed 's,^,./,; s,/[^/]*$$,,' | sort -u)
 
+# A fuzzer's seeds, and what it has found before (testdata/fuzz), are tested by `make test` already.
+FUZZTIME ?= 30s
+.PHONY: fuzz
+fuzz: ## Run every fuzz test for FUZZTIME (default 30s)
+	@git grep -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' ':!tools' | sed 's,/[^/]*:func , ,' | sort -u | while read -r folder name; do \
+		echo "$$folder $$name"; go test "./$$folder" -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(FUZZTIME)" -fuzzminimizetime 2s </dev/null || exit 1; done
+
 .PHONY: schema
 schema: ## Write the JSON Schema of a mailing's input again, after a change of the input
 	go test ./workflows -run Schema -update

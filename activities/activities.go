@@ -22,6 +22,8 @@ import (
 	"directmailer/internal/ledger"
 	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
+	"directmailer/internal/pacing"
+	"directmailer/internal/page"
 	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
@@ -32,8 +34,11 @@ type Activities struct {
 	lists      *lists.Store
 	ledger     *ledger.Ledger
 	gate       *ledger.Gate
+	pacer      *pacing.Pacer
 	dropPoints *droppoint.Set
 	contents   *contents
+	pages      *page.Fetcher
+	begun      *begun
 	shelf      spool.Shelf
 	log        *slog.Logger
 }
@@ -46,22 +51,31 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, log *slog.Logger) *Activitie
 		lists:      lists.New(pool),
 		ledger:     ledger.New(pool),
 		gate:       ledger.NewGate(pool),
+		pacer:      pacing.New(pool),
 		dropPoints: points,
 		contents:   newContents(),
+		pages:      page.NewFetcher(),
+		begun:      newBegun(maxBegun),
 		log:        log,
 	}
 }
 
-// Register makes a worker do these activities, under the policy's names.
-func (a *Activities) Register(r worker.ActivityRegistry) {
+// Register makes a worker do those of the activities that wait in its task queue, one of those of the main queue, under the policy's names.
+func (a *Activities) Register(r worker.ActivityRegistry, main, queue string) {
 	for name, do := range map[string]any{
-		policy.OpenMailing:  a.OpenMailing,
-		policy.PrepareList:  a.PrepareList,
-		policy.RenderBatch:  a.RenderBatch,
-		policy.SendBatch:    a.SendBatch,
-		policy.CloseMailing: a.CloseMailing,
+		policy.OpenMailing:      a.OpenMailing,
+		policy.PrepareList:      a.PrepareList,
+		policy.RenderBatch:      a.RenderBatch,
+		policy.SendBatch:        a.SendBatch,
+		policy.GatherDeferred:   a.GatherDeferred,
+		policy.CheckDropPoint:   a.CheckDropPoint,
+		policy.SetRate:          a.SetRate,
+		policy.ResolveUncertain: a.ResolveUncertain,
+		policy.CloseMailing:     a.CloseMailing,
 	} {
-		r.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
+		if policy.Queue(name, main) == queue {
+			r.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"directmailer/activities/policy"
 	"directmailer/internal/database"
 	"directmailer/internal/ledger"
+	"directmailer/internal/page"
 	"directmailer/workflows"
 )
 
@@ -67,6 +68,7 @@ type failure struct {
 	kind    policy.ErrorType
 	text    string
 	details []any
+	after   time.Duration // how long the other side wants to be left alone; 0 when it has not said
 }
 
 func (f *failure) Error() string { return f.text }
@@ -78,9 +80,12 @@ func fail(kind policy.ErrorType, format string, args ...any) error {
 // classify gives err its type.
 func classify(err error) *failure {
 	var f *failure
+	var away *page.Unavailable
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.As(err, &away):
+		return &failure{kind: policy.PageUnavailable, text: "the page server is unavailable: " + away.Cause, after: away.RetryAfter}
 	case errors.Is(err, ledger.ErrFenced):
 		return &failure{kind: policy.BatchTaken, text: ledger.ErrFenced.Error()}
 	case errors.Is(err, ledger.ErrNoSpool):
@@ -118,5 +123,5 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 	activity.RecordHeartbeat(ctx, *failures)
 	text := fmt.Sprintf("%s (attempt %d of %d)", f.text, *count, setting.Attempts)
 	return temporal.NewApplicationErrorWithOptions(text, f.kind, temporal.ApplicationErrorOptions{
-		NonRetryable: *count >= setting.Attempts, NextRetryDelay: time.Duration(setting.Interval)})
+		NonRetryable: *count >= setting.Attempts, NextRetryDelay: max(time.Duration(setting.Interval), f.after), Details: f.details})
 }

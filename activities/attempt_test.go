@@ -57,7 +57,7 @@ func tryUntilDone(t *testing.T, fail func(attempt int) error) (r run) {
 	env.ExecuteWorkflow(func(ctx workflow.Context) error {
 		began := workflow.Now(ctx)
 		var answer string
-		err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(policy.SendBatch, "a test")), policy.SendBatch).Get(ctx, &answer)
+		err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(policy.SendBatch, "a test", workflow.GetInfo(ctx).TaskQueueName, "m")), policy.SendBatch).Get(ctx, &answer)
 		r.took = workflow.Now(ctx).Sub(began)
 		if err == nil && answer != "done" {
 			t.Errorf("answered %q", answer)
@@ -303,7 +303,7 @@ func endedBy(t *testing.T, cause error) context.Context {
 func TestEveryActivityIsBoundedAndHeard(t *testing.T) {
 	t.Parallel()
 	for _, name := range policy.Names() {
-		o := policy.Options(name, "a summary")
+		o := policy.Options(name, "a summary", "q", "m")
 		if o.HeartbeatTimeout <= 0 || o.HeartbeatTimeout >= o.StartToCloseTimeout || o.StartToCloseTimeout > o.ScheduleToCloseTimeout {
 			t.Errorf("%s: heartbeat %s, start to close %s, schedule to close %s", name, o.HeartbeatTimeout, o.StartToCloseTimeout, o.ScheduleToCloseTimeout)
 		}
@@ -314,7 +314,7 @@ func TestEveryActivityIsBoundedAndHeard(t *testing.T) {
 			t.Errorf("%s: retries %+v", name, r)
 		}
 		o.RetryPolicy.MaximumAttempts = 1
-		if policy.Options(name, "").RetryPolicy.MaximumAttempts != 0 {
+		if policy.Options(name, "", "q", "m").RetryPolicy.MaximumAttempts != 0 {
 			t.Errorf("%s: one call's options are another's", name)
 		}
 	}
@@ -333,7 +333,12 @@ func (r *registry) RegisterActivityWithOptions(_ any, o activity.RegisterOptions
 func TestThePolicyNamesWhatIsRegistered(t *testing.T) {
 	t.Parallel()
 	var r registry
-	(&Activities{}).Register(&r)
+	for _, queue := range []string{"q", policy.RenderQueue("q"), policy.StepsQueue("q")} {
+		before := len(r.names)
+		if (&Activities{}).Register(&r, "q", queue); len(r.names) == before {
+			t.Errorf("nothing is done in %s", queue)
+		}
+	}
 	want := policy.Names()
 	slices.Sort(want)
 	slices.Sort(r.names)

@@ -9,7 +9,7 @@ import (
 )
 
 // CloseMailing reconciles the ledger row by row and ends the mailing. A mailing that cannot be complete, because a recipient has no
-// outcome, is not ended: the answer names its open batches. Repeated after the end, it answers the same.
+// outcome, is not ended: the answer names its open batches, or counts those who are deferred. Repeated after the end, it answers the same.
 func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall) (workflows.Closing, error) {
 	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Closing, error) {
 		m, err := a.mailings.Get(ctx, call.Mailing)
@@ -22,8 +22,8 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		}
 		complete := call.State == workflows.StateCompleted
 		end, err := a.ledger.Close(ctx, m.Key, complete, string(call.State), call.Reason)
-		if err != nil || len(end.Open) > 0 {
-			return workflows.Closing{Open: end.Open}, err
+		if err != nil || len(end.Open) > 0 || end.Deferred > 0 {
+			return workflows.Closing{Open: end.Open, Deferred: end.Deferred}, err
 		}
 		if m, err = a.mailings.Get(ctx, call.Mailing); err != nil {
 			return workflows.Closing{}, err

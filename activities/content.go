@@ -8,20 +8,34 @@ import (
 	"time"
 
 	"directmailer/internal/mailings"
+	"directmailer/internal/page"
 	"directmailer/internal/render"
 	"directmailer/workflows"
 )
 
 // Content is what an input says of the messages, for package render. date is the Date header of all of them.
 func Content(in workflows.Input, date time.Time) render.Spec {
-	s := render.Spec{Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Content.Text, HTML: in.Content.HTML, Date: date}
+	s := render.Spec{Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Content.Text, HTML: in.Content.HTML,
+		Static: in.Content.Static, Page: hasPages(in), Date: date}
 	if sender, err := in.Sender(); err == nil && in.List != "" {
 		s.ListID = in.List + "." + sender.Domain // RFC 2919: a label for the list below the sender's own domain
 	}
 	return s
 }
 
-// CheckContent compiles the input's templates and returns what is wrong with them. Problems of its addresses are left to
+func hasPages(in workflows.Input) bool {
+	return in.Content.PageURL != "" || in.Content.PageColumn != ""
+}
+
+// Pages says where the pages of a mailing's recipients are; nil when its content is not fetched.
+func Pages(in workflows.Input) (*page.Source, []render.Problem) {
+	if !hasPages(in) {
+		return nil, nil
+	}
+	return page.NewSource(in.Content.PageURL, in.Content.PageColumn, in.Content.PageHosts)
+}
+
+// CheckContent compiles the input's templates, that of a page's URL among them, and returns what is wrong with them. Problems of its addresses are left to
 // [workflows.Input.Validate].
 func CheckContent(in workflows.Input) []render.Problem {
 	_, problems := render.Compile(Content(in, time.Unix(0, 0)))
@@ -31,7 +45,8 @@ func CheckContent(in workflows.Input) []render.Problem {
 			out = append(out, p)
 		}
 	}
-	return out
+	_, problems = Pages(in)
+	return append(out, problems...)
 }
 
 // fileName names a message's file in a drop directory: the same for every attempt.
@@ -42,7 +57,8 @@ func fileName(mailing string, recipient int32) string {
 // content is a mailing's compiled content.
 type content struct {
 	template *render.Template
-	envelope string // envelope sender
+	pages    *page.Source // nil: nothing is fetched
+	envelope string       // envelope sender
 }
 
 // contents keeps the compiled content of the mailings that this worker renders. An input never changes once it is in the database, so
@@ -89,11 +105,15 @@ func compile(m mailings.Mailing) (*content, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("mailing %s: %w", m.ID, &problems[0])
 	}
+	pages, problems := Pages(in)
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("mailing %s: %w", m.ID, &problems[0])
+	}
 	sender, err := in.Sender()
 	if err != nil {
 		return nil, err
 	}
-	return &content{template: template, envelope: sender.String()}, nil
+	return &content{template: template, pages: pages, envelope: sender.String()}, nil
 }
 
 // read is contents.get for a mailing by its ID.

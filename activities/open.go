@@ -42,7 +42,11 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		if errors.Is(err, mailings.ErrExists) {
 			return workflows.Opened{}, exists(in.ID)
 		}
-		return workflows.Opened{DropPoints: in.DropPoints}, err
+		if err != nil {
+			return workflows.Opened{}, err
+		}
+		opened, err := a.reserved(ctx, in.ID, call.FirstRunID)
+		return deref(opened), err
 	})
 }
 
@@ -59,7 +63,10 @@ func (a *Activities) reserved(ctx context.Context, id, firstRunID string) (*work
 		return nil, exists(id)
 	}
 	in, err := decodeInput(m)
-	return &workflows.Opened{DropPoints: in.DropPoints}, err
+	if err != nil {
+		return nil, err
+	}
+	return &workflows.Opened{DropPoints: in.DropPoints}, a.setRates(ctx, m.Key, in.Rates)
 }
 
 func deref(o *workflows.Opened) workflows.Opened {

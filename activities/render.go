@@ -21,7 +21,7 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			return workflows.Rendered{}, err
 		}
 		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
-		first, last, rendered, err := a.ledger.Range(ctx, batch)
+		span, rendered, err := a.ledger.Range(ctx, batch)
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
@@ -30,38 +30,71 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			return workflows.Rendered{}, err
 		}
 		defer a.shelf.KeepEncoder(encoder)
-		blob, failures, err := a.renderRange(ctx, encoder, m, c, first, last)
+		blob, failures, err := a.compose(ctx, encoder, m, c, batch, span)
 		if err != nil {
 			return workflows.Rendered{}, err
 		}
 		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
 			return workflows.Rendered{}, err
 		}
-		return workflows.Rendered{Messages: int(last-first) + 1 - len(failures), Failed: len(failures)}, nil
+		return workflows.Rendered{Messages: span.Len() - len(failures), Failed: len(failures)}, nil
 	})
 }
 
-// renderRange returns a blob that is valid until the encoder is reset.
-func (a *Activities) renderRange(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, first, last int32) ([]byte, []ledger.Failure, error) {
-	renderer := c.template.NewRenderer()
-	var failures []ledger.Failure
-	var buf []byte
-	err := a.mailings.Recipients(ctx, m.Key, first, last, func(r mailings.Recipient) error {
-		data, info, err := renderer.Render(buf[:0], render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes})
-		var problem *render.Problem
-		if errors.As(err, &problem) {
-			failures = append(failures, ledger.Failure{Recipient: r.Number, Reason: problem.Error()})
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("render recipient %d: %w", r.Number, err)
-		}
-		buf = data
-		return encoder.Add(&spool.Entry{Recipient: r.Number, From: c.envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
-	})
-	if err != nil {
+// compose returns the spool of a batch, valid until the encoder is reset, and those of its recipients who have no message.
+func (a *Activities) compose(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	if c.pages != nil {
+		return a.renderPages(ctx, newComposer(c, encoder), m, batch, span)
+	}
+	return a.renderSpan(ctx, newComposer(c, encoder), m, span)
+}
+
+func (a *Activities) renderSpan(ctx context.Context, w *composer, m mailings.Mailing, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	if err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) }); err != nil {
 		return nil, nil, err
 	}
-	blob, err := encoder.Finish()
-	return blob, failures, err
+	blob, err := w.encoder.Finish()
+	return blob, w.failures, err
+}
+
+// recipients calls each for the recipients of a span, by their numbers.
+func (a *Activities) recipients(ctx context.Context, m mailings.Mailing, span ledger.Span, each func(mailings.Recipient) error) error {
+	if span.Members != nil {
+		return a.mailings.RecipientsOf(ctx, m.Key, span.Members, each)
+	}
+	return a.mailings.Recipients(ctx, m.Key, span.First, span.Last, each)
+}
+
+// composer makes the messages of one batch.
+type composer struct {
+	content  *content
+	renderer *render.Renderer
+	encoder  *spool.Encoder
+	failures []ledger.Failure
+	buf      []byte
+}
+
+func newComposer(c *content, encoder *spool.Encoder) *composer {
+	return &composer{content: c, renderer: c.template.NewRenderer(), encoder: encoder}
+}
+
+// add composes the message for r, or notes why there is none.
+func (w *composer) add(r mailings.Recipient, p render.Page) error {
+	to := recipient(r)
+	to.Page = p
+	data, info, err := w.renderer.Render(w.buf[:0], to)
+	var problem *render.Problem
+	if errors.As(err, &problem) {
+		w.failures = append(w.failures, ledger.Failure{Recipient: r.Number, Reason: problem.Error()})
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("render recipient %d: %w", r.Number, err)
+	}
+	w.buf = data
+	return w.encoder.Add(&spool.Entry{Recipient: r.Number, From: w.content.envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
+}
+
+func recipient(r mailings.Recipient) render.Recipient {
+	return render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes}
 }

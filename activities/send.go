@@ -3,24 +3,34 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 
 	"directmailer/activities/policy"
 	"directmailer/internal/droppoint"
 	"directmailer/internal/ledger"
+	"directmailer/internal/message"
 	"directmailer/internal/sender"
+	"directmailer/internal/smtp"
 	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
 
-// SendBatch sends what is open of a batch through one drop point and closes the batch when every recipient has an outcome. Repeated
-// after a crash at any point, it claims the batch anew: whoever had it before is fenced off, and what is uncertain is known by name.
+// turn is how long a batch is sent before it goes to the end of the queue: with it, a worker's slots come free every few seconds however
+// slow the servers and however low the rates, and a small mailing does not wait for a large one.
+const turn = 10 * time.Second
+
+// SendBatch sends what is open of a batch through whichever of the drop points is free, for one turn, and closes the batch when every
+// recipient has an outcome or was refused for now. Repeated after a crash at any point, it claims the batch anew: whoever had it before
+// is fenced off, and what is uncertain is known by name.
 func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (workflows.SentBatch, error) {
 	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.SentBatch, error) {
-		point, ok := a.dropPoints.Get(call.DropPoints[0].Name)
-		if !ok {
-			return workflows.SentBatch{}, fail(policy.DropPointUnavailable, "this worker has no drop point named %q", call.DropPoints[0].Name)
+		points, err := a.pointsOf(call)
+		if err != nil {
+			return workflows.SentBatch{}, err
 		}
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
@@ -31,8 +41,8 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
-		if claim.Closed { // an earlier attempt closed it, and its answer was lost
-			return workflows.SentBatch{Closed: true, Counts: workflows.Counts(claim.Counts)}, nil
+		if claim.Settled.Closed { // an earlier attempt closed it, and its answer was lost
+			return sentBatch(claim.Settled), nil
 		}
 		messages, err := a.shelf.Reader()
 		if err != nil {
@@ -42,20 +52,75 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err := messages.Reset(claim.Messages); err != nil {
 			return workflows.SentBatch{}, err
 		}
-		err = sender.Send(ctx, sender.Batch{
-			Claim: claim, Gate: a.gate, Point: point, Hold: hold, Proven: call.DropPoints[0].Proven,
+		report, err := sender.Send(ctx, sender.Batch{
+			Claim: claim, Gate: a.gate, Points: points, Hold: hold, Turn: turn,
 			Next: func() (sender.Message, error) { return nextMessage(messages, m.ID) },
+			Pace: a.pace(m.Key),
 			Stop: activity.GetWorkerStopChannel(ctx),
 		})
 		if err != nil {
-			return workflows.SentBatch{}, sendFailure(call.DropPoints[0].Name, err)
+			return workflows.SentBatch{}, sendFailure(report, err)
 		}
-		settled, err := a.ledger.Settle(ctx, claim, call.LastRound)
-		if err != nil {
-			return workflows.SentBatch{}, err
+		out := workflows.SentBatch{NotBefore: report.NotBefore}
+		if report.Over {
+			settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
+				return pack(recipients, [][]byte{claim.Messages})
+			})
+			if err != nil {
+				return workflows.SentBatch{}, err
+			}
+			if settled.Open > 0 {
+				return workflows.SentBatch{}, fmt.Errorf("batch %d: %d recipients have no message in the spool and no outcome", call.Batch, settled.Open)
+			}
+			out = sentBatch(settled)
 		}
-		return workflows.SentBatch{Closed: settled.Closed, Counts: workflows.Counts(settled.Counts), Deferred: settled.Open}, nil
+		out.Refused, out.Points = report.Refused, pointReports(report)
+		return out, nil
 	})
+}
+
+// pointsOf returns those of the call's drop points that this worker has.
+func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.Point, error) {
+	var points []sender.Point
+	var names []string
+	for _, p := range call.DropPoints {
+		names = append(names, p.Name)
+		if point, ok := a.dropPoints.Get(p.Name); ok {
+			points = append(points, sender.Point{Point: point, Proven: p.Proven})
+		}
+	}
+	if len(points) == 0 {
+		return nil, fail(policy.DropPointUnavailable, "this worker has no drop point named %s", strings.Join(names, " or "))
+	}
+	return points, nil
+}
+
+func sentBatch(s ledger.Settled) workflows.SentBatch {
+	return workflows.SentBatch{Closed: s.Closed, Counts: workflows.Counts(s.Counts), Deferred: s.Deferred, NextRound: s.NextRound}
+}
+
+func pointReports(r sender.Report) []workflows.PointReport {
+	var out []workflows.PointReport
+	for _, p := range r.Points {
+		one := workflows.PointReport{Name: p.Name, Accepted: p.Accepted}
+		if p.Failure != nil {
+			one.Failure = pointFailure(p.Name, p.Failure)
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+func pointFailure(name string, err error) string {
+	var refuses *sender.Refuses
+	if errors.As(err, &refuses) {
+		return fmt.Sprintf("drop point %s refuses us: %v", name, refuses.Cause)
+	}
+	return fmt.Sprintf("drop point %s: %v", name, err)
+}
+
+func schedule(d workflows.Deferral) ledger.Schedule {
+	return ledger.Schedule{First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), Told: smtp.ComeAgain}
 }
 
 func nextMessage(messages *spool.Reader, mailing string) (sender.Message, error) {
@@ -65,20 +130,30 @@ func nextMessage(messages *spool.Reader, mailing string) (sender.Message, error)
 	}
 	return sender.Message{Recipient: e.Recipient, Message: droppoint.Message{
 		From: e.From, To: e.To, Name: fileName(mailing, e.Recipient), UTF8: e.UTF8,
-		Data: e.Data}}, nil
+		Data: e.Data, Key: message.Key(mailing, e.Recipient, e.To)}}, nil
 }
 
-// sendFailure gives an error of package sender its type; those of the ledger and the database have theirs already.
-func sendFailure(point string, err error) error {
+// sendFailure gives an error of package sender its type, and what the workflow must know of each drop point; those of the ledger and the
+// database have theirs already.
+func sendFailure(r sender.Report, err error) error {
 	var refuses *sender.Refuses
 	var unavailable *sender.Unavailable
+	kind := policy.DropPointUnavailable
 	switch {
 	case errors.As(err, &refuses):
-		return fail(policy.DropPointRefuses, "drop point %s refuses us: %v", point, refuses.Cause)
+		kind = policy.DropPointRefuses
 	case errors.As(err, &unavailable):
-		return fail(policy.DropPointUnavailable, "drop point %s: %v", point, unavailable.Cause)
 	case errors.Is(err, sender.ErrStopped):
 		return fail(policy.WorkerStopping, "%v", sender.ErrStopped)
+	default:
+		return err
 	}
-	return err
+	reports := pointReports(r)
+	var texts []string
+	for _, p := range reports {
+		if p.Failure != "" {
+			texts = append(texts, p.Failure)
+		}
+	}
+	return &failure{kind: kind, text: strings.Join(texts, "; "), details: []any{workflows.SentBatch{Points: reports, Refused: r.Refused}}}
 }

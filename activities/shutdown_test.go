@@ -48,7 +48,7 @@ func newStage(t *testing.T, do func(ctx context.Context, attempt int32) (string,
 
 func one(ctx workflow.Context) (string, error) {
 	var answer string
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(policy.SendBatch, "a test")), policy.SendBatch).Get(ctx, &answer)
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(policy.SendBatch, "a test", workflow.GetInfo(ctx).TaskQueueName, "m")), policy.SendBatch).Get(ctx, &answer)
 	return answer, err
 }
 

@@ -17,7 +17,7 @@ func TestHelpNamesEveryExitCodeAndCommand(t *testing.T) {
 			t.Errorf("--help does not say %q", text)
 		}
 	}
-	for _, command := range []string{"start", "watch", "show", "ls", "cancel", "resume", "report", "preview", "list", "optout", "check", "migrate", "dev", "demo", "completion", "version"} {
+	for _, command := range []string{"start", "watch", "show", "ls", "pause", "resume", "cancel", "resolve", "rate", "report", "preview", "list", "optout", "check", "migrate", "dev", "demo", "completion", "version"} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("--help does not list %s", command)
 		}
@@ -66,6 +66,10 @@ func TestBadUsageIsToldInOneLineAndIsCode2(t *testing.T) {
 		{[]string{"report", "x", "--outcome", "send"}, "none of sent, bounced"},
 		{[]string{"report", "x", "--format", "xml"}, "must be one of [csv json]"},
 		{[]string{"start"}, "name it with -f"},
+		{[]string{"start", "--continue", "x", "--outcomes", "sent"}, `"sent" is none of unsent, failed`},
+		{[]string{"resolve", "x"}, "--as is missing"},
+		{[]string{"rate", "sett"}, "did you mean `starter rate set`?"},
+		{[]string{"rate", "set", "gmail.com", "fast"}, "is not like 20/s"},
 		{[]string{"start", "-f", "x.yaml", "--id", "a@example.com"}, "--id must be up to 100 letters"},
 		{[]string{"list", "import", "People!", "x.csv"}, "cannot name a list"},
 		{[]string{"list", "import", "people"}, "the file is missing"},

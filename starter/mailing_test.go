@@ -236,7 +236,7 @@ func TestASuspendedMailingIsExplainedAndResumed(t *testing.T) {
 	if !strings.Contains(m.Doing, "drop") || !strings.Contains(m.Doing, "probes every 1h") || m.Open != 3 {
 		t.Errorf("show: %+v", m)
 	}
-	s.run("show", id).want(t, 0, "until", "suspended", "Ledger, open")
+	s.run("show", id).want(t, 0, "next probe", "suspended", "Ledger, open")
 	s.mkdir("late")
 	s.run("resume", id).want(t, 0, "trying again")
 	s.run("watch", id).want(t, 0, "3 of 3 recipients")

@@ -207,7 +207,7 @@ func TestADeadDropPointsRecipientsGoToTheOther(t *testing.T) {
 		t.Errorf("%d duplicates; %+v", duplicates, r.Counts)
 	}
 	s, err := p.status()
-	if err != nil || s.DropPoints[0].InList || !s.DropPoints[1].InList {
+	if err != nil || s.DropPoints[0].LastFailure == "" || s.DropPoints[1].LastFailure != "" {
 		t.Errorf("status %+v, %v", s, err)
 	}
 	used := map[string]int{}

@@ -37,6 +37,7 @@ type plant struct {
 	url      string
 	address  string
 	queue    string
+	name     string // of the mailing, if not the queue's
 	pool     *pgxpool.Pool
 	temporal client.Client
 	points   string
@@ -168,6 +169,8 @@ func mailing(batchSize int) workflows.Input {
 		From: "News <news@example.com>", Subject: "Hello {{.name}}", List: "people", BatchSize: batchSize,
 		Content: workflows.Content{Text: "Dear {{.name}},\nyou are {{.email}}.\n", HTML: "<p>Dear <b>{{.name}}</b>, you are {{.email}}.</p>"},
 		Retry:   workflows.Retries{List: quick(20), Database: quick(100), DropPoint: quick(5)},
+		Deferral: workflows.Deferral{First: workflows.Duration(200 * time.Millisecond), Most: workflows.Duration(time.Second),
+			For: workflows.Duration(time.Hour)},
 	}
 }
 
@@ -181,7 +184,12 @@ func (p *plant) start(in workflows.Input) client.WorkflowRun {
 	return run
 }
 
-func (p *plant) id() string { return strings.TrimPrefix(p.queue, "q-") }
+func (p *plant) id() string {
+	if p.name != "" {
+		return p.name
+	}
+	return strings.TrimPrefix(p.queue, "q-")
+}
 
 func (p *plant) tryStart(in workflows.Input) (client.WorkflowRun, error) {
 	return p.temporal.ExecuteWorkflow(p.Context(), client.StartWorkflowOptions{ID: p.id(), TaskQueue: p.queue}, workflows.MailingType, in)

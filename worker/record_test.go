@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -26,9 +27,24 @@ func TestHistories(t *testing.T) {
 	for name, test := range map[string]struct {
 		script func(smtptest.Event) *smtptest.Action
 		change func(*workflows.Input)
+		steer  func(*plant)
 	}{
 		"completed": {},
 		"deferred":  {script: refuse("RCPT", "451 4.7.1 later", 2)},
+		"steered": {script: slowly(100 * time.Millisecond), steer: func(p *plant) {
+			p.steer(workflows.PauseUpdate)
+			p.steer(workflows.RateUpdate, workflows.RateChange{DropPoint: "mx", Rate: "1000/s"})
+			p.steer(workflows.ResumeUpdate)
+		}},
+		"cancelled-by-update": {script: slowly(100 * time.Millisecond), steer: func(p *plant) { p.steer(workflows.CancelUpdate) }},
+		"error-limit": {script: refuse("RCPT", "550 5.1.1 unknown", 12), steer: func(p *plant) {
+			p.doing("it is suspended", func(s workflows.Status) bool { return s.State == workflows.StateSuspended })
+			p.steer(workflows.ResumeUpdate)
+		}, change: func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 50, 5 }},
+		"paced": {change: func(in *workflows.Input) { in.Rates.Mailing = "2/s" }, steer: func(p *plant) {
+			p.doing("it waits for its rate limit", func(s workflows.Status) bool { return s.Closed > 0 })
+			p.steer(workflows.RateUpdate, workflows.RateChange{Rate: "none"})
+		}},
 		"suspended": {script: refuse("connect", "554 5.7.1 no", 6), change: func(in *workflows.Input) { in.Retry.DropPoint.Attempts = 1 }},
 		"failed": {script: refuse("connect", "554 5.7.1 no", 1000), change: func(in *workflows.Input) {
 			in.Retry.DropPoint.Attempts, in.OnExhausted = 1, workflows.Fail
@@ -46,6 +62,10 @@ func TestHistories(t *testing.T) {
 				test.change(&in)
 			}
 			run := p.start(in)
+			if test.steer != nil {
+				p.doing("it is sending", func(s workflows.Status) bool { return s.State == workflows.StateSending || s.State == workflows.StateSuspended })
+				test.steer(p)
+			}
 			err := run.Get(t.Context(), nil)
 			if failed := name == "failed" || name == "invalid"; (err != nil) != failed {
 				t.Fatalf("it ended with %v", err)

@@ -54,8 +54,6 @@ type SendCall struct {
 	OnUncertain OnUncertain `json:"on_uncertain"`
 	Retry       Retries     `json:"retry"`
 	Deferral    Deferral    `json:"deferral"`
-	Round       int         `json:"round,omitempty"`
-	LastRound   bool        `json:"last_round,omitempty"`
 }
 
 // UsedPoint is a drop point that a batch may be sent through.
@@ -68,9 +66,10 @@ type UsedPoint struct {
 // SentBatch is the answer of SendBatch.
 type SentBatch struct {
 	// Closed is true when every recipient of the batch has an outcome, which Counts holds, or has left it as deferred. Otherwise the
-	// activity's turn was over, and the batch is to be sent on.
-	Closed bool   `json:"closed"`
-	Counts Counts `json:"counts"`
+	// activity's turn was over, and the batch is to be sent on, not before NotBefore if a rate limit says so.
+	Closed    bool      `json:"closed"`
+	Counts    Counts    `json:"counts"`
+	NotBefore time.Time `json:"not_before,omitzero"`
 	// Deferred recipients have left the batch for a later round, the first of them at NextRound.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`
@@ -91,9 +90,12 @@ type PointReport struct {
 
 // GatherCall asks GatherDeferred to make new batches of deferred recipients whose time has come.
 type GatherCall struct {
-	Mailing  string   `json:"mailing"`
-	Retry    Retry    `json:"retry"`
-	Deferral Deferral `json:"deferral"`
+	Mailing string `json:"mailing"`
+	// Known is the highest number of a batch that the workflow knows; BatchSize that of a full batch.
+	Known     int      `json:"known"`
+	BatchSize int      `json:"batch_size"`
+	Retry     Retry    `json:"retry"`
+	Deferral  Deferral `json:"deferral"`
 }
 
 // Gathered is the answer of GatherDeferred.
@@ -136,9 +138,6 @@ type ResolveCall struct {
 type Resolved struct {
 	// Recipients that were uncertain and are not any more.
 	Recipients int `json:"recipients"`
-	// Deferred recipients wait now for a later round, NextRound is the first.
-	Deferred  int       `json:"deferred,omitempty"`
-	NextRound time.Time `json:"next_round,omitzero"`
 }
 
 // CloseCall asks CloseMailing to reconcile the ledger and to end the mailing in State.

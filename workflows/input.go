@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"directmailer/internal/address"
+	"directmailer/internal/rate"
 )
 
 // MaxInput is how long an input may be as JSON, in octets: Temporal refuses payloads above 2 MiB, and continue-as-new adds to it.
@@ -111,14 +112,19 @@ func fits(in Input) bool {
 	return err == nil && len(data) <= MaxInput
 }
 
-// validator collects problems: of a field that could not even be read, that one only.
+// validator collects problems: of a field that could not even be read, or whose object could not, that one only.
 type validator struct{ problems, misread []Problem }
 
 func (v *validator) check(field string, ok bool, message string) {
-	if !ok && !slices.ContainsFunc(v.misread, func(p Problem) bool { return p.Field == field }) {
+	unread := func(p Problem) bool {
+		return p.Field == field || strings.HasPrefix(field, p.Field+".") && p.Message == notAnObject
+	}
+	if !ok && !slices.ContainsFunc(v.misread, unread) {
 		v.problems = append(v.problems, Problem{field, message})
 	}
 }
+
+const notAnObject = "must be an object"
 
 func (v *validator) err(field string, err error) {
 	if err != nil {
@@ -144,7 +150,7 @@ func (v *validator) audience(in Input) {
 	}
 	switch {
 	case given == 0:
-		v.check("list", false, "is missing: a list, a query or a mailing to continue must say who gets the mail")
+		v.check("list", false, "must name a list, unless query or continue says who gets the mail")
 	case given > 1:
 		v.check("list", false, "only one of list, query and continue can say who gets the mail")
 	}
@@ -207,7 +213,11 @@ func (v *validator) rates(r Rates) {
 }
 
 func (v *validator) rate(field string, r Rate) {
-	v.check(field, len(r) <= 40, "is no rate such as 20/s")
+	if r == "" {
+		return
+	}
+	_, err := rate.Parse(string(r))
+	v.err(field, err)
 }
 
 func (v *validator) dropPoints(names []string) {
@@ -290,7 +300,7 @@ func readField(data []byte, v reflect.Value, path string, problems *[]Problem) {
 	case Content, Retries, Retry, Deferral, Rates, Query, Continuation:
 		fields, err := fieldsOf(data)
 		if err != nil {
-			*problems = append(*problems, Problem{path, "must be an object"})
+			*problems = append(*problems, Problem{path, notAnObject})
 			return
 		}
 		readFields(fields, v, path+".", problems)

@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestAGoodInputHasNoProblemAndKeepsWhatItSays(t *testing.T) {
 	if problems := in.Validate(); len(problems) > 0 {
 		t.Errorf("problems: %v", problems)
 	}
-	in.Resume = &workflows.Progress{Ready: []workflows.ReadyBatch{{Batch: 7}}, Suspended: &workflows.Suspension{Every: workflows.Duration(time.Minute)}}
+	in.Resume = &workflows.Progress{Ready: []int{7}, Suspended: &workflows.Suspension{Every: workflows.Duration(time.Minute)}}
 	data, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
@@ -206,11 +207,151 @@ func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
 	t.Parallel()
 	half := workflows.Duration(30 * time.Second)
 	got := workflows.Input{BatchSize: 7, Retry: workflows.Retries{Page: workflows.Retry{Attempts: 2}}}.WithDefaults()
-	want := workflows.Input{BatchSize: 7, OnUncertain: workflows.Resend, OnExhausted: workflows.Suspend, Retry: workflows.Retries{
+	want := workflows.Input{BatchSize: 7, OnUncertain: workflows.Resend, OnExhausted: workflows.Suspend, ErrorMinimum: 100, Retry: workflows.Retries{
 		List: workflows.Retry{Attempts: 10, Interval: half}, Database: workflows.Retry{Attempts: 10, Interval: half},
 		Page: workflows.Retry{Attempts: 2, Interval: half}, DropPoint: workflows.Retry{Attempts: 5, Interval: half},
-	}}
+	}, Deferral: workflows.Deferral{First: 60 * half, Most: 480 * half, For: 4 * 2880 * half}}
 	if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(got.WithDefaults(), want) {
 		t.Errorf("got %+v", got)
+	}
+
+	rare := workflows.Input{Deferral: workflows.Deferral{First: workflows.Duration(12 * time.Hour), For: 1}}.WithDefaults().Deferral
+	if rare.First != workflows.Duration(12*time.Hour) || rare.Most != rare.First || rare.For != 1 {
+		t.Errorf("rounds half a day apart: %+v", rare)
+	}
+}
+
+// Inputs are values: what one of them is filled with must not turn up in another.
+func TestDefaultsOfAnAudienceAreFilledInACopy(t *testing.T) {
+	t.Parallel()
+	in := workflows.Input{Query: &workflows.Query{Source: "crm"}, Continue: &workflows.Continuation{Mailing: "spring-1"}}
+	got := in.WithDefaults()
+	if got.Query.Timeout != workflows.Duration(10*time.Minute) || !reflect.DeepEqual(got.Continue.Outcomes, []string{"unsent"}) {
+		t.Errorf("got %+v %+v", got.Query, got.Continue)
+	}
+	if in.Query.Timeout != 0 || in.Continue.Outcomes != nil {
+		t.Errorf("the input was changed: %+v %+v", in.Query, in.Continue)
+	}
+	in.Query.Timeout, in.Continue.Outcomes = workflows.Duration(time.Minute), []string{"failed", "bounced"}
+	if got := in.WithDefaults(); !reflect.DeepEqual(got.Query, in.Query) || !reflect.DeepEqual(got.Continue, in.Continue) {
+		t.Errorf("got %+v %+v", got.Query, got.Continue)
+	}
+}
+
+func TestEachFieldIsHeldToItsBounds(t *testing.T) {
+	t.Parallel()
+	query := func(change func(*workflows.Query)) func(*workflows.Input) {
+		return func(in *workflows.Input) {
+			in.List, in.Query = "", &workflows.Query{Source: "crm", SQL: "SELECT email FROM people"}
+			change(in.Query)
+		}
+	}
+	again := func(change func(*workflows.Continuation)) func(*workflows.Input) {
+		return func(in *workflows.Input) {
+			in.ID, in.List, in.Continue = "spring-2", "", &workflows.Continuation{Mailing: "spring-1"}
+			change(in.Continue)
+		}
+	}
+	page := func(change func(*workflows.Content)) func(*workflows.Input) {
+		return func(in *workflows.Input) {
+			in.Content = workflows.Content{PageURL: "https://www.example.com/{{.id}}"}
+			change(&in.Content)
+		}
+	}
+	deferral := func(first, most, lasts time.Duration) func(*workflows.Input) {
+		return func(in *workflows.Input) {
+			in.Deferral = workflows.Deferral{First: workflows.Duration(first), Most: workflows.Duration(most), For: workflows.Duration(lasts)}
+		}
+	}
+	rates := func(r workflows.Rates) func(*workflows.Input) { return func(in *workflows.Input) { in.Rates = r } }
+	for name, test := range map[string]struct {
+		change func(*workflows.Input)
+		want   string // fields with a problem
+	}{
+		"query":                     {query(func(*workflows.Query) {}), ""},
+		"query: no source":          {query(func(q *workflows.Query) { q.Source = "" }), "query.source"},
+		"query: a DSN":              {query(func(q *workflows.Query) { q.Source = "postgres://u:p@db/crm" }), "query.source"},
+		"query: blank":              {query(func(q *workflows.Query) { q.SQL = " \n" }), "query.sql"},
+		"query: NUL":                {query(func(q *workflows.Query) { q.SQL = "SELECT '\x00'" }), "query.sql"},
+		"query: shortest":           {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second) }), ""},
+		"query: too short":          {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second - 1) }), "query.timeout"},
+		"query: longest":            {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(6 * time.Hour) }), ""},
+		"query: too long":           {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(6*time.Hour + 1) }), "query.timeout"},
+		"two audiences":             {func(in *workflows.Input) { in.Query = &workflows.Query{Source: "crm", SQL: "SELECT 1"} }, "list"},
+		"continue":                  {again(func(*workflows.Continuation) {}), ""},
+		"continue: nothing":         {again(func(c *workflows.Continuation) { c.Mailing = "" }), "continue.mailing"},
+		"continue: no ID":           {again(func(c *workflows.Continuation) { c.Mailing = "a@example.com" }), "continue.mailing"},
+		"continue: itself":          {again(func(c *workflows.Continuation) { c.Mailing = "spring-2" }), "continue.mailing"},
+		"continue: all outcomes":    {again(func(c *workflows.Continuation) { c.Outcomes = []string{"unsent", "failed", "bounced", "uncertain"} }), ""},
+		"continue: not those":       {again(func(c *workflows.Continuation) { c.Outcomes = []string{"unsent", "sent", "opted_out", "unsent"} }), "continue.outcomes[1] continue.outcomes[2] continue.outcomes[3]"},
+		"deferral":                  {deferral(10*time.Millisecond, 24*time.Hour, 240*time.Hour), ""},
+		"deferral: one pause":       {deferral(time.Hour, time.Hour, time.Hour), ""},
+		"deferral: too short":       {deferral(9*time.Millisecond, time.Hour, time.Hour), "deferral.first"},
+		"deferral: too long":        {deferral(25*time.Hour, 25*time.Hour, 241*time.Hour), "deferral.first deferral.most deferral.for"},
+		"deferral: shrinking":       {deferral(time.Hour, time.Minute, time.Hour), "deferral.most"},
+		"deferral: negative":        {deferral(-time.Hour, -time.Hour, -time.Hour), "deferral.first deferral.most deferral.for"},
+		"error limit":               {func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 100, 1 }, ""},
+		"error limit: too much":     {func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 101, -1 }, "max_error_percent error_minimum"},
+		"error limit: negative":     {func(in *workflows.Input) { in.MaxErrorPercent = -1 }, "max_error_percent"},
+		"rates":                     {rates(workflows.Rates{Mailing: "1000/h", DropPoints: map[string]workflows.Rate{"mx": "none"}, Domains: map[string]workflows.Rate{"gmail.com": "20/s"}}), ""},
+		"rates: names":              {rates(workflows.Rates{DropPoints: map[string]workflows.Rate{"MX": "1/s"}, Domains: map[string]workflows.Rate{"a b": "1/s", "GMail.com": "1/s"}}), "rates.drop_points.MX rates.domains.GMail.com rates.domains.a b"},
+		"static":                    {func(in *workflows.Input) { in.Content.Static = true }, ""},
+		"page":                      {page(func(*workflows.Content) {}), ""},
+		"page: with a text":         {page(func(c *workflows.Content) { c.Text = "Hello" }), ""},
+		"page: with an HTML":        {page(func(c *workflows.Content) { c.HTML = "Hello" }), "content.html"},
+		"page: static":              {page(func(c *workflows.Content) { c.Static = true }), "content.static"},
+		"page: two lines":           {page(func(c *workflows.Content) { c.PageURL += "\r\nHost: x" }), "content.page_url"},
+		"page: too long":            {page(func(c *workflows.Content) { c.PageURL += strings.Repeat("x", 4096) }), "content.page_url"},
+		"page: a file":              {page(func(c *workflows.Content) { c.PageURL = "file:///etc/passwd" }), "content.page_url"},
+		"page: host of a recipient": {page(func(c *workflows.Content) { c.PageURL = "{{.url}}" }), "content.page_url"},
+		"page: column and hosts": {page(func(c *workflows.Content) {
+			*c = workflows.Content{PageColumn: "page", PageHosts: []string{"www.example.com"}}
+		}), ""},
+		"page: column alone": {page(func(c *workflows.Content) { *c = workflows.Content{PageColumn: "page"} }), "content.page_hosts"},
+		"page: hosts alone":  {page(func(c *workflows.Content) { *c = workflows.Content{Text: "x", PageHosts: []string{"www.example.com"}} }), "content.page_hosts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := input()
+			test.change(&in)
+			var fields []string
+			for _, p := range in.Validate() {
+				if !slices.Contains(fields, p.Field) {
+					fields = append(fields, p.Field)
+				}
+			}
+			if got := strings.Join(fields, " "); got != test.want {
+				t.Errorf("got %q, want %q: %v", got, test.want, in.Validate())
+			}
+		})
+	}
+}
+
+// An object that is none is one problem, not one for each of its fields too.
+func TestAnAudienceThatCannotBeReadIsOneProblem(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]string{
+		`"query": 7`:                                "query",
+		`"continue": "spring-1"`:                    "continue",
+		`"list": 7`:                                 "list",
+		`"list": "people", "deferral": "soon"`:      "deferral",
+		`"query": {"source": 5, "sql": "SELECT 1"}`: "query.source",
+		`"list": "people", "rates": {"mailing": 5, "domains": [1]}`:     "rates.mailing rates.domains",
+		`"list": "people", "max_error_percent": "5%"`:                   "max_error_percent",
+		`"continue": {"mailing": "spring-1", "outcomes": "failed"}`:     "continue.outcomes",
+		`"query": {"source": "crm", "sql": "SELECT 1", "timeout": 600}`: "query.timeout",
+	} {
+		var in workflows.Input
+		err := json.Unmarshal([]byte(`{"from": "news@example.com", "subject": "x", "content": {"text": "x"}, `+data+`}`), &in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields []string
+		for _, p := range in.Validate() {
+			fields = append(fields, p.Field)
+		}
+		if got := strings.Join(fields, " "); got != want {
+			t.Errorf("%s: got %v, want %s", data, in.Validate(), want)
+		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 // Mailing sends one mailing and ends when every recipient has an outcome.
 //
 // In order: wait for not_before, OpenMailing, PrepareList, then a sliding window of RenderBatch and SendBatch over the batches
-// (window.go), then CloseMailing. Cancelling the workflow ends the mailing early: recipients that are still open become unsent.
+// (window.go), with later rounds for deferred recipients (rounds.go), then CloseMailing. Cancelling the workflow, or the update cancel,
+// ends the mailing early: recipients that are still open become unsent.
 func Mailing(ctx workflow.Context, in Input) (Result, error) {
 	m := &mailing{in: in.WithDefaults(), id: workflow.GetInfo(ctx).WorkflowExecution.ID, log: workflow.GetLogger(ctx)}
 	if err := m.setup(ctx); err != nil {
@@ -34,20 +35,30 @@ type mailing struct {
 	Progress
 	opened bool
 
-	rendering int            // RenderBatch activities in flight
-	sending   map[string]int // SendBatch activities in flight, by drop point
-	probing   bool           // suspended, and one activity is out to see whether the cause is gone
-	resume    bool           // somebody asked not to wait for the next probe
-	waking    bool           // the state has changed since the window was last filled
-	gaveUp    string         // why the mailing has to fail, by on_exhausted
-	expired   bool           // not_after has come
-	closing   bool           // the ledger is being reconciled
-	late      bool           // not_after came meanwhile
-	reason    string         // why it ended, for the query
+	rendering int             // RenderBatch activities in flight
+	sending   int             // SendBatch activities in flight
+	gathering bool            // a GatherDeferred activity is in flight
+	trials    map[string]bool // drop points on trial whose one batch is in flight
+	checks    map[string]bool // drop points that are looked at just now
+
+	sends     workflow.Context // of the SendBatch activities
+	stopSends func()           // makes them hand back what they have not sent
+	stop      func()           // ends the work
+	alarm     alarm
+
+	probing   bool   // suspended, and one activity is out to see whether the cause is gone
+	resume    bool   // somebody asked not to wait for the next probe
+	waking    bool   // the state has changed since the window was last filled
+	gaveUp    string // why the mailing has to fail, by on_exhausted
+	cancelled bool   // by the update
+	expired   bool   // not_after has come
+	closing   bool   // the ledger is being reconciled
+	late      bool   // not_after came meanwhile
+	reason    string // why it ended, for the query
 }
 
 func (m *mailing) setup(ctx workflow.Context) error {
-	m.sending = map[string]int{}
+	m.trials, m.checks = map[string]bool{}, map[string]bool{}
 	if m.in.Resume != nil && workflow.GetInfo(ctx).ContinuedExecutionRunID == "" {
 		// Somebody typed it: it would go past OpenMailing, and with it past every check.
 		problem := Problem{"resume", "is set by the workflow itself only"}
@@ -59,26 +70,17 @@ func (m *mailing) setup(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return m.status(), nil }); err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, ResumeUpdate,
-		func(workflow.Context) (string, error) {
-			m.resume, m.waking = true, true
-			return "trying again", nil
-		},
-		workflow.UpdateHandlerOptions{
-			Description: "Try again at once instead of waiting for the next probe of a suspended mailing",
-			Validator: func(workflow.Context) error {
-				if m.Suspended == nil {
-					return errors.New("the mailing is not suspended: there is nothing to resume")
-				}
-				return nil
-			},
-		})
+	return m.handleUpdates(ctx)
 }
 
 // run goes from phase to phase; each ends the mailing on its own account if it cannot go on.
 func (m *mailing) run(ctx workflow.Context) (Result, error) {
 	work, stop := workflow.WithCancel(ctx)
 	defer stop()
+	m.stop = stop
+	if m.cancelled { // an update that came with the start
+		stop()
+	}
 	m.expireAt(work, m.in.NotAfter, stop)
 
 	var err error
@@ -97,7 +99,7 @@ func (m *mailing) run(ctx workflow.Context) (Result, error) {
 		var done bool
 		var result Result
 		if done, result, err = m.close(work, StateCompleted, ""); err == nil && done {
-			return result, nil
+			return result, m.handlersFinished(ctx)
 		}
 	}
 	if workflow.IsContinueAsNewError(err) {
@@ -124,7 +126,11 @@ func (m *mailing) open(ctx workflow.Context) error {
 		return err
 	}
 	m.opened = true
+	m.Pages = m.in.Content.PageURL != "" || m.in.Content.PageColumn != ""
 	m.in.Content = Content{} // in the database from now on
+	if m.in.Query != nil {
+		m.in.Query = &Query{Source: m.in.Query.Source}
+	}
 	for _, name := range opened.DropPoints {
 		m.DropPoints = append(m.DropPoints, DropPointStatus{Name: name, InList: true})
 	}
@@ -143,14 +149,26 @@ func (m *mailing) waitForStart(ctx workflow.Context) error {
 func (m *mailing) prepare(ctx workflow.Context) error {
 	m.enter(ctx, StatePreparing)
 	err := m.persist(ctx, m.in.Retry.List, func(ctx workflow.Context, retry Retry) error {
-		return m.execute(ctx, policy.PrepareList, "freeze the list "+m.in.List+" into recipients", PrepareCall{Mailing: m.id, Retry: retry}, &m.Prepared)
+		return m.execute(ctx, policy.PrepareList, "freeze "+m.audience()+" into recipients", PrepareCall{Mailing: m.id, Retry: retry}, &m.Prepared)
 	})
 	m.NextRender = 1
+	m.Window = firstWindow
 	m.Counts.OptedOut = m.Prepared.OptedOut
 	return err
 }
 
-// close reconciles the ledger. A completed mailing whose ledger does not close is not ended: its open batches are sent again.
+// audience is who gets the mail, in words.
+func (m *mailing) audience() string {
+	switch {
+	case m.in.Query != nil:
+		return "the answer of a query on " + m.in.Query.Source
+	case m.in.Continue != nil:
+		return "what mailing " + m.in.Continue.Mailing + " has left"
+	}
+	return "the list " + m.in.List
+}
+
+// close reconciles the ledger. A completed mailing whose ledger does not close is not ended: whoever is open is sent to.
 func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool, Result, error) {
 	m.enter(ctx, StateClosing)
 	m.closing = true
@@ -163,10 +181,11 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 	if err != nil {
 		return false, Result{}, err
 	}
-	if len(out.Open) > 0 {
-		m.log.Warn("the ledger does not close: open batches are sent again", "batches", len(out.Open))
+	if len(out.Open) > 0 || out.Deferred > 0 {
+		m.log.Warn("the ledger does not close: who is open is sent to again", "batches", len(out.Open), "recipients", out.Deferred)
 		m.Redo = append(m.Redo, out.Open...)
 		m.Closed -= len(out.Open)
+		m.Deferred, m.NextRound = out.Deferred, workflow.Now(ctx)
 		if m.closing = false; m.late {
 			m.expired = true
 			return false, Result{}, errors.New("not_after has come")
@@ -175,35 +194,39 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 	}
 	m.reason = reason
 	m.Counts = out.Result.Counts
+	m.Deferred, m.NextRound = 0, time.Time{}
 	m.enter(ctx, state)
 	return true, out.Result, nil
 }
 
 // endEarly closes the ledger of a mailing that was cancelled, has expired, or failed, and says which in its error or result.
 func (m *mailing) endEarly(ctx workflow.Context, cause error) (Result, error) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	if t := typeOf(cause); t == policy.InvalidInput || t == policy.MailingExists || !m.opened && m.gaveUp != "" {
 		m.reason = message(cause) // this mailing is not in the database, so there is nothing to close
 		m.enter(ctx, StateFailed)
 		return Result{}, plain(cause)
 	}
-	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	state, reason := StateFailed, ""
 	switch {
 	case m.expired:
 		state, reason = StateExpired, "not_after came before the end of the list"
 	case m.gaveUp != "":
 		reason = m.gaveUp
-	case temporal.IsCanceledError(cause):
+	case m.cancelled, temporal.IsCanceledError(cause):
 		state, reason = StateCancelled, "cancelled"
 	default:
 		reason = message(cause)
 	}
 	m.in.OnExhausted = Suspend // closing the ledger is not given up, however long the database is away
 	_, result, err := m.close(ctx, state, reason)
+	if err == nil {
+		err = m.handlersFinished(ctx)
+	}
 	switch {
 	case err != nil:
 		return Result{}, err
-	case state == StateExpired:
+	case state == StateExpired, m.cancelled:
 		return result, nil
 	case state == StateCancelled:
 		return Result{}, temporal.NewCanceledError(result)
@@ -211,6 +234,11 @@ func (m *mailing) endEarly(ctx workflow.Context, cause error) (Result, error) {
 		return Result{}, temporal.NewNonRetryableApplicationError(reason, "MailingFailed", nil, result)
 	}
 	return Result{}, plain(cause)
+}
+
+// handlersFinished waits for updates that are being answered: one that is cut off would not know what became of it.
+func (m *mailing) handlersFinished(ctx workflow.Context) error {
+	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 }
 
 // expireAt ends the work when not_after comes.
@@ -232,59 +260,22 @@ func (m *mailing) expireAt(ctx workflow.Context, at time.Time, stop func()) {
 	})
 }
 
-// persist runs do, and again after each suspension, until it has an answer that is not about a resource that is away.
-func (m *mailing) persist(ctx workflow.Context, retry Retry, do func(workflow.Context, Retry) error) error {
-	before := m.State
-	for {
-		err := do(ctx, retry)
-		if temporal.IsTimeoutError(err) && !exhausted(err) {
-			continue // no worker came for days: nobody's failure
-		}
-		if !exhausted(err) {
-			if m.Suspended != nil {
-				m.Suspended = nil
-				m.enter(ctx, before)
-			}
-			return err
-		}
-		if err := m.giveUp(ctx, message(err), retry.Interval); err != nil {
-			return err
-		}
-		if err := m.waitForProbe(ctx); err != nil {
-			return err
-		}
-		retry.Attempts = 1
-	}
-}
-
-// giveUp suspends the mailing, or ends it with an error where its on_exhausted says so.
-func (m *mailing) giveUp(ctx workflow.Context, reason string, every Duration) error {
-	if m.in.OnExhausted == Fail {
-		m.gaveUp = reason
-		return errors.New(reason)
-	}
-	until := workflow.Now(ctx).Add(time.Duration(every))
-	m.Suspended = &Suspension{Reason: reason, Until: until, Every: every}
-	m.enter(ctx, StateSuspended)
-	return nil
-}
-
-// waitForProbe waits until the next probe of a suspended mailing is due, or somebody resumes it.
-func (m *mailing) waitForProbe(ctx workflow.Context) error {
-	wait := max(m.Suspended.Until.Sub(workflow.Now(ctx)), time.Millisecond)
-	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait, TimerOptions: workflow.TimerOptions{Summary: "suspended: next probe"}},
-		func() bool { return m.resume })
-	m.resume = false
-	return err
-}
-
 func (m *mailing) execute(ctx workflow.Context, activity, summary string, call, out any) error {
-	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(activity, summary)), activity, call).Get(ctx, out)
+	options := policy.Options(activity, summary, workflow.GetInfo(ctx).TaskQueueName, m.id)
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, call).Get(ctx, out)
 }
 
 // exhausted tells whether err is about a resource whose tries are used up.
 func exhausted(err error) bool {
 	return policy.SettingOf(typeOf(err)) != policy.None
+}
+
+func typeOf(err error) policy.ErrorType {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return app.Type()
+	}
+	return ""
 }
 
 // plain is the cause as the workflow's own error: the type and the details that the activity gave, without the wrapping.

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -37,6 +38,10 @@ type office struct {
 
 	batches int
 	open    func(workflows.OpenCall) (workflows.Opened, error)
+	render  func(workflows.RenderCall) error
+	gather  func(workflows.GatherCall) (workflows.Gathered, error)
+	check   func(workflows.CheckCall) (workflows.Checked, error)
+	resolve func(workflows.ResolveCall) (workflows.Resolved, error)
 	send    func(workflows.SendCall) (workflows.SentBatch, error)
 	close   func(workflows.CloseCall) (workflows.Closing, error)
 }
@@ -51,7 +56,8 @@ func newOffice(t *testing.T, batches int) *office {
 	o.env.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
 	for name, do := range map[string]any{
 		policy.OpenMailing: o.OpenMailing, policy.PrepareList: o.PrepareList, policy.RenderBatch: o.RenderBatch,
-		policy.SendBatch: o.SendBatch, policy.CloseMailing: o.CloseMailing,
+		policy.SendBatch: o.SendBatch, policy.GatherDeferred: o.GatherDeferred, policy.CheckDropPoint: o.CheckDropPoint,
+		policy.SetRate: o.SetRate, policy.ResolveUncertain: o.ResolveUncertain, policy.CloseMailing: o.CloseMailing,
 	} {
 		o.env.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
 	}
@@ -85,7 +91,74 @@ func (o *office) RenderBatch(_ context.Context, c workflows.RenderCall) (workflo
 	o.note("render %d", c.Batch)
 	o.rendered++
 	o.mostAhead = max(o.mostAhead, o.rendered-o.settled)
+	if o.render != nil {
+		return workflows.Rendered{Messages: 10}, o.render(c)
+	}
 	return workflows.Rendered{Messages: 10}, nil
+}
+
+func (o *office) GatherDeferred(_ context.Context, c workflows.GatherCall) (workflows.Gathered, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note("gather")
+	if o.gather == nil {
+		return workflows.Gathered{}, nil
+	}
+	return o.gather(c)
+}
+
+func (o *office) CheckDropPoint(_ context.Context, c workflows.CheckCall) (workflows.Checked, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note("check %s", c.DropPoint)
+	if o.check == nil {
+		return workflows.Checked{Usable: true}, nil
+	}
+	return o.check(c)
+}
+
+func (o *office) SetRate(_ context.Context, c workflows.RateCall) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note("rate %s%s %s", c.Change.DropPoint, c.Change.Domain, c.Change.Rate)
+	return nil
+}
+
+func (o *office) ResolveUncertain(_ context.Context, c workflows.ResolveCall) (workflows.Resolved, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note("resolve %s", c.As.As)
+	if o.resolve == nil {
+		return workflows.Resolved{Recipients: 1}, nil
+	}
+	return o.resolve(c)
+}
+
+// update asks for an update after a time, and tells whether it was refused.
+func (o *office) update(after time.Duration, name string, refusal *error, args ...any) {
+	*refusal = errors.New("never asked")
+	o.env.RegisterDelayedCallback(func() {
+		o.env.UpdateWorkflow(name, fmt.Sprint(name, after), &testsuite.TestUpdateCallback{
+			OnAccept: func() { *refusal = nil }, OnReject: func(err error) { *refusal = err }, OnComplete: func(any, error) {}}, args...)
+	}, after)
+}
+
+// closed is the answer for a batch in which the drop points have accepted mail.
+func closed(c workflows.SendCall) workflows.SentBatch {
+	out := workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}
+	for _, p := range c.DropPoints {
+		out.Points = append(out.Points, workflows.PointReport{Name: p.Name, Accepted: 5})
+	}
+	return out
+}
+
+// lost is the error of a batch whose drop points could not be used at all.
+func lost(c workflows.SendCall) error {
+	var out workflows.SentBatch
+	for _, p := range c.DropPoints {
+		out.Points = append(out.Points, workflows.PointReport{Name: p.Name, Failure: "drop point " + p.Name + ": connection refused"})
+	}
+	return temporal.NewNonRetryableApplicationError("connection refused", policy.DropPointUnavailable, nil, out)
 }
 
 func (o *office) SendBatch(_ context.Context, c workflows.SendCall) (workflows.SentBatch, error) {
@@ -99,7 +172,7 @@ func (o *office) SendBatch(_ context.Context, c workflows.SendCall) (workflows.S
 	if o.send != nil {
 		return o.send(c)
 	}
-	return workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}, nil
+	return closed(c), nil
 }
 
 func (o *office) CloseMailing(_ context.Context, c workflows.CloseCall) (workflows.Closing, error) {
@@ -187,30 +260,44 @@ func TestEachBatchIsRenderedThenSentThenTheLedgerIsClosed(t *testing.T) {
 	}
 }
 
-func TestTheWindowIsBoundedAndBothDropPointsAreUsed(t *testing.T) {
+func TestTheWindowGrowsWithBatchesThatAreClosedAndIsBounded(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 120)
-	full := make(chan struct{})
-	o.send = func(workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		if o.sending == 32 && o.settled == 0 {
-			close(full)
-		}
-		o.mu.Unlock()
-		<-full // nobody comes back before the window is full
-		return workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}, nil
-	}
+	o := newOffice(t, 300)
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil }
 	o.run(input())
-	sentOnce(t, 120, o)
-	if o.mostSends != 32 || o.mostAhead > 32+16 {
-		t.Errorf("%d batches were being sent at once (32 expected), %d rendered and not settled (48 allowed)", o.mostSends, o.mostAhead)
+	sentOnce(t, 300, o)
+	if o.mostSends > 32 || o.mostAhead > 32+16 {
+		t.Errorf("%d batches were being sent at once (32 allowed), %d rendered and not settled (48 allowed)", o.mostSends, o.mostAhead)
 	}
-	used := map[string]int{}
 	for _, c := range o.sends {
-		used[c.DropPoints[0].Name]++
+		if len(c.DropPoints) != 2 {
+			t.Fatalf("batch %d went through %v: every drop point that can be used should be free to take it", c.Batch, c.DropPoints)
+		}
 	}
-	if used["a"] < 40 || used["b"] < 40 {
-		t.Errorf("batches by drop point: %v", used)
+}
+
+// Batches whose turn ends before they are done: more of them at a time would only take slots from other mailings.
+func TestTheWindowShrinksWhenBatchesAreNotDoneInATurn(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 40)
+	turns := map[int]int{}
+	late := 0
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if len(o.sends) > 40 {
+			late = max(late, o.sending)
+		}
+		if turns[c.Batch]++; turns[c.Batch] < 5 {
+			return workflows.SentBatch{NotBefore: o.env.Now().Add(time.Second)}, nil
+		}
+		return closed(c), nil
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if late > 4 {
+		t.Errorf("%d batches at a time after many turns that did not suffice", late)
 	}
 }
 
@@ -227,10 +314,11 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 		}
 	})
 	first.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
 		if c.Batch == 2 {
-			return workflows.SentBatch{Deferred: 1}, nil
+			out.Deferred, out.NextRound = 3, first.env.Now().Add(time.Hour)
 		}
-		return workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}, nil
+		return out, nil
 	}
 	first.run(input())
 	var next *workflow.ContinueAsNewError
@@ -243,11 +331,17 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &in); err != nil {
 		t.Fatal(err)
 	}
-	if in.Resume == nil || in.Content.Text != "" || len(in.Resume.Later) != 1 || in.Resume.Later[0].Batch != 2 {
+	if in.Resume == nil || in.Content.Text != "" || in.Resume.Deferred != 3 || !in.Resume.DropPoints[0].Proven || in.Resume.Window <= 8 {
 		t.Fatalf("the next run's input: %+v, %+v", in, in.Resume)
 	}
 	second := newOffice(t, 20)
 	second.env.SetContinuedExecutionRunID("the first")
+	second.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+		if c.Known != 20 || c.BatchSize != 500 {
+			t.Errorf("%+v", c)
+		}
+		return workflows.Gathered{Ready: []int{21}}, nil
+	}
 	r := second.run(in)
 	if r.State != workflows.StateCompleted {
 		t.Errorf("result %+v, error %v", r, second.env.GetWorkflowError())
@@ -255,59 +349,108 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	if slices.Contains(second.calls, "open") || slices.Contains(second.calls, "prepare") {
 		t.Errorf("the second run began anew: %v", second.calls)
 	}
-	first.sends = slices.DeleteFunc(first.sends, func(c workflows.SendCall) bool { return c.Batch == 2 })
-	sentOnce(t, 20, first, second)
-	if s := second.status(); s.Closed != 20 {
-		t.Errorf("closed batches over both runs: %d", s.Closed)
+	sentOnce(t, 21, first, second)
+	if s := second.status(); s.Closed != 21 || s.Batches != 21 {
+		t.Errorf("closed batches over both runs: %+v", s)
 	}
 }
 
-func TestADropPointThatIsUsedUpLeavesTheListAndTheOthersTakeOver(t *testing.T) {
-	t.Parallel()
-	o := newOffice(t, 10)
+// slowly makes each batch take a while by the workflow's clock: the drop points need one turn each.
+func (o *office) slowly(turn time.Duration, send func(workflows.SendCall) (workflows.SentBatch, error)) {
+	had := map[int]bool{}
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		if c.DropPoints[0].Name == "a" {
-			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("drop point a: connection refused (attempt 2 of 2)", policy.DropPointUnavailable, nil)
+		o.mu.Lock()
+		first := !had[c.Batch]
+		had[c.Batch] = true
+		o.mu.Unlock()
+		if first {
+			return workflows.SentBatch{NotBefore: o.env.Now().Add(turn)}, nil
 		}
-		return workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}, nil
-	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
-	}
-	s := o.status()
-	if s.DropPoints[0].InList || !strings.Contains(s.DropPoints[0].LastFailure, "connection refused") || !s.DropPoints[1].InList || s.Closed != 10 {
-		t.Errorf("status %+v", s)
+		return send(c)
 	}
 }
 
-func TestTheLossOfTheLastDropPointSuspendsUntilAProbeSucceeds(t *testing.T) {
+func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 5)
+	o := newOffice(t, 8)
 	began := o.env.Now()
-	down := func() bool { return o.env.Now().Sub(began) < 10*time.Minute }
+	passed := func() time.Duration { return o.env.Now().Sub(began) }
+	var failures, looks []time.Duration
+	trials := 0
+	turns := map[int]int{}
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		if down() {
-			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("drop point "+c.DropPoints[0].Name+": connection refused", policy.DropPointUnavailable, nil)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		out := closed(c)
+		if turns[c.Batch]++; turns[c.Batch] < 15 {
+			out.Closed, out.Counts, out.NotBefore = false, workflows.Counts{}, o.env.Now().Add(time.Minute)
 		}
-		return workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}, nil
+		for i, p := range c.DropPoints {
+			switch {
+			case p.Name == "a" && passed() < 3*time.Minute:
+				failures = append(failures, passed())
+				out.Points[i] = workflows.PointReport{Name: "a", Failure: "drop point a: connection refused"}
+			case p.Name == "a":
+				trials++
+			}
+		}
+		return out, nil
+	}
+	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+		looks = append(looks, passed())
+		return workflows.Checked{Usable: passed() >= 4*time.Minute, Failure: "drop point a: still down"}, nil
 	}
 	o.env.RegisterDelayedCallback(func() {
 		s := o.status()
-		if s.State != workflows.StateSuspended || s.Until.IsZero() || !strings.Contains(s.Doing, "connection refused") {
+		if p := s.DropPoints[0]; p.InList || p.Until.IsZero() || !strings.Contains(p.LastFailure, "down") || s.State != workflows.StateSending {
+			t.Errorf("while it is down: %+v", s)
+		}
+	}, 3*time.Minute+10*time.Second)
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if p := o.status().DropPoints[0]; !p.InList || p.OnTrial || p.Failures != 0 || trials == 0 {
+		t.Errorf("after it was back: %+v, %d batches", p, trials)
+	}
+	if len(looks) < 2 || looks[0]-failures[0] < time.Minute {
+		t.Errorf("it failed at %v and was looked at at %v", failures, looks)
+	}
+}
+
+func TestTheLossOfTheLastDropPointSuspendsUntilALookAndATrialSucceed(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 5)
+	began := o.env.Now()
+	passed := func() time.Duration { return o.env.Now().Sub(began) }
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		if passed() < 20*time.Minute {
+			return workflows.SentBatch{}, lost(c)
+		}
+		return closed(c), nil
+	}
+	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+		return workflows.Checked{Usable: passed() >= 10*time.Minute, Failure: "connection refused"}, nil
+	}
+	o.env.RegisterDelayedCallback(func() {
+		s := o.status()
+		if s.State != workflows.StateSuspended || s.Until.IsZero() || !s.Since.Equal(began) || !strings.Contains(s.Doing, "connection refused") {
 			t.Errorf("while it is down: %+v", s)
 		}
 	}, 90*time.Second)
 	if r := o.run(input()); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
 	}
-	probes := 0
-	for _, c := range o.sends {
-		if c.Retry.DropPoint.Attempts == 1 {
-			probes++
+	if n := len(o.sends); n > 5+2+12 {
+		t.Errorf("%d batches were tried: a drop point on trial gets one", n)
+	}
+	looks := 0
+	for _, c := range o.calls {
+		if strings.HasPrefix(c, "check") {
+			looks++
 		}
 	}
-	if probes < 10 || probes > 30 {
-		t.Errorf("%d probes in ten minutes, one a minute at each of two drop points expected", probes)
+	if looks < 4 || looks > 16 {
+		t.Errorf("%d looks at two drop points", looks)
 	}
 }
 
@@ -317,23 +460,18 @@ func TestResumeTriesASuspendedMailingAtOnceAndIsRefusedOtherwise(t *testing.T) {
 	up := false
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if !up {
-			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("down", policy.DropPointUnavailable, nil)
+			return workflows.SentBatch{}, lost(c)
 		}
-		return workflows.SentBatch{Closed: true}, nil
+		return closed(c), nil
 	}
 	began := o.env.Now()
 	var refused, accepted error
-	callback := func(into *error) *testsuite.TestUpdateCallback {
-		return &testsuite.TestUpdateCallback{OnAccept: func() {}, OnReject: func(err error) { *into = err }, OnComplete: func(any, error) {}}
-	}
-	o.env.RegisterDelayedCallback(func() {
-		up = true
-		o.env.UpdateWorkflow(workflows.ResumeUpdate, "1", callback(&accepted))
-	}, 5*time.Second)
+	o.env.RegisterDelayedCallback(func() { up = true }, 4*time.Second)
+	o.update(5*time.Second, workflows.ResumeUpdate, &accepted)
+	o.update(time.Second, workflows.ResumeUpdate, &refused)
 	in := input()
 	in.Retry.DropPoint.Interval = workflows.Duration(time.Hour)
 	in.NotBefore = began.Add(2 * time.Second)
-	o.env.RegisterDelayedCallback(func() { o.env.UpdateWorkflow(workflows.ResumeUpdate, "0", callback(&refused)) }, time.Second)
 	if r := o.run(in); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
 	}
@@ -342,6 +480,163 @@ func TestResumeTriesASuspendedMailingAtOnceAndIsRefusedOtherwise(t *testing.T) {
 	}
 	if took := o.env.Now().Sub(began); took > time.Minute {
 		t.Errorf("it waited %v although it was resumed", took)
+	}
+}
+
+func TestAPausedMailingSendsNothingUntilItIsResumed(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 40)
+	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	var first, second, resumed error
+	sent := 0
+	o.env.RegisterDelayedCallback(func() {
+		if s := o.status(); s.State != workflows.StatePaused || s.Since.IsZero() || !strings.Contains(s.Doing, "paused") {
+			t.Errorf("%+v", s)
+		}
+		sent = len(o.sends)
+	}, 31*time.Second)
+	o.update(30*time.Second, workflows.PauseUpdate, &first)
+	o.update(40*time.Second, workflows.PauseUpdate, &second)
+	o.env.RegisterDelayedCallback(func() {
+		if n := len(o.sends); n != sent {
+			t.Errorf("%d batches were begun while it was paused", n-sent)
+		}
+	}, 2*time.Hour-time.Second)
+	o.update(2*time.Hour, workflows.ResumeUpdate, &resumed)
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if first != nil || second == nil || resumed != nil || sent == 0 || sent >= 80 {
+		t.Errorf("pause %v, again %v, resume %v; %d batches before", first, second, resumed, sent)
+	}
+}
+
+func TestTheUpdateCancelEndsTheMailingAndIsItsResult(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 40)
+	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	var refusal error
+	o.update(30*time.Second, workflows.CancelUpdate, &refusal)
+	if r := o.run(input()); r.State != workflows.StateCancelled || refusal != nil {
+		t.Errorf("result %+v, error %v, refusal %v", r, o.env.GetWorkflowError(), refusal)
+	}
+	if len(o.closes) != 1 || o.closes[0].State != workflows.StateCancelled {
+		t.Errorf("closes: %+v", o.closes)
+	}
+}
+
+func TestTheErrorLimitSuspendsUntilSomebodyResumesAndCountsAnewThen(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []workflows.OnExhausted{workflows.Suspend, workflows.Fail} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, 60)
+			bad := 20
+			o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+				out := closed(c)
+				if c.Batch <= bad {
+					out.Counts = workflows.Counts{Sent: 6, Bounced: 2, Failed: 1}
+					out.Refused = 1
+				}
+				return out, nil
+			}
+			in := input()
+			in.MaxErrorPercent, in.ErrorMinimum, in.OnExhausted = 30, 50, policy
+			var resumed error
+			o.env.RegisterDelayedCallback(func() {
+				bad = 0
+				if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || !s.Until.IsZero() {
+					t.Errorf("%+v", s)
+				}
+			}, time.Hour)
+			if policy == workflows.Suspend {
+				o.update(2*time.Hour, workflows.ResumeUpdate, &resumed)
+			}
+			r := o.run(in)
+			switch err := o.env.GetWorkflowError(); {
+			case policy == workflows.Suspend && (r.State != workflows.StateCompleted || resumed != nil):
+				t.Errorf("result %+v, error %v, resume %v", r, err, resumed)
+			case policy == workflows.Fail && (err == nil || !strings.Contains(err.Error(), "error limit")):
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestMailThatIsRenderedGoesOnBeingSentWhileThePageServerIsAway(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 12)
+	began := o.env.Now()
+	o.render = func(c workflows.RenderCall) error {
+		if c.Batch > 6 && o.env.Now().Sub(began) < time.Hour {
+			return temporal.NewNonRetryableApplicationError("the page server is away", policy.PageUnavailable, nil)
+		}
+		return nil
+	}
+	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	o.env.RegisterDelayedCallback(func() {
+		s := o.status()
+		if s.State != workflows.StateSuspended || s.Closed != 6 || !strings.Contains(s.Doing, "the page server is away") {
+			t.Errorf("%+v", s)
+		}
+	}, 30*time.Minute)
+	in := input()
+	in.Retry.Page = workflows.Retry{Attempts: 3, Interval: workflows.Duration(time.Minute)}
+	if r := o.run(in); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	probes := 0
+	for _, c := range o.calls {
+		if strings.HasPrefix(c, "render") {
+			probes++
+		}
+	}
+	if probes > 12+8+65 {
+		t.Errorf("%d batches were begun to be rendered: one a minute is enough to see whether the pages are back", probes)
+	}
+}
+
+func TestARateIsSetByAnUpdateAndWhatCannotBeALimitIsRefused(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 4)
+	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	var good, unknown, both, wrong error
+	o.update(1*time.Second, workflows.RateUpdate, &good, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
+	o.update(2*time.Second, workflows.RateUpdate, &unknown, workflows.RateChange{DropPoint: "mars", Rate: "20/s"})
+	o.update(3*time.Second, workflows.RateUpdate, &both, workflows.RateChange{DropPoint: "a", Domain: "example.com", Rate: "20/s"})
+	o.update(4*time.Second, workflows.RateUpdate, &wrong, workflows.RateChange{Domain: "example.com", Rate: "quickly"})
+	o.run(input())
+	if good != nil || unknown == nil || both == nil || wrong == nil || !slices.Contains(o.calls, "rate a 20/s") {
+		t.Errorf("%v; %v; %v; %v; %v", good, unknown, both, wrong, o.calls)
+	}
+}
+
+func TestHeldRecipientsAreResolvedByAnUpdate(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 2)
+	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		if c.Batch == 1 {
+			out.Counts = workflows.Counts{Sent: 8, Uncertain: 2}
+		} else if c.Batch == 2 {
+			out.Deferred, out.NextRound = 1, o.env.Now().Add(time.Hour)
+		}
+		return out, nil
+	})
+	gathered := 2
+	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+		gathered++
+		return workflows.Gathered{Unrendered: []int{gathered}}, nil
+	}
+	var early, wrong, good error
+	o.update(time.Second, workflows.ResolveUpdate, &early, workflows.Resolution{As: "sent"})
+	o.update(5*time.Minute, workflows.ResolveUpdate, &wrong, workflows.Resolution{As: "lost"})
+	o.update(6*time.Minute, workflows.ResolveUpdate, &good, workflows.Resolution{As: "resend"})
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if early == nil || wrong == nil || good != nil || !slices.Contains(o.calls, "resolve resend") || !slices.Contains(o.calls, "render 3") {
+		t.Errorf("%v; %v; %v; %v", early, wrong, good, o.calls)
 	}
 }
 
@@ -368,7 +663,7 @@ func TestCancelWaitsForWhatIsInFlightAndClosesTheLedger(t *testing.T) {
 	o := newOffice(t, 60)
 	o.env.RegisterDelayedCallback(o.env.CancelWorkflow, time.Second)
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		return workflows.SentBatch{Deferred: 1}, nil // so that the mailing waits for its next rounds
+		return workflows.SentBatch{Closed: true, Deferred: 1, NextRound: o.env.Now().Add(time.Hour)}, nil
 	}
 	o.run(input())
 	if err := o.env.GetWorkflowError(); !temporal.IsCanceledError(err) {
@@ -400,7 +695,9 @@ func TestNothingIsDoneBeforeNotBeforeExceptChecking(t *testing.T) {
 func TestNotAfterEndsTheMailingAsExpired(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 2)
-	o.send = func(workflows.SendCall) (workflows.SentBatch, error) { return workflows.SentBatch{Deferred: 3}, nil }
+	o.send = func(workflows.SendCall) (workflows.SentBatch, error) {
+		return workflows.SentBatch{Closed: true, Deferred: 3, NextRound: o.env.Now().Add(2 * time.Hour)}, nil
+	}
 	in := input()
 	in.NotAfter = o.env.Now().Add(time.Hour)
 	if r := o.run(in); r.State != workflows.StateExpired || r.Reason == "" {
@@ -461,31 +758,44 @@ func TestALedgerThatDoesNotCloseSendsItsOpenBatchesAgain(t *testing.T) {
 	if r := o.run(input()); r.State != workflows.StateCompleted {
 		t.Errorf("result %+v", r)
 	}
-	if len(o.sends) != 4 || o.sends[3].Batch != 2 || len(o.closes) != 2 {
+	if len(o.sends) != 4 || o.sends[3].Batch != 2 || len(o.closes) != 2 || o.status().Closed != 3 {
 		t.Errorf("sends %v, closes %d", o.sends, len(o.closes))
 	}
 }
 
-func TestDeferredRecipientsAreTriedForFourDaysAtGrowingIntervalsAndThenFail(t *testing.T) {
+func TestDeferredRecipientsAreGatheredIntoBatchesWhenTheirTimeHasCome(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
-	var at []time.Time
+	o := newOffice(t, 4)
+	began := o.env.Now()
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		at = append(at, o.env.Now())
-		return workflows.SentBatch{Closed: c.LastRound, Deferred: 1}, nil
+		out := closed(c)
+		if c.Batch <= 4 {
+			out.Deferred, out.NextRound = 2, o.env.Now().Add(30*time.Minute)
+		}
+		return out, nil
 	}
+	var at []time.Duration
+	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+		at = append(at, o.env.Now().Sub(began).Round(time.Minute))
+		switch len(at) {
+		case 1:
+			return workflows.Gathered{Ready: []int{5}, Deferred: 2, NextRound: o.env.Now().Add(time.Hour)}, nil
+		}
+		return workflows.Gathered{Ready: []int{6}}, nil
+	}
+	o.env.RegisterDelayedCallback(func() {
+		s := o.status()
+		if s.Deferred != 8 || s.NextRound.IsZero() || !s.Until.Equal(s.NextRound) || !strings.Contains(s.Doing, "next round") {
+			t.Errorf("%+v", s)
+		}
+	}, 10*time.Minute)
 	if r := o.run(input()); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
 	}
-	total := at[len(at)-1].Sub(at[0])
-	if total < 96*time.Hour || total > 101*time.Hour {
-		t.Errorf("tried for %v, four days expected", total)
+	if !slices.Equal(at, []time.Duration{30 * time.Minute, 90 * time.Minute}) {
+		t.Errorf("gathered after %v", at)
 	}
-	for i := 2; i < len(at); i++ {
-		if at[i].Sub(at[i-1])+time.Second < at[i-1].Sub(at[i-2]) {
-			t.Errorf("round %d came after %v, the one before after %v", i, at[i].Sub(at[i-1]), at[i-1].Sub(at[i-2]))
-		}
-	}
+	sentOnce(t, 6, o)
 }
 
 func TestALostSpoolIsRenderedAgain(t *testing.T) {

@@ -6,37 +6,70 @@ import "time"
 type Progress struct {
 	State    State    `json:"state"`
 	Prepared Prepared `json:"prepared"`
+	// Pages is true when a page is fetched for each recipient: fewer batches are rendered at a time then.
+	Pages bool `json:"pages,omitempty"`
 	// DropPoints of the mailing, those that have left its list among them.
 	DropPoints []DropPointStatus `json:"drop_points"`
 	// NextRender is the first batch that has not been given to RenderBatch.
 	NextRender int `json:"next_render"`
 	// Ready batches are rendered and wait to be sent, in this order.
-	Ready []ReadyBatch `json:"ready,omitempty"`
-	// Later batches hold deferred recipients and wait for their next round.
-	Later []ReadyBatch `json:"later,omitempty"`
+	Ready []int `json:"ready,omitempty"`
+	// Paced batches wait until a rate limit lets the next message go.
+	Paced []PacedBatch `json:"paced,omitempty"`
 	// Redo batches have to be rendered again, because rendering them was given up or their spool was lost.
 	Redo []int `json:"redo,omitempty"`
-	// Closed counts batches whose every recipient has an outcome; Counts adds those up.
+	// Gathered counts the batches that were made of deferred recipients: their numbers follow those of the list.
+	Gathered int `json:"gathered,omitempty"`
+	// Deferred recipients are in no batch; NextRound is when it is worth making batches of them.
+	Deferred  int       `json:"deferred,omitempty"`
+	NextRound time.Time `json:"next_round,omitzero"`
+	// Closed counts batches whose every recipient has an outcome or is deferred; Counts adds the outcomes up.
 	Closed int    `json:"closed"`
 	Counts Counts `json:"counts"`
+	// Refused counts what the error limit counts besides outcomes; Forgiven is what it had counted when somebody resumed the mailing.
+	Refused  int64  `json:"refused,omitempty"`
+	Forgiven Tally  `json:"forgiven,omitzero"`
+	Window   int    `json:"window,omitempty"` // SendBatch activities that may be in flight
+	Paused   *Pause `json:"paused,omitempty"`
 	// Suspended is set while a cause outside is waited for.
 	Suspended *Suspension `json:"suspended,omitempty"`
 }
 
-// ReadyBatch is a batch to be sent.
-type ReadyBatch struct {
-	Batch int `json:"batch"`
-	// Round counts the times that the batch came back with deferred recipients.
-	Round int `json:"round,omitempty"`
-	// Since is when the first of its recipients was deferred, Due when the next round may begin; zero in the first round.
-	Since time.Time `json:"since,omitzero"`
-	Due   time.Time `json:"due,omitzero"`
+// PacedBatch is a batch that is to be sent on, not before a time.
+type PacedBatch struct {
+	Batch     int       `json:"batch"`
+	NotBefore time.Time `json:"not_before"`
+}
+
+// Tally is what the error limit goes by: recipients that were tried, and errors among them.
+type Tally struct {
+	Tried  int64 `json:"tried"`
+	Errors int64 `json:"errors"`
+}
+
+// Pause is set while somebody holds the mailing.
+type Pause struct {
+	Since time.Time `json:"since"`
 }
 
 // Suspension says why a mailing is suspended and when it probes next.
 type Suspension struct {
+	Cause  Cause     `json:"cause"`
 	Reason string    `json:"reason"`
-	Until  time.Time `json:"until"`
+	Since  time.Time `json:"since"`
+	// Until is the next probe; zero if nothing but a resume helps.
+	Until time.Time `json:"until,omitzero"`
 	// Every is the time between two probes.
-	Every Duration `json:"every"`
+	Every Duration `json:"every,omitzero"`
 }
+
+// Cause is what a suspended mailing waits for; what has nothing to do with it goes on.
+type Cause string
+
+// The causes.
+const (
+	CauseDatabase   Cause = "database"    // nothing can go on
+	CausePage       Cause = "page"        // rendered mail is still sent
+	CauseDropPoints Cause = "drop_points" // mail is still rendered
+	CauseErrors     Cause = "errors"      // the error limit: an operator decides
+)

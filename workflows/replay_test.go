@@ -51,7 +51,7 @@ func TestAVersionThatBreaksMailingsUnderWayIsCaught(t *testing.T) {
 		if err := workflow.Sleep(ctx, time.Second); err != nil { // before anything else: not what was recorded
 			return workflows.Result{}, err
 		}
-		ctx = workflow.WithActivityOptions(ctx, policy.Options(policy.CloseMailing, ""))
+		ctx = workflow.WithActivityOptions(ctx, policy.Options(policy.CloseMailing, "", "q", "m"))
 		return workflows.Result{}, workflow.ExecuteActivity(ctx, policy.CloseMailing, in).Get(ctx, nil)
 	}
 	for _, file := range histories(t) {

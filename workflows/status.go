@@ -1,14 +1,12 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
-
-	"directmailer/activities/policy"
 )
 
 // enter changes the phase where people look for it: the search attribute and the current details in the Web UI.
@@ -33,24 +31,44 @@ func (m *mailing) describe(ctx workflow.Context) {
 	s := m.status()
 	var b strings.Builder
 	fmt.Fprintf(&b, "**%s**: %s\n\n", s.State, s.Doing)
+	if !s.Since.IsZero() {
+		fmt.Fprintf(&b, "Since %s", stamp(s.Since))
+		if !s.Until.IsZero() {
+			fmt.Fprintf(&b, "; next probe %s", stamp(s.Until))
+		}
+		b.WriteString(".\n\n")
+	}
 	if s.Recipients > 0 {
 		c := s.Counts
 		fmt.Fprintf(&b, "| recipients | sent | bounced | failed | opted out | uncertain | unsent | open |\n|---|---|---|---|---|---|---|---|\n| %d | %d | %d | %d | %d | %d | %d | %d |\n\n",
 			s.Recipients, c.Sent, c.Bounced, c.Failed, c.OptedOut, c.Uncertain, c.Unsent, s.Recipients-c.Total())
 		fmt.Fprintf(&b, "%d of %d batches closed, %d rendered.\n", s.Closed, s.Batches, s.Rendered)
 	}
+	if s.Deferred > 0 {
+		fmt.Fprintf(&b, "%d recipients are refused for now; the next round is at %s.\n", s.Deferred, stamp(s.NextRound))
+	}
 	for _, p := range s.DropPoints {
-		switch {
-		case !p.InList:
-			fmt.Fprintf(&b, "- drop point `%s` has left the list: %s\n", p.Name, p.LastFailure)
-		case p.LastFailure != "":
-			fmt.Fprintf(&b, "- drop point `%s` is in the list again; before: %s\n", p.Name, p.LastFailure)
-		default:
-			fmt.Fprintf(&b, "- drop point `%s` is in the list\n", p.Name)
-		}
+		fmt.Fprintf(&b, "- drop point `%s` %s\n", p.Name, p.standing())
 	}
 	workflow.SetCurrentDetails(ctx, b.String())
 }
+
+// standing says in words how a drop point does.
+func (p DropPointStatus) standing() string {
+	switch {
+	case !p.InList:
+		return fmt.Sprintf("has left the list, and is looked at again at %s: %s", stamp(p.Until), p.LastFailure)
+	case p.OnTrial:
+		return "is back, on trial; before: " + p.LastFailure
+	case !p.Until.IsZero():
+		return fmt.Sprintf("rests until %s: %s", stamp(p.Until), p.LastFailure)
+	case p.LastFailure != "":
+		return "is in use; before: " + p.LastFailure
+	}
+	return "is in use"
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 func (m *mailing) status() Status {
 	s := Status{
@@ -58,19 +76,42 @@ func (m *mailing) status() Status {
 		State:      m.State,
 		Recipients: m.Prepared.Recipients,
 		Counts:     m.Counts,
-		Batches:    m.Prepared.Batches,
-		Rendered:   max(m.NextRender-1-m.rendering-len(m.Redo), 0),
+		Deferred:   m.Deferred,
+		Batches:    m.Prepared.Batches + m.Gathered,
+		Rendered:   max(m.NextRender-1+m.Gathered-m.rendering-len(m.Redo), 0),
 		Closed:     m.Closed,
 		DropPoints: append([]DropPointStatus(nil), m.DropPoints...),
 	}
+	if m.Deferred > 0 {
+		s.NextRound = m.NextRound
+	}
 	s.Doing = m.doing()
 	switch {
+	case m.State.Ended():
 	case m.State == StateWaiting:
 		s.Until = m.in.NotBefore
-	case m.Suspended != nil && !m.probing:
-		s.Until = m.Suspended.Until
+	case m.Paused != nil:
+		s.Since = m.Paused.Since
+	case m.Suspended != nil:
+		s.Since = m.Suspended.Since
+		if !m.probing {
+			s.Until = m.Suspended.Until
+		}
+	case m.waitsForRounds():
+		s.Until = m.NextRound
+	case m.waitsForRate():
+		s.Until = m.Paced[0].NotBefore
 	}
 	return s
+}
+
+// waitsForRounds and waitsForRate tell whether nothing else is left to do just now.
+func (m *mailing) waitsForRounds() bool {
+	return m.State == StateSending && m.Deferred > 0 && m.inFlight() == 0 && m.nothingToSend()
+}
+
+func (m *mailing) waitsForRate() bool {
+	return m.State == StateSending && len(m.Paced) > 0 && m.inFlight() == 0 && len(m.Ready) == 0
 }
 
 func (m *mailing) doing() string {
@@ -79,19 +120,24 @@ func (m *mailing) doing() string {
 		return "waits for not_before"
 	case StatePreparing:
 		if m.opened {
-			return "freezes the list " + m.in.List + " into recipients"
+			return "freezes " + m.audience() + " into recipients"
 		}
 		return "checks the input"
 	case StateSending:
-		if len(m.Later) > 0 && m.inFlight() == 0 {
-			return "waits to send to deferred recipients again"
+		switch {
+		case m.waitsForRounds():
+			return "waits for the next round for recipients that were refused for now"
+		case m.waitsForRate():
+			return "waits for its rate limit"
 		}
 		return "renders and sends"
-	case StateSuspended:
-		if m.probing {
-			return "tries again after: " + m.Suspended.Reason
+	case StatePaused:
+		if m.inFlight() > 0 {
+			return "somebody has paused it; what is in flight is finished"
 		}
-		return "waits, and probes every " + m.Suspended.every() + ", because: " + m.Suspended.Reason
+		return "somebody has paused it, and it waits to be resumed"
+	case StateSuspended:
+		return m.suspended()
 	case StateClosing:
 		return "reconciles the ledger"
 	case StateCompleted:
@@ -100,15 +146,22 @@ func (m *mailing) doing() string {
 	return m.reason
 }
 
+func (m *mailing) suspended() string {
+	s := m.Suspended
+	switch {
+	case s == nil:
+		return "goes on"
+	case m.probing:
+		return "tries again after: " + s.Reason
+	case s.Cause == CauseErrors:
+		return "waits to be resumed or cancelled, because " + s.Reason
+	case s.Cause == CausePage:
+		return "sends what is rendered, and probes every " + s.every() + ", because: " + s.Reason
+	}
+	return "waits, and probes every " + s.every() + ", because: " + s.Reason
+}
+
 func (s *Suspension) every() string {
 	text, _ := s.Every.MarshalText()
 	return string(text)
-}
-
-func typeOf(err error) policy.ErrorType {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
-		return app.Type()
-	}
-	return ""
 }

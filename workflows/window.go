@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,71 +12,89 @@ import (
 )
 
 const (
-	// maxSending bounds the SendBatch activities of one mailing that are in flight, over all workers.
-	maxSending = 32
+	// maxWindow bounds the SendBatch activities of one mailing that are in flight, over all workers, and firstWindow is where it begins.
+	// The window grows with each batch that is closed in one turn, and shrinks with each that is not: more batches at a time do not make
+	// servers quicker or rate limits higher, and take slots from other mailings.
+	maxWindow, firstWindow = 32, 8
 	// renderAhead bounds the batches that are rendered or being rendered and not yet sent: the size of the spool.
 	renderAhead = 16
-	// maxLater bounds the batches that wait for a later round, each with its rendered messages in the spool and its place in the state that
-	// continue-as-new carries: a server that defers everybody is not given the whole list.
-	maxLater = 1000
-	// deferFor is how long a recipient that is refused for now is tried again (RFC 5321, 4.5.4.1: four to five days), and deferMost the
-	// longest pause between two rounds. The first pause is the drop point's retry interval; each further one is twice as long.
-	deferFor  = 4 * 24 * time.Hour
-	deferMost = 4 * time.Hour
+	// maxRendering bounds the batches that are rendered at a time; with a page for each recipient, maxPages.
+	maxRendering, maxPages = 8, 4
+	// maxDeferred bounds the recipients who wait for a later round, with their messages in the spool, before no more new batches are begun: a
+	// server that defers everybody is not given the whole list.
+	maxDeferred = 500_000
+	// longHistory is where a run gives way to the next: below what Temporal suggests (4,096 events), so that what is in flight fits in.
+	longHistory = 3500
 )
 
 // sendAll keeps the window full until no batch is left. It returns a continue-as-new error when the history has grown enough.
 func (m *mailing) sendAll(ctx workflow.Context) error {
-	if m.Suspended == nil {
-		m.enter(ctx, StateSending)
-	}
+	m.sends, m.stopSends = workflow.WithCancel(ctx)
+	m.enter(ctx, m.phase())
 	for {
 		if ctx.Err() != nil {
 			return m.drain(ctx, ctx.Err())
 		}
 		m.waking = false
-		leaving := workflow.GetInfo(ctx).GetContinueAsNewSuggested()
-		if m.Suspended != nil && !m.probing && m.inFlight() == 0 && !leaving {
-			if err := m.probe(ctx); err != nil {
-				return err
-			}
-		}
+		info := workflow.GetInfo(ctx)
+		leaving := info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() > longHistory
+		m.hold(ctx)
 		if !leaving {
+			m.probe(ctx)
 			m.fill(ctx)
 		}
 		m.describe(ctx)
 		if m.inFlight() == 0 {
 			switch {
 			case m.gaveUp != "":
-				return fmt.Errorf("%s", m.gaveUp)
+				return errors.New(m.gaveUp)
 			case leaving:
 				return m.continueAsNew(ctx)
 			case m.left() == 0:
 				return nil
 			}
 		}
-		if err := m.sleep(ctx); err != nil {
+		m.setAlarm(ctx)
+		if err := workflow.Await(ctx, func() bool { return m.waking }); err != nil {
 			return m.drain(ctx, err)
 		}
 	}
 }
 
-// fill starts as many activities as the window allows: one while probing, none while suspended or giving up.
+// hold makes sends hand back their batches while the mailing is paused, stopped by its error limit or given up, and lets new ones start
+// afterwards.
+func (m *mailing) hold(ctx workflow.Context) {
+	held := m.Paused != nil || m.gaveUp != "" || m.Suspended != nil && m.Suspended.Cause == CauseErrors
+	switch {
+	case held && m.sends.Err() == nil:
+		m.stopSends()
+	case !held && m.sends.Err() != nil:
+		m.sends, m.stopSends = workflow.WithCancel(ctx)
+	}
+}
+
+// fill starts as many activities as the window and the state of the mailing allow.
 func (m *mailing) fill(ctx workflow.Context) {
-	if m.gaveUp != "" {
+	if m.Paused != nil || m.gaveUp != "" {
 		return
 	}
-	m.wakeLater(ctx)
-	for m.mayStart() && len(m.Ready) > 0 && m.totalSending() < maxSending {
-		point := m.pickDropPoint()
-		if point == nil {
+	m.lookAtPoints(ctx)
+	m.releasePaced(ctx)
+	m.gather(ctx)
+	for m.maySend() && len(m.Ready) > 0 && m.sending < m.Window {
+		points := m.usable(ctx)
+		if len(points) == 0 {
 			break
 		}
 		next := m.Ready[0]
 		m.Ready = m.Ready[1:]
-		m.startSend(ctx, next, point)
+		m.startSend(next, points)
 	}
-	for m.mayStart() && m.rendering+len(m.Ready) < renderAhead && len(m.Later) < maxLater {
+	atOnce := maxRendering
+	if m.Pages {
+		atOnce = maxPages
+	}
+	for m.mayRender() && m.rendering < atOnce && m.rendering+len(m.Ready) < renderAhead {
 		batch, ok := m.nextToRender()
 		if !ok {
 			break
@@ -84,17 +103,13 @@ func (m *mailing) fill(ctx workflow.Context) {
 	}
 }
 
-func (m *mailing) mayStart() bool {
-	return m.Suspended == nil || m.probing && m.inFlight() == 0
-}
-
 func (m *mailing) nextToRender() (int, bool) {
 	if len(m.Redo) > 0 {
 		batch := m.Redo[0]
 		m.Redo = m.Redo[1:]
 		return batch, true
 	}
-	if m.NextRender > m.Prepared.Batches {
+	if m.NextRender > m.Prepared.Batches || m.Deferred >= maxDeferred {
 		return 0, false
 	}
 	m.NextRender++
@@ -106,173 +121,178 @@ func (m *mailing) startRender(ctx workflow.Context, batch int) {
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		call := RenderCall{Mailing: m.id, Batch: batch, Retry: m.retries()}
 		var out Rendered
-		err := m.execute(ctx, policy.RenderBatch, fmt.Sprintf("render batch %d of %d", batch, m.Prepared.Batches), call, &out)
+		err := m.execute(ctx, policy.RenderBatch, "render "+m.name(batch), call, &out)
 		m.rendering--
 		m.waking = true
 		if err == nil {
-			m.recovered(ctx)
-			m.Ready = append(m.Ready, ReadyBatch{Batch: batch})
+			m.recovered(ctx, CausePage, CauseDatabase)
+			m.Ready = append(m.Ready, batch)
 			return
 		}
 		m.Redo = append(m.Redo, batch)
-		m.failed(ctx, err, m.in.Retry.Database.Interval)
+		m.failed(ctx, err)
 	})
 }
 
-func (m *mailing) startSend(ctx workflow.Context, next ReadyBatch, to *DropPointStatus) {
-	point := to.Name
-	m.sending[point]++
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		call := SendCall{Mailing: m.id, Batch: next.Batch, DropPoints: []UsedPoint{{Name: point, Proven: to.Proven}}, OnUncertain: m.in.OnUncertain, Retry: m.retries(), Round: next.Round,
-			LastRound: next.Round > 0 && workflow.Now(ctx).Sub(next.Since) >= deferFor}
-		summary := fmt.Sprintf("send batch %d of %d through %s", next.Batch, m.Prepared.Batches, point)
-		if next.Round > 0 {
-			summary += fmt.Sprintf(", round %d for deferred recipients", next.Round+1)
+// name is what the Web UI calls a batch.
+func (m *mailing) name(batch int) string {
+	if batch > m.Prepared.Batches {
+		return fmt.Sprintf("batch %d, of deferred recipients", batch)
+	}
+	return fmt.Sprintf("batch %d of %d", batch, m.Prepared.Batches)
+}
+
+func (m *mailing) startSend(batch int, points []UsedPoint) {
+	m.sending++
+	retry := m.retries()
+	proven := false
+	for _, p := range points {
+		if m.point(p.Name).OnTrial {
+			m.trials[p.Name] = true
+		} else {
+			proven = true
 		}
+	}
+	if !proven {
+		retry.DropPoint.Attempts = 1
+	}
+	workflow.Go(m.sends, func(ctx workflow.Context) {
+		call := SendCall{Mailing: m.id, Batch: batch, DropPoints: points, OnUncertain: m.in.OnUncertain, Retry: retry, Deferral: m.in.Deferral}
 		var out SentBatch
-		err := m.execute(ctx, policy.SendBatch, summary, call, &out)
-		m.sending[point]--
-		m.waking = true
-		switch {
-		case typeOf(err) == policy.SpoolMissing:
-			m.Redo = append(m.Redo, next.Batch)
-		case err != nil:
-			m.Ready = append(m.Ready, next) // behind the others: a probe tries another one
-			m.sendFailed(ctx, point, err)
-		case out.Closed:
-			m.recovered(ctx)
-			to.Proven = to.Proven || out.Counts.Sent > 0
-			m.Closed++
-			m.Counts = m.Counts.Add(out.Counts)
-		default:
-			m.recovered(ctx)
-			to.Proven = to.Proven || out.Counts.Sent > 0
-			m.Later = append(m.Later, m.later(ctx, next))
+		err := m.execute(ctx, policy.SendBatch, "send "+m.name(batch)+" through "+names(points), call, &out)
+		m.sending--
+		for _, p := range points {
+			delete(m.trials, p.Name)
 		}
+		m.waking = true
+		if err != nil {
+			m.notSent(ctx, batch, err)
+		} else {
+			m.sent(ctx, batch, out)
+		}
+		m.checkErrors(ctx)
 	})
 }
 
-// later plans the next round for the deferred recipients of a batch.
-func (m *mailing) later(ctx workflow.Context, b ReadyBatch) ReadyBatch {
-	now := workflow.Now(ctx)
-	if b.Round == 0 {
-		b.Since = now
+func names(points []UsedPoint) string {
+	text := points[0].Name
+	for i, p := range points[1:] {
+		if i == 4 {
+			return fmt.Sprintf("%s and %d others", text, len(points)-5)
+		}
+		text += ", " + p.Name
 	}
-	pause := time.Duration(m.in.Retry.DropPoint.Interval) << min(b.Round, 30)
-	if pause <= 0 || pause > deferMost {
-		pause = deferMost
-	}
-	b.Round++
-	b.Due = now.Add(pause)
-	return b
+	return text
 }
 
-// sendFailed takes a drop point that has used up its attempts off the list; the last one's loss suspends or fails the mailing.
-func (m *mailing) sendFailed(ctx workflow.Context, point string, err error) {
-	if policy.SettingOf(typeOf(err)) != policy.DropPoint {
-		m.failed(ctx, err, m.in.Retry.Database.Interval)
+func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
+	m.recovered(ctx, CauseDatabase)
+	m.Refused += int64(out.Refused)
+	m.reported(ctx, out.Points)
+	switch {
+	case out.Closed:
+		m.Window = min(m.Window+1, maxWindow)
+		m.Closed++
+		m.Counts = m.Counts.Add(out.Counts)
+		m.deferred(out.Deferred, out.NextRound)
+	case out.NotBefore.After(workflow.Now(ctx)):
+		m.Window = max(m.Window-1, 1)
+		m.Paced = append(m.Paced, PacedBatch{batch, out.NotBefore})
+	default:
+		m.Window = max(m.Window-1, 1)
+		m.Ready = append(m.Ready, batch)
+	}
+}
+
+func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
+	switch {
+	case typeOf(err) == policy.SpoolMissing:
+		m.Redo = append(m.Redo, batch)
+		return
+	case temporal.IsCanceledError(err): // held: the first to be sent afterwards
+		m.Ready = append([]int{batch}, m.Ready...)
 		return
 	}
-	left := 0
-	for i := range m.DropPoints {
-		p := &m.DropPoints[i]
-		if p.Name == point {
-			p.InList, p.LastFailure = false, message(err)
-		}
-		if p.InList {
-			left++
-		}
+	m.Ready = append(m.Ready, batch) // behind the others: a probe tries another one
+	if policy.SettingOf(typeOf(err)) == policy.DropPoint {
+		m.probing = false
+		m.usedUp(ctx, err)
+		return
 	}
-	m.log.Warn("drop point left the mailing's list", "drop_point", point, "left", left)
-	if left == 0 {
-		m.failed(ctx, err, m.in.Retry.DropPoint.Interval)
-	}
+	m.failed(ctx, err)
 }
 
-// failed suspends or fails the mailing after an activity gave up. A cancelled activity is no failure.
-func (m *mailing) failed(ctx workflow.Context, err error, every Duration) {
-	m.probing = false
-	if temporal.IsCanceledError(err) || m.gaveUp != "" || !exhausted(err) {
-		return // cancelled, or a day went by without a worker: nobody's failure, and the batch is queued again
-	}
-	if giveUp := m.giveUp(ctx, message(err), every); giveUp != nil {
-		m.gaveUp = giveUp.Error()
-	}
-}
-
-// recovered ends a suspension: an activity has succeeded.
-func (m *mailing) recovered(ctx workflow.Context) {
-	if m.probing && m.Suspended != nil {
-		m.Suspended, m.probing = nil, false
-		m.enter(ctx, StateSending)
-	}
-}
-
-// probe waits until it is time and then lets one activity out, with every drop point back in the list.
-func (m *mailing) probe(ctx workflow.Context) error {
-	m.describe(ctx)
-	if err := m.waitForProbe(ctx); err != nil {
-		return err
-	}
-	m.probing = true
-	for i := range m.DropPoints {
-		m.DropPoints[i].InList = true
-	}
-	return nil
-}
-
-// retries gives the mailing's settings to an activity; a probe has one try.
-func (m *mailing) retries() Retries {
-	r := m.in.Retry
-	if m.probing {
-		r.Database.Attempts, r.Page.Attempts, r.DropPoint.Attempts = 1, 1, 1
-	}
-	return r
-}
-
-// pickDropPoint returns the drop point in the list with the fewest batches in flight: a slow one gets less.
-func (m *mailing) pickDropPoint() *DropPointStatus {
-	var best *DropPointStatus
-	for i := range m.DropPoints {
-		p := &m.DropPoints[i]
-		if p.InList && (best == nil || m.sending[p.Name] < m.sending[best.Name]) {
-			best = p
-		}
-	}
-	return best
-}
-
-// wakeLater moves deferred batches whose time has come to the batches that are ready.
-func (m *mailing) wakeLater(ctx workflow.Context) {
+// releasePaced takes up batches whose time has come by the rate limits.
+func (m *mailing) releasePaced(ctx workflow.Context) {
 	now := workflow.Now(ctx)
-	waiting := m.Later[:0:0]
-	for _, l := range m.Later {
-		if l.Due.After(now) {
-			waiting = append(waiting, l)
+	waiting := m.Paced[:0:0]
+	for _, b := range m.Paced {
+		if b.NotBefore.After(now) {
+			waiting = append(waiting, b)
 		} else {
-			m.Ready = append(m.Ready, l)
+			m.Ready = append(m.Ready, b.Batch)
 		}
 	}
-	m.Later = waiting
+	m.Paced = waiting
 }
 
-// sleep waits for the next change: an activity that returns, an operator, or a deferred batch whose time has come.
-func (m *mailing) sleep(ctx workflow.Context) error {
-	changed := func() bool { return m.waking }
-	if len(m.Later) == 0 || m.inFlight() > 0 {
-		return workflow.Await(ctx, changed)
+// alarm wakes the loop at a time. There is one at most, and it is not moved for every change: it may ring for nothing.
+type alarm struct {
+	at     time.Time
+	cancel func()
+}
+
+// setAlarm makes sure that the loop wakes when the first of the things that it waits for is due.
+func (m *mailing) setAlarm(ctx workflow.Context) {
+	at, what := m.nextEvent(workflow.Now(ctx))
+	if at.IsZero() || !m.alarm.at.IsZero() && !at.Before(m.alarm.at) {
+		return
 	}
-	first := m.Later[0].Due
-	for _, l := range m.Later {
-		if l.Due.Before(first) {
-			first = l.Due
+	if m.alarm.cancel != nil {
+		m.alarm.cancel()
+	}
+	timerCtx, cancel := workflow.WithCancel(ctx)
+	m.alarm = alarm{at, cancel}
+	timer := workflow.NewTimerWithOptions(timerCtx, max(at.Sub(workflow.Now(ctx)), time.Millisecond), workflow.TimerOptions{Summary: what})
+	workflow.Go(timerCtx, func(ctx workflow.Context) {
+		if timer.Get(ctx, nil) == nil {
+			m.alarm = alarm{}
+			m.waking = true
+		}
+	})
+}
+
+// nextEvent is the first time at which something has to be done that no activity will bring about.
+func (m *mailing) nextEvent(now time.Time) (at time.Time, what string) {
+	if m.Paused != nil || m.gaveUp != "" {
+		return at, what
+	}
+	first := func(t time.Time, name string) {
+		if t.After(now) && (at.IsZero() || t.Before(at)) { // what is due already waits for something else
+			at, what = t, name
 		}
 	}
-	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout:      max(first.Sub(workflow.Now(ctx)), time.Millisecond),
-		TimerOptions: workflow.TimerOptions{Summary: "next round for deferred recipients"},
-	}, changed)
-	return err
+	if s := m.Suspended; s != nil && !m.probing && s.Cause != CauseDropPoints {
+		first(s.Until, "suspended: next probe")
+	}
+	for _, p := range m.DropPoints {
+		switch {
+		case m.checks[p.Name]:
+		case p.InList:
+			first(p.Until, "drop point "+p.Name+" rests after a failure")
+		default:
+			first(p.Until, "next look at drop point "+p.Name)
+		}
+	}
+	if m.Suspended == nil || m.Suspended.Cause != CauseErrors && m.Suspended.Cause != CauseDatabase {
+		if m.Deferred > 0 && !m.gathering && len(m.Ready) < renderAhead {
+			first(m.NextRound, "next round for deferred recipients")
+		}
+		for _, b := range m.Paced {
+			first(b.NotBefore, "rate limit")
+		}
+	}
+	return at, what
 }
 
 // drain waits, after a cancellation, for activities to finish what they have in flight.
@@ -285,7 +305,7 @@ func (m *mailing) drain(ctx workflow.Context, cause error) error {
 }
 
 func (m *mailing) continueAsNew(ctx workflow.Context) error {
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+	if err := m.handlersFinished(ctx); err != nil {
 		return err
 	}
 	next := m.in
@@ -294,17 +314,20 @@ func (m *mailing) continueAsNew(ctx workflow.Context) error {
 	return workflow.NewContinueAsNewError(ctx, Mailing, next)
 }
 
-func (m *mailing) totalSending() int {
-	n := 0
-	for _, p := range m.DropPoints {
-		n += m.sending[p.Name]
+func (m *mailing) inFlight() int {
+	n := m.rendering + m.sending + len(m.checks)
+	if m.gathering {
+		n++
 	}
 	return n
 }
 
-func (m *mailing) inFlight() int { return m.rendering + m.totalSending() }
+// nothingToSend tells whether no batch waits to be sent or rendered.
+func (m *mailing) nothingToSend() bool {
+	return len(m.Ready)+len(m.Paced)+len(m.Redo)+m.rendering+m.sending+max(m.Prepared.Batches-m.NextRender+1, 0) == 0
+}
 
-// left counts batches that are not closed and not in flight.
+// left counts what is neither closed nor in flight.
 func (m *mailing) left() int {
-	return len(m.Ready) + len(m.Later) + len(m.Redo) + max(m.Prepared.Batches-m.NextRender+1, 0)
+	return len(m.Ready) + len(m.Paced) + len(m.Redo) + m.Deferred + max(m.Prepared.Batches-m.NextRender+1, 0)
 }

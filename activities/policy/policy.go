@@ -13,11 +13,15 @@ import (
 
 // The activities, by the names under which they stand in histories for ever.
 const (
-	OpenMailing  = "OpenMailing"
-	PrepareList  = "PrepareList"
-	RenderBatch  = "RenderBatch"
-	SendBatch    = "SendBatch"
-	CloseMailing = "CloseMailing"
+	OpenMailing      = "OpenMailing"
+	PrepareList      = "PrepareList"
+	RenderBatch      = "RenderBatch"
+	SendBatch        = "SendBatch"
+	GatherDeferred   = "GatherDeferred"
+	CheckDropPoint   = "CheckDropPoint"
+	SetRate          = "SetRate"
+	ResolveUncertain = "ResolveUncertain"
+	CloseMailing     = "CloseMailing"
 )
 
 // row is one activity's policy.
@@ -31,29 +35,53 @@ type row struct {
 	// first and most are the pauses after an attempt that died without an error of a type below: they double from first to most.
 	// There is no limit to their number: a crash is nobody's fault and never gives up a recipient.
 	first, most time.Duration
+	// queue is where the activity waits for a worker. Each queue has slots of its own, so that long activities of one kind do not keep
+	// short ones of another waiting.
+	queue queue
 }
+
+// queue is what the name of a task queue ends in.
+type queue string
+
+const (
+	sends   queue = ""        // the mailings' own: workflows and SendBatch
+	renders queue = "-render" // bounded by pages and processors
+	steps   queue = "-steps"  // short, few, and waited for by a whole mailing
+)
+
+// RenderQueue and StepsQueue are the task queues that workers listen on besides the mailings' own.
+func RenderQueue(main string) string { return main + string(renders) }
+func StepsQueue(main string) string  { return main + string(steps) }
+
+// Queue is the task queue in which an activity of a mailing with the main queue waits.
+func Queue(activity, main string) string { return main + string(table[activity].queue) }
 
 // table has a row for each activity.
 var table = map[string]row{
-	OpenMailing:  {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second},
-	PrepareList:  {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second},
-	RenderBatch:  {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second},
-	SendBatch:    {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second},
-	CloseMailing: {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: time.Minute},
+	OpenMailing:      {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
+	PrepareList:      {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
+	RenderBatch:      {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: renders},
+	SendBatch:        {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: sends},
+	GatherDeferred:   {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
+	CheckDropPoint:   {startToClose: 5 * time.Minute, heartbeat: 10 * time.Second, scheduleToClose: time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
+	SetRate:          {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * time.Minute, first: time.Second, most: 10 * time.Second, queue: steps},
+	ResolveUncertain: {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
+	CloseMailing:     {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: time.Minute, queue: steps},
 }
 
 // Names lists the activities of the table in the order in which a mailing meets them.
 func Names() []string {
-	return []string{OpenMailing, PrepareList, RenderBatch, SendBatch, CloseMailing}
+	return []string{OpenMailing, PrepareList, RenderBatch, SendBatch, GatherDeferred, CheckDropPoint, SetRate, ResolveUncertain, CloseMailing}
 }
 
 // Heartbeat returns the activity's heartbeat timeout.
 func Heartbeat(activity string) time.Duration { return table[activity].heartbeat }
 
-// Options returns fresh options for the activity, to be shown with summary (up to 400 bytes) in the Web UI.
+// Options returns fresh options for the activity of a mailing whose task queue is main, to be shown with summary (up to 400 bytes) in the
+// Web UI. The mailing is the fairness key: where the server knows those, mailings take turns, however much each has queued.
 //
 // A cancelled activity is waited for: it finishes the message that is in flight and writes down what became of it.
-func Options(activity, summary string) workflow.ActivityOptions {
+func Options(activity, summary, main, mailing string) workflow.ActivityOptions {
 	r := table[activity]
 	return workflow.ActivityOptions{
 		StartToCloseTimeout:    r.startToClose,
@@ -61,6 +89,8 @@ func Options(activity, summary string) workflow.ActivityOptions {
 		HeartbeatTimeout:       r.heartbeat,
 		WaitForCancellation:    true,
 		Summary:                summary,
+		TaskQueue:              Queue(activity, main),
+		Priority:               temporal.Priority{FairnessKey: firstBytes(mailing, 64)},
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    r.first,
 			BackoffCoefficient: 2,
@@ -68,6 +98,9 @@ func Options(activity, summary string) workflow.ActivityOptions {
 		},
 	}
 }
+
+// firstBytes keeps a key within what Temporal takes: mailings whose IDs begin alike share a turn then.
+func firstBytes(s string, n int) string { return s[:min(len(s), n)] }
 
 // ErrorType is the type of an application error; what happens next is decided by it alone.
 type ErrorType = string

@@ -247,9 +247,20 @@ func mailboxError(s string) error {
 	return errMailbox
 }
 
-// between returns what stands between the last < and the > at the end.
+// between returns what stands between the last < that is not in quotes and the > at the end.
 func between(s string) string {
-	return strings.Trim(strings.TrimSuffix(s[strings.LastIndexByte(s, '<')+1:], ">"), " \t")
+	start, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '<' && !quoted:
+			start = i + 1
+		}
+	}
+	return strings.Trim(strings.TrimSuffix(s[start:], ">"), " \t")
 }
 
 // isAtext tells the characters of a dot-atom (RFC 5322, 3.2.3), and with RFC 6531 all letters and marks that are not ASCII.

@@ -207,6 +207,8 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"ada@example.com", `"x> NOTIFY=NEVER"@example.com`, `"a\"\\b"@example.com`, "jürgen@bücher.example", "a@b.c\r\nDATA", "a@ａ．example", "\u212a@example.com",
 		"a@xn--bcher-kva.example", `"\ "@example.com`, "a@İ.example", "a@a\u00ad.example",
+		strings.Repeat("l", 65) + "@example.com", `"` + strings.Repeat(`\"`, 31) + `"@example.org`, `"` + strings.Repeat("x", 62) + `"@example.com`, `"a@b"@example.com`, "a@[192.0.2.1]", "a@b@c.example",
+		"\u2028@example.com", "\"\u3000\"@example.com", "a@" + strings.Repeat("d.", 125) + "example", "e\u0301@example.com", "a@e\u0301.example", "a@1.2.3.4", "<a@b.example>", "(c)a@b.example",
 	} {
 		f.Add(seed)
 	}
@@ -233,10 +235,28 @@ func FuzzParse(f *testing.F) {
 		if err == nil && key.Key() != a.Key() {
 			t.Fatalf("%q has the key %q, and that the key %q", in, a.Key(), key.Key())
 		}
-		if parsed, err := mail.ParseAddress("<" + wire + ">"); err != nil || !strings.HasSuffix(parsed.Address, "@"+a.Domain) {
+		if parsed, err := mail.ParseAddress("<" + wire + ">"); err != nil || parsed.Address != unquote(a.Local)+"@"+a.Domain {
 			t.Fatalf("%q became %q, which net/mail reads as %v, %v", in, wire, parsed, err)
 		}
+		if box, err := address.ParseMailbox(`"A, B" <` + wire + ">"); err != nil || box.Address != a || box.Name != "A, B" {
+			t.Fatalf("%q became %q, which with a name is %v, %v", in, wire, box, err)
+		}
 	})
+}
+
+// unquote is what a local part means: net/mail undoes the quotes.
+func unquote(local string) string {
+	if !strings.HasPrefix(local, `"`) {
+		return local
+	}
+	var b strings.Builder
+	for i := 1; i < len(local)-1; i++ {
+		if local[i] == '\\' {
+			i++
+		}
+		b.WriteByte(local[i])
+	}
+	return b.String()
 }
 
 // FuzzMailbox: a mailbox that an input may have is one for the header From as well, and the same.

@@ -74,7 +74,8 @@ func (b *bar) show(v standing, m *meter) {
 func (b *bar) describe(v standing) []string {
 	below := []string{"  " + waiting(v)}
 	if v.Recipients > 0 {
-		below = append(below, fmt.Sprintf("  %s; batches: %d of %d closed, %d rendered", outcomeLine(v.Counts), v.ClosedBatches, v.Batches, v.Rendered))
+		below = append(below, fmt.Sprintf("  %s; batches: %d of %d closed, %d rendered", outcomeLine(v.Counts), v.ClosedBatches, v.Batches, v.Rendered),
+			"  "+describeDeferred(v))
 	}
 	for _, p := range v.DropPoints {
 		below = append(below, "  drop point "+clean(describeDropPoint(p)))
@@ -84,7 +85,7 @@ func (b *bar) describe(v standing) []string {
 
 func (b *bar) end(v standing) {
 	var m meter
-	v.Doing, v.Until = "", time.Time{}
+	v.Doing, v.Since, v.Until, v.Deferred = "", time.Time{}, time.Time{}, 0
 	b.show(v, &m)
 	b.mu.Lock()
 	b.below = nil

@@ -15,13 +15,23 @@ import (
 // failed. A field behind a condition counts as well: it is a slip just the same.
 func unknownFields(in workflows.Input, columns []string) []render.Problem {
 	known := append([]string{"email"}, columns...)
+	c := in.Content
+	templates := []struct{ field, text string }{{render.FieldSubject, in.Subject}, {"content.page_url", c.PageURL}}
+	if !c.Static {
+		templates = append(templates, []struct{ field, text string }{{render.FieldText, c.Text}, {render.FieldHTML, c.HTML}}...)
+	}
 	var problems []render.Problem
-	for _, t := range []struct{ field, text string }{
-		{render.FieldSubject, in.Subject}, {render.FieldText, in.Content.Text}, {render.FieldHTML, in.Content.HTML},
-	} {
+	for _, t := range templates {
 		problems = append(problems, unknownIn(t.field, t.text, known)...)
 	}
+	if c.PageColumn != "" && !slices.Contains(columns, c.PageColumn) {
+		problems = append(problems, unknownField("content.page_column", c.PageColumn, known))
+	}
 	return problems
+}
+
+func unknownField(field, name string, known []string) render.Problem {
+	return render.Problem{Field: field, Message: fmt.Sprintf("no column of the list is named %s: there are %s", name, strings.Join(known, ", "))}
 }
 
 func unknownIn(field, text string, known []string) []render.Problem {
@@ -39,10 +49,9 @@ func unknownIn(field, text string, known []string) []render.Problem {
 			continue
 		}
 		before := text[:min(int(use.at), len(text))]
-		problems = append(problems, render.Problem{
-			Field: field, Line: 1 + strings.Count(before, "\n"), Column: 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]),
-			Message: fmt.Sprintf("no column of the list is named %s: there are %s", use.name, strings.Join(known, ", ")),
-		})
+		problem := unknownField(field, use.name, known)
+		problem.Line, problem.Column = 1+strings.Count(before, "\n"), 1+utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+		problems = append(problems, problem)
 	}
 	return problems
 }

@@ -42,6 +42,52 @@ func TestFieldsThatNoColumnHasAreFoundWithLineAndColumn(t *testing.T) {
 	}
 }
 
+func TestFieldsOfPagesAreColumnsAndStaticContentHasNone(t *testing.T) {
+	t.Parallel()
+	in := workflows.Input{Subject: "{{.plan}}", Content: workflows.Content{PageURL: "https://www.example.com/{{.number}}", PageColumn: "page", Text: "{{.gone}}"}}
+	var got []string
+	for _, p := range unknownFields(in, []string{"plan"}) {
+		got = append(got, p.Field)
+	}
+	if strings.Join(got, " ") != "content.page_url content.text content.page_column" {
+		t.Errorf("got %v", got)
+	}
+	if problems := unknownFields(workflows.Input{Content: workflows.Content{Text: "{{.gone}}", Static: true}}, nil); len(problems) > 0 {
+		t.Errorf("static content: %v", problems)
+	}
+}
+
+func TestADropPointSaysHowItDoes(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 10, 15, 2, 0, time.Local)
+	for want, p := range map[string]workflows.DropPointStatus{
+		"mx": {Name: "mx", InList: true},
+		"mx has left the list, is looked at again at " + moment(at) + ", after 5 failures: connection refused": {Name: "mx", Failures: 5, Until: at, LastFailure: "connection refused"},
+		"mx waits until " + moment(at) + ", after 1 failure: 421":                                              {Name: "mx", InList: true, Failures: 1, Until: at, LastFailure: "421"},
+		"mx, back in the list, on trial with one batch at a time: 421":                                         {Name: "mx", InList: true, OnTrial: true, LastFailure: "421"},
+		"mx, in the list again: 421": {Name: "mx", InList: true, LastFailure: "421", Proven: true},
+	} {
+		if got := describeDropPoint(p); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestWhatIsWaitedForIsSaidWithSinceAndUntil(t *testing.T) {
+	t.Parallel()
+	since, until := time.Date(2026, 11, 23, 10, 0, 0, 0, time.Local), time.Date(2026, 11, 23, 10, 30, 0, 0, time.Local)
+	for want, v := range map[string]standing{
+		"waits for not_before (until " + moment(until) + ")":                                  {State: workflows.StateWaiting, Doing: "waits for not_before", Until: until},
+		"somebody has paused it (since " + moment(since) + ")":                                {State: workflows.StatePaused, Doing: "somebody has paused it", Since: since},
+		"waits, because of x (since " + moment(since) + ", next probe " + moment(until) + ")": {State: workflows.StateSuspended, Doing: "waits, because of x", Since: since, Until: until},
+		"renders and sends": {State: workflows.StateSending, Doing: "renders and sends"},
+	} {
+		if got := waiting(v); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestACellThatASpreadsheetWouldRunIsGuarded(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{

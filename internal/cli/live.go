@@ -22,7 +22,7 @@ type live struct {
 
 	firstRunID string
 	queue      string
-	list       string
+	audience   string
 	state      workflows.State   // by the search attribute; empty before the first worker took it up
 	answer     *workflows.Status // nil when no worker answered
 	pollers    int               // workers that lately asked for work; -1 when not asked
@@ -84,7 +84,7 @@ func (l *live) read(info *workflowpb.WorkflowExecutionInfo) {
 		l.state = workflows.State(state)
 	}
 	if p, ok := attributes[workflows.ListAttribute.GetName()]; ok {
-		_ = converter.GetDefaultDataConverter().FromPayload(p, &l.list)
+		_ = converter.GetDefaultDataConverter().FromPayload(p, &l.audience)
 	}
 	l.ended = endedAs(info.Status)
 	if l.ended != "" && info.CloseTime != nil {

@@ -22,7 +22,12 @@ type plan struct {
 
 // readMailing reads the mailing file and checks all that can be checked without a server. Every fault is told on the standard error, with
 // its place. With id the mailing gets that ID; without one, and none in the file, it gets one of the file's name and the time.
-func (a *app) readMailing(path, id string) (plan, error) {
+func (a *app) readMailing(path, id string) (plan, error) { return a.readFile(path, id, true) }
+
+// readContent is readMailing for a mailing that goes to others than the file's list, which is not looked at.
+func (a *app) readContent(path, id string) (plan, error) { return a.readFile(path, id, false) }
+
+func (a *app) readFile(path, id string, withList bool) (plan, error) {
 	if path == "" {
 		return plan{}, usage("no mailing file is given: name it with -f")
 	}
@@ -48,7 +53,7 @@ func (a *app) readMailing(path, id string) (plan, error) {
 	if !p.in.NotAfter.IsZero() && !p.in.NotAfter.After(time.Now()) {
 		faults.problem(f, render.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"})
 	}
-	if p.listFile != "" {
+	if p.listFile != "" && withList {
 		columns, err := columnsOf(p.listFile)
 		faults.add(err)
 		if err == nil {

@@ -16,6 +16,7 @@ import (
 	"directmailer/internal/address"
 	"directmailer/internal/csvlist"
 	"directmailer/internal/lists"
+	"directmailer/internal/page"
 	"directmailer/internal/render"
 )
 
@@ -25,7 +26,7 @@ func (a *app) previewCommand() *cobra.Command {
 		Use:   "preview -f FILE",
 		Short: "See the exact message that somebody would get",
 		Long: `Renders the message for one recipient, as it would be sent, and writes it as .eml to the standard output or into a folder.
-Nothing is stored and nothing is sent. The recipient comes from the list file that the mailing names, else from the stored
+A page is fetched as it would be, from this machine. Nothing is stored and nothing is sent. The recipient comes from the list file that the mailing names, else from the stored
 list; without --recipient it is the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
 		Example: `  starter preview -f newsletter.yaml
   printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient - --out previews`,
@@ -45,6 +46,9 @@ list; without --recipient it is the first. Only Date and Message-ID differ from 
 		if err != nil {
 			return err
 		}
+		if to.Page, err = fetchFor(cmd.Context(), p, to); err != nil {
+			return err
+		}
 		message, err := renderFor(p, to)
 		if err != nil {
 			return err
@@ -58,6 +62,41 @@ list; without --recipient it is the first. Only Date and Message-ID differ from 
 	return cmd
 }
 
+// fetchFor fetches the recipient's page, if the mailing has pages.
+func fetchFor(ctx context.Context, p plan, to render.Recipient) (render.Page, error) {
+	source, problems := activities.Pages(p.in)
+	if len(problems) > 0 {
+		return render.Page{}, failf(BadInput, "%s: %w", p.name, &problems[0])
+	}
+	if source == nil {
+		return render.Page{}, nil
+	}
+	fetcher := page.NewFetcher()
+	defer fetcher.Close()
+	u, err := source.NewLocator().Locate(to)
+	var fetched render.Page
+	if err == nil {
+		fetched, err = fetcher.Fetch(ctx, source, u)
+	}
+	var problem *render.Problem
+	var failure *page.Failure
+	var away *page.Unavailable
+	switch {
+	case errors.As(err, &problem):
+		return fetched, wouldFail(p, problem)
+	case errors.As(err, &failure):
+		return fetched, wouldFail(p, &render.Problem{Field: failure.Field, Message: failure.Reason})
+	case errors.As(err, &away):
+		return fetched, failf(Unexpected, "the page server is unavailable: %w; a mailing would try again", away)
+	}
+	return fetched, err
+}
+
+// wouldFail says that a mailing would not send to this recipient.
+func wouldFail(p plan, problem *render.Problem) error {
+	return failf(BadInput, "this recipient would be failed: %s: %s: %s", p.file.Locate(problem.Field, problem.Line, problem.Column), problem.Field, problem.Message)
+}
+
 // renderFor is what RenderBatch does for one recipient.
 func renderFor(p plan, to render.Recipient) ([]byte, error) {
 	template, problems := render.Compile(activities.Content(p.in, time.Now()))
@@ -67,7 +106,7 @@ func renderFor(p plan, to render.Recipient) ([]byte, error) {
 	message, _, err := template.NewRenderer().Render(nil, to)
 	var problem *render.Problem
 	if errors.As(err, &problem) {
-		return nil, failf(BadInput, "this recipient would be failed: %s: %s: %s", p.file.Locate(problem.Field, problem.Line, problem.Column), problem.Field, problem.Message)
+		return nil, wouldFail(p, problem)
 	}
 	return message, err
 }

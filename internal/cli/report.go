@@ -40,6 +40,8 @@ the ledger is read, however long it is.`,
 	cmd.Flags().StringSliceVar(&wanted, "outcome", nil, "only recipients with one of these outcomes: "+joinStatuses(reportOutcomes))
 	cmd.Flags().StringVar(&out, "out", "", "write to this file, which appears when it is complete (default: the standard output)")
 	_ = cmd.RegisterFlagCompletionFunc("format", format.complete)
+	_ = cmd.RegisterFlagCompletionFunc("outcome", cobra.FixedCompletions(strings.Split(joinStatuses(reportOutcomes), ", "), cobra.ShellCompDirectiveNoFileComp))
+	cmd.ValidArgsFunction = a.completeMailing
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		outcomes, err := parseOutcomes(wanted)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"directmailer/internal/cluster"
+	"directmailer/internal/pacing"
 	"directmailer/workflows"
 )
 
@@ -26,6 +27,7 @@ A mailing whose workflow was terminated is counted row by row.`,
 		Args: wants("the mailing's ID"),
 	}
 	output := outputFlag(cmd)
+	cmd.ValidArgsFunction = a.completeMailing
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		s, err := openStore(ctx)
@@ -45,6 +47,9 @@ A mailing whose workflow was terminated is counted row by row.`,
 			if err := s.tally(ctx, &v); err != nil {
 				return err
 			}
+		}
+		if err := s.addRates(ctx, &v); err != nil {
+			return err
 		}
 		if output.json() {
 			return writeJSON(a.Out, v)
@@ -77,16 +82,27 @@ func writeStanding(w io.Writer, v standing) {
 	}
 	row("why", v.Reason)
 	row("doing", v.Doing)
-	if !v.Until.IsZero() {
-		row("until", moment(v.Until))
+	if !v.Since.IsZero() {
+		row("since", moment(v.Since))
 	}
-	row("list", v.List)
+	if !v.Until.IsZero() {
+		row(untilWord(v), moment(v.Until))
+	}
+	row("deferred", describeDeferred(v))
+	if v.List != "" {
+		row("list", v.List)
+	} else {
+		row("audience", v.Audience)
+	}
 	if v.PreparedAt != nil {
 		row("members", describeMembers(v.Members, v.Duplicates))
 		row("batches", fmt.Sprintf("%s, %s rendered, %s closed", thousands(v.Batches), thousands(v.Rendered), thousands(v.ClosedBatches)))
 	}
 	for _, p := range v.DropPoints {
 		row("drop point", describeDropPoint(p))
+	}
+	for _, l := range v.Rates {
+		row("rate limit", describeLimit(l))
 	}
 	row("started", optional(v.CreatedAt))
 	row("prepared", optional(v.PreparedAt))
@@ -111,14 +127,59 @@ func optional(at *time.Time) string {
 	return moment(*at)
 }
 
+// untilWord: a suspended mailing goes on looking when the time has come, others go on.
+func untilWord(v standing) string {
+	if v.State == workflows.StateSuspended {
+		return "next probe"
+	}
+	return "until"
+}
+
+func describeDeferred(v standing) string {
+	if v.Deferred == 0 {
+		return ""
+	}
+	text := count(v.Deferred, "recipient") + " refused for now"
+	if !v.NextRound.IsZero() {
+		text += ", next round at " + moment(v.NextRound)
+	}
+	return text
+}
+
 func describeDropPoint(p workflows.DropPointStatus) string {
+	var text string
 	switch {
 	case !p.InList:
-		return p.Name + " has left the list: " + p.LastFailure
+		text = p.Name + " has left the list"
+		if !p.Until.IsZero() {
+			text += ", is looked at again at " + moment(p.Until)
+		}
+	case !p.Until.IsZero():
+		text = p.Name + " waits until " + moment(p.Until)
+	case p.OnTrial:
+		text = p.Name + ", back in the list, on trial with one batch at a time"
 	case p.LastFailure != "":
-		return p.Name + ", in the list again after: " + p.LastFailure
+		text = p.Name + ", in the list again"
+	default:
+		return p.Name
 	}
-	return p.Name
+	if p.Failures > 0 {
+		text += ", after " + count(p.Failures, "failure")
+	}
+	if p.LastFailure != "" {
+		text += ": " + strings.TrimPrefix(p.LastFailure, "drop point "+p.Name+": ")
+	}
+	return text
+}
+
+func describeLimit(l limitLine) string {
+	switch l.Kind {
+	case pacing.DropPoint.String():
+		return fmt.Sprintf("%s to drop point %s", l.Rate, l.Name)
+	case pacing.Domain.String():
+		return fmt.Sprintf("%s to %s", l.Rate, l.Name)
+	}
+	return fmt.Sprintf("%s of this mailing", l.Rate)
 }
 
 // writeLedger shows the outcomes and what they add up to.
@@ -196,10 +257,10 @@ func (a *app) lsCommand() *cobra.Command {
 		if output.json() {
 			return writeJSON(a.Out, all)
 		}
-		t := newTable(a.Out, table.Row{"mailing", "state", "list", "recipients", "sent", "bounced", "failed", "opted out", "uncertain", "unsent", "open", "started"},
+		t := newTable(a.Out, table.Row{"mailing", "state", "audience", "recipients", "sent", "bounced", "failed", "opted out", "uncertain", "unsent", "open", "started"},
 			"recipients", "sent", "bounced", "failed", "opted out", "uncertain", "unsent", "open")
 		for _, v := range all {
-			row := table.Row{v.ID, v.State, v.List, thousands(v.Recipients)}
+			row := table.Row{v.ID, v.State, clean(v.Audience), thousands(v.Recipients)}
 			for _, o := range outcomesOf(v.Counts) {
 				row = append(row, thousands(o.n))
 			}

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
+	"directmailer/internal/pacing"
 	"directmailer/workflows"
 )
 
@@ -23,10 +26,14 @@ type standing struct {
 	ID     string          `json:"id"`
 	State  workflows.State `json:"state"`
 	Reason string          `json:"reason,omitempty"`
-	// Doing says what goes on or what is waited for, Until when the waiting ends by itself.
+	// Doing says what goes on or what is waited for, Since when it has been waited for a cause outside or an operator, Until when the
+	// waiting ends, or is looked into, by itself.
 	Doing string    `json:"doing,omitempty"`
+	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
-	List  string    `json:"list,omitempty"`
+	// Audience is a list's name, "query:SOURCE" or "continue:ID"; List is empty if it is no list.
+	Audience string `json:"audience,omitempty"`
+	List     string `json:"list,omitempty"`
 
 	Members    int64 `json:"members"`
 	Duplicates int64 `json:"duplicates"`
@@ -35,13 +42,18 @@ type standing struct {
 	// Open recipients have no outcome yet. Closed tells that nobody is open and the ledger is reconciled.
 	Open   int64 `json:"open"`
 	Closed bool  `json:"closed"`
+	// Deferred recipients, among the open, are refused for now; the next of them are tried again at NextRound.
+	Deferred  int       `json:"deferred"`
+	NextRound time.Time `json:"next_round,omitzero"`
 
 	Batches       int `json:"batches"`
 	Rendered      int `json:"batches_rendered"`
 	ClosedBatches int `json:"batches_closed"`
 
 	DropPoints []workflows.DropPointStatus `json:"drop_points,omitempty"`
-	Problems   []workflows.Problem         `json:"problems,omitempty"`
+	// Rates are the limits that its messages come under; not in a list of mailings.
+	Rates    []limitLine         `json:"rates,omitempty"`
+	Problems []workflows.Problem `json:"problems,omitempty"`
 
 	CreatedAt  *time.Time `json:"created_at,omitempty"`
 	PreparedAt *time.Time `json:"prepared_at,omitempty"`
@@ -66,11 +78,12 @@ func (s *store) standing(ctx context.Context, id string) (standing, error) {
 
 func (s *store) standingOf(ctx context.Context, m mailings.Mailing) (standing, error) {
 	v := standing{
-		ID: m.ID, State: workflows.State(m.State), Reason: m.Reason, List: m.List,
+		ID: m.ID, State: workflows.State(m.State), Reason: m.Reason,
 		Members: m.Members, Duplicates: m.Duplicates, Recipients: m.Recipients, Batches: m.Batches,
 		CreatedAt: &m.CreatedAt, PreparedAt: m.PreparedAt, ClosedAt: m.ClosedAt, Closed: m.ClosedAt != nil,
 		key: m.Key, firstRunID: m.FirstRunID, stored: true,
 	}
+	v.setAudience(m.List)
 	var in struct {
 		DropPoints []string `json:"drop_points"`
 	}
@@ -83,14 +96,46 @@ func (s *store) standingOf(ctx context.Context, m mailings.Mailing) (standing, e
 	if err != nil {
 		return v, err
 	}
-	v.Rendered, v.ClosedBatches = now.Rendered, now.Closed
+	v.Rendered, v.ClosedBatches, v.Deferred = now.Rendered, now.Closed, now.Deferred
+	if now.NextRound != nil {
+		v.NextRound = *now.NextRound
+	}
 	v.setCounts(workflows.Counts(now.Counts))
 	return v, nil
+}
+
+func (s *standing) setAudience(audience string) {
+	if s.Audience = audience; !strings.Contains(audience, ":") {
+		s.List = audience
+	}
 }
 
 func (s *standing) setCounts(c workflows.Counts) {
 	s.Counts = c
 	s.Open = s.Recipients - c.Total()
+}
+
+// addRates adds the limits that the mailing's messages come under: its own, those of its drop points, and those of all domains.
+func (s *store) addRates(ctx context.Context, v *standing) error {
+	if v.ended() {
+		return nil
+	}
+	all, err := s.limits(ctx)
+	for _, l := range all {
+		named := func(p workflows.DropPointStatus) bool { return p.Name == l.Name }
+		switch l.Kind {
+		case pacing.Mailing.String():
+			if l.Name != v.ID {
+				continue
+			}
+		case pacing.DropPoint.String():
+			if len(v.DropPoints) > 0 && !slices.ContainsFunc(v.DropPoints, named) {
+				continue
+			}
+		}
+		v.Rates = append(v.Rates, l)
+	}
+	return err
 }
 
 // tally counts the ledger row by row, for a mailing whose ledger was never closed: batches that were cut short count as well.
@@ -136,7 +181,8 @@ func (s *standing) with(l live) {
 		return
 	}
 	if !s.stored {
-		s.State, s.List, s.CreatedAt = stateStarted, l.list, &l.startedAt
+		s.State, s.CreatedAt = stateStarted, &l.startedAt
+		s.setAudience(l.audience)
 	}
 	if l.state != "" {
 		s.State = l.state
@@ -147,6 +193,7 @@ func (s *standing) with(l live) {
 	switch {
 	case l.ended != "":
 		s.State, s.Reason, s.Problems, s.Doing, s.Until = l.ended, l.reason, l.problems, "", time.Time{}
+		s.Since, s.NextRound = time.Time{}, time.Time{}
 		s.ClosedAt = l.closedAt
 	case l.pollers == 0:
 		s.Doing = fmt.Sprintf("waits for a worker: none polls the task queue %q", l.queue)
@@ -156,7 +203,10 @@ func (s *standing) with(l live) {
 }
 
 func (s *standing) addAnswer(a workflows.Status) {
-	s.Doing, s.Until = a.Doing, a.Until
+	s.Doing, s.Since, s.Until = a.Doing, a.Since, a.Until
+	if !a.NextRound.IsZero() { // the workflow says when it comes again, the database when the first is due
+		s.NextRound = a.NextRound
+	}
 	if a.State != "" {
 		s.State = a.State
 	}

@@ -23,8 +23,9 @@ import (
 func (a *app) startCommand() *cobra.Command {
 	var file, id string
 	var watch bool
+	var of continuation
 	cmd := &cobra.Command{
-		Use:   "start -f FILE",
+		Use:   "start {-f FILE | --continue ID}",
 		Short: "Send a mailing",
 		Long: `Starts the mailing that a YAML file describes. Everything that can be checked is checked first, and every problem is
 reported at once with its place in the file. Then the list file that the mailing names is imported, replacing the list of
@@ -33,17 +34,50 @@ that name, and the mailing is started. It goes on by itself, whatever becomes of
 An ID is used once and never again: a second start of the same ID is refused, and changes nothing. Without --id and without
 an id in the file, the ID is made from the file's name and the time.
 
-Rows of the list file that cannot be used are reported by line and left out; the exit code is then 3.`,
+Rows of the list file that cannot be used are reported by line and left out; the exit code is then 3.
+
+With --continue, a new mailing goes to those recipients that an earlier one, which has ended, had these outcomes for. It has
+the earlier one's content and settings, or those of a file that is given as well, whose list is not read then. Its ID is
+that of the earlier one with -2, -3, … Recipients who are continued already are not continued again, unless --id gives the
+new mailing a name of its own.`,
 		Example: `  starter start -f newsletter.yaml
-  starter start -f newsletter.yaml --id newsletter-2026-11 --watch`,
+  starter start -f newsletter.yaml --id newsletter-2026-11 --watch
+  starter start --continue newsletter-2026-11                             who was left out when it was cancelled
+  starter start --continue newsletter-2026-11 --outcomes failed -f mended.yaml`,
 		Args: wants(),
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "the mailing file (required)")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the mailing file")
 	cmd.Flags().StringVar(&id, "id", "", "the mailing's ID: letters and digits with single . _ or - between them")
 	cmd.Flags().BoolVar(&watch, "watch", false, "watch it until it ends")
+	cmd.Flags().StringVar(&of.of, "continue", "", "the ID of the mailing to continue")
+	cmd.Flags().StringSliceVar(&of.outcomes, "outcomes", nil, "with --continue: recipients with one of these outcomes: "+strings.Join(continuable, ", ")+" (default unsent)")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
+	_ = cmd.RegisterFlagCompletionFunc("continue", a.completeID)
+	_ = cmd.RegisterFlagCompletionFunc("outcomes", cobra.FixedCompletions(continuable, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
+		if err := checkID(id); err != nil {
+			return err
+		}
+		of.file, of.id = file, id
+		if of.of != "" {
+			if err := of.check(); err != nil {
+				return err
+			}
+			s, err := openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			p, err := a.planContinuation(ctx, s, of)
+			if err != nil {
+				return err
+			}
+			return a.begin(ctx, s, p, watch)
+		}
+		if len(of.outcomes) > 0 {
+			return usage("--outcomes means nothing without --continue")
+		}
 		p, err := a.readMailing(file, id)
 		if err != nil {
 			return err
@@ -53,23 +87,28 @@ Rows of the list file that cannot be used are reported by line and left out; the
 			return err
 		}
 		defer s.close()
-		rejected, err := a.start(ctx, s, p)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(a.Out, "mailing %s is started\n", p.in.ID)
-		a.warnOfNoWorker(ctx)
-		if watch {
-			err = a.watch(ctx, s, p.in.ID, false)
-		} else {
-			fmt.Fprintf(a.Out, "  starter watch %s\n", p.in.ID)
-		}
-		if err == nil && rejected > 0 {
-			err = failf(RowsRejected, "mailing %s went on without %s of %s, rejected above", p.in.ID, count(rejected, "row"), base(p.listFile))
-		}
-		return err
+		return a.begin(ctx, s, p, watch)
 	}
 	return cmd
+}
+
+// begin starts the mailing, tells where to look for it, and watches it if that is wanted.
+func (a *app) begin(ctx context.Context, s *store, p plan, watch bool) error {
+	rejected, err := a.start(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Out, "mailing %s is started\n", p.in.ID)
+	a.warnOfNoWorker(ctx)
+	if watch {
+		err = a.watch(ctx, s, p.in.ID, false)
+	} else {
+		fmt.Fprintf(a.Out, "  starter watch %s\n", p.in.ID)
+	}
+	if err == nil && rejected > 0 {
+		err = failf(RowsRejected, "mailing %s went on without %s of %s, rejected above", p.in.ID, count(rejected, "row"), base(p.listFile))
+	}
+	return err
 }
 
 // start imports the list and starts the mailing, unless its ID is known already: then nothing is done at all.
@@ -82,15 +121,18 @@ func (a *app) start(ctx context.Context, s *store, p plan) (rejected int64, err 
 	if err := notTaken(ctx, s, c, p.in.ID); err != nil {
 		return 0, err
 	}
-	if p.listFile != "" {
+	switch {
+	case p.listFile != "":
 		done, err := a.importList(ctx, s, p.in.List, p.listFile, true, false)
 		if err != nil {
 			return 0, err
 		}
 		a.say("list %s: %s", done.Name, done.describe())
 		rejected = done.Rejected
-	} else if err := a.checkStored(ctx, s, p); err != nil {
-		return 0, err
+	case p.in.List != "":
+		if err := a.checkStored(ctx, s, p); err != nil {
+			return 0, err
+		}
 	}
 	conf, err := settings()
 	if err != nil {
@@ -192,7 +234,7 @@ func startOnce(ctx context.Context, c *cluster.Cluster, queue string, p plan) er
 		StaticSummary:                            summary,
 		StaticDetails:                            details,
 		TypedSearchAttributes: temporal.NewSearchAttributes(
-			workflows.StateAttribute.ValueSet(string(stateStarted)), workflows.ListAttribute.ValueSet(p.in.List)),
+			workflows.StateAttribute.ValueSet(string(stateStarted)), workflows.ListAttribute.ValueSet(audience(p.in))),
 	}, workflows.MailingType, p.in)
 	return err
 }
@@ -205,9 +247,9 @@ func unknownAttribute(err error) bool {
 // describe is what the Web UI shows of the mailing besides its progress: nothing about recipients.
 func (p plan) describe() (summary, details string) {
 	in := p.in.WithDefaults()
-	summary = fmt.Sprintf("%s to the list %s", p.name, in.List)
+	summary = fmt.Sprintf("%s to %s", p.name, audienceWords(in))
 	var b strings.Builder
-	fmt.Fprintf(&b, "Mailing file `%s`, list `%s`", p.name, in.List)
+	fmt.Fprintf(&b, "Mailing file `%s`, %s", p.name, audienceWords(in))
 	if p.listFile != "" {
 		fmt.Fprintf(&b, " from `%s`", base(p.listFile))
 	}
@@ -217,6 +259,28 @@ func (p plan) describe() (summary, details string) {
 	}
 	fmt.Fprintf(&b, "\n\n- drop points: %s\n- batches of %d\n- whose answer was lost: %s\n- when tries are used up: %s\n", points, in.BatchSize, in.OnUncertain, in.OnExhausted)
 	return firstBytes(summary, 300), firstBytes(b.String(), 4000)
+}
+
+// audience is what the mailing's row, and the search attribute, have as its list.
+func audience(in workflows.Input) string {
+	switch {
+	case in.Query != nil:
+		return "query:" + in.Query.Source
+	case in.Continue != nil:
+		return "continue:" + in.Continue.Mailing
+	}
+	return in.List
+}
+
+// audienceWords says to whom a mailing goes: "the list customers".
+func audienceWords(in workflows.Input) string {
+	switch {
+	case in.Query != nil:
+		return "a query on " + in.Query.Source
+	case in.Continue != nil:
+		return strings.Join(in.Continue.Outcomes, ", ") + " of " + in.Continue.Mailing
+	}
+	return "the list " + in.List
 }
 
 // firstBytes keeps a text below Temporal's limits.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ Ctrl-C stops watching; the mailing goes on.`,
 		Args:    wants("the mailing's ID"),
 	}
 	output := outputFlag(cmd)
+	cmd.ValidArgsFunction = a.completeMailing
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := openStore(cmd.Context())
 		if err != nil {
@@ -237,8 +239,11 @@ func (l *lines) text(v standing, m *meter) string {
 	if doing := waiting(v); doing != "" {
 		text += "; " + doing
 	}
+	if deferred := describeDeferred(v); deferred != "" {
+		text += "; " + deferred
+	}
 	for _, p := range v.DropPoints {
-		if !p.InList {
+		if !p.InList || !p.Until.IsZero() {
 			text += "; drop point " + clean(describeDropPoint(p))
 		}
 	}
@@ -254,8 +259,15 @@ func (l *lines) end(v standing) {
 // waiting says what goes on or is waited for, and until when.
 func waiting(v standing) string {
 	text := clean(v.Doing)
+	var times []string
+	if !v.Since.IsZero() {
+		times = append(times, "since "+moment(v.Since))
+	}
 	if !v.Until.IsZero() {
-		text += " (until " + moment(v.Until) + ")"
+		times = append(times, untilWord(v)+" "+moment(v.Until))
+	}
+	if len(times) > 0 {
+		text += " (" + strings.Join(times, ", ") + ")"
 	}
 	return text
 }

@@ -1,7 +1,6 @@
 package csvlist_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"unicode/utf8"
 
 	"directmailer/internal/csvlist"
 )
@@ -254,44 +252,6 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-}
-
-// FuzzReader: whatever the file, members have a line, an address and a JSON object with the columns as fields.
-func FuzzReader(f *testing.F) {
-	f.Add([]byte("email,name\nada@example.com,Ada\n,\nx,y,z\n"))
-	f.Add([]byte("\ufeffE-Mail;Name\r\nada@example.com;\"A;d\"\"a\n\"\r\n"))
-	f.Add([]byte("e\x00m\x00"))
-	f.Add([]byte("mail\tname\n\"ada\"\"@example.com\t\\\x01\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := csvlist.NewReader(bytes.NewReader(data), "fuzz.csv")
-		if err != nil {
-			return
-		}
-		last := 1
-		for {
-			m, err := r.Next()
-			if err != nil {
-				var whole *csvlist.Error
-				if err != io.EOF && !errors.As(err, &whole) {
-					t.Fatalf("%v", err)
-				}
-				return
-			}
-			var got map[string]string
-			if err := json.Unmarshal(m.Attributes, &got); err != nil || !utf8.Valid(m.Attributes) {
-				t.Fatalf("line %d: %q: %v", m.Line, m.Attributes, err)
-			}
-			for _, column := range r.Columns() {
-				if _, ok := got[column]; !ok {
-					t.Fatalf("line %d: %q lacks %s", m.Line, m.Attributes, column)
-				}
-			}
-			if len(got) != len(r.Columns()) || m.Line <= last || m.Address.Domain == "" {
-				t.Fatalf("after line %d: %+v", last, m)
-			}
-			last = m.Line
-		}
-	})
 }
 
 // BenchmarkNext reads rows as lists have them: an address and six fields.

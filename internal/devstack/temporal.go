@@ -129,7 +129,8 @@ func (t *Temporal) startOnce(ctx context.Context) (err error) {
 
 func (t *Temporal) arguments() []string {
 	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(t.port), "--ui-ip", "127.0.0.1", "--ui-port", strconv.Itoa(t.uiPort),
-		"--log-level", "warn", "--log-format", "json"}
+		"--log-level", "warn", "--log-format", "json",
+		"--dynamic-config-value", "matching.enableFairness=true"} // a large mailing's backlog does not keep a small one waiting
 	if t.options.Dir != "" {
 		args = append(args, "--db-filename", t.database())
 	}

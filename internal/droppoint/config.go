@@ -27,6 +27,8 @@ type Config struct {
 	Name        string
 	Connections int // at most, from one worker
 	Messages    int // over one connection; 0 for no limit
+	// Idempotency is the name of the header field that holds a message's key; empty for none.
+	Idempotency string
 	SMTP        *smtp.Options
 	Dir         string
 }
@@ -77,6 +79,9 @@ func Parse(name, rawURL string) (Config, error) {
 	case "smtp", "smtps":
 		p.number("messages", &c.Messages, 0, 1<<30)
 		if c.SMTP, err = smtpOptions(u, &p); err != nil {
+			return bad("%w", err)
+		}
+		if c.Idempotency, err = p.header("idempotency"); err != nil {
 			return bad("%w", err)
 		}
 	case "dir":
@@ -187,6 +192,17 @@ func (p *params) number(name string, into *int, least, most int) {
 		return
 	}
 	*into = n
+}
+
+// fieldName is a name that a header field of ours may have besides those that messages have.
+var fieldName = regexp.MustCompile(`^(?i:x-[a-z0-9-]{1,60}|[a-z0-9-]{0,40}idempotency[a-z0-9-]{0,40})$`)
+
+func (p *params) header(name string) (string, error) {
+	v := p.take(name)
+	if v != "" && !fieldName.MatchString(v) {
+		return "", fmt.Errorf("%s must be the name of a header field: X-something, or one with Idempotency in it", name)
+	}
+	return v, nil
 }
 
 func (p *params) boolean(name string) (bool, error) {

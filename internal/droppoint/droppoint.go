@@ -15,6 +15,8 @@
 //	ca               PEM file of the authorities to trust, instead of the system's
 //	hello            our name in EHLO (the host's)
 //	auth             xoauth2: the password is an access token. Otherwise the strongest mechanism that the server offers
+//	idempotency      name of a header field that is put before each message, and holds a key that every attempt at a recipient has the
+//	                 same: for relays that refuse or swallow what they have had already
 //	next_behind_dot  true: the next envelope goes out with the final dot, which saves a round trip. Not for Postfix, which holds the
 //	                 dot's answer back meanwhile
 //
@@ -45,7 +47,8 @@ type Message struct {
 	From, To string
 	Name     string // stem of its file in a drop directory
 	Data     []byte
-	UTF8     bool // needs SMTPUTF8
+	UTF8     bool   // needs SMTPUTF8
+	Key      string // the same for every attempt: what an idempotency header holds
 }
 
 // Answer is what a drop point says of a message.

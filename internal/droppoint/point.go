@@ -3,6 +3,7 @@ package droppoint
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"directmailer/internal/smtp"
@@ -16,6 +17,7 @@ type Point struct {
 	config    Config
 	transport transport
 	slots     chan struct{} // one for each connection that may be open
+	waiting   atomic.Int32  // who ask for one
 
 	mu       sync.Mutex
 	idle     []idleConnection // the most recently used last
@@ -31,7 +33,7 @@ type idleConnection struct {
 func newPoint(c Config) *Point {
 	p := &Point{config: c, slots: make(chan struct{}, c.Connections)}
 	if c.SMTP != nil {
-		p.transport = &smtpTransport{*c.SMTP}
+		p.transport = &smtpTransport{*c.SMTP, c.Idempotency}
 	} else {
 		p.transport = &directory{path: c.Dir}
 	}
@@ -46,9 +48,12 @@ func (p *Point) Connections() int { return p.config.Connections }
 
 // Acquire returns a lane, on a connection that is idle or new. It waits while all are in use, until ctx ends.
 func (p *Point) Acquire(ctx context.Context) (Lane, error) {
+	p.waiting.Add(1)
 	select {
 	case p.slots <- struct{}{}:
+		p.waiting.Add(-1)
 	case <-ctx.Done():
+		p.waiting.Add(-1)
 		return nil, ctx.Err()
 	}
 	if err := ctx.Err(); err != nil { // both were ready
@@ -65,6 +70,9 @@ func (p *Point) Acquire(ctx context.Context) (Lane, error) {
 	}
 	return &lane{point: p, connection: c, fresh: true}, nil
 }
+
+// Crowded tells whether somebody waits for a connection.
+func (p *Point) Crowded() bool { return p.waiting.Load() > 0 }
 
 func (p *Point) takeIdle() connection {
 	for {

@@ -6,14 +6,17 @@ import (
 	"directmailer/internal/smtp"
 )
 
-type smtpTransport struct{ options smtp.Options }
+type smtpTransport struct {
+	options     smtp.Options
+	idempotency string
+}
 
 func (t *smtpTransport) open(ctx context.Context) (connection, error) {
 	c, err := smtp.Dial(ctx, t.options)
 	if err != nil {
 		return nil, err
 	}
-	return &smtpConnection{conn: c}, nil
+	return &smtpConnection{conn: c, idempotency: t.idempotency}, nil
 }
 
 // smtpConnection keeps the two messages that the connection may know at a time.
@@ -22,6 +25,9 @@ type smtpConnection struct {
 	slots     [2]smtp.Message
 	next      int
 	announced *Message
+
+	idempotency string
+	keyed       [2][]byte // messages with that field before them
 }
 
 func (c *smtpConnection) begin(ctx context.Context, m *Message) error {
@@ -34,8 +40,18 @@ func (c *smtpConnection) begin(ctx context.Context, m *Message) error {
 
 func (c *smtpConnection) put(m *Message) *smtp.Message {
 	c.next = 1 - c.next
-	c.slots[c.next] = smtp.Message{From: m.From, To: m.To, Data: m.Data, UTF8: m.UTF8}
+	c.slots[c.next] = smtp.Message{From: m.From, To: m.To, Data: c.withKey(m), UTF8: m.UTF8}
 	return &c.slots[c.next]
+}
+
+func (c *smtpConnection) withKey(m *Message) []byte {
+	if c.idempotency == "" {
+		return m.Data
+	}
+	b := append(c.keyed[c.next][:0], c.idempotency...)
+	b = append(append(append(b, ": "...), m.Key...), "\r\n"...)
+	c.keyed[c.next] = append(b, m.Data...)
+	return c.keyed[c.next]
 }
 
 func (c *smtpConnection) finish(next *Message) (Answer, error) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"directmailer/activities"
+	"directmailer/activities/policy"
 	"directmailer/internal/cluster"
 	"directmailer/internal/config"
 	"directmailer/internal/database"
@@ -37,9 +39,9 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		}
 		defer stop()
 	}
-	// One connection for the gate, one for each batch, some to spare.
+	// One for each batch that is sent or rendered, for each step, for the gate, and some to spare.
 	pool, err := await(ctx, log, "PostgreSQL at "+database.Place(c.DatabaseURL), func(ctx context.Context) (*pgxpool.Pool, error) {
-		return database.Open(ctx, c.DatabaseURL, int32(c.MaxBatches+4))
+		return database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxSteps+4))
 	}, database.Unavailable)
 	if err != nil {
 		return err
@@ -60,33 +62,58 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	points := droppoint.NewSet(c.DropPoints)
 	defer points.Close()
-	w := newWorker(temporal.Client, c)
-	activities.New(pool, points, log).Register(w)
-	if err := w.Start(); err != nil {
-		return fmt.Errorf("start the worker: %w", err)
+	stop, err := startWorkers(temporal.Client, c, activities.New(pool, points, log))
+	if err != nil {
+		return err
 	}
 	ready.Store(true)
 	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(), "max_batches", c.MaxBatches)
 	<-ctx.Done()
 	ready.Store(false)
 	log.Info("worker stopping", "at_most", c.StopTimeout)
-	w.Stop()
+	stop()
 	log.Info("worker stopped")
 	return nil
 }
 
-func newWorker(c client.Client, cfg config.Worker) worker.Worker {
-	w := worker.New(c, cfg.TaskQueue, worker.Options{
-		MaxConcurrentActivityExecutionSize: cfg.MaxBatches,
-		WorkerStopTimeout:                  cfg.StopTimeout,
-		// News of a cancellation or termination comes with a heartbeat's answer: it must not be held back for long.
-		MaxHeartbeatThrottleInterval:     2 * time.Second,
-		DefaultHeartbeatThrottleInterval: 2 * time.Second,
-		WorkflowTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
-		ActivityTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
-	})
-	w.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
-	return w
+// maxSteps bounds the short activities that are done at the same time: opening, preparing, closing, and what operators ask for.
+const maxSteps = 8
+
+// startWorkers listens on the three task queues, each with slots of its own.
+func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) (stop func(), err error) {
+	var running []worker.Worker
+	stop = func() {
+		var all sync.WaitGroup
+		for _, w := range running {
+			all.Go(w.Stop)
+		}
+		all.Wait()
+	}
+	for _, q := range []struct {
+		name  string
+		slots int
+	}{{policy.StepsQueue(cfg.TaskQueue), maxSteps}, {policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches}, {cfg.TaskQueue, cfg.MaxBatches}} {
+		w := worker.New(c, q.name, worker.Options{
+			MaxConcurrentActivityExecutionSize: q.slots,
+			WorkerStopTimeout:                  cfg.StopTimeout,
+			DisableWorkflowWorker:              q.name != cfg.TaskQueue,
+			// News of a cancellation or termination comes with a heartbeat's answer: it must not be held back for long.
+			MaxHeartbeatThrottleInterval:     2 * time.Second,
+			DefaultHeartbeatThrottleInterval: 2 * time.Second,
+			WorkflowTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+			ActivityTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		})
+		a.Register(w, cfg.TaskQueue, q.name)
+		if q.name == cfg.TaskQueue {
+			w.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
+		}
+		if err := w.Start(); err != nil {
+			stop()
+			return nil, fmt.Errorf("start the worker on %s: %w", q.name, err)
+		}
+		running = append(running, w)
+	}
+	return stop, nil
 }
 
 // await calls connect until it works, or fails for another reason than that the other side is away.

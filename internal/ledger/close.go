@@ -11,8 +11,10 @@ import (
 
 // Ending is what Close found.
 type Ending struct {
-	// Open lists batches that are not closed (at most 1,000), if the mailing was to be complete: it is not ended then.
-	Open []int
+	// Open lists batches that are not closed (at most 1,000), Deferred counts recipients that wait for a later round, if the mailing was
+	// to be complete: it is not ended then.
+	Open     []int
+	Deferred int
 	// Counts are the outcomes, row by row, of an ended mailing; Recipients is their sum.
 	Counts     Counts
 	Recipients int64
@@ -23,9 +25,9 @@ const chunk = 50_000
 
 // Close reconciles the mailing row by row and ends it in the given state; it may be repeated, also after a crash in its middle.
 //
-// A mailing that is complete must have no recipient without an outcome: where there is one, its batch is opened again and returned in
-// Ending.Open, and nothing is ended. Any other mailing ends as it is: batches are fenced off and closed first, so that nobody can claim them any more; recipients with an attempt whose
-// answer was never seen become uncertain, all others that are open unsent.
+// A mailing that is complete must have no recipient without an outcome: if there is one in no batch, it is counted to the deferred, due at
+// once, and nothing is ended. Any other mailing ends as it is: batches are fenced off and closed first, so that nobody can claim them any
+// more; recipients with an attempt whose answer was never seen become uncertain, all others that are open unsent.
 func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
 	ended, err := l.ended(ctx, mailing)
 	if err != nil || ended != nil {
@@ -36,8 +38,11 @@ func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state,
 		if err != nil || len(open) > 0 {
 			return Ending{Open: open}, err
 		}
-	} else if _, err := l.pool.Exec(ctx, `UPDATE batches SET fence = fence + 1, closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing); err != nil {
-		return Ending{}, fmt.Errorf("fence off the batches: %w", err)
+		if deferred, err := l.deferred(ctx, mailing); err != nil || deferred > 0 {
+			return Ending{Deferred: deferred}, err
+		}
+	} else if err := l.fenceOff(ctx, mailing); err != nil {
+		return Ending{}, err
 	}
 	var e Ending
 	if err := l.pool.QueryRow(ctx, `SELECT recipients FROM mailings WHERE key = $1`, mailing).Scan(&e.Recipients); err != nil {
@@ -54,7 +59,11 @@ func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state,
 		}
 		e.Counts = e.Counts.add(r.counts)
 	}
-	return e, l.end(ctx, mailing, state, reason, e.Counts)
+	deferred, err := l.end(ctx, mailing, complete, state, reason, e.Counts)
+	if err != nil || complete && deferred > 0 {
+		return Ending{Deferred: deferred}, err
+	}
+	return e, nil
 }
 
 func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int32, complete bool) (r reconciliation, err error) {
@@ -70,7 +79,7 @@ func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int3
 				return fmt.Errorf("mark unsent recipients: %w", err)
 			}
 		}
-		r, err = reconcile(ctx, tx, mailing, first, last)
+		r, err = reconcile(ctx, tx, mailing, Span{First: first, Last: last})
 		return err
 	})
 	return r, err
@@ -89,22 +98,45 @@ const endUnsent = `
 	FROM recipients r WHERE r.mailing = $1 AND r.number BETWEEN $2 AND $3
 	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)`
 
-// reopen answers for a ledger that does not close although every batch says it is closed.
+// fenceOff closes every batch, and ends the waiting of the deferred.
+func (l *Ledger) fenceOff(ctx context.Context, mailing int64) error {
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		var batch pgx.Batch
+		batch.Queue(`SELECT FROM mailings WHERE key = $1 FOR UPDATE`, mailing) // nobody gathers meanwhile
+		batch.Queue(`UPDATE batches SET fence = fence + 1, closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
+		batch.Queue(`DELETE FROM deferrals WHERE mailing = $1`, mailing)
+		return tx.SendBatch(ctx, &batch).Close()
+	})
+	if err != nil {
+		return fmt.Errorf("fence off the batches: %w", err)
+	}
+	return nil
+}
+
+func (l *Ledger) deferred(ctx context.Context, mailing int64) (n int, err error) {
+	if err := l.pool.QueryRow(ctx, `SELECT count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count the deferred: %w", err)
+	}
+	return n, nil
+}
+
+// reopen answers for a ledger that does not close although every batch says it is closed: whoever was left out is sent to after all.
 func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, complete bool) (Ending, error) {
 	if !complete {
 		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.first)
 	}
 	tag, err := l.pool.Exec(ctx, `
-		UPDATE batches SET closed_at = NULL, fence = fence + 1
-		WHERE mailing = $1 AND (SELECT count(*) FROM deliveries d WHERE d.mailing = $1 AND d.recipient BETWEEN first AND last AND d.final) < last - first + 1`, mailing)
+		INSERT INTO deferrals (mailing, recipient, batch, due)
+		SELECT $1, r.number, 0, now() FROM recipients r
+		WHERE r.mailing = $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)
+		ON CONFLICT DO NOTHING`, mailing)
 	if err != nil {
-		return Ending{}, fmt.Errorf("open batches again: %w", err)
+		return Ending{}, fmt.Errorf("open recipients again: %w", err)
 	}
 	if tag.RowsAffected() == 0 {
 		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has more than one outcome", r.first)
 	}
-	open, err := l.openBatches(ctx, mailing)
-	return Ending{Open: open}, err
+	return Ending{Deferred: int(tag.RowsAffected())}, nil
 }
 
 func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) {
@@ -119,22 +151,31 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 	return open, nil
 }
 
-func (l *Ledger) end(ctx context.Context, mailing int64, state, reason string, n Counts) error {
+// end writes the end down. A complete mailing whose recipients somebody has opened again meanwhile is not ended: their number is returned.
+func (l *Ledger) end(ctx context.Context, mailing int64, complete bool, state, reason string, n Counts) (deferred int, err error) {
 	counts, err := json.Marshal(n)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT FROM mailings WHERE key = $1 FOR UPDATE`, mailing); err != nil { // whoever opens some holds it, too
+			return err
+		}
+		err := tx.QueryRow(ctx, `SELECT count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&deferred)
+		if err != nil || complete && deferred > 0 {
+			return err
+		}
 		var batch pgx.Batch
 		batch.Queue(`UPDATE mailings SET state = $2, reason = $3, counts = $4, closed_at = now() WHERE key = $1 AND closed_at IS NULL`, mailing, state, reason, counts)
 		batch.Queue(`UPDATE batches SET closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
 		batch.Queue(`DELETE FROM spool WHERE mailing = $1`, mailing)
+		batch.Queue(`DELETE FROM deferrals WHERE mailing = $1`, mailing)
 		return tx.SendBatch(ctx, &batch).Close()
 	})
 	if err != nil {
-		return fmt.Errorf("end the mailing: %w", err)
+		return 0, fmt.Errorf("end the mailing: %w", err)
 	}
-	return nil
+	return deferred, nil
 }
 
 // ended returns how a mailing that is closed already was closed, or nil.

@@ -1,4 +1,4 @@
-// Package ledger accounts for every recipient: it is the only writer of the tables deliveries, batches and spool.
+// Package ledger accounts for every recipient: it is the only writer of the tables deliveries, deferrals, batches and spool.
 //
 // A delivery is one attempt at one recipient. Before the final step of an attempt (the final dot of RFC 5321, the rename in a drop
 // directory) its intent is committed; afterwards its result. The life of a batch:
@@ -6,7 +6,8 @@
 //	Store   the rendered messages, and those recipients that could not be rendered
 //	Claim   raises the batch's fence, turns leftover intents into uncertain ones, tells who is open
 //	Gate    commits results and intents, in groups over all connections of a worker, only under the fence that was claimed
-//	Settle  closes the batch when each of its recipients has exactly one final delivery
+//	Settle  closes the batch when each of its recipients has exactly one final delivery, or was refused for now
+//	Gather  makes new batches of those who were refused for now, when their time has come
 //	Close   reconciles the whole mailing row by row and ends it
 //
 // Whoever claims a batch shuts out everybody who claimed it before: they get [ErrFenced] at their next gate, and so can finish at

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -106,9 +107,20 @@ func (f *fixture) send(c *ledger.Claim, recipient int32) {
 	f.answer(c, recipient, 1, ledger.Sent, "")
 }
 
-func (f *fixture) settle(c *ledger.Claim, last bool) ledger.Settled {
+// soon is a schedule that does not keep tests waiting.
+var soon = ledger.Schedule{First: time.Millisecond, Most: time.Millisecond, For: time.Hour, Told: told}
+
+// told reads a reply that is nothing but a duration.
+func told(reply string) (time.Duration, bool) {
+	d, err := time.ParseDuration(reply)
+	return d, err == nil
+}
+
+func kept(recipients []int32) ([]byte, error) { return fmt.Append(nil, recipients), nil }
+
+func (f *fixture) settle(c *ledger.Claim) ledger.Settled {
 	f.Helper()
-	s, err := f.ledger.Settle(f.Context(), c, last)
+	s, err := f.ledger.Settle(f.Context(), c, soon, kept)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -138,14 +150,13 @@ func TestABatchClosesOnlyWhenEveryRecipientHasAnOutcome(t *testing.T) {
 	c := f.claim(1, false)
 	f.send(c, 1)
 	f.send(c, 2)
-	f.want(f.settle(c, false), ledger.Settled{Counts: ledger.Counts{Sent: 2}, Open: 1})
+	f.want(f.settle(c), ledger.Settled{Open: 1})
 	f.intend(c, 3, 1)
-	f.want(f.settle(c, false).Closed, false) // an intent is no outcome
+	f.want(f.settle(c).Closed, false) // an intent is no outcome
 	f.answer(c, 3, 1, ledger.Bounced, "5.1.1")
-	f.want(f.settle(c, false), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 2, Bounced: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 2, Bounced: 1}})
 	again := f.claim(1, false)
-	f.want(again.Closed, true)
-	f.want(again.Counts, ledger.Counts{Sent: 2, Bounced: 1})
+	f.want(again.Settled, ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 2, Bounced: 1}})
 }
 
 func TestWhoLostTheFenceWritesNothing(t *testing.T) {
@@ -162,7 +173,7 @@ func TestWhoLostTheFenceWritesNothing(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrFenced", name, err)
 		}
 	}
-	if _, err := f.ledger.Settle(t.Context(), old, true); !errors.Is(err, ledger.ErrFenced) {
+	if _, err := f.ledger.Settle(t.Context(), old, soon, kept); !errors.Is(err, ledger.ErrFenced) {
 		t.Errorf("settle: got %v, want ErrFenced", err)
 	}
 	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Open, 2: ledger.Open})
@@ -219,7 +230,7 @@ func TestASecondAttemptAfterAnUncertainOneIsMarkedPossiblyTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.answer(c, 1, 2, ledger.Sent, "2.0.0")
-	f.want(f.settle(c, false).Counts, ledger.Counts{Sent: 1, PossiblyTwice: 1})
+	f.want(f.settle(c).Counts, ledger.Counts{Sent: 1, PossiblyTwice: 1})
 	var lines []ledger.Line
 	if err := f.ledger.Report(t.Context(), f.key, nil, func(l ledger.Line) error { lines = append(lines, l); return nil }); err != nil {
 		t.Fatal(err)
@@ -227,18 +238,6 @@ func TestASecondAttemptAfterAnUncertainOneIsMarkedPossiblyTwice(t *testing.T) {
 	if len(lines) != 1 || !lines[0].PossiblyTwice || lines[0].Attempts != 2 || lines[0].Address != "r1@example.com" {
 		t.Errorf("the report does not name the recipient as possibly twice: %+v", lines)
 	}
-}
-
-func TestDeferredRecipientsStayOpenUntilTheLastRound(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, 2, 2)
-	c := f.claim(1, false)
-	f.send(c, 1)
-	f.intend(c, 2, 1)
-	f.answer(c, 2, 1, ledger.Deferred, "4.2.2")
-	f.want(f.settle(c, false), ledger.Settled{Counts: ledger.Counts{Sent: 1}, Open: 1})
-	c = f.claim(1, false)
-	f.want(f.settle(c, true), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, Failed: 1}})
 }
 
 func TestOnlyAddressesThatAreBadThemselvesAreSuppressed(t *testing.T) {
@@ -249,7 +248,7 @@ func TestOnlyAddressesThatAreBadThemselvesAreSuppressed(t *testing.T) {
 		f.intend(c, int32(i+1), 1)
 		f.answer(c, int32(i+1), 1, ledger.Bounced, enhanced)
 	}
-	f.want(f.settle(c, false).Closed, true)
+	f.want(f.settle(c).Closed, true)
 	var keys []string
 	f.row(`SELECT array_agg(address_key || ' ' || reason || ' ' || mailing ORDER BY address_key) FROM opt_outs`)(&keys)
 	f.want(keys, []string{"r1@example.com 5.1.1 m", "r4@example.com 5.1.10 m"})
@@ -262,7 +261,7 @@ func TestWhoOptsOutAfterTheFreezeIsNotSentTo(t *testing.T) {
 	c := f.claim(1, false)
 	f.want(c.Tried[2].Final, true)
 	f.send(c, 1)
-	f.want(f.settle(c, false), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, OptedOut: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, OptedOut: 1}})
 }
 
 func TestAMailingWithSomebodyLeftOutIsNotCompleted(t *testing.T) {
@@ -271,7 +270,7 @@ func TestAMailingWithSomebodyLeftOutIsNotCompleted(t *testing.T) {
 	c := f.claim(1, false)
 	f.send(c, 1)
 	f.send(c, 2)
-	f.settle(c, false)
+	f.settle(c)
 	e, err := f.ledger.Close(t.Context(), f.key, true, "completed", "")
 	if err != nil {
 		t.Fatal(err)
@@ -280,12 +279,13 @@ func TestAMailingWithSomebodyLeftOutIsNotCompleted(t *testing.T) {
 	c = f.claim(2, false)
 	f.send(c, 3)
 	f.send(c, 4)
-	f.settle(c, false)
+	f.settle(c)
 	f.exec(`DELETE FROM deliveries WHERE recipient = 3`) // a counter would not notice
 	if e, err = f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
 		t.Fatal(err)
 	}
-	f.want(e.Open, []int{2})
+	f.want(e, ledger.Ending{Deferred: 1}) // to be sent to after all
+	f.want(f.gather(2, 10), ledger.Gathered{Unrendered: []int{3}})
 	var state string
 	f.row(`SELECT state FROM mailings`)(&state)
 	f.want(state, "sending")
@@ -383,7 +383,7 @@ func TestManyConnectionsShareCommitsAndLoseNothing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	f.want(f.settle(c, false), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: lanes * each}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: lanes * each}})
 }
 
 func BenchmarkGate(b *testing.B) {

@@ -68,6 +68,9 @@ func (l *Ledger) Report(ctx context.Context, mailing int64, outcomes []Status, e
 type Standing struct {
 	Counts           Counts // of closed batches, and those who opted out before
 	Rendered, Closed int    // batches
+	// Deferred recipients wait for a later round; the first of them is due at NextRound.
+	Deferred  int
+	NextRound *time.Time
 }
 
 // Standing reads counters only and may be asked as often as one likes. For an ended mailing it is the reconciled result.
@@ -81,9 +84,10 @@ func (l *Ledger) Standing(ctx context.Context, mailing int64) (Standing, error) 
 			coalesce(sum(b.sent) FILTER (WHERE b.closed_at IS NOT NULL), 0), coalesce(sum(b.bounced) FILTER (WHERE b.closed_at IS NOT NULL), 0),
 			coalesce(sum(b.failed) FILTER (WHERE b.closed_at IS NOT NULL), 0), coalesce(sum(b.opted_out) FILTER (WHERE b.closed_at IS NOT NULL), 0),
 			coalesce(sum(b.uncertain) FILTER (WHERE b.closed_at IS NOT NULL), 0), coalesce(sum(b.unsent) FILTER (WHERE b.closed_at IS NOT NULL), 0),
-			coalesce(sum(b.possibly_twice) FILTER (WHERE b.closed_at IS NOT NULL), 0)
+			coalesce(sum(b.possibly_twice) FILTER (WHERE b.closed_at IS NOT NULL), 0),
+			(SELECT count(*) FROM deferrals d WHERE d.mailing = m.key), (SELECT min(due) FROM deferrals d WHERE d.mailing = m.key)
 		FROM mailings m LEFT JOIN batches b ON b.mailing = m.key WHERE m.key = $1 GROUP BY m.key`, mailing).
-		Scan(&counts, &frozenOut, &s.Rendered, &s.Closed, &n.Sent, &n.Bounced, &n.Failed, &n.OptedOut, &n.Uncertain, &n.Unsent, &n.PossiblyTwice)
+		Scan(&counts, &frozenOut, &s.Rendered, &s.Closed, &n.Sent, &n.Bounced, &n.Failed, &n.OptedOut, &n.Uncertain, &n.Unsent, &n.PossiblyTwice, &s.Deferred, &s.NextRound)
 	if err == pgx.ErrNoRows {
 		return s, ErrNoBatch
 	}

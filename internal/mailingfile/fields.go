@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -23,6 +24,9 @@ func (r *reader) list(n ast.Node) {
 	}
 	r.object(fields, reflect.ValueOf(&list).Elem(), "list", nil)
 	r.file.Input.List = list.Name
+	if list.Name == "" && !r.hasFailed("list.name") {
+		r.fail("list", r.file.place("list"), "must name a list: the one that the file is imported as")
+	}
 	if name, ok := r.file.places["list.name"]; ok {
 		r.file.places["list"] = name
 	}
@@ -31,21 +35,24 @@ func (r *reader) list(n ast.Node) {
 	}
 }
 
-// content reads the templates, from the mailing file or from files of their own.
+// content reads the fields of the content, but that templates may also be in files of their own.
 func (r *reader) content(n ast.Node) {
 	fields, ok := r.mapping(n, "content")
 	if !ok {
 		return
 	}
-	var content struct {
-		Text     string `json:"text"`
-		TextFile string `json:"text_file"`
-		HTML     string `json:"html"`
-		HTMLFile string `json:"html_file"`
+	var files struct {
+		Text string `json:"text_file"`
+		HTML string `json:"html_file"`
 	}
-	r.object(fields, reflect.ValueOf(&content).Elem(), "content", nil)
-	r.file.Input.Content.Text = r.part("content.text", content.Text, content.TextFile)
-	r.file.Input.Content.HTML = r.part("content.html", content.HTML, content.HTMLFile)
+	file := func(name string) func(ast.Node) {
+		field := reflect.ValueOf(&files).Elem().FieldByName(name)
+		return func(n ast.Node) { r.value(n, field, "content."+strings.ToLower(name)+"_file") }
+	}
+	content := &r.file.Input.Content
+	r.object(fields, reflect.ValueOf(content).Elem(), "content", map[string]func(ast.Node){"text_file": file("Text"), "html_file": file("HTML")})
+	content.Text = r.part("content.text", content.Text, files.Text)
+	content.HTML = r.part("content.html", content.HTML, files.HTML)
 }
 
 // part returns the template of a field, wherever it is.

@@ -84,11 +84,22 @@ retry:
   list: {attempts: 3, interval: 1m}
   database:
     attempts: 4
+    interval: 20s
   page:
     interval: 10s
+    attempts: 6
   drop_point: {attempts: 5, interval: 1h30m}
 on_uncertain: hold
 on_exhausted: fail
+deferral: {first: 10m, most: 2h, for: 48h}
+max_error_percent: 5
+error_minimum: 200
+rates:
+  mailing: 1000 per hour
+  drop_points: {mx1: 500/s}
+  domains:
+    gmail.com: 20/s
+    "xn--bcher-kva.example": none
 not_before: 2026-01-31T09:00:00+01:00
 not_after: "2026-02-01T00:00:00Z"
 `,
@@ -106,14 +117,23 @@ not_after: "2026-02-01T00:00:00Z"
 		BatchSize:      250,
 		Retry: workflows.Retries{
 			List:      workflows.Retry{Attempts: 3, Interval: workflows.Duration(time.Minute)},
-			Database:  workflows.Retry{Attempts: 4},
-			Page:      workflows.Retry{Interval: workflows.Duration(10 * time.Second)},
+			Database:  workflows.Retry{Attempts: 4, Interval: workflows.Duration(20 * time.Second)},
+			Page:      workflows.Retry{Attempts: 6, Interval: workflows.Duration(10 * time.Second)},
 			DropPoint: workflows.Retry{Attempts: 5, Interval: workflows.Duration(90 * time.Minute)},
 		},
 		OnUncertain: workflows.Hold,
 		OnExhausted: workflows.Fail,
-		NotBefore:   f.Input.NotBefore,
-		NotAfter:    time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
+		Deferral: workflows.Deferral{
+			First: workflows.Duration(10 * time.Minute), Most: workflows.Duration(2 * time.Hour), For: workflows.Duration(48 * time.Hour),
+		},
+		MaxErrorPercent: 5,
+		ErrorMinimum:    200,
+		Rates: workflows.Rates{
+			Mailing: "1000 per hour", DropPoints: map[string]workflows.Rate{"mx1": "500/s"},
+			Domains: map[string]workflows.Rate{"gmail.com": "20/s", "xn--bcher-kva.example": "none"},
+		},
+		NotBefore: f.Input.NotBefore,
+		NotAfter:  time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
 	}
 	if !reflect.DeepEqual(f.Input, want) {
 		t.Errorf("got  %+v\nwant %+v", f.Input, want)
@@ -124,10 +144,82 @@ not_after: "2026-02-01T00:00:00Z"
 	if want := filepath.Join(filepath.Dir(f.Path), "lists", "people.csv"); f.ListFile != want {
 		t.Errorf("the list is in %s, want %s", f.ListFile, want)
 	}
-	filled := reflect.ValueOf(f.Input)
-	for i := range filled.NumField() {
-		if field := filled.Type().Field(i); field.IsExported() && field.Name != "Resume" && filled.Field(i).IsZero() {
-			t.Errorf("the test does not write %s", field.Name)
+	written := map[string]bool{}
+	note(written, "", reflect.ValueOf(f.Input))
+	for _, other := range otherInputs(t) {
+		note(written, "", reflect.ValueOf(other))
+	}
+	for _, field := range fieldsOf("", reflect.TypeFor[workflows.Input]()) {
+		if !written[field] {
+			t.Errorf("the test does not write %s", field)
+		}
+	}
+}
+
+// otherInputs have the fields that cannot be beside those of the long one.
+func otherInputs(t *testing.T) (read []workflows.Input) {
+	t.Helper()
+	for _, c := range []struct {
+		yaml string
+		want workflows.Input
+	}{
+		{"query:\n  source: crm\n  sql: |\n    SELECT email, first_name\n    FROM people\n  timeout: 90s\ncontent: {text: Hello, static: true}\n", workflows.Input{
+			Query:   &workflows.Query{Source: "crm", SQL: "SELECT email, first_name\nFROM people\n", Timeout: workflows.Duration(90 * time.Second)},
+			Content: workflows.Content{Text: "Hello", Static: true},
+		}},
+		{"continue: {mailing: spring-2026, outcomes: [failed, unsent]}\ncontent: {text: Hello, page_url: 'https://www.example.com/{{.id}}'}\n", workflows.Input{
+			Continue: &workflows.Continuation{Mailing: "spring-2026", Outcomes: []string{"failed", "unsent"}},
+			Content:  workflows.Content{Text: "Hello", PageURL: "https://www.example.com/{{.id}}"},
+		}},
+		{"list: people\ncontent:\n  static: false\n  page_column: page\n  page_hosts:\n  - www.example.com\n  - www.example.com:8080\n", workflows.Input{
+			List: "people", Content: workflows.Content{PageColumn: "page", PageHosts: []string{"www.example.com", "www.example.com:8080"}},
+		}},
+	} {
+		c.want.From, c.want.Subject = "news@example.com", "News"
+		got := load(t, map[string]string{"mailing.yaml": "from: news@example.com\nsubject: News\n" + c.yaml}).Input
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s\ngot  %+v\nwant %+v", c.yaml, got, c.want)
+		}
+		read = append(read, got)
+	}
+	return read
+}
+
+// fieldsOf lists the fields of a struct, and of those in it, by their JSON names.
+func fieldsOf(path string, of reflect.Type) (names []string) {
+	for i := range of.NumField() {
+		f := of.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || f.Type == reflect.TypeFor[*workflows.Progress]() {
+			continue
+		}
+		t := f.Type
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]() {
+			names = append(names, fieldsOf(path+name+".", t)...)
+		} else {
+			names = append(names, path+name)
+		}
+	}
+	return names
+}
+
+// note marks the fields of v that are not zero.
+func note(written map[string]bool, path string, v reflect.Value) {
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		f := v.Field(i)
+		if name == "" || f.IsZero() {
+			continue
+		}
+		written[path+name] = true
+		if f.Kind() == reflect.Pointer {
+			f = f.Elem()
+		}
+		if f.Kind() == reflect.Struct && f.Type() != reflect.TypeFor[time.Time]() {
+			note(written, path+name+".", f)
 		}
 	}
 }
@@ -266,6 +358,25 @@ func TestAFaultSaysWhatIsWrongAndWhere(t *testing.T) {
 		"bad list's name":  {"from: news@example.com\nsubject: News\nlist: {name: A List, file: people.csv}\n" + content, "mailing.yaml:3:14: list: must name a list"},
 		"line break":       {"from: news@example.com\nsubject: \"News\\r\\nBcc: x@example.com\"\nlist: people\n" + content, "mailing.yaml:2:10: subject: has a line break"},
 		"zero interval":    {short + content + "retry: {page: {interval: 0s}}\n", "mailing.yaml:5:26: retry.page.interval: must not be zero"},
+		"query a text":     {strings.Replace(short, "list: people", "query: SELECT 1", 1) + content, "mailing.yaml:3:8: query: must have fields of its own"},
+		"query's source":   {strings.Replace(short, "list: people", "query:\n  source: CRM\n  sql: SELECT 1", 1) + content, "mailing.yaml:4:11: query.source: must name a source database"},
+		"query's field":    {strings.Replace(short, "list: people", "query:\n  source: crm\n  sql: SELECT 1\n  dsn: x", 1) + content, "mailing.yaml:6:3: query.dsn: is not a field of a mailing"},
+		"no SQL":           {strings.Replace(short, "list: people", "query: {source: crm}", 1) + content, "mailing.yaml:3:1: query.sql: is missing"},
+		"query and list":   {short + "query: {source: crm, sql: SELECT 1}\n" + content, "mailing.yaml:3:7: list: only one of list, query and continue"},
+		"nobody to send":   {strings.Replace(short, "list: people\n", "", 1) + content, "mailing.yaml: list: must name a list, unless query or continue says"},
+		"bad outcome":      {strings.Replace(short, "list: people", "continue: {mailing: spring-1, outcomes: [failed, sent]}", 1) + content, "mailing.yaml:3:50: continue.outcomes[1]: must be unsent, failed, bounced or uncertain"},
+		"outcome a number": {strings.Replace(short, "list: people", "continue: {mailing: spring-1, outcomes: [5]}", 1) + content, "mailing.yaml:3:42: continue.outcomes[0]: must be a text: put it in quotes"},
+		"deferral":         {short + content + "deferral: {first: soon, most: 25h}\n", "mailing.yaml:5:19: deferral.first: must be a duration such as \"30s\" or \"5m\"\nmailing.yaml:5:31: deferral.most: must not be shorter"},
+		"error limit":      {short + content + "max_error_percent: 5%\nerror_minimum: 0\n", "mailing.yaml:5:20: max_error_percent: must be a whole number\nmailing.yaml:6:16: error_minimum: must not be 0"},
+		"rate a number":    {short + content + "rates: {mailing: 20}\n", "mailing.yaml:5:18: rates.mailing: must be a rate such as 20/s, 500/min or none"},
+		"rates a text":     {short + content + "rates:\n  domains: 20/s\n", "mailing.yaml:6:12: rates.domains: must have fields of its own"},
+		"rate of nobody":   {short + content + "rates:\n  domains:\n    gmail.com: 20/s\n    GMX.de: 1/s\n    example.org:\n", "mailing.yaml:8:13: rates.domains.GMX.de: must be written as gmx.de\nmailing.yaml:9:5: rates.domains.example.org: must be a rate"},
+		"static a text":    {short + "content: {text: Hello, static: 'yes'}\n", "mailing.yaml:4:32: content.static: must be true or false"},
+		"page and HTML":    {short + "content:\n  page_url: https://www.example.com/\n  html_file: latin1.html\n", "mailing.yaml:6:14: content.html_file: latin1.html: is not UTF-8"},
+		"page and a part":  {short + "content:\n  page_url: https://www.example.com/\n  html: x\n", "mailing.yaml:6:9: content.html: is there besides a page"},
+		"page's host":      {short + "content: {page_column: page}\n", "mailing.yaml:4:1: content.page_hosts: are needed with page_column"},
+		"page's scheme":    {short + "content: {page_url: ftp://www.example.com/}\n", "mailing.yaml:4:21: content.page_url: must begin with http:// or https://"},
+		"hosts a text":     {short + "content: {page_url: 'https://www.example.com/', page_hosts: www.example.com}\n", "mailing.yaml:4:61: content.page_hosts: must be a list, as in"},
 		"times in reverse": {short + content + "not_before: 2026-02-01T00:00:00Z\nnot_after: 2026-01-01T00:00:00Z\n", "mailing.yaml:6:12: not_after: must be later than not_before"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -375,14 +486,21 @@ func TestAFaultOfATemplateIsLocatedWhereItIsWritten(t *testing.T) {
 	}
 }
 
-func TestTheExampleIsAMailing(t *testing.T) {
+func TestTheExamplesAreMailings(t *testing.T) {
 	t.Parallel()
-	f, err := mailingfile.Load(filepath.Join("..", "..", "examples", "newsletter.yaml"))
-	if err != nil {
-		t.Fatal(err)
+	paths, err := filepath.Glob(filepath.Join("..", "..", "examples", "*.yaml"))
+	if err != nil || len(paths) < 2 {
+		t.Fatal(paths, err)
 	}
-	if _, err := os.Stat(f.ListFile); err != nil || f.Input.Content.Text == "" || f.Input.Content.HTML == "" {
-		t.Errorf("list in %s (%v), content %+v", f.ListFile, err, f.Input.Content)
+	for _, path := range paths {
+		f, err := mailingfile.Load(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if _, err := os.Stat(f.ListFile); err != nil || f.Input.Content.Text == "" || f.Input.Content.HTML == "" && f.Input.Content.PageURL == "" {
+			t.Errorf("list in %s (%v), content %+v", f.ListFile, err, f.Input.Content)
+		}
 	}
 }
 

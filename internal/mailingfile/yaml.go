@@ -194,8 +194,23 @@ func (r *reader) value(n ast.Node, v reflect.Value, path string) {
 	case *int:
 		r.number(n, target, path)
 		return
+	case *bool:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			r.fail(path, position(n), "must be true or false")
+			return
+		}
+		*target = b.Value
+		return
 	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem())) // also when it cannot be read: it is there
+		if fields, ok := r.mapping(n, path); ok {
+			r.object(fields, v.Elem(), path, nil)
+		}
+	case reflect.Map:
+		r.entries(n, v, path)
 	case reflect.Struct:
 		if fields, ok := r.mapping(n, path); ok {
 			r.object(fields, v, path, nil)
@@ -227,6 +242,8 @@ func kind(v reflect.Value) string {
 		return "a time such as 2026-01-31T09:00:00Z"
 	case workflows.Duration:
 		return `a duration such as "30s" or "5m"`
+	case workflows.Rate:
+		return `a rate such as 20/s, 500/min or none`
 	}
 	return "a text: put it in quotes"
 }
@@ -271,6 +288,27 @@ func (r *reader) mapping(n ast.Node, path string) (*ast.MappingNode, bool) {
 	}
 	r.fail(path, position(n), "must have fields of its own, as in \"%s: {name: value}\"", path)
 	return nil, false
+}
+
+// entries reads a node whose names are the author's own into a map.
+func (r *reader) entries(n ast.Node, v reflect.Value, path string) {
+	fields, ok := r.mapping(n, path)
+	if !ok {
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, entry := range fields.Values {
+		name := keyName(entry.Key)
+		at := path + "." + name
+		r.file.places[at] = r.valuePlace(entry)
+		value := reflect.New(v.Type().Elem()).Elem()
+		if isNull(entry.Value) {
+			r.fail(at, position(entry.Key), "must be %s", kind(value))
+			continue
+		}
+		r.value(entry.Value, value, at)
+		v.SetMapIndex(reflect.ValueOf(name), value)
+	}
 }
 
 func (r *reader) sequence(n ast.Node, v reflect.Value, path string) {

@@ -118,33 +118,3 @@ func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen,
 		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, f.Batches)
 	return f, err
 }
-
-// Recipient is one frozen member.
-type Recipient struct {
-	Number     int32
-	Address    string
-	Attributes map[string]string
-}
-
-// Recipients calls each for every recipient of the mailing numbered first to last, in order. Attributes is a fresh map each time.
-func (s *Store) Recipients(ctx context.Context, key int64, first, last int32, each func(Recipient) error) error {
-	rows, err := s.pool.Query(ctx, `
-		SELECT number, address, attributes FROM recipients WHERE mailing = $1 AND number BETWEEN $2 AND $3 ORDER BY number`, key, first, last)
-	if err != nil {
-		return fmt.Errorf("read recipients: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var r Recipient
-		if err := rows.Scan(&r.Number, &r.Address, &r.Attributes); err != nil {
-			return fmt.Errorf("read a recipient: %w", err)
-		}
-		if err := each(r); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read recipients: %w", err)
-	}
-	return nil
-}

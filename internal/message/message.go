@@ -29,7 +29,14 @@ type Message struct {
 	// Text and HTML are UTF-8. Lines may end in LF or CRLF; NUL and a CR without its LF are refused. A nil body is left
 	// out; with only one there is no multipart. One of them must be there.
 	Text, HTML []byte
+
+	// EncodedText and EncodedHTML are what [Encode] has made of bodies that many messages have in common. One of them stands in for the
+	// Text or the HTML, which is not looked at then.
+	EncodedText, EncodedHTML []byte
 }
+
+// Encode encodes a body once for all the messages that have it. What it returns is only to be read.
+func Encode(body []byte) ([]byte, error) { return appendQuotedPrintable(nil, body) }
 
 // FieldError says which part of a message is not usable. Its text holds no value of the message.
 type FieldError struct {
@@ -53,30 +60,39 @@ var (
 
 var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// ID returns the Message-ID of a recipient, with angle brackets: <mailing.recipient.hash@domain>. It is a function of
-// its arguments alone, so every attempt and every worker comes to the same; the address cannot be read from it.
-//
-// mailing must be a dot-atom, recipient is its number in the mailing, address the one frozen under that number.
+// ID returns the Message-ID of a recipient, with angle brackets: <mailing.recipient.hash@domain>, which is [Key] at the domain.
 func ID(mailing string, recipient int32, address string, domain string) string {
-	var input [512]byte
-	b := append(input[:0], mailing...)
-	b = append(b, 0)
-	b = strconv.AppendInt(b, int64(recipient), 10)
-	b = append(b, 0)
-	b = append(b, address...)
-	sum := sha256.Sum256(b)
-
 	var id [512]byte
-	b = append(id[:0], '<')
-	b = append(b, mailing...)
-	b = append(b, '.')
-	b = strconv.AppendInt(b, int64(recipient), 10)
-	b = append(b, '.')
-	b = digits.AppendEncode(b, sum[:10])
+	b := append(id[:0], '<')
+	b = appendKey(b, mailing, recipient, address)
 	b = append(b, '@')
 	b = append(b, domain...)
 	b = append(b, '>')
 	return string(b)
+}
+
+// Key names a recipient's message in a mailing: mailing.recipient.hash. It is a function of its arguments alone, so every attempt and
+// every worker comes to the same; the address cannot be read from it.
+//
+// mailing must be a dot-atom, recipient is its number in the mailing, address the one frozen under that number.
+func Key(mailing string, recipient int32, address string) string {
+	var key [512]byte
+	return string(appendKey(key[:0], mailing, recipient, address))
+}
+
+func appendKey(b []byte, mailing string, recipient int32, address string) []byte {
+	var input [512]byte
+	in := append(input[:0], mailing...)
+	in = append(in, 0)
+	in = strconv.AppendInt(in, int64(recipient), 10)
+	in = append(in, 0)
+	in = append(in, address...)
+	sum := sha256.Sum256(in)
+	b = append(b, mailing...)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, int64(recipient), 10)
+	b = append(b, '.')
+	return digits.AppendEncode(b, sum[:10])
 }
 
 // NeedsUTF8 reports whether an address has a non-ASCII local part, so that the message can only be handed to a server
@@ -141,13 +157,14 @@ const (
 )
 
 func (m *Message) appendBody(b []byte) ([]byte, error) {
+	hasText, hasHTML := m.Text != nil || m.EncodedText != nil, m.HTML != nil || m.EncodedHTML != nil
 	switch {
-	case m.Text == nil && m.HTML == nil:
+	case !hasText && !hasHTML:
 		return b, &FieldError{"text", ErrMissing}
-	case m.HTML == nil:
-		return appendPart(b, textHeader, "text", m.Text)
-	case m.Text == nil:
-		return appendPart(b, htmlHeader, "html", m.HTML)
+	case !hasHTML:
+		return appendPart(b, textHeader, "text", m.Text, m.EncodedText)
+	case !hasText:
+		return appendPart(b, htmlHeader, "html", m.HTML, m.EncodedHTML)
 	}
 	var space [32]byte
 	boundary := appendBoundary(space[:0], m.ID)
@@ -156,14 +173,14 @@ func (m *Message) appendBody(b []byte) ([]byte, error) {
 	b = append(b, "\"\r\n\r\n--"...)
 	b = append(b, boundary...)
 	b = append(b, "\r\n"...)
-	b, err := appendPart(b, textHeader, "text", m.Text)
+	b, err := appendPart(b, textHeader, "text", m.Text, m.EncodedText)
 	if err != nil {
 		return b, err
 	}
 	b = append(b, "--"...)
 	b = append(b, boundary...)
 	b = append(b, "\r\n"...)
-	if b, err = appendPart(b, htmlHeader, "html", m.HTML); err != nil {
+	if b, err = appendPart(b, htmlHeader, "html", m.HTML, m.EncodedHTML); err != nil {
 		return b, err
 	}
 	b = append(b, "--"...)
@@ -180,8 +197,11 @@ func appendBoundary(b []byte, id string) []byte {
 	return digits.AppendEncode(b, sum[:15])
 }
 
-func appendPart(b []byte, header, field string, body []byte) ([]byte, error) {
+func appendPart(b []byte, header, field string, body, encoded []byte) ([]byte, error) {
 	b = append(b, header...)
+	if encoded != nil {
+		return append(b, encoded...), nil
+	}
 	b, err := appendQuotedPrintable(b, body)
 	if err != nil {
 		return b, &FieldError{field, err}

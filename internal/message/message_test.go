@@ -476,3 +476,34 @@ func BenchmarkOthers(b *testing.B) {
 		}
 	})
 }
+
+func TestABodyThatIsEncodedOnceGivesTheSameMessage(t *testing.T) {
+	t.Parallel()
+	for _, m := range []*Message{page(), sample(), {Text: []byte("only\n.text")}, {HTML: []byte("<p>only")}} {
+		want := *m
+		if want.ID == "" {
+			want = *sample()
+			want.Text, want.HTML = m.Text, m.HTML
+		}
+		got := want
+		got.Text, got.HTML = nil, nil
+		var err, err2 error
+		if want.Text != nil {
+			got.EncodedText, err = Encode(want.Text)
+		}
+		if want.HTML != nil {
+			got.EncodedHTML, err2 = Encode(want.HTML)
+		}
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		a, err := want.Append(nil)
+		b, err2 := got.Append(nil)
+		if err != nil || err2 != nil || !bytes.Equal(a, b) {
+			t.Errorf("%v %v\ngot\n%s\nwant\n%s", err, err2, b, a)
+		}
+	}
+	if _, err := Encode([]byte("a\rb")); !errors.Is(err, ErrBareCR) {
+		t.Errorf("got %v", err)
+	}
+}

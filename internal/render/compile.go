@@ -73,9 +73,14 @@ func (c *compiler) mailbox(field, value string) message.Mailbox {
 }
 
 func (c *compiler) compileBodies() {
-	hasText, hasHTML := !blank(c.spec.Text), !blank(c.spec.HTML)
-	if !hasText && !hasHTML {
+	hasText, hasHTML := !blank(c.spec.Text), !blank(c.spec.HTML) && !c.spec.Page
+	c.t.page = c.spec.Page
+	switch {
+	case !hasText && !hasHTML && !c.spec.Page:
 		c.report(&Problem{Field: FieldContent, Message: "is missing: give content.text, content.html or both"})
+		return
+	case c.spec.Static:
+		c.setBodies(hasText, hasHTML, []byte(c.spec.Text), []byte(c.spec.HTML))
 		return
 	}
 	var problem *Problem
@@ -83,15 +88,17 @@ func (c *compiler) compileBodies() {
 		c.t.text, problem = compileText(FieldText, plainSource(c.spec.Text))
 		c.report(problem)
 	}
-	if !hasHTML {
-		return
+	if hasHTML {
+		c.t.html, problem = compileHTML(c.spec.HTML)
+		c.report(problem)
 	}
-	c.t.html, problem = compileHTML(c.spec.HTML)
-	c.report(problem)
-	if !hasText && problem == nil {
+	if hasHTML && !hasText && problem == nil {
 		c.t.derived = true
 		c.t.text, problem = compileDerived(c.spec.HTML)
 		c.report(problem)
+	}
+	if len(c.problems) == 0 {
+		c.setConstants()
 	}
 }
 
@@ -102,10 +109,11 @@ func compileText(field string, s *source) (*part, *Problem) {
 	if err != nil {
 		return nil, s.syntax(field, err)
 	}
+	p := &part{field: field, source: s, template: t, constant: constant(t.Tree)}
 	for _, each := range t.Templates() {
 		countSteps(each.Tree)
 	}
-	return &part{field: field, source: s, template: t}, nil
+	return p, nil
 }
 
 func compileHTML(text string) (*part, *Problem) {
@@ -115,10 +123,10 @@ func compileHTML(text string) (*part, *Problem) {
 	if err != nil {
 		return nil, s.syntax(FieldHTML, err)
 	}
+	p := &part{field: FieldHTML, source: s, template: t, constant: constant(t.Tree)}
 	for _, each := range t.Templates() {
 		countSteps(each.Tree)
 	}
-	p := &part{field: FieldHTML, source: s, template: t}
 	return p, p.escape()
 }
 

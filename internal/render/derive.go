@@ -135,10 +135,50 @@ func (m *marks) flattenBranch(n parse.Node, b *parse.BranchNode, within []place)
 	m.add(action{source: "end", kind: closing, within: within, at: first})
 }
 
+// textOfPage is the text of HTML that is no template; nil when it cannot be made.
+func textOfPage(page []byte) (text []byte) {
+	defer func() {
+		if recover() != nil { // the page is not ours
+			text = nil
+		}
+	}()
+	if len(page) > maxPageText {
+		return nil
+	}
+	m := marks{found: noMark}
+	m.html.Write(page)
+	plain, err := m.plain()
+	if err != nil {
+		return nil
+	}
+	return tidy([]byte(plain))
+}
+
+var noMark = regexp.MustCompile(`a^`) // matches nothing
+
+// maxPageText bounds the time that a text is made from a page in: a second or so.
+const maxPageText = 1 << 20
+
 func (m *marks) convert() (string, error) {
+	text, err := m.plain()
+	if err != nil {
+		return "", err
+	}
+	if err := m.checkOrder(text); err != nil {
+		return "", err
+	}
+	return m.restore(text), nil
+}
+
+// plain is the HTML as text, with the marks in it.
+func (m *marks) plain() (string, error) {
 	body := &html.Node{Type: html.ElementNode, Data: "body", DataAtom: atom.Body}
+	source := m.html.String()
+	if m.found != noMark {
+		source = m.inComments()
+	}
 	// As a fragment of a body nothing is moved into a head or behind the end.
-	nodes, err := html.ParseFragment(strings.NewReader(m.inComments()), body)
+	nodes, err := html.ParseFragment(strings.NewReader(source), body)
 	if err != nil {
 		return "", errors.New("the HTML cannot be parsed")
 	}
@@ -150,11 +190,7 @@ func (m *marks) convert() (string, error) {
 	if err != nil {
 		return "", errors.New("the HTML cannot be converted")
 	}
-	text = cleanSpace(text)
-	if err := m.checkOrder(text); err != nil {
-		return "", err
-	}
-	return m.restore(text), nil
+	return cleanSpace(text), nil
 }
 
 // inComments puts each mark that stands in running text into a comment. Text between the rows of a table or list is

@@ -18,6 +18,7 @@ const (
 type part struct {
 	field    string
 	source   *source // nil when its positions mean nothing to the author
+	constant bool    // has no action
 	template interface {
 		Execute(io.Writer, any) error
 	}

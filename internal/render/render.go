@@ -23,6 +23,8 @@ type Spec struct {
 	Subject string // text template
 	Text    string // text template; when empty it is made from HTML
 	HTML    string // HTML template; may be empty when Text is not
+	Static  bool   // Text and HTML are no templates, but what is sent
+	Page    bool   // each recipient has a [Page] instead of HTML; Text may be empty
 	ListID  string // the identifier of RFC 2919, without angle brackets; may be empty
 	Date    time.Time
 }
@@ -32,7 +34,11 @@ type Recipient struct {
 	Number     int32             // in the mailing
 	Address    string            // bare, as on the wire: see [message.CheckAddress]
 	Attributes map[string]string // by column; the templates see the Address besides, as email
+	Page       Page              // where the Spec says so
 }
+
+// Page is what was fetched for one recipient, UTF-8: an HTML part, or a Text that is all there is.
+type Page struct{ HTML, Text []byte }
 
 // Info is what a sender must know of a rendered message.
 type Info struct {
@@ -50,6 +56,7 @@ type Template struct {
 	text    *part // nil: no text part
 	html    *part // nil: no HTML part
 	derived bool  // text was made from HTML
+	page    bool
 }
 
 // Renderer renders one message at a time on buffers that it keeps.
@@ -76,6 +83,9 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 
 	m := t.head
 	m.To.Address = to.Address
+	if t.page {
+		m.Text, m.HTML = to.Page.Text, to.Page.HTML
+	}
 	if err := r.execute(&m); err != nil {
 		return dst, Info{}, err
 	}
@@ -87,7 +97,7 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	return out, Info{MessageID: m.ID, NeedsUTF8: m.NeedsUTF8()}, nil
 }
 
-// execute fills in subject and bodies. HTML comes before a text made from it, so that an error names the line of what
+// execute fills in the subject, and the bodies that are not there already. HTML comes before a text made from it, so that an error names the line of what
 // the author wrote.
 func (r *Renderer) execute(m *message.Message) error {
 	t := r.t
@@ -104,7 +114,10 @@ func (r *Renderer) execute(m *message.Message) error {
 			return err
 		}
 	}
-	if t.text != nil {
+	if t.page && t.text == nil && m.Text == nil {
+		m.Text = textOfPage(m.HTML)
+	}
+	if t.text != nil && m.Text == nil {
 		if m.Text, err = t.text.execute(&r.text, r.data); err != nil {
 			return err
 		}
@@ -112,12 +125,10 @@ func (r *Renderer) execute(m *message.Message) error {
 			m.Text = tidy(m.Text)
 		}
 	}
-	if m.HTML = unlessBlank(m.HTML); m.HTML == nil {
-		if m.Text = unlessBlank(m.Text); m.Text == nil {
-			return &Problem{Field: FieldContent, Message: "text and HTML are blank; a blank body is not sent"}
-		}
+	m.HTML, m.Text = unlessBlank(m.HTML), unlessBlank(m.Text)
+	if m.HTML == nil && m.EncodedHTML == nil && m.Text == nil && m.EncodedText == nil {
+		return &Problem{Field: FieldContent, Message: "text and HTML are blank; a blank body is not sent"}
 	}
-	m.Text = unlessBlank(m.Text)
 	return nil
 }
 
@@ -143,6 +154,9 @@ func (t *Template) refused(err error) error {
 		}
 	case "html":
 		p.Field = FieldHTML
+	}
+	if t.page && (field.Field == "html" || field.Field == "text" && t.text == nil) {
+		p.Field = FieldPageURL
 	}
 	return p
 }

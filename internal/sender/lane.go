@@ -3,7 +3,6 @@ package sender
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"directmailer/internal/droppoint"
@@ -12,66 +11,102 @@ import (
 
 // lane is one connection's worth of a batch.
 type lane struct {
-	batch Batch
 	queue *queue
+	point *point
+	// connecting ends with the need for connections.
+	connecting context.Context
 
 	conn droppoint.Lane
-	// proven is true after the connection has answered a message: if it breaks later, another one is worth a try.
-	proven bool
+	held time.Time // since when conn is
+	// worked is true after the connection has answered a message: if it breaks later, another one is worth a try.
+	worked bool
 	// result is what became of the previous message, to be committed with the next intent.
 	result *ledger.Result
 }
 
-// run sends first and then whatever the queue holds. It leaves nothing in flight, and no result unwritten that could be written.
-func (l *lane) run(ctx context.Context, first *item) error {
-	err := l.sendAll(ctx, first)
-	// Before the connection goes to another lane: two messages of one connection must never be uncertain at the same time.
-	if flushErr := l.flush(); err == nil {
-		err = flushErr
+// share is how long a lane keeps a connection for which others wait.
+const share = time.Second
+
+// runLane leaves nothing in flight, and no result unwritten that could be written.
+func (q *queue) runLane(ctx, connecting context.Context, p *point) error {
+	l := &lane{queue: q, point: p, connecting: connecting}
+	err := l.sendAll(ctx)
+	if idleErr := l.idle(); err == nil {
+		err = idleErr
 	}
+	if isPointFailure(err) {
+		q.leave(p, err) // the other lanes go on: a server may allow fewer connections than we would like
+		return nil
+	}
+	q.leave(p, nil)
+	return err
+}
+
+func (l *lane) sendAll(ctx context.Context) error {
+	for {
+		more, err := l.queue.ready(ctx, l.point, l.idle)
+		if !more || err != nil {
+			return err
+		}
+		if err := l.connect(); err != nil {
+			l.queue.forgo(l.point)
+			if l.connecting.Err() != nil { // not needed any more, which is nobody's fault
+				return l.queue.why(ctx)
+			}
+			return err
+		}
+		it, err := l.queue.take(ctx, l.point, true)
+		for it != nil && err == nil {
+			it, err = l.send(ctx, it)
+		}
+		if err == nil && l.conn != nil && time.Since(l.held) > share && l.point.Crowded() {
+			err = l.idle()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// connect takes a connection, before a message is taken: one that is waited for must hold back no message.
+func (l *lane) connect() error {
+	if l.conn != nil {
+		return nil
+	}
+	conn, err := l.point.Acquire(l.connecting)
+	if err != nil {
+		return unusable(err)
+	}
+	l.conn, l.held, l.worked = conn, time.Now(), false
+	return nil
+}
+
+// idle writes down what is known and gives the connection to whoever needs it. In this order: two messages of one connection must never be
+// uncertain at the same time.
+func (l *lane) idle() error {
+	err := l.flush()
 	if l.conn != nil {
 		l.conn.Release()
+		l.conn = nil
 	}
 	return err
 }
 
-func (l *lane) sendAll(ctx context.Context, it *item) error {
-	for it != nil {
-		next, err := l.send(ctx, it)
-		if err != nil {
-			return err
-		}
-		if it = next; it == nil {
-			if it, err = l.queue.next(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // send makes one attempt. It returns the message that follows if that has been announced to the server already.
 func (l *lane) send(ctx context.Context, it *item) (next *item, err error) {
-	if l.conn == nil {
-		if l.conn, err = l.batch.Point.Acquire(ctx); err != nil {
-			l.conn = nil
-			l.queue.put(it)
-			return nil, l.unusable(ctx, err)
-		}
-		l.proven = false
-	}
 	known := l.result
-	ticket := l.batch.Gate.Enter(l.batch.Claim, known, &ledger.Attempt{
-		Recipient: it.Recipient, Number: it.attempt, PossiblyTwice: it.uncertain > 0, DropPoint: l.batch.Point.Name()})
+	ticket := l.queue.batch.Gate.Enter(l.queue.batch.Claim, known, &ledger.Attempt{
+		Recipient: it.Recipient, Number: it.attempt, PossiblyTwice: it.uncertain > 0, DropPoint: l.point.Name()})
 	l.result = nil
 	begun := l.conn.Begin(ctx, &it.Message.Message)
 	if err := ticket.Wait(); err != nil {
 		l.abort() // not without the ledger's leave: the final step is never taken
 		l.result = known
+		l.queue.put(it)
 		return nil, err
 	}
 	if begun != nil {
-		return nil, l.notBegun(ctx, it, begun)
+		return nil, l.refused(ctx, it, begun)
 	}
 	return l.finish(ctx, it)
 }
@@ -82,85 +117,88 @@ func (l *lane) finish(ctx context.Context, it *item) (*item, error) {
 	var announced *droppoint.Message
 	if l.conn.Announces() {
 		var err error
-		if next, err = l.queue.next(ctx); err == nil && next != nil {
+		if next, err = l.queue.take(ctx, l.point, false); err == nil && next != nil {
 			announced = &next.Message.Message
 		}
 	}
 	answer, err := l.conn.Finish(announced)
 	if err == nil {
-		l.proven = true
+		l.worked = true
 		l.result = resultOf(it, ledger.Sent, answer, "")
-		_ = l.queue.note(true, nil)
+		l.queue.works(l.point)
+		l.queue.done()
 		return next, nil
 	}
 	err = l.refused(ctx, it, err)
-	if err != nil && next != nil {
+	if next != nil && (err != nil || l.conn == nil) {
 		l.queue.put(next) // announced only, so it is still to be sent by whoever comes
+		next = nil
 	}
 	return next, err
-}
-
-// notBegun deals with a message that certainly was not handed over.
-func (l *lane) notBegun(ctx context.Context, it *item, err error) error {
-	if droppoint.OutcomeOf(err) != droppoint.Uncertain {
-		return l.refused(ctx, it, err)
-	}
-	return err // unreachable by the drop point's contract: nothing is uncertain before the final step
 }
 
 // refused writes down an attempt that did not succeed and decides what the message does next.
 func (l *lane) refused(ctx context.Context, it *item, err error) error {
 	answer := droppoint.AnswerOf(err)
-	switch droppoint.OutcomeOf(err) {
-	case droppoint.Bounced:
-		l.proven = true
-		l.result = resultOf(it, ledger.Bounced, answer, err.Error())
-		return l.queue.note(true, nil)
-	case droppoint.Deferred:
-		l.proven = true
-		l.result = resultOf(it, ledger.Deferred, answer, err.Error())
-		return l.queue.note(true, nil)
+	outcome := droppoint.OutcomeOf(err)
+	switch outcome {
+	case droppoint.Bounced, droppoint.Deferred:
+		l.worked = true
+		status := ledger.Bounced
+		if outcome == droppoint.Deferred {
+			status = ledger.Deferred
+		}
+		l.result = resultOf(it, status, answer, err.Error())
+		l.queue.works(l.point)
+		l.queue.done()
+		return nil
 	case droppoint.Refused:
-		l.proven = true
-		l.result = resultOf(it, ledger.Refused, answer, err.Error())
-		return l.queue.note(false, err)
+		l.worked = true
+		if l.queue.refuses(l.point, err) {
+			l.result = resultOf(it, ledger.Refused, answer, err.Error())
+			l.queue.done()
+			return nil
+		}
+		// It may be the drop point that takes none of our mail: the recipient is open, for the others at once.
+		l.result = resultOf(it, ledger.NotSent, answer, err.Error())
+		it.refusedBy = l.point
+		return l.again(it)
 	case droppoint.Uncertain:
 		l.abort()
 		l.result = resultOf(it, ledger.Uncertain, answer, err.Error())
 		it.uncertain++
-		l.result.Final = l.batch.Hold || it.uncertain >= ledger.MaxUncertain
-		// Written before anybody tries again, so that no recipient ever has two attempts in flight.
-		final := l.result.Final
-		if err := l.flush(); err != nil || final {
-			return err
+		l.result.Final = l.queue.batch.Hold || it.uncertain >= ledger.MaxUncertain
+		if l.result.Final {
+			l.queue.done()
+			return l.flush()
 		}
-		return l.again(ctx, it, err)
 	default:
 		l.abort()
 		l.result = resultOf(it, ledger.NotSent, answer, err.Error())
-		if err := l.flush(); err != nil {
-			return err
-		}
-		return l.again(ctx, it, err)
 	}
-}
-
-// again gives the message back. The lane goes on with a new connection if the broken one had worked before.
-func (l *lane) again(ctx context.Context, it *item, cause error) error {
-	it.attempt++
-	l.queue.put(it)
-	if l.proven {
-		l.proven = false
+	if err := l.again(it); err != nil {
+		return err
+	}
+	if l.worked { // with a new connection
+		l.worked = false
 		return nil
 	}
-	return l.unusable(ctx, cause)
-}
-
-// unusable is the lane's error when its drop point cannot be used; an end of ctx is not the drop point's fault.
-func (l *lane) unusable(ctx context.Context, cause error) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // its end is not the drop point's fault
 		return ctx.Err()
 	}
+	return unusable(err)
+}
+
+// again gives the message back, after its attempt is written down, so that no recipient ever has two attempts in flight.
+func (l *lane) again(it *item) error {
+	err := l.flush()
+	it.attempt++
+	l.queue.put(it)
+	return err
+}
+
+// unusable is the lane's error when its drop point cannot be used.
+func unusable(cause error) error {
 	if droppoint.OutcomeOf(cause) == droppoint.Refused {
 		return &Refuses{cause}
 	}
@@ -177,7 +215,7 @@ func (l *lane) flush() error {
 	}
 	var err error
 	for began := time.Now(); ; {
-		err = l.batch.Gate.Enter(l.batch.Claim, l.result, nil).Wait() // the gate itself waits between its tries
+		err = l.queue.batch.Gate.Enter(l.queue.batch.Claim, l.result, nil).Wait() // the gate itself waits between its tries
 		if err == nil || errors.Is(err, ledger.ErrFenced) || time.Since(began) > flushFor {
 			break
 		}
@@ -201,5 +239,3 @@ func resultOf(it *item, status ledger.Status, answer droppoint.Answer, reason st
 	}
 	return r
 }
-
-func isEOF(err error) bool { return errors.Is(err, io.EOF) }

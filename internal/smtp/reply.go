@@ -105,7 +105,7 @@ func cutEnhanced(text []byte, code int) (e EnhancedCode, rest []byte, ok bool) {
 			e[part] = e[part]*10 + int(text[i]-'0')
 			i++
 		}
-		if i == start {
+		if i == start || part == 0 && i > 1 {
 			return EnhancedCode{}, text, false
 		}
 		if part < 2 {

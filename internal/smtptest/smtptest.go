@@ -62,6 +62,7 @@ type Message struct {
 	From, To string
 	Params   string // behind the address of MAIL
 	Data     string // dots unstuffed
+	At       time.Time
 }
 
 // Server is a running server.
@@ -426,7 +427,7 @@ func (c *session) dot(body string) bool {
 		if c.server.options.Discard {
 			body = ""
 		}
-		c.server.received = append(c.server.received, Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, Data: body})
+		c.server.received = append(c.server.received, Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, Data: body, At: time.Now()})
 		c.server.mu.Unlock()
 	}
 	if a != nil && a.Die {

@@ -1,0 +1,72 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"directmailer/internal/ledger"
+	"directmailer/internal/spool"
+	"directmailer/workflows"
+)
+
+// longestLinger bounds how long deferred recipients whose time has come wait for others to fill a batch.
+const longestLinger = 10 * time.Minute
+
+// GatherDeferred makes batches of the deferred recipients whose time has come, with the very messages that were rendered for them.
+// Repeated after a lost answer, it finds the batches that it has made.
+func (a *Activities) GatherDeferred(ctx context.Context, call workflows.GatherCall) (workflows.Gathered, error) {
+	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Gathered, error) {
+		m, err := a.mailing(ctx, call.Mailing)
+		if err != nil {
+			return workflows.Gathered{}, err
+		}
+		g, err := a.ledger.Gather(ctx, m.Key, ledger.Gathering{
+			Known: call.Known, Size: call.BatchSize, Linger: min(time.Duration(call.Deferral.First)/4, longestLinger), Pack: pack})
+		return workflows.Gathered(g), err
+	})
+}
+
+// pack makes one blob of the recipients' messages, which are in the others; nil if not all of them are.
+func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
+	wanted := make(map[int32]bool, len(recipients))
+	for _, r := range recipients {
+		wanted[r] = true
+	}
+	encoder, err := spool.NewEncoder()
+	if err != nil {
+		return nil, err
+	}
+	reader, err := spool.NewReader()
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	var e spool.Entry
+	for _, blob := range blobs {
+		if err := reader.Reset(blob); err != nil {
+			return nil, err
+		}
+		for {
+			err := reader.Next(&e)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			if !wanted[e.Recipient] {
+				continue
+			}
+			delete(wanted, e.Recipient)
+			if err := encoder.Add(&e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(wanted) > 0 {
+		return nil, nil
+	}
+	return encoder.Finish()
+}

@@ -1,0 +1,311 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/database"
+	"directmailer/internal/devtest"
+	"directmailer/internal/ledger"
+	"directmailer/internal/lists"
+	"directmailer/internal/mailingfile"
+	"directmailer/internal/mailings"
+	"directmailer/internal/page"
+	"directmailer/internal/spool"
+	"directmailer/workflows"
+)
+
+// crowd is a list of n members, with a column n.
+type crowd struct{ n, at int }
+
+func (s *crowd) Next() (lists.Member, error) {
+	if s.at++; s.at > s.n {
+		return lists.Member{}, io.EOF
+	}
+	a := fmt.Sprintf("r%d@example.org", s.at)
+	return lists.Member{Position: int64(s.at), Address: a, Key: a, Attributes: fmt.Appendf(nil, `{"n":"%d"}`, s.at)}, nil
+}
+
+func (s *crowd) Rejected() int64 { return 0 }
+
+// prepared is a mailing whose list is frozen into one batch.
+func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool.Pool, *Activities) {
+	t.Helper()
+	pool, err := database.Open(t.Context(), devtest.Database(t, func(ctx context.Context, url string) error {
+		_, _, err := database.Migrate(ctx, url)
+		return err
+	}), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"n"}, &crowd{n: recipients}, true); err != nil {
+		t.Fatal(err)
+	}
+	in := workflows.Input{ID: "spring", From: "News <news@example.com>", Subject: "Hello", List: "people", Content: content}.WithDefaults()
+	if problems := append(in.Validate(), asProblems(in)...); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	stored, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := mailings.New(pool)
+	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Freeze(t.Context(), in.ID, 5000); err != nil {
+		t.Fatal(err)
+	}
+	return pool, New(pool, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+}
+
+func asProblems(in workflows.Input) (out []workflows.Problem) {
+	for _, p := range CheckContent(in) {
+		out = append(out, workflows.Problem{Field: p.Field, Message: p.Message})
+	}
+	return out
+}
+
+// renderOnce does one attempt at the batch.
+func renderOnce(t *testing.T, a *Activities) (workflows.Rendered, error) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(time.Minute)
+	env.RegisterActivityWithOptions(a.RenderBatch, activity.RegisterOptions{Name: policy.RenderBatch})
+	var out workflows.Rendered
+	v, err := env.ExecuteActivity(policy.RenderBatch, workflows.RenderCall{Mailing: "spring", Batch: 1, Retry: retries})
+	if err != nil {
+		return out, err
+	}
+	return out, v.Get(&out)
+}
+
+// spooled is the batch's spool; nil when there is none.
+func spooled(t *testing.T, pool *pgxpool.Pool) (blob []byte) {
+	t.Helper()
+	err := pool.QueryRow(t.Context(), `SELECT messages FROM spool WHERE batch = 1`).Scan(&blob)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		t.Fatal(err)
+	}
+	return blob
+}
+
+// messages are those of a spool by the recipients' numbers; none may be there twice.
+func messages(t *testing.T, blob []byte) map[int32]string {
+	t.Helper()
+	r, err := spool.NewReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Reset(blob); err != nil {
+		t.Fatal(err)
+	}
+	out := map[int32]string{}
+	for last := int32(0); ; {
+		var e spool.Entry
+		if err := r.Next(&e); err == io.EOF {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if e.Recipient <= last {
+			t.Errorf("recipient %d comes after %d", e.Recipient, last)
+		}
+		last = e.Recipient
+		out[last] = string(e.Data)
+	}
+}
+
+// One answer of 503 near the end of a batch must not have all of its pages fetched again.
+func TestWhatWasComposedBeforeThePageServerFailedIsKept(t *testing.T) {
+	t.Parallel()
+	const recipients, bad, missing = 500, 470, 9
+	var away atomic.Bool
+	var requests atomic.Int64
+	away.Store(true)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Content-Type", "text/plain")
+		switch r.URL.Path {
+		case fmt.Sprintf("/%d", missing):
+			w.WriteHeader(http.StatusGone)
+		case fmt.Sprintf("/%d", bad):
+			if away.Load() {
+				w.Header().Set("Retry-After", "300")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			fallthrough
+		default:
+			fmt.Fprintf(w, "page %s, request %d", r.URL.Path, requests.Load())
+		}
+	}))
+	t.Cleanup(s.Close)
+	pool, a := prepared(t, recipients, workflows.Content{PageURL: s.URL + "/{{.n}}?to={{.email}}"})
+
+	_, err := renderOnce(t, a)
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) || app.Type() != policy.PageUnavailable || app.NonRetryable() || app.Message() != "the page server is unavailable: 127.0.0.1 answered 503 (attempt 1 of 3)" {
+		t.Fatalf("got %v", err)
+	}
+	if app.NextRetryDelay() != 5*time.Minute {
+		t.Errorf("the next attempt is after %s, and not when the server has asked for it", app.NextRetryDelay())
+	}
+	if rendered := spooled(t, pool); rendered != nil {
+		t.Error("half a batch is in the spool")
+	}
+	away.Store(false)
+	out, err := renderOnce(t, a)
+	if err != nil || out.Messages != recipients-1 || out.Failed != 1 {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	if again := requests.Load() - recipients; again > 20 {
+		t.Errorf("%d pages were fetched twice", again)
+	}
+	seen := 0
+	for number, data := range messages(t, spooled(t, pool)) {
+		seen++
+		if number == missing || !strings.Contains(data, fmt.Sprintf("page /%d, ", number)) {
+			t.Errorf("recipient %d has\n%s", number, data)
+		}
+	}
+	if seen != recipients-1 {
+		t.Errorf("%d messages", seen)
+	}
+	done := requests.Load()
+	if out, err := renderOnce(t, a); err != nil || requests.Load() != done {
+		t.Errorf("rendered again: %+v, %v, %d requests", out, err, requests.Load()-done)
+	}
+}
+
+// The reason is in the ledger, by the fields of the input; of the URL and of what the server says nothing is.
+func TestARecipientWhosePageIsNoneIsFailedWithTheReason(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/1":
+			http.Error(w, r.URL.String()+" is secret", http.StatusForbidden)
+		case "/2":
+			w.Header().Set("Content-Type", "application/pdf")
+			_, _ = io.WriteString(w, "%PDF r2@example.org")
+		case "/3":
+			http.Redirect(w, r, "http://evil.example/"+r.URL.RawQuery, http.StatusFound)
+		case "/4":
+			w.Header().Set("Content-Type", "text/html")
+		default:
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<p>page</p>")
+		}
+	}))
+	t.Cleanup(s.Close)
+	pool, a := prepared(t, 6, workflows.Content{PageURL: s.URL + `/{{if eq .n "5"}}{{.nothing}}{{end}}{{.n}}?to={{.email}}`, Text: "{{if eq .n \"6\"}}{{.nothing}}{{end}}x"})
+	if out, err := renderOnce(t, a); err != nil || out != (workflows.Rendered{Failed: 6}) {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	want := []string{
+		"content.page_url: 127.0.0.1 answered 403",
+		"content.page_url: the page is neither text/html nor text/plain",
+		"content.page_url: 127.0.0.1 redirects, and the target is on a host that is not one of page_hosts",
+		"content.page_url: the page is blank",
+		"content.page_url line 1, column ",
+		`content.text line 1, column 19: no field "nothing"`,
+	}
+	rows, err := pool.Query(t.Context(), `SELECT recipient, reply FROM deliveries WHERE status = 'failed' AND final ORDER BY recipient`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var number int
+	var reason string
+	if _, err := pgx.ForEachRow(rows, []any{&number, &reason}, func() error {
+		if !strings.HasPrefix(reason, want[number-1]) {
+			t.Errorf("recipient %d: got %s", number, reason)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheServersPatienceGoesBeforeTheIntervalIfItIsLonger(t *testing.T) {
+	t.Parallel()
+	for after, want := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 10 * time.Second, time.Minute: time.Minute} {
+		r := tryUntilDone(t, failFirst(1, fmt.Errorf("render: %w", &page.Unavailable{Cause: "away", RetryAfter: after})))
+		if r.err != nil || r.attempts != 2 || r.took < want || r.took > want+time.Second {
+			t.Errorf("asked for %s: %d attempts in %s, %v; want %s", after, r.attempts, r.took, r.err, want)
+		}
+	}
+}
+
+func TestWhatIsKeptOfInterruptedBatchesIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBegun(100)
+	batch := func(n int) ledger.Batch { return ledger.Batch{Mailing: 1, Number: int32(n)} }
+	for n := range 10 {
+		b.put(batch(n), begunBatch{last: int32(n + 1), messages: make([]byte, 30)})
+	}
+	b.put(batch(9), begunBatch{last: 11, messages: make([]byte, 40)})
+	b.put(batch(10), begunBatch{last: 11, messages: make([]byte, 101)})
+	if b.size != 100 || len(b.batches) != 3 || len(b.order) != 3 {
+		t.Errorf("%d octets of %d batches", b.size, len(b.batches))
+	}
+	for n, want := range map[int]int32{6: 0, 7: 8, 8: 9, 9: 11, 10: 0} {
+		if got := b.take(batch(n)).last; got != want {
+			t.Errorf("batch %d: %d, want %d", n, got, want)
+		}
+	}
+	if b.size != 0 || len(b.order) != 0 || b.take(batch(7)).last != 0 {
+		t.Errorf("%d octets are left", b.size)
+	}
+}
+
+func TestTheContentOfTheExamplesHasNoProblem(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join("..", "examples", "*.yaml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		f, err := mailingfile.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Input.ID = "example"
+		for _, p := range CheckContent(f.Input) {
+			t.Errorf("%s: %v", path, p.Error())
+		}
+	}
+}
+
+func TestProblemsOfAPageAreAmongThoseOfTheContent(t *testing.T) {
+	t.Parallel()
+	in := workflows.Input{ID: "spring", From: "news@example.com", Subject: "{{", Content: workflows.Content{
+		PageURL: "https://{{.host}}/", PageColumn: "page", PageHosts: []string{"https://x.example"}, Text: "{{if}}"}}
+	var fields []string
+	for _, p := range CheckContent(in) {
+		fields = append(fields, p.Field)
+	}
+	if got := strings.Join(fields, " "); got != "subject content.text content.page_hosts[0] content.page_url" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,68 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/pacing"
+	"directmailer/internal/rate"
+	"directmailer/workflows"
+)
+
+// pace asks for turns of a mailing's messages, for package sender.
+func (a *Activities) pace(mailing int64) func(ctx context.Context, point, domain string) (time.Duration, bool, error) {
+	scopes := []pacing.Scope{pacing.OfMailing(mailing), {}, {}}
+	return func(ctx context.Context, point, domain string) (time.Duration, bool, error) {
+		scopes[1], scopes[2] = pacing.OfDropPoint(point), pacing.OfDomain(domain)
+		wait, err := a.pacer.Take(ctx, scopes)
+		return wait, false, err
+	}
+}
+
+// SetRate sets a rate limit: of the mailing, or one that holds for all mailings.
+func (a *Activities) SetRate(ctx context.Context, call workflows.RateCall) error {
+	_, err := attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (struct{}, error) {
+		m, err := a.mailing(ctx, call.Mailing)
+		if err != nil {
+			return struct{}{}, err
+		}
+		scope := pacing.OfMailing(m.Key)
+		switch c := call.Change; {
+		case c.DropPoint != "":
+			scope = pacing.OfDropPoint(c.DropPoint)
+		case c.Domain != "":
+			scope = pacing.OfDomain(c.Domain)
+		}
+		return struct{}{}, a.setRate(ctx, scope, call.Change.Rate)
+	})
+	return err
+}
+
+func (a *Activities) setRate(ctx context.Context, scope pacing.Scope, text workflows.Rate) error {
+	r, err := rate.Parse(string(text))
+	if err != nil {
+		return fail(policy.InvalidInput, "rate: %v", err)
+	}
+	return a.pacer.Set(ctx, scope, r)
+}
+
+// setRates sets the limits that a mailing's input names. Repeated, it changes nothing.
+func (a *Activities) setRates(ctx context.Context, mailing int64, r workflows.Rates) error {
+	if r.Mailing != "" {
+		if err := a.setRate(ctx, pacing.OfMailing(mailing), r.Mailing); err != nil {
+			return err
+		}
+	}
+	for name, limit := range r.DropPoints {
+		if err := a.setRate(ctx, pacing.OfDropPoint(name), limit); err != nil {
+			return err
+		}
+	}
+	for name, limit := range r.Domains {
+		if err := a.setRate(ctx, pacing.OfDomain(name), limit); err != nil {
+			return err
+		}
+	}
+	return nil
+}

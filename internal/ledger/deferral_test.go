@@ -1,0 +1,266 @@
+package ledger_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"directmailer/internal/ledger"
+)
+
+// gather makes a batch's blob of the numbers that blobs made by kept hold.
+func (f *fixture) gather(known, size int) ledger.Gathered {
+	f.Helper()
+	g, err := f.ledger.Gather(f.Context(), f.key, ledger.Gathering{Known: known, Size: size, Linger: time.Hour, Pack: func(members []int32, blobs [][]byte) ([]byte, error) {
+		have := bytes.Join(blobs, nil)
+		for _, m := range members {
+			if !bytes.Contains(have, fmt.Append(nil, m)) {
+				return nil, nil
+			}
+		}
+		return kept(members)
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return g
+}
+
+// refuse makes an attempt that is refused for now, with a reply.
+func (f *fixture) refuse(c *ledger.Claim, recipient, attempt int32, reply string) {
+	f.Helper()
+	f.intend(c, recipient, attempt)
+	if err := f.gate.Enter(c, &ledger.Result{Recipient: recipient, Attempt: attempt, Status: ledger.Deferred, Code: 451, Reply: reply}, nil).Wait(); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// makeDue lets the time come for everybody who waits.
+func (f *fixture) makeDue() { f.exec(`UPDATE deferrals SET due = now() - interval '1 second'`) }
+
+func (f *fixture) waiting() int {
+	var n int
+	f.row(`SELECT count(*) FROM deferrals`)(&n)
+	return n
+}
+
+func TestDeferredRecipientsLeaveTheirBatchesAndMeetInAFullOneOfALaterRound(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 6, 2)
+	for n := 1; n <= 3; n++ {
+		c := f.claim(n, false)
+		f.send(c, int32(2*n-1))
+		f.refuse(c, int32(2*n), 1, "later")
+		s := f.settle(c)
+		f.want(s.NextRound.IsZero(), false)
+		s.NextRound = time.Time{}
+		f.want(s, ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1}, Deferred: 1})
+	}
+	f.makeDue()
+	f.want(f.gather(3, 3), ledger.Gathered{Ready: []int{4}})
+	f.want(f.gather(3, 3), ledger.Gathered{Ready: []int{4}}) // asked again after a lost answer: the same
+	f.want(f.gather(4, 3), ledger.Gathered{})
+	c := f.claim(4, false)
+	f.want(c.Span.Members, []int32{2, 4, 6})
+	f.want(string(c.Messages), "[2 4 6]")
+	f.want(c.Tried, map[int32]ledger.Tried{2: {Attempts: 1}, 4: {Attempts: 1}, 6: {Attempts: 1}})
+	for _, r := range c.Span.Members {
+		f.intend(c, r, 2)
+		f.answer(c, r, 2, ledger.Sent, "")
+	}
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 3}})
+	var blobs int
+	f.row(`SELECT count(*) FROM spool`)(&blobs)
+	f.want(blobs, 0)
+	e, err := f.ledger.Close(t.Context(), f.key, true, "completed", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(e, ledger.Ending{Recipients: 6, Counts: ledger.Counts{Sent: 6}})
+}
+
+func TestWhatDoesNotFillABatchWaitsForOthers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 4, 4)
+	c := f.claim(1, false)
+	for r := int32(1); r <= 4; r++ {
+		f.refuse(c, r, 1, "later")
+	}
+	f.settle(c)
+	f.exec(`UPDATE deferrals SET due = now() + CASE WHEN recipient = 4 THEN interval '10 minutes' ELSE interval '-1 second' END`)
+	g := f.gather(1, 2)
+	if g.Deferred != 2 || len(g.Ready) != 1 || time.Until(g.NextRound) < time.Minute {
+		t.Errorf("%+v", g) // one full batch; the third waits for the fourth
+	}
+	f.exec(`UPDATE deferrals SET due = now() - interval '2 hours' WHERE recipient <> 4`) // longer than the rest lingers
+	if g = f.gather(2, 2); len(g.Ready) != 1 || g.Deferred != 1 {
+		t.Errorf("%+v", g)
+	}
+}
+
+func TestWhoWasRefusedInThisRoundIsNotSentToAgainBeforeTheNext(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, false)
+	f.refuse(c, 1, 1, "later")
+	c = f.claim(1, false) // the worker died before it could settle
+	f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: 1, Deferred: true}})
+	f.want(f.settle(c), ledger.Settled{Open: 1})
+	f.want(f.waiting(), 0) // they leave when the batch is closed
+	f.send(c, 2)
+	f.settle(c)
+	f.makeDue()
+	f.gather(1, 2)
+	f.want(f.claim(2, false).Tried, map[int32]ledger.Tried{1: {Attempts: 1}})
+}
+
+func TestPausesGrowAndAServerThatSaysWhenIsBelieved(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 3, 3)
+	plan := ledger.Schedule{First: 10 * time.Minute, Most: 15 * time.Minute, For: time.Hour, Told: told}
+	settle := func(c *ledger.Claim) {
+		if _, err := f.ledger.Settle(t.Context(), c, plan, kept); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pauses := func() (out []int) {
+		f.row(`SELECT array_agg(round(extract(epoch FROM due - now()) / 60)::int ORDER BY recipient) FROM deferrals`)(&out)
+		return out
+	}
+	c := f.claim(1, false)
+	f.send(c, 3)
+	f.refuse(c, 1, 1, "later")
+	f.refuse(c, 2, 1, "5m0s")
+	settle(c)
+	f.want(pauses(), []int{10, 5})
+	f.makeDue()
+	f.gather(1, 3)
+	c = f.claim(2, false)
+	f.exec(`UPDATE deliveries SET answered_at = answered_at - interval '50 minutes' WHERE recipient = 2`)
+	f.refuse(c, 1, 2, "later")
+	f.refuse(c, 2, 2, "later")
+	settle(c)
+	f.want(pauses(), []int{15, 10}) // at most 15, and no later than an hour after the first refusal
+}
+
+func TestAfterTheLastRoundADeferredRecipientIsFailedWithTheServersWords(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	c := f.claim(1, false)
+	f.refuse(c, 1, 1, "mailbox full")
+	f.exec(`UPDATE deliveries SET answered_at = answered_at - interval '61 minutes'`)
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Failed: 1}})
+	var reply string
+	f.row(`SELECT reply FROM deliveries WHERE status = 'failed' AND code = 451`)(&reply)
+	f.want(reply, "mailbox full")
+}
+
+func TestAMailingWithDeferredRecipientsIsNotCompletedAndACancelledOneLeavesThemUnsent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	c := f.claim(1, false)
+	f.refuse(c, 1, 1, "later")
+	f.settle(c)
+	e, err := f.ledger.Close(t.Context(), f.key, true, "completed", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(e, ledger.Ending{Deferred: 1})
+	if e, err = f.ledger.Close(t.Context(), f.key, false, "cancelled", ""); err != nil {
+		t.Fatal(err)
+	}
+	f.want(e, ledger.Ending{Recipients: 1, Counts: ledger.Counts{Unsent: 1}})
+	f.want(f.gather(1, 1), ledger.Gathered{})
+	f.want(f.waiting(), 0)
+}
+
+func TestDeferredRecipientsWhoseMessagesAreGoneAreRenderedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	c := f.claim(1, false)
+	f.refuse(c, 1, 1, "later")
+	f.settle(c)
+	f.makeDue()
+	f.exec(`DELETE FROM spool`)
+	f.want(f.gather(1, 1), ledger.Gathered{Unrendered: []int{2}})
+	span, rendered, err := f.ledger.Range(t.Context(), f.batch(2))
+	if err != nil || rendered {
+		t.Fatal(rendered, err)
+	}
+	f.want(span.Members, []int32{1})
+}
+
+// heldBatch is a closed batch with recipient 1 sent and recipient 2 held as uncertain.
+func heldBatch(t *testing.T) *fixture {
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, true)
+	f.send(c, 1)
+	f.intend(c, 2, 1)
+	c = f.claim(1, true)
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, Uncertain: 1}})
+	return f
+}
+
+func (f *fixture) resolve(as ledger.Resolution) int {
+	f.Helper()
+	n, err := f.ledger.Resolve(f.Context(), f.key, as)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return n
+}
+
+func (f *fixture) standing() ledger.Counts {
+	f.Helper()
+	s, err := f.ledger.Standing(f.Context(), f.key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return s.Counts
+}
+
+func TestHeldRecipientsThatWereReceivedAreSentInRowsAndCounters(t *testing.T) {
+	t.Parallel()
+	for _, ended := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ended=%v", ended), func(t *testing.T) {
+			t.Parallel()
+			f := heldBatch(t)
+			if ended {
+				if _, err := f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.want(f.resolve(ledger.AsSent), 1)
+			f.want(f.resolve(ledger.AsSent), 0)
+			f.want(f.standing(), ledger.Counts{Sent: 2})
+			f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Sent})
+			if _, err := f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
+				t.Fatal(err)
+			}
+			f.want(f.standing(), ledger.Counts{Sent: 2})
+		})
+	}
+}
+
+func TestHeldRecipientsAreSentToAgainInABatchOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	f := heldBatch(t)
+	f.want(f.resolve(ledger.Again), 1)
+	f.want(f.standing(), ledger.Counts{Sent: 1})
+	f.want(f.gather(1, 2), ledger.Gathered{Unrendered: []int{2}})
+	if err := f.ledger.Store(t.Context(), f.batch(2), []byte("[2]"), nil); err != nil {
+		t.Fatal(err)
+	}
+	c := f.claim(2, true)
+	f.want(c.Tried, map[int32]ledger.Tried{2: {Attempts: 1, Uncertain: 1}})
+	f.intend(c, 2, 2)
+	f.answer(c, 2, 2, ledger.Sent, "")
+	f.want(f.settle(c).Counts, ledger.Counts{Sent: 1})
+	if _, err := f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ledger.Resolve(t.Context(), f.key, ledger.Again); err == nil {
+		t.Error("an ended mailing sends again")
+	}
+}

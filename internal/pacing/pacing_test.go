@@ -1,0 +1,619 @@
+package pacing_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"directmailer/internal/database"
+	"directmailer/internal/devtest"
+	"directmailer/internal/pacing"
+	"directmailer/internal/rate"
+)
+
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+
+func migrate(ctx context.Context, url string) error {
+	_, _, err := database.Migrate(ctx, url)
+	return err
+}
+
+func open(t testing.TB, url string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := database.Open(t.Context(), url, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// workers are pacers as they are in workers of their own: each with its own connections, clock and knowledge.
+func workers(t testing.TB, url string, n int) []*pacing.Pacer {
+	t.Helper()
+	var all []*pacing.Pacer
+	for range n {
+		all = append(all, pacing.New(open(t, url)))
+	}
+	return all
+}
+
+func parse(t testing.TB, text string) rate.Rate {
+	t.Helper()
+	r, err := rate.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func set(t testing.TB, p *pacing.Pacer, s pacing.Scope, text string) {
+	t.Helper()
+	if err := p.Set(t.Context(), s, parse(t, text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// turn is a message's, taken at some moment between the two.
+type turn struct{ asked, had time.Time }
+
+// record is what all workers together have taken.
+type record struct {
+	mu    sync.Mutex
+	turns []turn
+}
+
+// run takes turns with the pacer in as many lanes, each as fast as it can, until the time is up.
+func (r *record) run(ctx context.Context, t testing.TB, p *pacing.Pacer, lanes int, scopes ...pacing.Scope) {
+	var all sync.WaitGroup
+	for range lanes {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				asked := time.Now()
+				wait, err := p.Take(ctx, scopes)
+				if err != nil {
+					if ctx.Err() == nil {
+						t.Error(err)
+					}
+					break
+				}
+				if wait == 0 {
+					r.add(turn{asked, time.Now()})
+					continue
+				}
+				select {
+				case <-time.After(wait):
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// excess is by how many messages the worst of all windows of time has more than the rate allows. A window of length w may have
+// rate × w, and 1, and as many as the rate has in an interval or 10 ms. Only turns that certainly lie within the window are counted.
+func (r *record) excess(limit rate.Rate) float64 {
+	interval := float64(limit.Interval())
+	late := max(interval, float64(10*time.Millisecond))
+	asked, had := make([]time.Time, len(r.turns)), make([]time.Time, len(r.turns))
+	for i, t := range r.turns {
+		asked[i], had[i] = t.asked, t.had
+	}
+	slices.SortFunc(asked, time.Time.Compare)
+	slices.SortFunc(had, time.Time.Compare)
+	// From the i-th that was asked for to the j-th that was had there are at least j-i+1. Worst is the i with the greatest asked-i×interval.
+	worst, latest := math.Inf(-1), math.Inf(-1)
+	for j := range had {
+		latest = max(latest, float64(asked[j].Sub(asked[0]))-float64(j)*interval)
+		worst = max(worst, (latest-late-(float64(had[j].Sub(asked[0]))-float64(j)*interval))/interval)
+	}
+	return worst
+}
+
+// check is the property that always holds.
+func (r *record) check(t testing.TB, limit rate.Rate) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if excess := r.excess(limit); excess > 0 {
+		t.Errorf("%s: of %d messages, the worst window of time has %.1f too many", limit, len(r.turns), excess)
+	}
+}
+
+func (r *record) add(t turn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turns = append(r.turns, t)
+}
+
+func (r *record) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.turns)
+}
+
+// since counts the turns that were asked for after a time.
+func (r *record) since(at time.Time) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range r.turns {
+		if t.asked.After(at) {
+			n++
+		}
+	}
+	return n
+}
+
+// start has each pacer run in the background until stop is called.
+func (r *record) start(t testing.TB, all []*pacing.Pacer, lanes int, scopes ...pacing.Scope) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for _, p := range all {
+		running.Go(func() { r.run(ctx, t, p, lanes, scopes...) })
+	}
+	return func() { cancel(); running.Wait() }
+}
+
+// until polls a condition that must come true.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in half a minute there was no sign of: %s", what)
+		}
+	}
+}
+
+var (
+	domain = pacing.OfDomain("example.com")
+	mx     = pacing.OfDropPoint("mx")
+)
+
+func TestNoWindowOfTimeHasMoreThanTheRate(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{"30/min", "5/s", "20/s", "300/s", "2000/s", "10000/s"} {
+		t.Run(limit, func(t *testing.T) {
+			r, url := parse(t, limit), devtest.Database(t, migrate)
+			set(t, workers(t, url, 1)[0], domain, limit)
+			var all record
+			began := time.Now()
+			stop := all.start(t, workers(t, url, 3), 3, domain)
+			// Far less than there should be, for a machine that is busy with other things.
+			length := max(2*time.Second, 2*r.Interval())
+			until(t, "messages", func() bool { return time.Since(began) > length && all.count() > int(length/r.Interval())/4 })
+			stop()
+			all.check(t, r)
+			t.Logf("%d messages, %.1f %% of the rate, and %.1f from too many", len(all.turns),
+				100*float64(len(all.turns))*float64(r.Interval())/float64(time.Since(began)), -all.excess(r))
+		})
+	}
+}
+
+func TestWorkersThatAreKilledAndStartedAgainSendNoBurst(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{"2/s", "1000/s"} {
+		url, r := devtest.Database(t, migrate), parse(t, limit)
+		set(t, workers(t, url, 1)[0], domain, limit)
+		var all record
+		for range 10 { // each time with its lease in hand
+			had := all.count()
+			stop := all.start(t, workers(t, url, 2), 3, domain)
+			until(t, "a message", func() bool { return all.count() > had })
+			stop()
+		}
+		all.check(t, r)
+	}
+}
+
+func TestALowerRateIsKeptWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	operator := workers(t, url, 1)[0]
+	set(t, operator, domain, "1000/s")
+	var all record
+	stop := all.start(t, workers(t, url, 3), 3, domain)
+	until(t, "messages", func() bool { return all.count() > 500 })
+	set(t, operator, domain, "1/min")
+	changed := time.Now()
+	until(t, "time", func() bool { return time.Since(changed) > 3*time.Second })
+	stop()
+	all.check(t, parse(t, "1000/s"))
+	if n := all.since(changed); n > 1000 {
+		t.Errorf("%d messages after the change: more than a second's worth", n)
+	}
+	if n := all.since(changed.Add(2 * time.Second)); n > 0 {
+		t.Errorf("%d messages two seconds after the change, when the next was to come after a minute", n)
+	}
+}
+
+func TestAHigherRateIsUsedAtOnce(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	operator := workers(t, url, 1)[0]
+	set(t, operator, domain, "1/d")
+	var all record
+	stop := all.start(t, workers(t, url, 2), 2, domain)
+	until(t, "the one message of the day", func() bool { return all.count() == 1 })
+	set(t, operator, domain, "500/s")
+	changed := time.Now()
+	until(t, "more messages", func() bool { return all.count() > 250 })
+	stop()
+	all.check(t, parse(t, "500/s"))
+	t.Logf("%d messages %s after the change", all.count(), time.Since(changed))
+	if took := time.Since(changed); took > 10*time.Second { // two, on a machine that is not busy
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestALimitCanBeSetAndRemovedWhileMailGoesOut(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	operator := workers(t, url, 1)[0]
+	sender := workers(t, url, 1)[0]
+	scopes := []pacing.Scope{mx, domain}
+	limited := func() bool {
+		wait, err := sender.Take(t.Context(), scopes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wait > 0
+	}
+	for range 1000 {
+		if limited() {
+			t.Fatal("there is no limit, and a message must wait")
+		}
+	}
+	set(t, operator, domain, "1/h")
+	until(t, "the limit", limited)
+	set(t, operator, domain, "none")
+	until(t, "no limit", func() bool { return !limited() && !limited() })
+	if list, err := operator.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("the list has %v, %v", list, err)
+	}
+}
+
+// Each change and each repetition must take up where the last turn was given.
+func TestChangesGiveNoBurst(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	operator := workers(t, url, 1)[0]
+	set(t, operator, domain, "200/s")
+	var all record
+	stop := all.start(t, workers(t, url, 2), 2, domain)
+	for i := range 40 {
+		had := all.count()
+		set(t, operator, domain, []string{"200/s", "200/s", "100/s", "150/s"}[i%4])
+		until(t, "a message", func() bool { return all.count() > had })
+	}
+	stop()
+	all.check(t, parse(t, "200/s"))
+}
+
+func TestARefusedMessageTakesNoTurnUnderItsOtherLimits(t *testing.T) {
+	t.Parallel()
+	p := workers(t, devtest.Database(t, migrate), 1)[0]
+	mailing, free := pacing.OfMailing(7), pacing.OfDomain("example.org")
+	for _, s := range []pacing.Scope{mailing, mx, domain} {
+		set(t, p, s, "1/h")
+	}
+	take := func(want bool, scopes ...pacing.Scope) {
+		t.Helper()
+		if wait, err := p.Take(t.Context(), scopes); err != nil || wait == 0 != want {
+			t.Errorf("%v: wait %s (%v)", scopes, wait, err)
+		}
+	}
+	take(true, domain, free)
+	for range 100 {
+		take(false, mailing, mx, domain)
+		take(false, domain, mx, mailing)
+	}
+	take(true, mailing, free, mx)
+	take(false, mailing, free)
+	take(false, mx)
+	take(true, free)
+	take(true)
+}
+
+func TestUnderTwoLimitsBothAreKept(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	set(t, workers(t, url, 1)[0], mx, "400/s")
+	set(t, workers(t, url, 1)[0], domain, "50/s")
+	var slow, fast record
+	all := workers(t, url, 3)
+	stopSlow, stopFast := slow.start(t, all, 2, mx, domain), fast.start(t, all, 2, mx, pacing.OfDomain("example.org"))
+	until(t, "messages", func() bool { return slow.count() > 75 && fast.count() > 300 })
+	stopSlow()
+	stopFast()
+	slow.check(t, parse(t, "50/s"))
+	both := record{turns: slices.Concat(slow.turns, fast.turns)}
+	both.check(t, parse(t, "400/s"))
+}
+
+// A worker that can send little must not keep turns from one that can send more.
+func TestTurnsGoWhereTheyAreUsed(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	set(t, workers(t, url, 1)[0], mx, "400/s")
+	all := workers(t, url, 2)
+	var little, much record
+	ctx, cancel := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for all[0].Wait(ctx, mx) == nil {
+			little.add(turn{time.Now(), time.Now()})
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond): // its server is slow
+			}
+		}
+	})
+	stop := much.start(t, all[1:], 3, mx)
+	until(t, "messages", func() bool { return little.count() > 30 && much.count() > 400 })
+	stop()
+	cancel()
+	busy.Wait()
+	t.Logf("little %d, much %d", little.count(), much.count())
+	if much.count() < 5*little.count() { // 200/s is its equal share, ten times as much
+		t.Errorf("%d messages of the quick worker, %d of the slow", much.count(), little.count())
+	}
+}
+
+func TestBusyWorkersShare(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	set(t, workers(t, url, 1)[0], mx, "600/s")
+	var records [3]record
+	var stops []func()
+	for i, p := range workers(t, url, len(records)) {
+		stops = append(stops, records[i].start(t, []*pacing.Pacer{p}, 3, mx))
+		until(t, "messages", func() bool { return records[i].count() > 100 }) // the first takes all, until there is a second
+	}
+	began := time.Now()
+	until(t, "messages of each", func() bool {
+		return records[0].since(began) > 200 && records[1].since(began) > 200 && records[2].since(began) > 200
+	})
+	for _, stop := range stops {
+		stop()
+	}
+	for i := range records {
+		if n, total := records[i].since(began), records[0].since(began)+records[1].since(began)+records[2].since(began); n*5 > 3*total {
+			t.Errorf("worker %d had %d of %d messages", i, n, total)
+		}
+	}
+}
+
+func TestWithoutTheDatabaseNothingIsSent(t *testing.T) {
+	t.Parallel()
+	server := devtest.OwnPostgres(t)
+	url := server.URL("mail")
+	if err := migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	all := workers(t, url, 2)
+	set(t, all[0], domain, "200/s")
+	var sent record
+	// untilItFails takes turns until there is an error, which must say that the database is away.
+	untilItFails := func(p *pacing.Pacer, scope pacing.Scope) {
+		until(t, "an error", func() bool {
+			asked := time.Now()
+			wait, err := p.Take(t.Context(), []pacing.Scope{scope})
+			if err == nil && wait == 0 && scope == domain {
+				sent.add(turn{asked, time.Now()})
+			}
+			if err != nil && !database.Unavailable(err) {
+				t.Errorf("got %v, which does not say that the database is away", err)
+			}
+			return err != nil
+		})
+	}
+	for _, p := range all {
+		for range 100 {
+			asked := time.Now()
+			if err := p.Wait(t.Context(), domain); err != nil {
+				t.Fatal(err)
+			}
+			sent.add(turn{asked, time.Now()})
+		}
+	}
+	server.Kill()
+	killed := time.Now()
+	untilItFails(all[0], domain)
+	untilItFails(all[1], pacing.OfDomain("example.org")) // nobody knows whether it has a limit by now
+	if n := sent.since(killed); n > 200 {
+		t.Errorf("%d messages without the database", n)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		for n := 0; n < 50; {
+			asked := time.Now()
+			if err := p.Wait(t.Context(), domain); err == nil {
+				sent.add(turn{asked, time.Now()})
+				n++
+			} else if !database.Unavailable(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	sent.check(t, parse(t, "200/s"))
+}
+
+func TestAServersClockThatIsSetBackStopsNothing(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t, migrate)
+	p := workers(t, url, 1)[0]
+	set(t, p, domain, "10/s")
+	if err := p.Wait(t.Context(), domain); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, url).Exec(t.Context(), `UPDATE rate_limits SET frame_at = frame_at + 86400 * 1000000000::bigint`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := workers(t, url, 1)[0].Wait(ctx, domain); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSetRepeatedChangesNothingAndListShowsAll(t *testing.T) {
+	t.Parallel()
+	p := workers(t, devtest.Database(t, migrate), 1)[0]
+	want := []pacing.Limit{{Scope: mx, Rate: parse(t, "500/s")}, {Scope: domain, Rate: parse(t, "20/min")},
+		{Scope: pacing.OfMailing(9), Rate: parse(t, "86400000000/d")}, {Scope: pacing.OfMailing(10), Rate: parse(t, "1000/h")}}
+	var first []pacing.Limit
+	for range 2 {
+		for _, l := range slices.Backward(want) {
+			set(t, p, l.Scope, l.Rate.String())
+		}
+		list, err := p.List(t.Context())
+		if err != nil || len(list) != len(want) {
+			t.Fatalf("%v, %v", list, err)
+		}
+		for i, l := range list {
+			if l.Scope != want[i].Scope || l.Rate != want[i].Rate || time.Since(l.UpdatedAt).Abs() > time.Hour {
+				t.Errorf("%v, want %v", l, want[i])
+			}
+			if first != nil && !l.UpdatedAt.Equal(first[i].UpdatedAt) {
+				t.Errorf("%v is taken for a change", l)
+			}
+		}
+		first = list
+	}
+	if err := p.Drop(t.Context(), pacing.OfMailing(9)); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := p.List(t.Context()); err != nil || len(list) != 3 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+func TestWhatCannotBeALimitIsRefused(t *testing.T) {
+	t.Parallel()
+	p := workers(t, devtest.Database(t, migrate), 1)[0]
+	for _, s := range []pacing.Scope{{}, {Kind: 9, Name: "x"}, pacing.OfDomain("Example.com"), pacing.OfDomain("müller.example"), pacing.OfDomain("a@example.com"),
+		pacing.OfDomain(""), pacing.OfDropPoint(""), pacing.OfDropPoint("m x"), pacing.OfDropPoint("m\x00"), {Kind: pacing.Mailing, Name: "spring"}, {Kind: pacing.Mailing, Name: "+1"}} {
+		if err := p.Set(t.Context(), s, parse(t, "1/s")); err == nil {
+			t.Errorf("%v is taken", s)
+		}
+	}
+	if err := p.Set(t.Context(), mx, rate.Rate{Count: 1, Per: time.Millisecond}); err == nil {
+		t.Error("a rate that cannot be written is taken")
+	}
+	if list, err := p.List(t.Context()); err != nil || len(list) > 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+func TestAScopeIsReadAsPeopleWriteIt(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]pacing.Scope{
+		"mx": mx, "example.com": domain, "Example.COM": domain, "Müller.example": pacing.OfDomain("xn--mller-kva.example"), "mx-2": pacing.OfDropPoint("mx-2"),
+	} {
+		if got, err := pacing.ParseScope(text); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "a b", "ann@example.com", ".", "example.", ".com", "exa mple.com", "example.com\r\nx", "[192.0.2.1]"} {
+		if got, err := pacing.ParseScope(text); err == nil {
+			t.Errorf("%q is taken as %v", text, got)
+		}
+	}
+}
+
+func TestATakeThatIsCancelledEnds(t *testing.T) {
+	t.Parallel()
+	p := workers(t, devtest.Database(t, migrate), 1)[0]
+	set(t, p, domain, "1/d")
+	if err := p.Wait(t.Context(), domain); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- p.Wait(ctx, domain) }()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMessagesWithoutALimitCostNoMemory(t *testing.T) {
+	p := workers(t, devtest.Database(t, migrate), 1)[0]
+	set(t, p, domain, "1/s")
+	scopes := []pacing.Scope{pacing.OfMailing(1), mx, {}}
+	domains := make([]string, 10000)
+	for i := range domains {
+		domains[i] = fmt.Sprintf("d%d.example", i)
+	}
+	i := 0
+	allocated := testing.AllocsPerRun(len(domains), func() {
+		scopes[2] = pacing.OfDomain(domains[i%len(domains)])
+		if wait, err := p.Take(t.Context(), scopes); err != nil || wait != 0 {
+			t.Error(wait, err)
+		}
+		i++
+	})
+	if allocated >= 1 { // the limits are read again now and then
+		t.Errorf("%.1f allocations a message", allocated)
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	scopes := []pacing.Scope{pacing.OfMailing(1), mx, pacing.OfDomain("example.org")}
+	bench := func(b *testing.B, p *pacing.Pacer) {
+		turns := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			if wait, err := p.Take(b.Context(), scopes); err != nil {
+				b.Fatal(err)
+			} else if wait == 0 {
+				turns++
+			}
+		}
+		b.ReportMetric(float64(turns)/b.Elapsed().Seconds(), "turns/s")
+	}
+	b.Run("no limits", func(b *testing.B) { bench(b, workers(b, devtest.Database(b, migrate), 1)[0]) })
+	b.Run("no limits on these", func(b *testing.B) {
+		p := workers(b, devtest.Database(b, migrate), 1)[0]
+		set(b, p, domain, "20/s")
+		bench(b, p)
+	})
+	b.Run("100000 a second", func(b *testing.B) { // most are refused: it is how long one call takes
+		p := workers(b, devtest.Database(b, migrate), 1)[0]
+		set(b, p, mx, "100000/s")
+		bench(b, p)
+	})
+}
+
+// How much of a rate is reached by workers that always have messages.
+func BenchmarkRate(b *testing.B) {
+	for _, limit := range []string{"1/s", "20/s", "300/s", "1000/s", "10000/s"} {
+		for _, n := range []int{1, 3} {
+			b.Run(fmt.Sprintf("%s, %d workers", limit, n), func(b *testing.B) {
+				url, r := devtest.Database(b, migrate), parse(b, limit)
+				all := workers(b, url, n)
+				set(b, all[0], mx, limit)
+				var had record
+				stop := had.start(b, all, 8, mx)
+				began := time.Now()
+				until(b, "messages", func() bool { return had.count() > 3 && time.Since(began) > 3*time.Second })
+				stop()
+				first, last := had.turns[0].had, had.turns[len(had.turns)-1].had
+				b.ReportMetric(100*float64(len(had.turns)-1)*float64(r.Interval())/float64(last.Sub(first)), "%ofrate")
+				b.ReportMetric(0, "ns/op")
+				had.check(b, r)
+			})
+		}
+	}
+}

@@ -1,0 +1,522 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"directmailer/internal/devtest"
+	"directmailer/internal/ledger"
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+// update asks the mailing's workflow for an update and waits for its answer.
+func (p *plant) update(name string, args ...any) (answer string, err error) {
+	p.Helper()
+	h, err := p.temporal.UpdateWorkflow(p.Context(), client.UpdateWorkflowOptions{WorkflowID: p.id(), UpdateName: name, Args: args,
+		WaitForStage: client.WorkflowUpdateStageCompleted})
+	if err == nil {
+		err = h.Get(p.Context(), &answer)
+	}
+	return answer, err
+}
+
+// steer is update for one that must succeed.
+func (p *plant) steer(name string, args ...any) {
+	p.Helper()
+	if answer, err := p.update(name, args...); err != nil {
+		p.Fatalf("%s: %q, %v", name, answer, err)
+	}
+}
+
+// doing waits until the mailing's status is as it should be.
+func (p *plant) doing(what string, is func(workflows.Status) bool) {
+	p.Helper()
+	p.eventually(what, func() bool {
+		s, err := p.status()
+		return err == nil && is(s)
+	})
+}
+
+// slowly answers each message after a while.
+func slowly(pause time.Duration) func(smtptest.Event) *smtptest.Action {
+	return func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "DOT" {
+			return nil
+		}
+		done := make(chan struct{})
+		time.AfterFunc(pause, func() { close(done) })
+		return &smtptest.Action{Wait: done}
+	}
+}
+
+// A server goes away for longer than its attempts: it leaves the list, its recipients go to the other, it is looked at, and takes part again
+// when it is back.
+func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	const recipients = 3000
+	var down atomic.Bool
+	flaky := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if down.Load() {
+			return &smtptest.Action{Die: true}
+		}
+		return nil
+	}})
+	steady := smtptest.Start(t, smtptest.Options{Script: slowly(8 * time.Millisecond)})
+	p := newPlant(t, fmt.Sprintf("flaky=smtp://%s?connections=1 steady=smtp://%s?connections=1", flaky.Addr(), steady.Addr()))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(20)
+	in.Retry.DropPoint = workflows.Retry{Attempts: 2, Interval: workflows.Duration(100 * time.Millisecond)}
+	run := p.start(in)
+	p.eventually("the server has taken some", func() bool { return len(flaky.Received()) > 50 })
+	down.Store(true)
+	p.doing("it has left the list, and is looked at", func(s workflows.Status) bool {
+		return s.State == workflows.StateSending && !s.DropPoints[0].InList && s.DropPoints[0].LastFailure != "" && s.DropPoints[1].InList
+	})
+	before := len(flaky.Received())
+	down.Store(false)
+	p.eventually("it is used again", func() bool { return len(flaky.Received()) > before+20 })
+	r := p.result(run)
+	copies := steady.Copies()
+	for a, n := range flaky.Copies() {
+		copies[a] += n
+	}
+	if d := p.judge(copies, recipients); d > 2 || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
+// The slow one has a message on each of its connections, no more: the fast one does all the rest.
+func TestASlowDropPointDoesNotHoldAFastOneBack(t *testing.T) {
+	t.Parallel()
+	const recipients = 1000
+	release := make(chan struct{})
+	slow := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" {
+			return &smtptest.Action{Wait: release}
+		}
+		return nil
+	}})
+	fast := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, fmt.Sprintf("slow=smtp://%s?connections=2 fast=smtp://%s?connections=2", slow.Addr(), fast.Addr()))
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(50))
+	p.eventually("the fast one has sent everything that the slow one has not in hand", func() bool { return len(fast.Received()) >= recipients-2 })
+	close(release)
+	r := p.result(run)
+	copies := fast.Copies()
+	for a, n := range slow.Copies() {
+		copies[a] += n
+	}
+	if d := p.judge(copies, recipients); d > 0 || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
+// Greylisting: everybody is refused at first and told when to come again. All get it then, in batches as big as those of the list.
+func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T) {
+	t.Parallel()
+	const recipients = 300
+	var mu sync.Mutex
+	first := map[string]time.Time{}
+	early := 0
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "RCPT" {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		at, known := first[e.To]
+		if !known {
+			first[e.To] = time.Now()
+			return &smtptest.Action{Reply: "450 4.2.0 Greylisted, try again in 3 seconds"}
+		}
+		if time.Since(at) < 3*time.Second {
+			early++
+			return &smtptest.Action{Reply: "450 4.2.0 Greylisted, try again in 3 seconds"}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(50)
+	in.Deferral.First, in.Deferral.Most = workflows.Duration(time.Hour), workflows.Duration(time.Hour) // but the server says 3 seconds
+	in.MaxErrorPercent, in.ErrorMinimum = 1, 1                                                         // which deferral does not touch
+	r := p.result(p.start(in))
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients || early > 0 {
+		t.Errorf("%d duplicates, %d tried too early; %+v", d, early, r.Counts)
+	}
+	var later, full int
+	if err := p.pool.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE cardinality(members) = 50) FROM batches WHERE members IS NOT NULL`).Scan(&later, &full); err != nil {
+		t.Fatal(err)
+	}
+	if full < 4 || later > 10 {
+		t.Errorf("%d batches of later rounds, %d of them full", later, full)
+	}
+}
+
+func TestADeferredRecipientIsFailedWhenItsTimeIsOver(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && e.To == address(2) {
+			return &smtptest.Action{Reply: "452 4.2.2 mailbox full"}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(3)
+	p.startWorker()
+	in := mailing(3)
+	in.Deferral.For = workflows.Duration(2 * time.Second)
+	r := p.result(p.start(in))
+	p.judge(s.Copies(), 3)
+	if l := p.report()[address(2)]; r.Counts.Failed != 1 || l.Outcome != ledger.Failed || l.Code != 452 || l.Reply != "mailbox full" || l.Attempts < 2 {
+		t.Errorf("%+v; %+v", r.Counts, l)
+	}
+}
+
+func TestAServerThatRefusesUsIsLeftAndNoRecipientIsBlamed(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	refusing := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "MAIL" {
+			return &smtptest.Action{Reply: "550 5.7.1 your host is on a list"}
+		}
+		return nil
+	}})
+	good := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, fmt.Sprintf("bad=smtp://%s good=smtp://%s", refusing.Addr(), good.Addr()))
+	p.importList(recipients)
+	p.startWorker()
+	r := p.result(p.start(mailing(20)))
+	if d := p.judge(good.Copies(), recipients); d > 0 || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+	if s, err := p.status(); err != nil || !strings.Contains(s.DropPoints[0].LastFailure, "5.7.1") {
+		t.Errorf("%+v, %v", s.DropPoints, err)
+	}
+}
+
+func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
+	t.Parallel()
+	const recipients = 2000
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" {
+			return &smtptest.Action{Reply: "550 5.1.1 unknown"}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(20)
+	in.MaxErrorPercent, in.ErrorMinimum = 10, 40
+	p.start(in)
+	p.doing("it is suspended, and says why", func(s workflows.Status) bool {
+		return s.State == workflows.StateSuspended && strings.Contains(s.Doing, "error limit") && !s.Since.IsZero()
+	})
+	p.steer(workflows.CancelUpdate)
+	r := p.result(p.temporal.GetWorkflow(t.Context(), p.id(), ""))
+	p.judge(s.Copies(), recipients)
+	if r.State != workflows.StateCancelled || r.Counts.Bounced > recipients/2 || r.Counts.Bounced < 40 || r.Counts.Bounced+r.Counts.Unsent != recipients {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *testing.T) {
+	t.Parallel()
+	const recipients = 3000
+	s := smtptest.Start(t, smtptest.Options{Script: slowly(5 * time.Millisecond)})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(recipients)) // one batch
+	p.eventually("some are sent", func() bool { return len(s.Received()) > 100 })
+	p.steer(workflows.PauseUpdate)
+	p.doing("nothing is in flight any more", func(st workflows.Status) bool {
+		return st.State == workflows.StatePaused && strings.Contains(st.Doing, "waits to be resumed")
+	})
+	if n := len(s.Received()); n >= recipients || !s.Quiet() {
+		t.Errorf("%d of %d were sent before it was paused", n, recipients)
+	}
+	before := len(s.Received())
+	if _, err := p.update(workflows.PauseUpdate); err == nil {
+		t.Error("a paused mailing was paused again")
+	}
+	p.steer(workflows.ResumeUpdate)
+	r := p.result(run)
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients || r.Counts.PossiblyTwice > 0 || before == 0 {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
+func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
+	t.Parallel()
+	const recipients = 3000
+	s := smtptest.Start(t, smtptest.Options{Script: slowly(5 * time.Millisecond)})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(recipients))
+	p.eventually("some are sent", func() bool { return len(s.Received()) > 100 })
+	p.steer(workflows.CancelUpdate)
+	r := p.result(run)
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.State != workflows.StateCancelled || r.Counts.Unsent == 0 || int(r.Counts.Sent) != len(s.Received()) {
+		t.Errorf("%d duplicates, %d received; %+v", d, len(s.Received()), r)
+	}
+}
+
+// checkRate counts the most messages that arrived in any second.
+func mostInASecond(received []smtptest.Message) int {
+	most, first := 0, 0
+	for i, m := range received {
+		for m.At.Sub(received[first].At) >= time.Second {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}
+
+func TestARateLimitHoldsOverAllWorkersAndAChangeTakesEffectInTheMiddleOfABatch(t *testing.T) {
+	t.Parallel()
+	const recipients, limit = 600, 40
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	p.startWorker()
+	p.startWorker()
+	in := mailing(100)
+	in.Rates.Mailing = workflows.Rate(fmt.Sprintf("%d/s", limit))
+	run := p.start(in)
+	p.eventually("it has sent for a while", func() bool { return len(s.Received()) > 5*limit })
+	// What was let go in time may arrive a little later than what follows.
+	if most := mostInASecond(s.Received()); most > limit+limit/4 {
+		t.Errorf("%d messages arrived in one second, the limit is %d", most, limit)
+	}
+	p.steer(workflows.RateUpdate, workflows.RateChange{Rate: "none"})
+	r := p.result(run)
+	received := s.Received()
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+	if fast := mostInASecond(received[5*limit:]); fast <= 2*limit {
+		t.Errorf("no more than %d messages a second after the limit was lifted", fast)
+	}
+}
+
+// Mail for one domain waits for that domain's limit; mail for others overtakes it.
+func TestALimitOfADomainHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.importList(200)
+	if _, err := p.pool.Exec(t.Context(), `UPDATE list_members SET address = replace(address, 'example.org', 'example.net'), address_key = replace(address_key, 'example.org', 'example.net')
+		WHERE position % 4 = 0`); err != nil {
+		t.Fatal(err)
+	}
+	p.startWorker()
+	in := mailing(200)
+	in.Rates.Domains = map[string]workflows.Rate{"example.net": "5/s"}
+	p.start(in)
+	slow := func() (n int) {
+		for a := range s.Copies() {
+			if strings.HasSuffix(a, "@example.net") {
+				n++
+			}
+		}
+		return n
+	}
+	p.eventually("everybody else has got it", func() bool { return len(s.Copies())-slow() == 150 })
+	if n := slow(); n > 40 {
+		t.Errorf("%d of 50 messages to the limited domain are out already", n)
+	}
+	p.steer(workflows.RateUpdate, workflows.RateChange{Domain: "example.net", Rate: "none"})
+	r := p.result(p.temporal.GetWorkflow(t.Context(), p.id(), ""))
+	if d := p.judge(s.Copies(), 200); d > 0 || r.Counts.Sent != 200 {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
+// One who is held is resolved while the mailing goes on: sent to again, marked as possibly twice.
+func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
+	t.Parallel()
+	var died atomic.Bool
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && e.To == address(3) && !died.Swap(true) {
+			return &smtptest.Action{Die: true}
+		}
+		if e.Phase == "RCPT" && e.To == address(8) {
+			return &smtptest.Action{Reply: "451 4.7.1 try again in 5 seconds"} // keeps the mailing open
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(10)
+	p.startWorker()
+	in := mailing(5)
+	in.OnUncertain = workflows.Hold
+	in.Deferral.For = workflows.Duration(12 * time.Second)
+	run := p.start(in)
+	p.doing("one is held", func(s workflows.Status) bool { return s.Counts.Uncertain == 1 })
+	var n int
+	h, err := p.temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{WorkflowID: p.id(), UpdateName: workflows.ResolveUpdate,
+		Args: []any{workflows.Resolution{As: "resend"}}, WaitForStage: client.WorkflowUpdateStageCompleted})
+	if err == nil {
+		err = h.Get(t.Context(), &n)
+	}
+	if err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	r := p.result(run)
+	p.judge(s.Copies(), 10)
+	if l := p.report()[address(3)]; l.Outcome != ledger.Sent || !l.PossiblyTwice || r.Counts != (workflows.Counts{Sent: 9, Failed: 1, PossiblyTwice: 1}) {
+		t.Errorf("%+v; %+v", r.Counts, l)
+	}
+}
+
+// A small mailing that is started while a large one keeps every slot and connection busy is done in seconds.
+func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
+	t.Parallel()
+	const many, few = 20_000, 100
+	s := smtptest.Start(t, smtptest.Options{Script: slowly(20 * time.Millisecond)}) // 200 a second over the four connections
+	p := newPlant(t, mx(s))
+	p.importList(many)
+	p.startWorker("DM_MAX_BATCHES=2")
+	large := p.start(mailing(500))
+	p.eventually("the large one is under way", func() bool { return len(s.Received()) > 400 })
+	small := p.another("small")
+	if _, err := p.pool.Exec(t.Context(), `INSERT INTO lists (name, source, members, columns) VALUES ('few', 'few.csv', $1, '{name}')`, few); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.pool.Exec(t.Context(), `INSERT INTO list_members SELECT (SELECT id FROM lists WHERE name = 'few'), position, 's' || address, 's' || address_key, attributes
+		FROM list_members WHERE position <= $1`, few); err != nil {
+		t.Fatal(err)
+	}
+	in := mailing(500)
+	in.List = "few"
+	began := time.Now()
+	before := len(s.Received())
+	r := small.result(small.start(in))
+	if r.Counts.Sent != few {
+		t.Errorf("%+v", r)
+	}
+	// Its place in the queue, told by what the server took meanwhile: the large mailing alone takes 100 seconds more.
+	if after := len(s.Received()) - before; after > many/2 {
+		t.Errorf("the small mailing was done after %v and %d other messages", time.Since(began), after)
+	}
+	p.steer(workflows.CancelUpdate)
+	p.result(large)
+	copies := s.Copies()
+	for a := range copies {
+		if strings.HasPrefix(a, "s") {
+			delete(copies, a)
+		}
+	}
+	p.judge(copies, many)
+}
+
+// another is the same plant, for a second mailing under an ID of its own.
+func (p *plant) another(suffix string) *plant {
+	q := &plant{TB: p.TB, points: p.points, url: p.url, address: p.address, queue: p.queue, pool: p.pool, temporal: p.temporal}
+	q.name = p.id() + "-" + suffix
+	return q
+}
+
+func TestADropDirectoryThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	const recipients = 200
+	dir := filepath.Join(t.TempDir(), "drop")
+	p := newPlant(t, "drop=dir:"+dir)
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(50)
+	in.Retry.DropPoint.Attempts = 2
+	run := p.start(in)
+	p.doing("it is suspended", func(s workflows.Status) bool {
+		return s.State == workflows.StateSuspended && strings.Contains(s.Doing, "drop")
+	})
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := p.result(run)
+	files, err := filepath.Glob(filepath.Join(dir, "*.eml"))
+	if err != nil || len(files) != recipients || r.Counts.Sent != recipients {
+		t.Errorf("%d files, %v; %+v", len(files), err, r)
+	}
+}
+
+// The database is away for longer than the mailing's tries: it is suspended, says why, and goes on by itself.
+func TestALongOutageOfTheDatabaseSuspendsTheMailingWhichGoesOnByItself(t *testing.T) {
+	t.Parallel()
+	const recipients = 400
+	server := devtest.OwnPostgres(t)
+	if err := migrate(t.Context(), server.URL("mail")); err != nil {
+		t.Fatal(err)
+	}
+	s := smtptest.Start(t, smtptest.Options{Script: slowly(5 * time.Millisecond)})
+	p := newPlantOn(t, mx(s), server.URL("mail"), devtest.Temporal(t))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(20)
+	in.Retry.Database.Attempts = 2
+	run := p.start(in)
+	p.eventually("some are sent", func() bool { return len(s.Received()) > 40 })
+	server.Kill()
+	p.doing("it is suspended", func(s workflows.Status) bool { return s.State == workflows.StateSuspended && !s.Since.IsZero() })
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := p.result(run)
+	if d := p.judge(s.Copies(), recipients); d > lanes || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
+// Every copy of a message has the same key before it, so that a relay that knows the header takes it once.
+func TestAnIdempotencyHeaderIsTheSameForEveryAttempt(t *testing.T) {
+	t.Parallel()
+	var died atomic.Int64
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && died.Add(1) <= 3 {
+			return &smtptest.Action{Die: true, Accept: true}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s)+"&idempotency=X-Idempotency-Key")
+	p.importList(20)
+	p.startWorker()
+	p.result(p.start(mailing(10)))
+	keys, owner := map[string]string{}, map[string]string{}
+	copies := 0
+	for _, m := range s.Received() {
+		copies++
+		line, _, _ := strings.Cut(m.Data, "\r\n")
+		key, ok := strings.CutPrefix(line, "X-Idempotency-Key: ")
+		if !ok || !strings.Contains(m.Data, "Message-ID: <"+key+"@") || strings.Contains(key, "@") {
+			t.Fatalf("message to %s:\n%s", m.To, m.Data)
+		}
+		if known := keys[m.To]; known != "" && known != key {
+			t.Errorf("%s has the keys %s and %s", m.To, known, key)
+		}
+		if other := owner[key]; other != "" && other != m.To {
+			t.Errorf("%s and %s have the same key", other, m.To)
+		}
+		keys[m.To], owner[key] = key, m.To
+	}
+	if len(keys) != 20 || copies <= 20 {
+		t.Errorf("%d recipients, %d copies", len(keys), copies)
+	}
+}

@@ -1,0 +1,176 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"directmailer/activities/policy"
+)
+
+// persist runs do, and again after each suspension, until it has an answer that is not about a resource that is away.
+func (m *mailing) persist(ctx workflow.Context, retry Retry, do func(workflow.Context, Retry) error) error {
+	before := m.State
+	for {
+		err := do(ctx, retry)
+		if temporal.IsTimeoutError(err) && !exhausted(err) {
+			continue // no worker came for days: nobody's failure
+		}
+		if !exhausted(err) {
+			if m.Suspended != nil {
+				m.Suspended = nil
+				m.enter(ctx, before)
+			}
+			return err
+		}
+		if err := m.giveUp(ctx, CauseDatabase, message(err), retry.Interval); err != nil {
+			return err
+		}
+		if err := m.waitForProbe(ctx); err != nil {
+			return err
+		}
+		retry.Attempts = 1
+	}
+}
+
+// waitForProbe waits until the next probe of a suspended mailing is due, or somebody resumes it.
+func (m *mailing) waitForProbe(ctx workflow.Context) error {
+	wait := max(m.Suspended.Until.Sub(workflow.Now(ctx)), time.Millisecond)
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait, TimerOptions: workflow.TimerOptions{Summary: "suspended: next probe"}},
+		func() bool { return m.resume })
+	m.resume = false
+	return err
+}
+
+// giveUp suspends the mailing, or ends it with an error where its on_exhausted says so. every is 0 if no probe can help.
+func (m *mailing) giveUp(ctx workflow.Context, cause Cause, reason string, every Duration) error {
+	if m.in.OnExhausted == Fail {
+		m.gaveUp = reason
+		return errors.New(reason)
+	}
+	now := workflow.Now(ctx)
+	s := &Suspension{Cause: cause, Reason: reason, Since: now, Every: every}
+	if m.Suspended != nil && m.Suspended.Cause == cause {
+		s.Since = m.Suspended.Since
+	}
+	if every > 0 {
+		s.Until = now.Add(time.Duration(every))
+	}
+	m.Suspended = s
+	m.enter(ctx, m.phase())
+	return nil
+}
+
+// phase is the state while batches are rendered and sent.
+func (m *mailing) phase() State {
+	switch {
+	case m.Paused != nil:
+		return StatePaused
+	case m.Suspended != nil:
+		return StateSuspended
+	}
+	return StateSending
+}
+
+// failed suspends or fails the mailing after an activity has used up its tries. A cancelled activity is no failure.
+func (m *mailing) failed(ctx workflow.Context, err error) {
+	m.probing = false
+	if temporal.IsCanceledError(err) || m.gaveUp != "" || !exhausted(err) {
+		return // cancelled, or a day went by without a worker: nobody's failure, and the work is queued again
+	}
+	cause, every := CauseDatabase, m.in.Retry.Database.Interval
+	if policy.SettingOf(typeOf(err)) == policy.Page {
+		cause, every = CausePage, m.in.Retry.Page.Interval
+	}
+	_ = m.giveUp(ctx, cause, message(err), every)
+}
+
+// recovered ends a suspension whose cause is gone: an activity that needs it has succeeded.
+func (m *mailing) recovered(ctx workflow.Context, causes ...Cause) {
+	if m.Suspended == nil {
+		return
+	}
+	for _, cause := range causes {
+		if m.Suspended.Cause == cause {
+			m.Suspended, m.probing = nil, false
+			m.enter(ctx, m.phase())
+			return
+		}
+	}
+}
+
+// mayRender and maySend tell whether such an activity may start, given what the mailing waits for: none while paused, one to probe.
+func (m *mailing) mayRender() bool { return m.may(CausePage) }
+func (m *mailing) maySend() bool   { return m.may(CauseDropPoints) }
+
+func (m *mailing) may(needs Cause) bool {
+	switch {
+	case m.Paused != nil, m.gaveUp != "":
+		return false
+	case m.Suspended == nil:
+		return true
+	}
+	switch m.Suspended.Cause {
+	case CauseErrors:
+		return false
+	case CauseDropPoints: // the drop points themselves say whether they can be used
+		return true
+	case CausePage:
+		return needs != CausePage || m.probing && m.rendering == 0
+	}
+	return m.probing && m.inFlight() == 0
+}
+
+// probe lets one activity out when it is time.
+func (m *mailing) probe(ctx workflow.Context) {
+	s := m.Suspended
+	if s == nil || m.probing || m.Paused != nil || s.Cause == CauseDropPoints || s.Until.IsZero() && !m.resume {
+		return
+	}
+	idle := m.inFlight() == 0 || s.Cause == CausePage && m.rendering == 0
+	if m.resume || idle && !s.Until.After(workflow.Now(ctx)) {
+		if s.Cause == CauseErrors {
+			m.Suspended = nil
+			m.enter(ctx, m.phase())
+		} else {
+			m.probing = idle
+		}
+		m.resume = m.resume && !idle && s.Cause != CauseErrors
+	}
+}
+
+// retries gives the mailing's settings to an activity; a probe has one try.
+func (m *mailing) retries() Retries {
+	r := m.in.Retry
+	if m.probing {
+		r.Database.Attempts, r.Page.Attempts, r.DropPoint.Attempts = 1, 1, 1
+	}
+	return r
+}
+
+// tally is what the error limit counts: answers that refuse us count as well, though no recipient is blamed.
+func (m *mailing) tally() Tally {
+	c := m.Counts
+	errors := c.Bounced + c.Failed + m.Refused
+	return Tally{Tried: c.Sent + c.Uncertain + errors, Errors: errors}
+}
+
+// checkErrors stops a mailing that goes wrong more often than it may.
+func (m *mailing) checkErrors(ctx workflow.Context) {
+	if m.in.MaxErrorPercent == 0 || m.gaveUp != "" || m.Suspended != nil && m.Suspended.Cause == CauseErrors {
+		return
+	}
+	t := m.tally()
+	t.Tried, t.Errors = t.Tried-m.Forgiven.Tried, t.Errors-m.Forgiven.Errors
+	if t.Tried < int64(m.in.ErrorMinimum) || t.Errors*100 <= t.Tried*int64(m.in.MaxErrorPercent) {
+		return
+	}
+	c := m.Counts
+	reason := fmt.Sprintf("the error limit is reached: %d of %d tried (%d bounced, %d failed, %d refusals of us), which is more than %d %%",
+		t.Errors, t.Tried, c.Bounced, c.Failed, m.Refused, m.in.MaxErrorPercent)
+	_ = m.giveUp(ctx, CauseErrors, reason, 0)
+	m.stopSends()
+}
