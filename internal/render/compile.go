@@ -115,6 +115,7 @@ func compileText(field string, s *source) (*part, *Problem) {
 		countSteps(each.Tree)
 		findPassages(p.passages, each.Tree)
 	}
+	p.quick, _ = compileQuick(t.Root, nil)
 	return p, nil
 }
 
@@ -136,6 +137,7 @@ func compileHTML(text string) (*part, *Problem) {
 	for _, each := range t.Templates() {
 		findPassages(p.passages, each.Tree)
 	}
+	p.quick, _ = compileQuick(t.Tree.Root, literals)
 	return p, nil
 }
 

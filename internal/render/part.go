@@ -22,6 +22,7 @@ type part struct {
 	source   *source // nil when its positions mean nothing to the author
 	constant bool    // has no action
 	passages passages
+	quick    quick // the same template, if it can be one; else nil
 	template interface {
 		Execute(io.Writer, any) error
 	}
@@ -61,6 +62,10 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func (o *output) empty() {
+	o.b, o.steps, o.inserts, o.inserted = o.b[:0], 0, o.inserts[:0], 0
+}
+
 // keepBytes is the largest buffer that is kept for the next recipient.
 const keepBytes = 1 << 20
 
@@ -69,7 +74,13 @@ func (p *part) execute(o *output, data map[string]string) (b []byte, err error) 
 	if cap(o.b) > keepBytes {
 		o.b = nil
 	}
-	o.b, o.steps, o.inserts, o.inserted = o.b[:0], 0, o.inserts[:0], 0
+	o.empty()
+	if p.quick != nil {
+		if p.quick.run(o, data) {
+			return o.b, nil
+		}
+		o.empty()
+	}
 	defer func() {
 		if recover() != nil {
 			b, err = nil, &Problem{Field: p.field, Message: "the template panicked"}
