@@ -17,7 +17,9 @@ import (
 
 // renderPages is renderSpan for a mailing whose pages are fetched. When the page server fails in the middle, what has been composed is
 // kept for the next attempt.
-func (a *Activities) renderPages(ctx context.Context, w *composer, m mailings.Mailing, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+func (a *Activities) renderPages(
+	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	w := newComposer(c, encoder)
 	before := a.begun.take(batch)
 	if err := w.resume(before); err != nil {
 		return nil, nil, err

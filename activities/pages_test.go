@@ -33,6 +33,12 @@ import (
 	"directmailer/workflows"
 )
 
+// migrate makes the one template that all databases of the package's tests are copied from.
+func migrate(ctx context.Context, url string) error {
+	_, _, err := database.Migrate(ctx, url)
+	return err
+}
+
 // crowd is a list of n members, with a column n.
 type crowd struct{ n, at int }
 
@@ -49,10 +55,7 @@ func (s *crowd) Rejected() int64 { return 0 }
 // prepared is a mailing whose list is frozen into one batch.
 func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool.Pool, *Activities) {
 	t.Helper()
-	pool, err := database.Open(t.Context(), devtest.Database(t, func(ctx context.Context, url string) error {
-		_, _, err := database.Migrate(ctx, url)
-		return err
-	}), 4)
+	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +199,30 @@ func TestWhatWasComposedBeforeThePageServerFailedIsKept(t *testing.T) {
 	done := requests.Load()
 	if out, err := renderOnce(t, a); err != nil || requests.Load() != done {
 		t.Errorf("rendered again: %+v, %v, %d requests", out, err, requests.Load()-done)
+	}
+}
+
+func TestPagesAreNotFetchedAgainBecauseTheDatabaseWasAway(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Content-Type", "text/plain")
+		fmt.Fprintf(w, "page %s", r.URL.Path)
+	}))
+	t.Cleanup(s.Close)
+	pool, a := prepared(t, 20, workflows.Content{PageURL: s.URL + "/{{.n}}"})
+	if _, err := pool.Exec(t.Context(), `ALTER TABLE spool RENAME COLUMN messages TO away`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := renderOnce(t, a); err == nil {
+		t.Fatal("it was stored all the same")
+	}
+	if _, err := pool.Exec(t.Context(), `ALTER TABLE spool RENAME COLUMN away TO messages`); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := renderOnce(t, a); err != nil || out.Messages != 20 || requests.Load() != 20 || len(messages(t, spooled(t, pool))) != 20 {
+		t.Errorf("got %+v, %v, %d requests", out, err, requests.Load())
 	}
 }
 

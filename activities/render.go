@@ -1,9 +1,11 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
@@ -35,6 +37,9 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			return workflows.Rendered{}, err
 		}
 		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
+			if c.pages != nil { // the database is away: no reason to fetch them again
+				a.begun.put(batch, begunBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)})
+			}
 			return workflows.Rendered{}, err
 		}
 		return workflows.Rendered{Messages: span.Len() - len(failures), Failed: len(failures)}, nil
@@ -44,12 +49,13 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 // compose returns the spool of a batch, valid until the encoder is reset, and those of its recipients who have no message.
 func (a *Activities) compose(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
 	if c.pages != nil {
-		return a.renderPages(ctx, newComposer(c, encoder), m, batch, span)
+		return a.renderPages(ctx, encoder, m, c, batch, span)
 	}
-	return a.renderSpan(ctx, newComposer(c, encoder), m, span)
+	return a.renderSpan(ctx, encoder, m, c, span)
 }
 
-func (a *Activities) renderSpan(ctx context.Context, w *composer, m mailings.Mailing, span ledger.Span) ([]byte, []ledger.Failure, error) {
+func (a *Activities) renderSpan(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	w := newComposer(c, encoder)
 	if err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) }); err != nil {
 		return nil, nil, err
 	}

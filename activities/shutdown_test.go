@@ -82,7 +82,7 @@ func (s *stage) start() client.WorkflowRun {
 
 func TestAWorkerThatHasToStopHandsItsWorkToAnother(t *testing.T) {
 	t.Parallel()
-	pool, err := database.Open(t.Context(), devtest.Database(t, func(context.Context, string) error { return nil }), 2)
+	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,9 @@ func TestHistories(t *testing.T) {
 			}
 			run := p.start(in)
 			if test.steer != nil {
-				p.doing("it is sending", func(s workflows.Status) bool { return s.State == workflows.StateSending || s.State == workflows.StateSuspended })
+				p.doing("it is sending", func(s workflows.Status) bool {
+					return s.State == workflows.StateSending || s.State == workflows.StateSuspended
+				})
 				test.steer(p)
 			}
 			err := run.Get(t.Context(), nil)

@@ -15,17 +15,29 @@ type clock struct {
 	at       int64 // monotonic time of the bounds
 }
 
-// observe takes note that the database's clock showed db at some moment between the two.
-func (c *clock) observe(before, after, db int64) {
+// observe takes note that the database's clock showed db at some moment between the two. It tells whether one of the clocks was set, so
+// that what was known does not fit.
+func (c *clock) observe(before, after, db int64) (set bool) {
 	low, top := before-db, after-db
 	if c.known {
 		slack := int64(drift * float64(after-c.at))
 		low, top = max(low, c.low-slack), min(top, c.top+slack)
-		if low > top { // one of the clocks was set
+		if set = low > top; set {
 			low, top = before-db, after-db
 		}
 	}
 	*c = clock{known: true, low: low, top: top, at: after}
+	return set
+}
+
+// observe is that of the clock. If a clock was set, turns and times to ask are by the old one: they are forgotten. The caller has the lock.
+func (p *Pacer) observe(before, after, db int64) {
+	if !p.clock.observe(before, after, db) {
+		return
+	}
+	for _, l := range p.last {
+		l.frames, l.next, l.more = nil, 0, never
+	}
 }
 
 // earliest is when db has certainly come.

@@ -80,3 +80,19 @@ func TestATurnIsNeverEarlyWhateverTheClocksShow(t *testing.T) {
 		t.Errorf("after a change of the server's clock it is %s from its time", time.Duration(got-6*second))
 	}
 }
+
+func TestNothingWaitsForAClockThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	const second, day = int64(time.Second), 24 * 3600 * int64(time.Second)
+	l := &limit{next: day + second, frames: []frame{newFrame(day+second, second, 1)}, more: day}
+	p := &Pacer{last: map[Scope]*limit{OfDropPoint("mx"): l}}
+	p.observe(0, second/1000, day)
+	p.observe(second, second+second/1000, day+second)
+	if len(l.frames) != 1 || l.next != day+second {
+		t.Fatalf("two answers that agree are taken for a change: %+v", l)
+	}
+	p.observe(2*second, 2*second+second/1000, 0)
+	if now := 2*second + second/100; l.wait(now, &p.clock) >= 0 || l.due(now, &p.clock, true) == 0 {
+		t.Errorf("the worker waits for yesterday's time: %+v", l)
+	}
+}

@@ -16,6 +16,9 @@ const (
 	lookahead = 200 * time.Millisecond
 	// grace is how late a turn may be taken at least. It makes up for a scheduler that is late, and is the burst at high rates.
 	grace = 10 * time.Millisecond
+	// graceTurns is how late a turn may be taken, in turns, if that is later: the burst at low rates. With less, messages under several
+	// limits, of which a worker has a share of each, would too seldom find turns of all of them at the same time.
+	graceTurns = 2
 )
 
 const never = math.MaxInt64
@@ -35,6 +38,7 @@ type limit struct {
 	frames []frame // in order of time
 	newest int64   // start of the newest frame that was asked for
 	got    int64   // turns of it that we were given
+	left   int64   // turns of it that nobody had, then
 
 	next   int64 // when the frame after it can be asked for; times here are the database's
 	more   int64 // when more of the newest can be asked for
@@ -66,7 +70,7 @@ func (l *limit) wait(now int64, c *clock) int64 {
 			l.frames = slices.Delete(l.frames, 0, 1)
 			continue
 		}
-		if now > c.latest(at, max(f.spacing, int64(grace))) {
+		if now > c.latest(at, max(graceTurns*f.spacing, int64(grace))) {
 			f.drop(turn)
 			l.lost++
 			continue
@@ -93,17 +97,17 @@ func (l *limit) due(now int64, c *clock, refused bool) int64 {
 		want := l.demand()
 		l.taken, l.lost, l.refused = 0, 0, 0
 		return want
-	case refused && l.hungry() && l.more != never && now >= c.earliest(l.more):
-		return max(1, l.got) // so a worker that begins to send has its share after a few round trips
+	case refused && l.more != never && now >= c.earliest(l.more):
+		return max(1, l.got, l.left/2)
 	}
 	return 0
 }
 
-// demand is how many turns of the next frame are wanted, by what became of those of the last.
+// demand is how many turns of the next frame are wanted, by what became of those of the last: all if a message waited for each of them.
 func (l *limit) demand() int64 {
 	_, turns := shapeOf(l.rate)
 	switch passed := l.taken + l.lost; {
-	case l.hungry() || passed > 0 && l.taken*10 >= passed*9:
+	case l.refused > 2*l.taken || passed > 0 && l.taken*10 >= passed*9:
 		return turns
 	case passed == 0:
 		return max(1, turns/8)
@@ -111,9 +115,6 @@ func (l *limit) demand() int64 {
 		return 1 + l.taken*5/4
 	}
 }
-
-// hungry tells that there is a message waiting for every turn.
-func (l *limit) hungry() bool { return l.refused > 0 && l.refused >= l.taken }
 
 // comes is how long it is until it is worth coming again, with a turn held that comes in held, or none if it is negative.
 func (l *limit) comes(held, now int64, c *clock) int64 {
@@ -125,7 +126,7 @@ func (l *limit) comes(held, now int64, c *clock) int64 {
 		return soon
 	}
 	at := l.next
-	if l.more != never && l.hungry() {
+	if l.more != never {
 		at = min(at, l.more)
 	}
 	return max(c.earliest(at), l.retry, now+int64(time.Millisecond)) - now
@@ -158,12 +159,12 @@ func (l *limit) grant(g lease, want int64) {
 	}
 	// Workers come in a random order: with few turns in a frame, those that come late get none.
 	l.next = g.at + g.turns*g.spacing - int64(lookahead) + rand.Int64N(int64(lookahead)/2)
-	switch {
-	case g.first+g.n == g.turns:
+	switch l.left = g.turns - g.first - g.n; {
+	case l.left == 0:
 		l.more = never
-	case g.n < want: // our share; what others leave can be had when they have asked
+	case g.n < want: // our share; what others do not want can be had when they have asked
 		l.more = g.at - int64(lookahead)/2 + rand.Int64N(int64(lookahead)/4)
-	default:
-		l.more = 0
+	default: // what nobody wants by then is free
+		l.more = g.at
 	}
 }

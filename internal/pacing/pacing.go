@@ -88,7 +88,7 @@ func (p *Pacer) Take(ctx context.Context, scopes []Scope) (wait time.Duration, e
 
 // Wait is Take, for callers that have nothing else to do until then.
 func (p *Pacer) Wait(ctx context.Context, scopes ...Scope) error {
-	for {
+	for ctx.Err() == nil {
 		wait, err := p.Take(ctx, scopes)
 		if wait == 0 || err != nil {
 			return err
@@ -98,13 +98,13 @@ func (p *Pacer) Wait(ctx context.Context, scopes ...Scope) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
 		}
 	}
+	return ctx.Err()
 }
 
-// try takes a turn of each, if each has one now. A limit that has none at hand, and is the first that could have, is returned: to be
-// asked for by the caller. What else is to be asked for is asked in the background.
+// try takes a turn of each, if each has one now. The first limit that has none at hand, and for which the database should be asked now,
+// is returned for the caller to ask. Where there are turns to go on with, it is asked in the background.
 func (p *Pacer) try(set []*limit) (wait int64, ask *limit, want int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,9 +114,12 @@ func (p *Pacer) try(set []*limit) (wait int64, ask *limit, want int64) {
 			continue
 		}
 		w := l.wait(now, &p.clock)
+		if w < 0 && ask != nil {
+			continue // its turn comes when the caller has asked for the other
+		}
 		if n := l.due(now, &p.clock, w != 0); n > 0 {
 			l.asking, l.asked = true, now
-			if w < 0 && ask == nil {
+			if w < 0 {
 				ask, want = l, n
 				continue
 			}
@@ -196,7 +199,7 @@ func (p *Pacer) lease(ctx context.Context, l *limit, want int64) error {
 	case err != nil:
 		return fmt.Errorf("ask for turns under a rate limit: %w", err)
 	}
-	p.clock.observe(before, after, db)
+	p.observe(before, after, db)
 	l.grant(g, want)
 	return nil
 }
@@ -291,7 +294,7 @@ func (p *Pacer) adopt(a answer, changes int) *limits {
 	if p.changes != changes {
 		return nil
 	}
-	p.clock.observe(a.before, a.after, a.now)
+	p.observe(a.before, a.after, a.now)
 	of := make(map[Scope]*limit, len(a.set))
 	for _, s := range a.set {
 		l := p.last[s.Scope]

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"directmailer/internal/address"
 )
@@ -67,7 +66,7 @@ func (s Scope) check() error {
 			return errors.New("is not the key of a mailing")
 		}
 	case DropPoint:
-		if s.Name == "" || len(s.Name) > 63 || strings.ContainsFunc(s.Name, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsGraphic(r) || r == ' ' }) {
+		if s.Name == "" || len(s.Name) > 63 || strings.ContainsFunc(s.Name, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return errors.New("is not the name of a drop point")
 		}
 	case Domain:

@@ -15,7 +15,8 @@ import (
 // take, with an [*Unavailable] when it is that page's turn, or with ctx's error.
 //
 // No more than a window of pages is fetched ahead, however many there are.
-func (f *Fetcher) Each(ctx context.Context, s *Source, n int, locate func(i int) (*url.URL, error), take func(i int, page render.Page, err error) error) error {
+func (f *Fetcher) Each(ctx context.Context, s *Source, n int,
+	locate func(i int) (*url.URL, error), take func(i int, page render.Page, err error) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()

@@ -168,7 +168,8 @@ func (f *Fetcher) read(ctx context.Context, s *Source, u *url.URL, answer *http.
 	switch {
 	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests:
 		discard(answer)
-		return render.Page{}, &Unavailable{Cause: fmt.Sprintf("%s answered %d", u.Hostname(), status), RetryAfter: retryAfter(answer.Header.Get("Retry-After"), time.Now())}
+		after := retryAfter(answer.Header.Get("Retry-After"), time.Now())
+		return render.Page{}, &Unavailable{Cause: fmt.Sprintf("%s answered %d", u.Hostname(), status), RetryAfter: after}
 	case status != http.StatusOK:
 		discard(answer)
 		return render.Page{}, s.failure("%s answered %d", u.Hostname(), status)

@@ -302,8 +302,7 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 	t.Parallel()
 	var foreignAsked atomic.Int64
 	foreign := serve(t, func(w http.ResponseWriter, r *http.Request) { foreignAsked.Add(1); html("foreign")(w, r) })
-	var s *server
-	s = serve(t, func(w http.ResponseWriter, r *http.Request) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Referer") != "" || r.Header.Get("Cookie") != "" || r.Header.Get("Authorization") != "" {
 			t.Errorf("a redirect was followed with %v", r.Header)
 		}
@@ -457,7 +456,8 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 	if err != nil || next != n || failed != n/10 {
 		t.Errorf("%d of %d, %d failed, %v", next, n, failed, err)
 	}
-	if c := s.connections.Load(); c > perBatch || s.requests.Load() != n {
+	// A connection that is still being made when another one becomes free is kept for later.
+	if c := s.connections.Load(); c > 2*perBatch || s.requests.Load() != n {
 		t.Errorf("%d requests over %d connections", s.requests.Load(), c)
 	}
 }

@@ -28,7 +28,8 @@ const escapeFunc = "_urlvalue"
 // CompileURL compiles the template of a URL (RFC 3986), or says what is wrong with it. Scheme and host must be the author's own words.
 func CompileURL(text string) (*URLTemplate, *Problem) {
 	s := plainSource(text)
-	t, err := texttemplate.New(FieldPageURL).Option("missingkey=error").Funcs(bounded).Funcs(texttemplate.FuncMap{escapeFunc: escapeURLValue}).Parse(text)
+	escape := texttemplate.FuncMap{escapeFunc: escapeURLValue}
+	t, err := texttemplate.New(FieldPageURL).Option("missingkey=error").Funcs(bounded).Funcs(escape).Parse(text)
 	if err != nil {
 		return nil, s.syntax(FieldPageURL, err)
 	}
@@ -122,7 +123,8 @@ func escapeValues(root *parse.ListNode, s *source) (problem *Problem) {
 			return
 		}
 		for _, c := range action.Pipe.Cmds {
-			if name, ok := c.Args[0].(*parse.IdentifierNode); ok && (name.Ident == "urlquery" || name.Ident == "html" || name.Ident == "js") && problem == nil {
+			name, ok := c.Args[0].(*parse.IdentifierNode)
+			if ok && (name.Ident == "urlquery" || name.Ident == "html" || name.Ident == "js") && problem == nil {
 				problem = urlProblem(s, int(name.Pos), "values are escaped for the URL by themselves: leave out %s", name.Ident)
 			}
 		}

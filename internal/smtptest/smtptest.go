@@ -38,6 +38,8 @@ type Action struct {
 	// Die closes the connection without an answer. At DOT the message is accepted, and recorded, all the same if Accept is set.
 	Die    bool
 	Accept bool
+	// Cut closes the connection in the middle of the answer to the dot, and leaves the rest of it unsaid; the message is accepted.
+	Cut bool
 	// Wait is waited for before anything is done.
 	Wait <-chan struct{}
 }
@@ -48,7 +50,7 @@ type Options struct {
 	NoPipeline  bool
 	STARTTLS    bool
 	ImplicitTLS bool
-	// Discard keeps no message's text: for benchmarks.
+	// Discard keeps no message's text but its Message-ID, and no commands: for benchmarks, and millions of messages.
 	Discard bool
 	// Password is what AUTH PLAIN wants; empty for no AUTH.
 	Password   string
@@ -61,6 +63,7 @@ type Message struct {
 	Conn     int
 	From, To string
 	Params   string // behind the address of MAIL
+	ID       string // Message-ID
 	Data     string // dots unstuffed
 	At       time.Time
 }
@@ -226,9 +229,11 @@ func (c *session) run() {
 			return
 		}
 		line = strings.TrimRight(line, "\r\n")
-		c.server.mu.Lock()
-		c.server.commands = append(c.server.commands, line)
-		c.server.mu.Unlock()
+		if !o.Discard {
+			c.server.mu.Lock()
+			c.server.commands = append(c.server.commands, line)
+			c.server.mu.Unlock()
+		}
 		if !c.command(line) {
 			_ = c.w.Flush()
 			return
@@ -423,17 +428,34 @@ func (c *session) dot(body string) bool {
 		reply = a.Reply
 	}
 	if strings.HasPrefix(reply, "2") && (a == nil || !a.Die || a.Accept) {
+		id := messageID(body)
 		c.server.mu.Lock()
 		if c.server.options.Discard {
 			body = ""
 		}
-		c.server.received = append(c.server.received, Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, Data: body, At: time.Now()})
+		c.server.received = append(c.server.received, Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, ID: id, Data: body, At: time.Now()})
 		c.server.mu.Unlock()
 	}
-	if a != nil && a.Die {
+	switch {
+	case a != nil && a.Die:
+		return false
+	case a != nil && a.Cut:
+		_, _ = io.WriteString(c.w, reply[:2])
+		_ = c.w.Flush()
 		return false
 	}
 	return c.say(reply)
+}
+
+// messageID is the message's own, on memory of its own.
+func messageID(body string) string {
+	head, _, _ := strings.Cut(body, "\r\n\r\n")
+	_, after, found := strings.Cut(head, "Message-ID: ")
+	if !found {
+		return ""
+	}
+	id, _, _ := strings.Cut(after, "\r\n")
+	return strings.Clone(id)
 }
 
 func (c *session) say(reply string) bool {
