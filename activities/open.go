@@ -38,7 +38,7 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		if err != nil {
 			return workflows.Opened{}, err
 		}
-		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.List, stored)
+		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, audience(in), stored)
 		if errors.Is(err, mailings.ErrExists) {
 			return workflows.Opened{}, exists(in.ID)
 		}
@@ -106,6 +106,13 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		if !a.dropPoints.Has(name) {
 			problems = append(problems, workflows.Problem{Field: fmt.Sprintf("drop_points[%d]", i),
 				Message: fmt.Sprintf("no drop point is named %q; the workers have: %s", name, strings.Join(a.dropPoints.Names(), ", "))})
+		}
+	}
+	if in.Query != nil {
+		found, err := a.checkQuery(ctx, *in.Query, problems)
+		problems = append(problems, found...)
+		if err != nil {
+			return nil, err
 		}
 	}
 	if in.List == "" { // said already
