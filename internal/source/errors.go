@@ -94,6 +94,8 @@ func passes(code string) bool {
 func words(e *pgconn.PgError) string {
 	code := " (PostgreSQL error " + e.Code + ")"
 	switch class := e.Code[:min(2, len(e.Code))]; {
+	case e.Code == "25006": // PostgreSQL says "cannot execute SELECT" of one with an INSERT in it
+		return "it writes, but may only read" + code
 	case e.Where != "" || e.InternalQuery != "":
 		return "a function that it calls fails" + code
 	case class == "22", class == "23":
