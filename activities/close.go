@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"directmailer/internal/mailings"
+	"directmailer/internal/pacing"
 	"directmailer/workflows"
 )
 
@@ -26,6 +27,9 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 			return workflows.Closing{Open: end.Open, Deferred: end.Deferred}, err
 		}
 		if err := a.dropAnswer(ctx, m.ID); err != nil { // of a mailing that was ended while it was prepared
+			return workflows.Closing{}, err
+		}
+		if err := a.pacer.Drop(ctx, pacing.OfMailing(m.Key)); err != nil {
 			return workflows.Closing{}, err
 		}
 		if m, err = a.mailings.Get(ctx, call.Mailing); err != nil {

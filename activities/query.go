@@ -19,14 +19,6 @@ import (
 // the mailing is prepared.
 const checkTime = 5 * time.Second
 
-// audience is what the database is told of who gets the mailing.
-func audience(in workflows.Input) string {
-	if in.Query != nil {
-		return mailings.ListOfQuery(in.Query.Source)
-	}
-	return in.List
-}
-
 // checkQuery returns the problems of the query, besides those that are known of its fields.
 func (a *Activities) checkQuery(ctx context.Context, q workflows.Query, known []workflows.Problem) ([]workflows.Problem, error) {
 	if slices.ContainsFunc(known, func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "query") }) {
@@ -50,6 +42,23 @@ func (a *Activities) checkQuery(ctx context.Context, q workflows.Query, known []
 		return nil, ctx.Err()
 	}
 	return nil, nil // a source that is away now is asked again
+}
+
+// freezeQuery keeps the answer of the mailing's query as a list until it is frozen. A mailing that is frozen already asks nobody.
+func (a *Activities) freezeQuery(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
+	if m.PreparedAt == nil {
+		if err := a.importQuery(ctx, m.ID, *in.Query); err != nil {
+			return mailings.Frozen{}, err
+		}
+	}
+	f, err := a.mailings.Freeze(ctx, m.ID, in.BatchSize)
+	switch {
+	case errors.Is(err, mailings.ErrNoList): // another attempt, or somebody, has dropped it since: it is made anew
+		return f, fail(policy.Unexpected, "the answer of the query was dropped before it was frozen")
+	case err != nil:
+		return f, err
+	}
+	return f, a.dropAnswer(ctx, m.ID)
 }
 
 // importQuery runs the query and keeps its answer as a list, which only this mailing knows. Repeated, it begins anew.

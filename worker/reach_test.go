@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,8 +18,13 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
 	"directmailer/internal/devtest"
 	"directmailer/internal/lists"
+	"directmailer/internal/mailings"
 	"directmailer/internal/render"
 	"directmailer/internal/smtptest"
 	"directmailer/workflows"
@@ -26,7 +32,8 @@ import (
 
 var (
 	reach = flag.Bool("reach", false, "measure how far the whole path reaches: see TestReach")
-	most  = flag.Int("reach.recipients", 1_000_000, "the largest mailing that TestReach sends")
+	most  = flag.Int("reach.recipients", 1_000_000, "the largest mailing that TestReach sends, and the list that it freezes")
+	batch = flag.Int("reach.batch", 2000, "batch_size of TestReach's mailings")
 )
 
 // TestReach measures the whole path, and each figure beside what it is compared with, in the same run: real worker processes, a PostgreSQL
@@ -39,7 +46,10 @@ func TestReach(t *testing.T) {
 	}
 	r := &reachTable{}
 	t.Cleanup(func() { r.print(os.Stdout) })
-	t.Run("wire", func(t *testing.T) { r.wire(t) })
+	t.Run("wire", r.wire)
+	t.Run("link", r.link)
+	t.Run("scale", r.scale)
+	t.Run("freeze", r.freeze)
 }
 
 // reachTable gathers what is measured.
@@ -90,8 +100,7 @@ func (r *reachTable) wire(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			s := startSink(t)
 			octets := sizeOf(t, size.content)
-			p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&tls=none"+os.Getenv("ZZ_POINT"), s.addr, connections),
-				migrated(t), devtest.Temporal(t))
+			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
 			p.importReaders(size.messages)
 			p.startWorker()
 			before := s.load(t, connections, octets, size.messages/2)
@@ -108,6 +117,210 @@ func (r *reachTable) wire(t *testing.T) {
 			r.add(row)
 		})
 	}
+}
+
+// link is a way of 20 ms there and back between workers and server, where waiting is all that there is.
+func (r *reachTable) link(t *testing.T) {
+	const (
+		connections = 16
+		roundTrip   = 20 * time.Millisecond
+		messages    = 20_000 // of each worker
+	)
+	content := newsletter(t, 2_000)
+	var rates []float64
+	for _, workers := range []int{1, 2} {
+		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
+			s := startSink(t)
+			s.addr = startLink(t, s.addr, roundTrip)
+			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
+			p.importReaders(messages * workers)
+			for range workers {
+				p.startWorker()
+			}
+			c := p.measure(content, messages*workers, s)
+			rates = append(rates, c.rate())
+			ideal := float64(workers*connections) / roundTrip.Seconds()
+			r.add(reachRow{what: fmt.Sprintf("2 KB through %v, %d connections, workers: %d", roundTrip, connections, workers), figure: fmt.Sprintf("%.0f/s", c.rate()),
+				against: fmt.Sprintf("connections ÷ round trip: %.0f/s", ideal), ratio: fmt.Sprintf("%.2f", c.rate()/ideal), goal: "≥ 0.9", cost: c.cost()})
+		})
+	}
+	if len(rates) == 2 {
+		r.add(reachRow{what: "the same, two workers", figure: fmt.Sprintf("%.0f/s", rates[1]), against: fmt.Sprintf("one worker: %.0f/s", rates[0]),
+			ratio: fmt.Sprintf("%.2f", rates[1]/rates[0]), goal: "≥ 1.9"})
+	}
+}
+
+// startLink puts a way before a server on which everything takes half of roundTrip in each direction, however much it is.
+func startLink(t testing.TB, to string, roundTrip time.Duration) (addr string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			go delay(far, near, roundTrip/2)
+			go delay(near, far, roundTrip/2)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// delay carries what it reads to the other side, each piece so long after it came.
+func delay(to, from net.Conn, by time.Duration) {
+	type piece struct {
+		due  time.Time
+		data []byte
+	}
+	under := make(chan piece, 4096)
+	go func() {
+		defer close(under)
+		for {
+			room := make([]byte, 32<<10)
+			n, err := from.Read(room)
+			if n > 0 {
+				under <- piece{time.Now().Add(by), room[:n]}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for p := range under {
+		time.Sleep(time.Until(p.due))
+		if _, err := to.Write(p.data); err != nil {
+			break
+		}
+	}
+	_ = to.Close()
+	_ = from.Close()
+	for range under { // until the reader has seen it
+	}
+}
+
+// scale sends to lists of which each is ten times the one before.
+func (r *reachTable) scale(t *testing.T) {
+	const connections = 32
+	content := newsletter(t, 2_000)
+	var first course
+	for recipients := 10_000; recipients <= *most; recipients *= 10 {
+		t.Run(fmt.Sprintf("recipients=%d", recipients), func(t *testing.T) {
+			s := startSink(t)
+			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
+			p.importReaders(recipients)
+			w := p.startWorker()
+			c := p.measure(content, recipients, s)
+			if first.messages == 0 {
+				first = c
+			}
+			name := fmt.Sprintf("%d recipients", recipients)
+			one := first.each(first.all())
+			r.add(reachRow{what: name + ": CPU time", figure: fmt.Sprintf("%.0f µs each", c.each(c.all())), against: fmt.Sprintf("%d: %.0f µs", first.messages, one),
+				ratio: fmt.Sprintf("%.2f", c.each(c.all())/one), goal: "≤ 1.10", cost: c.cost()})
+			r.add(reachRow{what: name + ": time", figure: fmt.Sprintf("%.0f µs each", c.each(c.took)), against: fmt.Sprintf("%d: %.0f µs", first.messages, first.each(first.took)),
+				ratio: fmt.Sprintf("%.2f", c.each(c.took)/first.each(first.took)), goal: "≤ 1.10"})
+			r.add(reachRow{what: name + ": the worker's memory at most", figure: fmt.Sprintf("%d MB", peakMemory(w.cmd.Process.Pid)>>20), goal: "< 200 MB"})
+			events, octets, runs := p.longestRun()
+			r.add(reachRow{what: name + fmt.Sprintf(": longest of %d runs", runs), figure: fmt.Sprintf("%d events", events), against: "continue-as-new is suggested at 4096",
+				ratio: fmt.Sprintf("%.2f", float64(events)/4096), goal: "< 1"})
+			r.add(reachRow{what: name + ": its history", figure: fmt.Sprintf("%d KB", octets>>10), against: "continue-as-new is suggested at 4096 KB",
+				ratio: fmt.Sprintf("%.2f", float64(octets)/(4<<20)), goal: "< 1"})
+		})
+	}
+}
+
+// longestRun is the largest history, in events and in octets, of the runs that the mailing has continued as.
+func (p *plant) longestRun() (events, octets int64, runs int) {
+	p.Helper()
+	// The list of closed runs comes a little later than they.
+	p.eventually("every run of the mailing is listed", func() bool {
+		events, octets, runs = 0, 0, 0
+		found, err := p.temporal.ListWorkflow(p.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf("WorkflowId = %q", p.id()), PageSize: 1000})
+		if err != nil {
+			p.Fatal(err)
+		}
+		ended := false
+		for _, e := range found.Executions {
+			ended = ended || e.Status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
+			events, octets = max(events, e.HistoryLength), max(octets, e.HistorySizeBytes)
+			runs++
+		}
+		return ended
+	})
+	return events, octets, runs
+}
+
+// peakMemory is the largest resident set of a process so far, in octets.
+func peakMemory(pid int) int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kilobytes int64
+	_, _ = fmt.Sscan(rest, &kilobytes)
+	return kilobytes << 10
+}
+
+// freeze compares what PrepareList does with copying the rows that it makes.
+func (r *reachTable) freeze(t *testing.T) {
+	p := newPlantOn(t, "", migrated(t), devtest.Temporal(t))
+	p.importReaders(*most)
+	store := mailings.New(p.pool)
+	if err := store.Reserve(t.Context(), p.id(), "run", "people", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := store.Freeze(t.Context(), p.id(), *batch); err != nil {
+		t.Fatal(err)
+	}
+	froze := time.Since(began)
+	bare := copyRows(t, p.pool, "")
+	keyed := copyRows(t, p.pool, "INCLUDING ALL")
+	r.add(reachRow{what: fmt.Sprintf("PrepareList of %d members", *most), figure: fmt.Sprintf("%.1f s", froze.Seconds()),
+		against: fmt.Sprintf("COPY of the same rows: %.1f s (%.1f s with the table's keys)", bare.Seconds(), keyed.Seconds()),
+		ratio:   fmt.Sprintf("%.2f (%.2f)", froze.Seconds()/bare.Seconds(), froze.Seconds()/keyed.Seconds()), goal: "≤ 2"})
+}
+
+// copyRows takes the time of a COPY of all recipients from a file into a new table.
+func copyRows(t *testing.T, pool *pgxpool.Pool, like string) time.Duration {
+	t.Helper()
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	file, err := os.CreateTemp(t.TempDir(), "rows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	_, err = conn.Conn().PgConn().CopyTo(t.Context(), file, "COPY recipients TO STDOUT")
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		_, err = conn.Exec(t.Context(), "CREATE TABLE copied (LIKE recipients "+like+")")
+	}
+	began := time.Now()
+	if err == nil {
+		_, err = conn.Conn().PgConn().CopyFrom(t.Context(), file, "COPY copied FROM STDIN")
+	}
+	took := time.Since(began)
+	if err == nil {
+		_, err = conn.Exec(t.Context(), "DROP TABLE copied")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return took
 }
 
 func migrated(t testing.TB) string {
@@ -131,13 +344,20 @@ func (c course) rate() float64 { return float64(c.messages) / c.took.Seconds() }
 
 func (c course) cost() string {
 	var b strings.Builder
-	var all time.Duration
 	for _, who := range []string{"worker", "PostgreSQL", "Temporal", "sink"} {
-		all += c.cpu[who]
 		fmt.Fprintf(&b, "%s %.0f, ", who, c.each(c.cpu[who]))
 	}
-	fmt.Fprintf(&b, "together %.0f; others on the machine %.0f", c.each(all), c.each(c.busy-all))
+	fmt.Fprintf(&b, "together %.0f; others on the machine %.0f; idle %.0f", c.each(c.all()), c.each(c.busy-c.all()),
+		c.each(c.took*time.Duration(runtime.NumCPU())-c.busy))
 	return b.String()
+}
+
+// all is what everybody but the measuring process has used.
+func (c course) all() (sum time.Duration) {
+	for _, used := range c.cpu {
+		sum += used
+	}
+	return sum
 }
 
 func (c course) each(d time.Duration) float64 {
@@ -147,11 +367,14 @@ func (c course) each(d time.Duration) float64 {
 // measure sends a mailing to all of the list.
 func (p *plant) measure(content workflows.Content, messages int, s *sink) course {
 	p.Helper()
-	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", Content: content}
-	in.BatchSize, _ = strconv.Atoi(os.Getenv("ZZ_BATCH"))
+	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", BatchSize: *batch, Content: content}
 	busy, cpu := machine(), p.cpu(s)
 	began := time.Now()
-	result := p.result(p.start(in))
+	run := p.start(in)
+	var result workflows.Result
+	if err := run.Get(p.Context(), &result); err != nil {
+		p.Fatalf("the mailing did not end well: %v\n%s", err, p.explain())
+	}
 	c := course{messages: messages, took: time.Since(began), cpu: map[string]time.Duration{}}
 	c.busy = machine() - busy
 	for who, used := range p.cpu(s) {
@@ -255,6 +478,11 @@ type sink struct {
 	addr   string
 	pid    int // of smtp-sink
 	source string
+}
+
+// point is the drop point of a worker that has the sink for its own.
+func (s *sink) point(connections int) string {
+	return fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr, connections)
 }
 
 func startSink(t testing.TB) *sink {

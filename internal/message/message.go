@@ -33,6 +33,16 @@ type Message struct {
 	// EncodedText and EncodedHTML are what [Encode] has made of bodies that many messages have in common. One of them stands in for the
 	// Text or the HTML, which is not looked at then.
 	EncodedText, EncodedHTML []byte
+
+	// TextInserts and HTMLInserts are whole lines, encoded already, that belong into Text and HTML at places in ascending order.
+	TextInserts, HTMLInserts []Insert
+}
+
+// Insert is what [Encode] has made of whole lines, and where they belong in a body: before the octet At, which begins a line or is the
+// body's end.
+type Insert struct {
+	At      int
+	Encoded []byte
 }
 
 // Encode encodes a body once for all the messages that have it. What it returns is only to be read.
@@ -162,9 +172,9 @@ func (m *Message) appendBody(b []byte) ([]byte, error) {
 	case !hasText && !hasHTML:
 		return b, &FieldError{"text", ErrMissing}
 	case !hasHTML:
-		return appendPart(b, textHeader, "text", m.Text, m.EncodedText)
+		return appendPart(b, textHeader, "text", m.Text, m.EncodedText, m.TextInserts)
 	case !hasText:
-		return appendPart(b, htmlHeader, "html", m.HTML, m.EncodedHTML)
+		return appendPart(b, htmlHeader, "html", m.HTML, m.EncodedHTML, m.HTMLInserts)
 	}
 	var space [32]byte
 	boundary := appendBoundary(space[:0], m.ID)
@@ -173,14 +183,14 @@ func (m *Message) appendBody(b []byte) ([]byte, error) {
 	b = append(b, "\"\r\n\r\n--"...)
 	b = append(b, boundary...)
 	b = append(b, "\r\n"...)
-	b, err := appendPart(b, textHeader, "text", m.Text, m.EncodedText)
+	b, err := appendPart(b, textHeader, "text", m.Text, m.EncodedText, m.TextInserts)
 	if err != nil {
 		return b, err
 	}
 	b = append(b, "--"...)
 	b = append(b, boundary...)
 	b = append(b, "\r\n"...)
-	if b, err = appendPart(b, htmlHeader, "html", m.HTML, m.EncodedHTML); err != nil {
+	if b, err = appendPart(b, htmlHeader, "html", m.HTML, m.EncodedHTML, m.HTMLInserts); err != nil {
 		return b, err
 	}
 	b = append(b, "--"...)
@@ -197,13 +207,21 @@ func appendBoundary(b []byte, id string) []byte {
 	return digits.AppendEncode(b, sum[:15])
 }
 
-func appendPart(b []byte, header, field string, body, encoded []byte) ([]byte, error) {
+func appendPart(b []byte, header, field string, body, encoded []byte, inserts []Insert) ([]byte, error) {
 	b = append(b, header...)
 	if encoded != nil {
 		return append(b, encoded...), nil
 	}
-	b, err := appendQuotedPrintable(b, body)
-	if err != nil {
+	var err error
+	done := 0
+	for _, each := range inserts {
+		if b, err = appendQuotedPrintable(b, body[done:each.At]); err != nil {
+			return b, &FieldError{field, err}
+		}
+		b = append(b, each.Encoded...)
+		done = each.At
+	}
+	if b, err = appendQuotedPrintable(b, body[done:]); err != nil {
 		return b, &FieldError{field, err}
 	}
 	return b, nil

@@ -110,9 +110,12 @@ func compileText(field string, s *source) (*part, *Problem) {
 		return nil, s.syntax(field, err)
 	}
 	p := &part{field: field, source: s, template: t, constant: constant(t.Tree)}
+	p.passages = passages{}
 	for _, each := range t.Templates() {
 		countSteps(each.Tree)
+		findPassages(p.passages, each.Tree)
 	}
+	p.quick, _ = compileQuick(t.Root, nil)
 	return p, nil
 }
 
@@ -127,7 +130,15 @@ func compileHTML(text string) (*part, *Problem) {
 	for _, each := range t.Templates() {
 		countSteps(each.Tree)
 	}
-	return p, p.escape()
+	if problem := p.escape(); problem != nil {
+		return p, problem
+	}
+	p.passages = passages{}
+	for _, each := range t.Templates() {
+		findPassages(p.passages, each.Tree)
+	}
+	p.quick, _ = compileQuick(t.Tree.Root, literals)
+	return p, nil
 }
 
 // escape has html/template do its contextual escaping now. It does so at the first execution; that one is stopped at

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"directmailer/internal/message"
 )
 
 // Limits of a part for one recipient; beyond them the template has run away and the recipient is given up.
@@ -19,6 +21,8 @@ type part struct {
 	field    string
 	source   *source // nil when its positions mean nothing to the author
 	constant bool    // has no action
+	passages passages
+	quick    quick // the same template, if it can be one; else nil
 	template interface {
 		Execute(io.Writer, any) error
 	}
@@ -26,8 +30,11 @@ type part struct {
 
 // output collects what a template writes, up to the limits.
 type output struct {
-	b     []byte
-	steps int
+	b        []byte
+	steps    int
+	passages passages         // what need not be collected
+	inserts  []message.Insert // where it was
+	inserted int              // octets that were not collected
 }
 
 var (
@@ -39,11 +46,24 @@ func (o *output) Write(p []byte) (int, error) {
 	if o.steps++; o.steps > maxSteps {
 		return 0, errEndless
 	}
-	if len(o.b)+len(p) > maxBytes {
+	if len(o.b)+o.inserted+len(p) > maxBytes {
 		return 0, errTooLong
+	}
+	if len(p) >= shortest && o.passages != nil {
+		if known, ok := o.passages[&p[0]]; ok && known.length == len(p) {
+			o.b = append(o.b, p[:known.first]...)
+			o.inserts = append(o.inserts, message.Insert{At: len(o.b), Encoded: known.encoded})
+			o.inserted += known.last - known.first
+			o.b = append(o.b, p[known.last:]...)
+			return len(p), nil
+		}
 	}
 	o.b = append(o.b, p...)
 	return len(p), nil
+}
+
+func (o *output) empty() {
+	o.b, o.steps, o.inserts, o.inserted = o.b[:0], 0, o.inserts[:0], 0
 }
 
 // keepBytes is the largest buffer that is kept for the next recipient.
@@ -54,7 +74,13 @@ func (p *part) execute(o *output, data map[string]string) (b []byte, err error) 
 	if cap(o.b) > keepBytes {
 		o.b = nil
 	}
-	o.b, o.steps = o.b[:0], 0
+	o.empty()
+	if p.quick != nil {
+		if p.quick.run(o, data) {
+			return o.b, nil
+		}
+		o.empty()
+	}
 	defer func() {
 		if recover() != nil {
 			b, err = nil, &Problem{Field: p.field, Message: "the template panicked"}

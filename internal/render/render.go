@@ -68,7 +68,14 @@ type Renderer struct {
 
 // NewRenderer returns a Renderer for one goroutine.
 func (t *Template) NewRenderer() *Renderer {
-	return &Renderer{t: t, data: make(map[string]string)}
+	r := &Renderer{t: t, data: make(map[string]string)}
+	if t.html != nil {
+		r.html.passages = t.html.passages
+	}
+	if t.text != nil && !t.derived { // what is derived is tidied as a whole
+		r.text.passages = t.text.passages
+	}
+	return r
 }
 
 // Render appends the message for r to dst. The same recipient gives the same bytes. Every error is a [*Problem] of this
@@ -113,6 +120,7 @@ func (r *Renderer) execute(m *message.Message) error {
 		if m.HTML, err = t.html.execute(&r.html, r.data); err != nil {
 			return err
 		}
+		m.HTMLInserts = r.html.inserts
 	}
 	if t.page && t.text == nil && m.Text == nil {
 		m.Text = textOfPage(m.HTML)
@@ -121,11 +129,17 @@ func (r *Renderer) execute(m *message.Message) error {
 		if m.Text, err = t.text.execute(&r.text, r.data); err != nil {
 			return err
 		}
+		m.TextInserts = r.text.inserts
 		if t.derived {
 			m.Text = tidy(m.Text)
 		}
 	}
-	m.HTML, m.Text = unlessBlank(m.HTML), unlessBlank(m.Text)
+	if len(m.HTMLInserts) == 0 {
+		m.HTML = unlessBlank(m.HTML)
+	}
+	if len(m.TextInserts) == 0 {
+		m.Text = unlessBlank(m.Text)
+	}
 	if m.HTML == nil && m.EncodedHTML == nil && m.Text == nil && m.EncodedText == nil {
 		return &Problem{Field: FieldContent, Message: "text and HTML are blank; a blank body is not sent"}
 	}
