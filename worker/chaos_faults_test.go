@@ -6,29 +6,45 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"directmailer/internal/smtptest"
-	"directmailer/workflows"
 )
 
 // fault is a way in which something breaks.
 type fault struct {
 	name               string
 	postgres, temporal bool // breaks those, and so needs servers of its own
-	directory          bool // is about a drop directory
-	inject             func(*scene) injury
+	directory          directoryUse
+	inject             func(*scene, *rand.Rand) injury
 }
+
+// directoryUse says whether mailings of a fault go to a drop directory on a small disk.
+type directoryUse int
+
+const (
+	noDirectory directoryUse = iota
+	besides                  // beside the SMTP server, where such a disk can be had
+	alone                    // without it; the fault is skipped where there is none
+)
 
 // injury is what a fault has done.
 type injury struct {
 	over time.Time
-	// connections with a message that may have been in flight when they broke: the most duplicates there can be.
-	connections int
+	// bound is how many messages may have been accepted without the ledger's knowledge: one for each connection that broke after the dot
+	// of a message, or with the process that held it.
+	bound int
+}
+
+func (i injury) and(j injury) injury {
+	if j.over.After(i.over) {
+		i.over = j.over
+	}
+	i.bound += j.bound
+	return i
 }
 
 var faults []fault
@@ -40,34 +56,77 @@ func init() { // one of them is made of the others
 		{name: "postgres-killed", postgres: true, inject: (*scene).killPostgres},
 		{name: "temporal-killed", temporal: true, inject: (*scene).killTemporal},
 		{name: "smtp-server-killed", inject: (*scene).killServer},
-		{name: "cut-before-dot", inject: scripted(func(random *rand.Rand, phase string) *smtptest.Action {
-			return in(phase, "BODY", &smtptest.Action{Die: true})
-		})},
-		{name: "cut-after-dot", inject: scripted(func(random *rand.Rand, phase string) *smtptest.Action {
-			return in(phase, "DOT", &smtptest.Action{Die: true, Accept: random.IntN(2) == 0})
-		})},
-		{name: "cut-in-the-250", inject: scripted(func(random *rand.Rand, phase string) *smtptest.Action {
-			return in(phase, "DOT", &smtptest.Action{Cut: true})
-		})},
-		{name: "half-open", inject: scripted(func(random *rand.Rand, phase string) *smtptest.Action {
-			return in(phase, "DOT", &smtptest.Action{Wait: later(hang()), Die: true, Accept: random.IntN(2) == 0})
-		})},
-		{name: "slow-server", inject: slowServer},
-		{name: "421", inject: scripted(func(random *rand.Rand, phase string) *smtptest.Action {
-			phases := []string{"connect", "MAIL", "RCPT", "DATA", "DOT"}
-			return in(phase, phases[random.IntN(len(phases))], &smtptest.Action{Reply: "421 4.3.2 closing down"})
-		})},
-		{name: "disk-full", directory: true, inject: (*scene).fillDisk},
-		{name: "everything", postgres: true, temporal: true, inject: everything},
+		{name: "cut-before-dot", inject: played(40, 20, cutBeforeDot)},
+		{name: "cut-after-dot", inject: played(40, 20, cutAfterDot)},
+		{name: "cut-in-the-250", inject: played(40, 20, cutInThe250)},
+		{name: "half-open", inject: (*scene).halfOpen},
+		{name: "slow-server", inject: played(1<<30, 1, slow)},
+		{name: "421", inject: played(40, 20, closing)},
+		{name: "disk-full", directory: alone, inject: (*scene).fillDisk},
+		{name: "everything", postgres: true, temporal: true, directory: besides, inject: (*scene).everything},
 	}
 }
 
-// in is the action, if it is for the phase.
-func in(phase, wanted string, a *smtptest.Action) *smtptest.Action {
-	if phase == wanted {
-		return a
+// trick is what the server does with an event, if it does anything, and whether the message counts as accepted without the client's
+// knowledge.
+type trick func(*rand.Rand, smtptest.Event) (a *smtptest.Action, unanswered bool)
+
+func cutBeforeDot(_ *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
+	if e.Phase != "BODY" {
+		return nil, false
 	}
-	return nil
+	return &smtptest.Action{Die: true}, false
+}
+
+func cutAfterDot(random *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
+	if e.Phase != "DOT" {
+		return nil, false
+	}
+	accept := random.IntN(2) == 0
+	return &smtptest.Action{Die: true, Accept: accept}, accept
+}
+
+func cutInThe250(_ *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
+	if e.Phase != "DOT" {
+		return nil, false
+	}
+	return &smtptest.Action{Cut: true}, true
+}
+
+// hangUp never answers. It ends as it would in the world: a stateful firewall between, or the server, is out of patience before we are,
+// who wait ten minutes for the answer to a dot.
+func hangUp(random *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
+	pause, accept := 2*time.Second, random.IntN(2) == 0
+	if *chaosLong {
+		pause = 20 * time.Second
+	}
+	switch e.Phase {
+	case "MAIL", "RCPT", "DATA":
+		accept = false
+		if random.IntN(3) > 0 {
+			return nil, false
+		}
+	case "DOT":
+	default:
+		return nil, false
+	}
+	return &smtptest.Action{Wait: later(pause + time.Duration(random.IntN(int(pause/2)))), Die: true, Accept: accept}, accept
+}
+
+func slow(random *rand.Rand, _ smtptest.Event) (*smtptest.Action, bool) {
+	pause := time.Duration(random.IntN(20)) * time.Millisecond
+	if random.IntN(100) == 0 {
+		pause *= 100
+	}
+	return &smtptest.Action{Wait: later(pause)}, false
+}
+
+func closing(random *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
+	phases := []string{"connect", "EHLO", "MAIL", "RCPT", "DATA", "DOT"}
+	if e.Phase != phases[random.IntN(len(phases))] {
+		return nil, false
+	}
+	return &smtptest.Action{Reply: "421 4.3.2 closing down"}, false
 }
 
 func later(d time.Duration) <-chan struct{} {
@@ -76,187 +135,177 @@ func later(d time.Duration) <-chan struct{} {
 	return done
 }
 
-// hang is how long a connection hangs that will never be answered: a server's own patience ends before ours, which is ten minutes.
-func hang() time.Duration {
-	if *chaosLong {
-		return 20 * time.Second
+// played has the server do a trick at one in so many events, during a fifth of the mailing, so many times at most.
+func played(times, oneIn int, t trick) func(*scene, *rand.Rand) injury {
+	return func(s *scene, random *rand.Rand) injury {
+		var mu sync.Mutex
+		var done, unanswered int
+		end := s.mail.play(func(e smtptest.Event) *smtptest.Action {
+			mu.Lock()
+			defer mu.Unlock()
+			if done >= times || random.IntN(oneIn) > 0 {
+				return nil
+			}
+			a, without := t(random, e)
+			if a != nil {
+				done++
+			}
+			if without {
+				unanswered++
+			}
+			return a
+		})
+		s.until(s.mail.count() + *chaosRecipients/5)
+		end()
+		mu.Lock()
+		defer mu.Unlock()
+		return injury{time.Now(), unanswered}
 	}
-	return 2 * time.Second
 }
 
-// outage is a random time, up to three seconds.
-func (s *scene) outage() { time.Sleep(time.Duration(s.random.IntN(3000)) * time.Millisecond) }
+// halfOpen leaves connections without an answer; for some of them that is how it stays until their worker is killed.
+func (s *scene) halfOpen(random *rand.Rand) injury {
+	tricks, kill := rand.New(rand.NewPCG(random.Uint64(), 0)), random.IntN(2) == 0
+	at := s.mail.count() + *chaosRecipients*random.IntN(20)/100
+	hung := make(chan injury)
+	go func() { hung <- played(lanes*chaosWorkers, 20, hangUp)(s, tricks) }()
+	var killed injury
+	if kill {
+		s.until(at)
+		killed = s.killWorker(random)
+	}
+	return killed.and(<-hung)
+}
 
-func (s *scene) killWorker() injury {
-	i := s.random.IntN(chaosWorkers)
+// outage is a while, mostly short; one in four is beyond the patience of the gate, and about that of a heartbeat.
+func outage(random *rand.Rand) {
+	if random.IntN(4) == 0 {
+		time.Sleep(time.Duration(5000+random.IntN(8000)) * time.Millisecond)
+		return
+	}
+	time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
+}
+
+func (s *scene) killWorker(random *rand.Rand) injury {
+	s.hands.Lock()
+	defer s.hands.Unlock()
+	i := random.IntN(chaosWorkers)
 	s.three[i].kill()
 	<-s.three[i].exited
 	s.three[i] = s.startWorker()
-	return injury{time.Now(), lanes}
+	return injury{time.Now(), s.connections()}
 }
 
 // stopWorker stops a worker for longer than Temporal believes in it: its batches are given to others meanwhile.
-func (s *scene) stopWorker() injury {
+func (s *scene) stopWorker(random *rand.Rand) injury {
 	pause := 14 * time.Second
 	if *chaosLong {
 		pause = time.Minute
 	}
-	w := s.three[s.random.IntN(chaosWorkers)]
+	s.hands.Lock()
+	w := s.three[random.IntN(chaosWorkers)]
+	s.hands.Unlock()
 	w.signal(syscall.SIGSTOP)
-	stopped := time.Now()
 	time.Sleep(pause)
 	w.signal(syscall.SIGCONT)
-	time.Sleep(100 * time.Millisecond) // it may send what it has in flight now
-	return injury{stopped, lanes}
+	over := time.Now()
+	time.Sleep(500 * time.Millisecond) // it may send what it has in flight now
+	return injury{over, s.connections()}
 }
 
-func (s *scene) killPostgres() injury {
+func (s *scene) killPostgres(random *rand.Rand) injury {
 	s.own.postgres.Kill()
-	s.outage()
+	outage(random)
 	if err := s.own.restartPostgres(); err != nil {
 		s.Error(err)
 	}
-	return injury{time.Now(), chaosWorkers * lanes}
+	return injury{time.Now(), chaosWorkers * s.connections()}
 }
 
-func (s *scene) killTemporal() injury {
+func (s *scene) killTemporal(random *rand.Rand) injury {
 	s.own.temporal.Kill()
-	s.outage()
+	outage(random)
 	if err := s.own.restartTemporal(); err != nil {
 		s.Error(err)
 	}
-	return injury{time.Now(), chaosWorkers * lanes}
+	return injury{time.Now(), chaosWorkers * s.connections()}
 }
 
-func (s *scene) killServer() injury {
+func (s *scene) killServer(random *rand.Rand) injury {
 	s.mail.stop()
-	s.outage()
+	outage(random)
 	s.mail.start()
 	return injury{time.Now(), chaosWorkers * lanes}
 }
 
-// scripted lets connections break, one here and one there, during a fifth of the mailing.
-func scripted(action func(random *rand.Rand, phase string) *smtptest.Action) func(*scene) injury {
-	return func(s *scene) injury {
-		random := rand.New(rand.NewPCG(s.random.Uint64(), 0))
-		var mu sync.Mutex
-		broken := 0
-		s.mail.play(func(e smtptest.Event) *smtptest.Action {
-			mu.Lock()
-			defer mu.Unlock()
-			if broken >= 40 || random.IntN(20) > 0 {
-				return nil
-			}
-			a := action(random, e.Phase)
-			if a != nil {
-				broken++
-			}
-			return a
-		})
-		s.until(min(s.mail.count()+*chaosRecipients/5, *chaosRecipients*95/100))
-		s.mail.play(nil)
-		mu.Lock()
-		defer mu.Unlock()
-		return injury{time.Now(), broken}
-	}
-}
-
-func slowServer(s *scene) injury {
-	random := rand.New(rand.NewPCG(s.random.Uint64(), 0))
-	var mu sync.Mutex
-	s.mail.play(func(e smtptest.Event) *smtptest.Action {
-		mu.Lock()
-		defer mu.Unlock()
-		if random.IntN(4) > 0 {
-			return nil
-		}
-		return &smtptest.Action{Wait: later(time.Duration(random.IntN(200)) * time.Millisecond)}
-	})
-	s.until(min(s.mail.count()+*chaosRecipients/5, *chaosRecipients*95/100))
-	s.mail.play(nil)
-	return injury{time.Now(), 0}
-}
-
-// everything breaks, each at a moment of its own.
-func everything(s *scene) injury {
-	var mu sync.Mutex
+// everything breaks, each when a share of its own of the mailing is sent, so that some of it breaks at the same time.
+func (s *scene) everything(random *rand.Rand) injury {
 	var all injury
+	var mu sync.Mutex
 	var wg sync.WaitGroup
-	done := map[string]bool{}
 	for _, f := range faults {
-		if f.directory || f.name == "everything" || done[f.name] {
+		if f.name == "everything" || f.directory == alone && s.mail.dir == "" {
 			continue
 		}
-		done[f.name] = true
-		own := *s // a source of chance of its own: they run side by side
-		own.random = rand.New(rand.NewPCG(s.random.Uint64(), 0))
-		at := time.Duration(own.random.IntN(5000)) * time.Millisecond
+		at, own := s.share(random, 2, 70), rand.New(rand.NewPCG(random.Uint64(), 0)) // they run side by side
 		wg.Go(func() {
-			time.Sleep(at)
-			mu.Lock()
-			script := strings.HasPrefix(f.name, "cut-") || f.name == "half-open" || f.name == "slow-server" || f.name == "421"
-			mu.Unlock()
-			if script && s.mail.count() >= *chaosRecipients*9/10 {
-				return // too late to break anything
-			}
-			hurt := f.inject(&own)
+			s.until(at)
+			hurt := f.inject(s, own)
 			mu.Lock()
 			defer mu.Unlock()
-			all.connections += hurt.connections
-			if hurt.over.After(all.over) {
-				all.over = hurt.over
-			}
+			all = all.and(hurt)
 		})
 	}
 	wg.Wait()
 	return all
 }
 
-const (
-	enough = "1g"
-)
-
-// smallDisk is a folder on a disk of its own that is full long before the mailing is over; empty where none can be made.
-func smallDisk(t *testing.T) string {
+// smallDisk makes a disk in memory that can be made small, and says why where none can be had.
+func smallDisk(t *testing.T) (dir, without string) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		fmt.Println("disk-full: SKIPPED: a small disk can only be mounted by root on Linux")
-		t.Skip("needs root on Linux, for a disk of its own")
+		return "", "a small disk can only be mounted by root on Linux"
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+enough, "tmpfs", dir).CombinedOutput(); err != nil {
-		fmt.Printf("disk-full: SKIPPED: no small disk can be mounted here: %v: %s\n", err, out)
-		t.Skip("no disk can be mounted")
+		return "", fmt.Sprintf("no small disk can be mounted here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
-	return dir
+	return dir, ""
 }
 
-// fillDisk shrinks the disk to less than what is on it, and makes it large again when the mailing has noticed.
-func (s *scene) fillDisk() injury {
-	resize := func(size string) {
-		if out, err := exec.Command("mount", "-o", "remount,size="+size, s.mail.dir).CombinedOutput(); err != nil {
-			s.Errorf("%v: %s", err, out)
-		}
-	}
+const enough = "1g"
+
+// fillDisk shrinks the disk to about what is on it, fills the rest, and makes it large again when the mailing has noticed.
+func (s *scene) fillDisk(*rand.Rand) injury {
 	filler := s.mail.dir + "/filler"
-	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err != nil {
+	if err := os.WriteFile(filler, nil, 0o600); err != nil {
 		s.Error(err)
 	}
-	used := s.mail.count() * 8 << 10 // more than they take
-	resize(fmt.Sprint(used + 1<<20))
-	_ = exec.Command("fallocate", "-l", "1g", filler).Run() // whatever is left
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(s.mail.dir, &disk); err != nil {
+		s.Error(err)
+	}
+	used := int64(disk.Blocks-disk.Bfree) * disk.Bsize
+	s.resize(fmt.Sprint(used + 4<<20)) // not below what is there by now: that is refused
 	s.fill(filler)
-	s.eventually("the drop point has failed", func() bool {
-		st, err := s.status()
-		return err == nil && (st.State.Ended() || st.State == workflows.StateSuspended || st.DropPoints[0].LastFailure != "" || s.pendingFailure())
-	})
-	_ = os.Remove(filler)
-	resize(enough)
+	for !s.noticed() && !s.isOver() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err := os.Remove(filler); err != nil {
+		s.Error(err)
+	}
+	s.resize(enough)
 	return injury{time.Now(), 0}
+}
+
+func (s *scene) resize(size string) {
+	if out, err := exec.Command("mount", "-o", "remount,size="+size, s.mail.dir).CombinedOutput(); err != nil {
+		s.Errorf("%v: %s", err, out)
+	}
 }
 
 // fill takes what is left of the disk.
@@ -274,6 +323,20 @@ func (s *scene) fill(path string) {
 	}
 }
 
+// noticed tells whether the mailing knows of the directory's failure.
+func (s *scene) noticed() bool {
+	st, err := s.status()
+	if err != nil {
+		return false
+	}
+	for _, p := range st.DropPoints {
+		if p.Name == "drop" && p.LastFailure != "" {
+			return true
+		}
+	}
+	return s.pendingFailure()
+}
+
 // pendingFailure tells whether an activity of the mailing waits to be tried again.
 func (s *scene) pendingFailure() bool {
 	d, err := s.temporal.DescribeWorkflowExecution(s.Context(), s.id(), "")
@@ -281,7 +344,7 @@ func (s *scene) pendingFailure() bool {
 		return false
 	}
 	for _, a := range d.PendingActivities {
-		if a.LastFailure != nil {
+		if a.LastFailure != nil && a.ActivityType.Name == "SendBatch" {
 			return true
 		}
 	}

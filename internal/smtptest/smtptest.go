@@ -52,6 +52,8 @@ type Options struct {
 	ImplicitTLS bool
 	// Discard keeps no message's text but its Message-ID, and no commands: for benchmarks, and millions of messages.
 	Discard bool
+	// Accepted is told of each message when it is accepted, before the client is; the server itself keeps none then.
+	Accepted func(Message)
 	// Password is what AUTH PLAIN wants; empty for no AUTH.
 	Password   string
 	Extensions []string // further lines of EHLO, "SIZE 1000"
@@ -82,13 +84,14 @@ type Server struct {
 	busy     int // messages between MAIL and the answer to their dot
 	commands []string
 	closed   bool
+	stopped  chan struct{}
 	wg       sync.WaitGroup
 }
 
 // Start runs a server until the test ends or Stop.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := &Server{options: o, conns: map[net.Conn]struct{}{}}
+	s := &Server{options: o, conns: map[net.Conn]struct{}{}, stopped: make(chan struct{})}
 	if o.STARTTLS || o.ImplicitTLS {
 		s.makeCertificate(t)
 	}
@@ -150,6 +153,9 @@ func (s *Server) Commands() []string {
 // Stop closes the listener and every connection.
 func (s *Server) Stop() {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.stopped)
+	}
 	s.closed = true
 	_ = s.listener.Close()
 	for c := range s.conns {
@@ -272,7 +278,10 @@ func (c *session) action(phase string) *Action {
 	a := c.server.options.Script(Event{Conn: c.number, Message: c.message, Phase: phase, From: c.from, To: c.to})
 	if a != nil && a.Wait != nil {
 		_ = c.w.Flush()
-		<-a.Wait
+		select {
+		case <-a.Wait:
+		case <-c.server.stopped:
+		}
 	}
 	if a != nil && a.Die {
 		_ = c.w.Flush()
@@ -428,13 +437,11 @@ func (c *session) dot(body string) bool {
 		reply = a.Reply
 	}
 	if strings.HasPrefix(reply, "2") && (a == nil || !a.Die || a.Accept) {
-		id := messageID(body)
-		c.server.mu.Lock()
-		if c.server.options.Discard {
-			body = ""
+		m := Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, ID: messageID(body), At: time.Now()}
+		if !c.server.options.Discard {
+			m.Data = body
 		}
-		c.server.received = append(c.server.received, Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, ID: id, Data: body, At: time.Now()})
-		c.server.mu.Unlock()
+		c.server.keep(m)
 	}
 	switch {
 	case a != nil && a.Die:
@@ -445,6 +452,16 @@ func (c *session) dot(body string) bool {
 		return false
 	}
 	return c.say(reply)
+}
+
+func (s *Server) keep(m Message) {
+	if s.options.Accepted != nil {
+		s.options.Accepted(m)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.received = append(s.received, m)
 }
 
 // messageID is the message's own, on memory of its own.
