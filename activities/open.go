@@ -96,6 +96,9 @@ func audience(in workflows.Input) string {
 	if in.Continue != nil {
 		return "continue:" + in.Continue.Mailing // no list can have the name
 	}
+	if in.Query != nil {
+		return mailings.ListOfQuery(in.Query.Source)
+	}
 	return in.List
 }
 
@@ -114,6 +117,13 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		if !a.dropPoints.Has(name) {
 			problems = append(problems, workflows.Problem{Field: fmt.Sprintf("drop_points[%d]", i),
 				Message: fmt.Sprintf("no drop point is named %q; the workers have: %s", name, strings.Join(a.dropPoints.Names(), ", "))})
+		}
+	}
+	if in.Query != nil {
+		found, err := a.checkQuery(ctx, *in.Query, problems)
+		problems = append(problems, found...)
+		if err != nil {
+			return nil, err
 		}
 	}
 	if c := in.Continue; c != nil && !slices.ContainsFunc(problems, func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "continue.") }) {

@@ -11,9 +11,10 @@ import (
 	"directmailer/workflows"
 )
 
-// PrepareList freezes the mailing's list, or what an earlier mailing has left, into recipients and batches, in one transaction. Repeated, it answers what is there.
+// PrepareList freezes the mailing's list, the answer of its query, or what an earlier mailing has left, into recipients and batches, in one
+// transaction. Repeated, it answers what is there.
 func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall) (workflows.Prepared, error) {
-	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Prepared, error) {
+	return attempt(ctx, workflows.Retries{Database: call.Retry, List: call.Retry}, func(ctx context.Context) (workflows.Prepared, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Prepared{}, err
@@ -22,7 +23,7 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		if err != nil {
 			return workflows.Prepared{}, err
 		}
-		f, err := a.freeze(ctx, m.ID, in)
+		f, err := a.freeze(ctx, m, in)
 		switch {
 		case errors.Is(err, mailings.ErrNoList):
 			return workflows.Prepared{}, fail(policy.ListUnusable, "no list is named %q", m.List)
@@ -37,11 +38,14 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 	})
 }
 
-func (a *Activities) freeze(ctx context.Context, id string, in workflows.Input) (mailings.Frozen, error) {
-	if c := in.Continue; c != nil {
-		return a.mailings.Continue(ctx, id, c.Mailing, c.Outcomes, in.BatchSize)
+func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
+	switch {
+	case in.Continue != nil:
+		return a.mailings.Continue(ctx, m.ID, in.Continue.Mailing, in.Continue.Outcomes, in.BatchSize)
+	case in.Query != nil:
+		return a.freezeQuery(ctx, m, in)
 	}
-	return a.mailings.Freeze(ctx, id, in.BatchSize)
+	return a.mailings.Freeze(ctx, m.ID, in.BatchSize)
 }
 
 // uncontinued says why an earlier mailing cannot be continued, if that is what err says.

@@ -96,7 +96,7 @@ func (s *Store) tryPrepare(ctx context.Context, id string, batchSize int, fill a
 func freezeList(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error) {
 	var list int64
 	// FOR SHARE: an import that would replace the members waits until they are frozen.
-	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.List).Scan(&list, &f.Members)
+	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.listName()).Scan(&list, &f.Members)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return f, ErrNoList
 	}
