@@ -40,6 +40,7 @@ func TestAMailingGoesToWhomAQueryFinds(t *testing.T) {
 	s.customers()
 	s.queried(query)
 	s.worker()
+	until(t, "the worker is there", func() bool { return s.run("check").code == 0 })
 	s.run("check").want(t, 0, "source crm")
 	s.run("preview", "-f", "letter.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
 	s.run("preview", "-f", "letter.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
