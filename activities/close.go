@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"directmailer/internal/mailings"
+	"directmailer/internal/pacing"
 	"directmailer/workflows"
 )
 
@@ -24,6 +25,9 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		end, err := a.ledger.Close(ctx, m.Key, complete, string(call.State), call.Reason)
 		if err != nil || len(end.Open) > 0 || end.Deferred > 0 {
 			return workflows.Closing{Open: end.Open, Deferred: end.Deferred}, err
+		}
+		if err := a.pacer.Drop(ctx, pacing.OfMailing(m.Key)); err != nil {
+			return workflows.Closing{}, err
 		}
 		if m, err = a.mailings.Get(ctx, call.Mailing); err != nil {
 			return workflows.Closing{}, err

@@ -3,13 +3,15 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"directmailer/activities/policy"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 )
 
-// PrepareList freezes the mailing's list into recipients and batches, in one transaction. Repeated, it answers what is there.
+// PrepareList freezes the mailing's list, or what an earlier mailing has left, into recipients and batches, in one transaction. Repeated, it answers what is there.
 func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall) (workflows.Prepared, error) {
 	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Prepared, error) {
 		m, err := a.mailing(ctx, call.Mailing)
@@ -20,15 +22,37 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		if err != nil {
 			return workflows.Prepared{}, err
 		}
-		f, err := a.mailings.Freeze(ctx, m.ID, in.BatchSize)
+		f, err := a.freeze(ctx, m.ID, in)
 		switch {
 		case errors.Is(err, mailings.ErrNoList):
 			return workflows.Prepared{}, fail(policy.ListUnusable, "no list is named %q", m.List)
 		case errors.Is(err, mailings.ErrEmptyList):
 			return workflows.Prepared{}, fail(policy.ListUnusable, "the list %q is empty", m.List)
+		case uncontinued(in, err) != "":
+			return workflows.Prepared{}, fail(policy.ListUnusable, "%s", uncontinued(in, err))
 		case err != nil:
 			return workflows.Prepared{}, err
 		}
 		return workflows.Prepared{Members: f.Members, Duplicates: f.Duplicates, Recipients: f.Recipients, OptedOut: f.OptedOut, Batches: f.Batches}, nil
 	})
+}
+
+func (a *Activities) freeze(ctx context.Context, id string, in workflows.Input) (mailings.Frozen, error) {
+	if c := in.Continue; c != nil {
+		return a.mailings.Continue(ctx, id, c.Mailing, c.Outcomes, in.BatchSize)
+	}
+	return a.mailings.Freeze(ctx, id, in.BatchSize)
+}
+
+// uncontinued says why an earlier mailing cannot be continued, if that is what err says.
+func uncontinued(in workflows.Input, err error) string {
+	switch c := in.Continue; {
+	case errors.Is(err, mailings.ErrNoEarlier):
+		return fmt.Sprintf("there is no mailing %s to continue", c.Mailing)
+	case errors.Is(err, mailings.ErrNotEnded):
+		return fmt.Sprintf("mailing %s has not ended: only what is over can be continued", c.Mailing)
+	case errors.Is(err, mailings.ErrNobodyLeft):
+		return fmt.Sprintf("mailing %s has no recipient that is %s: there is nobody to continue with", c.Mailing, strings.Join(c.Outcomes, " or "))
+	}
+	return ""
 }

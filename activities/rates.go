@@ -2,21 +2,21 @@ package activities
 
 import (
 	"context"
-	"time"
 
 	"directmailer/activities/policy"
 	"directmailer/internal/pacing"
 	"directmailer/internal/rate"
+	"directmailer/internal/sender"
 	"directmailer/workflows"
 )
 
 // pace asks for turns of a mailing's messages, for package sender.
-func (a *Activities) pace(mailing int64) func(ctx context.Context, point, domain string) (time.Duration, bool, error) {
+func (a *Activities) pace(mailing int64) func(ctx context.Context, point, domain string) (sender.Wait, error) {
 	scopes := []pacing.Scope{pacing.OfMailing(mailing), {}, {}}
-	return func(ctx context.Context, point, domain string) (time.Duration, bool, error) {
+	return func(ctx context.Context, point, domain string) (sender.Wait, error) {
 		scopes[1], scopes[2] = pacing.OfDropPoint(point), pacing.OfDomain(domain)
-		wait, err := a.pacer.Take(ctx, scopes)
-		return wait, false, err
+		r, err := a.pacer.Ask(ctx, scopes)
+		return sender.Wait{Ask: r.Wait, Turn: r.Turn, Domain: r.Of == pacing.Domain}, err
 	}
 }
 

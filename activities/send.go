@@ -61,7 +61,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err != nil {
 			return workflows.SentBatch{}, sendFailure(report, err)
 		}
-		out := workflows.SentBatch{NotBefore: report.NotBefore}
+		out := workflows.SentBatch{NotBefore: earlier(report.NotBefore, time.Now().Add(longestRest))}
 		if report.Over {
 			settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
 				return pack(recipients, [][]byte{claim.Messages})
@@ -77,6 +77,16 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		out.Refused, out.Points = report.Refused, pointReports(report)
 		return out, nil
 	})
+}
+
+// longestRest is how long a batch rests at most for a rate limit: in a minute the limit may be another.
+const longestRest = time.Minute
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // pointsOf returns those of the call's drop points that this worker has.

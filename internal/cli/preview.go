@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,9 @@ import (
 	"directmailer/activities"
 	"directmailer/internal/address"
 	"directmailer/internal/csvlist"
+	"directmailer/internal/ledger"
 	"directmailer/internal/lists"
+	"directmailer/internal/mailings"
 	"directmailer/internal/page"
 	"directmailer/internal/render"
 )
@@ -26,8 +29,9 @@ func (a *app) previewCommand() *cobra.Command {
 		Use:   "preview -f FILE",
 		Short: "See the exact message that somebody would get",
 		Long: `Renders the message for one recipient, as it would be sent, and writes it as .eml to the standard output or into a folder.
-A page is fetched as it would be, from this machine. Nothing is stored and nothing is sent. The recipient comes from the list file that the mailing names, else from the stored
-list; without --recipient it is the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
+A page is fetched as it would be, from this machine. Nothing is stored and nothing is sent. The recipient comes from the list
+file that the mailing names, else from the stored list, or from the mailing that it continues; without --recipient it is
+the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
 		Example: `  starter preview -f newsletter.yaml
   printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient - --out previews`,
 		Args: wants(),
@@ -128,7 +132,12 @@ func (a *app) recipient(ctx context.Context, p plan, wanted string) (to render.R
 		}
 		key = parsed.Key()
 	}
-	if p.listFile == "" {
+	switch {
+	case p.in.Query != nil:
+		return to, failf(BadInput, "%s: the query on %s is run by the workers: name a list to preview with", p.name, p.in.Query.Source)
+	case p.in.Continue != nil:
+		return continuedRecipient(ctx, p, key)
+	case p.listFile == "":
 		return storedRecipient(ctx, p, key)
 	}
 	m, number, err := find(p.listFile, func(m csvlist.Member) bool { return key == "" || m.Address.Key() == key })
@@ -161,6 +170,45 @@ func storedRecipient(ctx context.Context, p plan, key string) (to render.Recipie
 		return to, failf(NotFound, "the list %s has no such recipient", p.in.List)
 	}
 	return render.Recipient{Number: 1, Address: found[0].Address, Attributes: found[0].Attributes}, nil
+}
+
+var errFound = errors.New("found")
+
+// continuedRecipient finds a recipient among those of the earlier mailing that are continued.
+func continuedRecipient(ctx context.Context, p plan, key string) (to render.Recipient, err error) {
+	s, err := openStore(ctx)
+	if err != nil {
+		return to, err
+	}
+	defer s.close()
+	c := p.in.WithDefaults().Continue
+	old, err := s.mailings.Get(ctx, c.Mailing)
+	if err != nil {
+		return to, notStored(err, c.Mailing)
+	}
+	outcomes := make([]ledger.Status, len(c.Outcomes))
+	for i, o := range c.Outcomes {
+		outcomes[i] = ledger.Status(o)
+	}
+	var number int32
+	err = s.ledger.Report(ctx, old.Key, outcomes, func(l ledger.Line) error {
+		if a, err := address.Parse(l.Address); key != "" && (err != nil || a.Key() != key) {
+			return nil
+		}
+		number = l.Number
+		return errFound
+	})
+	if err == nil {
+		return to, failf(NotFound, "mailing %s has no such recipient that is %s", c.Mailing, strings.Join(c.Outcomes, " or "))
+	}
+	if !errors.Is(err, errFound) {
+		return to, err
+	}
+	err = s.mailings.Recipients(ctx, old.Key, number, number, func(r mailings.Recipient) error {
+		to = render.Recipient{Number: 1, Address: r.Address, Attributes: r.Attributes}
+		return nil
+	})
+	return to, err
 }
 
 func (a *app) writePreview(dir, name string, message []byte) error {

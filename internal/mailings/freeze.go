@@ -39,9 +39,16 @@ const freezeBatches = `
 // Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in one transaction: after a crash
 // in the middle nothing of it is there, and a mailing that is frozen already is only read. ErrNoList, ErrEmptyList, ErrNotFound.
 func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (Frozen, error) {
-	f, err := s.tryFreeze(ctx, id, batchSize)
+	return s.prepare(ctx, id, batchSize, freezeList)
+}
+
+// audience inserts the recipients of the mailing, those who opted out last, and says how many there are of each.
+type audience func(ctx context.Context, tx pgx.Tx, m Mailing) (Frozen, error)
+
+func (s *Store) prepare(ctx context.Context, id string, batchSize int, fill audience) (Frozen, error) {
+	f, err := s.tryPrepare(ctx, id, batchSize, fill)
 	for overtaken(err) && ctx.Err() == nil {
-		f, err = s.tryFreeze(ctx, id, batchSize)
+		f, err = s.tryPrepare(ctx, id, batchSize, fill)
 	}
 	if err != nil {
 		return Frozen{}, fmt.Errorf("freeze the list: %w", err)
@@ -55,7 +62,7 @@ func overtaken(err error) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == "40001" // serialization failure
 }
 
-func (s *Store) tryFreeze(ctx context.Context, id string, batchSize int) (f Frozen, err error) {
+func (s *Store) tryPrepare(ctx context.Context, id string, batchSize int, fill audience) (f Frozen, err error) {
 	// One snapshot for all statements: an address that opts out meanwhile must not move the border between numbers. Such late
 	// opt-outs are subtracted when their batch is claimed.
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
@@ -72,13 +79,21 @@ func (s *Store) tryFreeze(ctx context.Context, id string, batchSize int) (f Froz
 			f = Frozen{Members: m.Members, Duplicates: m.Duplicates, Recipients: m.Recipients, OptedOut: m.Recipients - m.Mailable, Batches: m.Batches}
 			return nil
 		}
-		f, err = freeze(ctx, tx, m, batchSize)
+		// Sorting in memory where it fits; the setting ends with the transaction.
+		// Hash joins, because rows that were written a moment ago have no statistics yet, and would be taken for few.
+		if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off`); err != nil {
+			return err
+		}
+		if f, err = fill(ctx, tx, m); err != nil {
+			return err
+		}
+		f.Batches, err = divide(ctx, tx, m, f, batchSize)
 		return err
 	})
 	return f, err
 }
 
-func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen, err error) {
+func freezeList(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error) {
 	var list int64
 	// FOR SHARE: an import that would replace the members waits until they are frozen.
 	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.List).Scan(&list, &f.Members)
@@ -91,30 +106,34 @@ func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen,
 	if f.Members == 0 {
 		return f, ErrEmptyList
 	}
-	// Sorting in memory where it fits; the setting ends with the transaction.
-	// Hash joins, because a list that was imported a moment ago has no statistics yet, and would be taken for small.
-	if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off`); err != nil {
-		return f, err
-	}
 	tag, err := tx.Exec(ctx, freezeRecipients, m.Key, list)
 	if err != nil {
 		return f, err
 	}
 	f.Recipients = tag.RowsAffected()
 	f.Duplicates = f.Members - f.Recipients
-	if err = tx.QueryRow(ctx, `SELECT count(*) FROM recipients r JOIN opt_outs o USING (address_key) WHERE r.mailing = $1`, m.Key).Scan(&f.OptedOut); err != nil {
-		return f, err
-	}
+	f.OptedOut, err = countOptedOut(ctx, tx, m)
+	return f, err
+}
+
+func countOptedOut(ctx context.Context, tx pgx.Tx, m Mailing) (n int64, err error) {
+	err = tx.QueryRow(ctx, `SELECT count(*) FROM recipients r JOIN opt_outs o USING (address_key) WHERE r.mailing = $1`, m.Key).Scan(&n)
+	return n, err
+}
+
+// divide writes down who opted out, and divides all others into batches, whose number it returns.
+func divide(ctx context.Context, tx pgx.Tx, m Mailing, f Frozen, batchSize int) (batches int, err error) {
 	mailable := f.Recipients - f.OptedOut
 	if _, err = tx.Exec(ctx, freezeOptedOut, m.Key, mailable); err != nil {
-		return f, err
+		return 0, err
 	}
-	if tag, err = tx.Exec(ctx, freezeBatches, m.Key, mailable, batchSize); err != nil {
-		return f, err
+	tag, err := tx.Exec(ctx, freezeBatches, m.Key, mailable, batchSize)
+	if err != nil {
+		return 0, err
 	}
-	f.Batches = int(tag.RowsAffected())
+	batches = int(tag.RowsAffected())
 	_, err = tx.Exec(ctx, `
 		UPDATE mailings SET prepared_at = now(), state = 'sending', members = $2, duplicates = $3, recipients = $4, mailable = $5, batches = $6
-		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, f.Batches)
-	return f, err
+		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, batches)
+	return batches, err
 }

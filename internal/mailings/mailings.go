@@ -1,4 +1,5 @@
-// Package mailings keeps what a mailing is and to whom it goes: it reserves IDs and freezes lists into recipients and batches.
+// Package mailings keeps what a mailing is and to whom it goes: it reserves IDs, and freezes lists, or what an earlier mailing has
+// left, into recipients and batches.
 //
 // What became of each recipient is the job of package ledger.
 package mailings
@@ -23,6 +24,12 @@ var (
 	ErrNoList = errors.New("no such list")
 	// ErrEmptyList says that the list to be frozen has no members.
 	ErrEmptyList = errors.New("the list is empty")
+	// ErrNoEarlier says that the mailing to be continued does not exist.
+	ErrNoEarlier = errors.New("the mailing to be continued does not exist")
+	// ErrNotEnded says that the mailing to be continued has not ended.
+	ErrNotEnded = errors.New("the mailing to be continued has not ended")
+	// ErrNobodyLeft says that the mailing to be continued has no recipient with one of the outcomes.
+	ErrNobodyLeft = errors.New("nobody has one of the outcomes")
 )
 
 // Store reads and writes mailings.

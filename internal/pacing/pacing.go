@@ -49,20 +49,29 @@ type limits struct {
 // New returns a Pacer on pool; it uses at most a few connections, for a moment.
 func New(pool *pgxpool.Pool) *Pacer { return &Pacer{pool: pool, began: time.Now()} }
 
-// Take asks for a message's turn under every limit that is set for one of the scopes, all or nothing. With wait 0 the message may go now,
-// and must, or the turn is given up. Otherwise nothing was taken, and there is no use in asking before wait has passed; meanwhile
-// messages under other limits can go, and the next to ask gets the turn. A wait is never more than a second, however slow the rate: it
-// may have changed by then.
+// Refusal says why a message may not go now.
+type Refusal struct {
+	// Wait is when there is a use in asking again: never more than a second, however slow the rate, since it may have changed by then.
+	Wait time.Duration
+	// Turn is when the turn comes as the rates are now.
+	Turn time.Duration
+	// Of is the kind of the limit that is waited for longest.
+	Of Kind
+}
+
+// Ask asks for a message's turn under every limit that is set for one of the scopes, all or nothing. With the zero Refusal the message may
+// go now, and must, or the turn is given up. Otherwise nothing was taken; meanwhile messages under other limits can go, and the next to ask
+// gets the turn.
 //
-// Without a limit on the scopes Take neither locks nor allocates. With one it asks the database only if no turn is at hand, which is at
-// most once for each limit. If the database does not answer, Take returns the error (database.Unavailable), and nothing may be sent.
-func (p *Pacer) Take(ctx context.Context, scopes []Scope) (wait time.Duration, err error) {
+// Without a limit on the scopes Ask neither locks nor allocates. With one it asks the database only if no turn is at hand, which is at
+// most once for each limit. If the database does not answer, Ask returns the error (database.Unavailable), and nothing may be sent.
+func (p *Pacer) Ask(ctx context.Context, scopes []Scope) (Refusal, error) {
 	known, err := p.known(ctx)
 	if err != nil {
-		return 0, err
+		return Refusal{}, err
 	}
 	if len(known.of) == 0 {
-		return 0, nil
+		return Refusal{}, nil
 	}
 	var few [4]*limit
 	set := few[:0]
@@ -72,18 +81,25 @@ func (p *Pacer) Take(ctx context.Context, scopes []Scope) (wait time.Duration, e
 		}
 	}
 	if len(set) == 0 {
-		return 0, nil
+		return Refusal{}, nil
 	}
 	for range len(set) + 1 {
-		wait, ask, want := p.try(set)
+		refusal, ask, want := p.try(set)
 		if ask == nil {
-			return min(time.Duration(wait), freshFor), nil
+			refusal.Wait = min(refusal.Turn, freshFor)
+			return refusal, nil
 		}
 		if err := p.lease(ctx, ask, want); err != nil {
-			return 0, err
+			return Refusal{}, err
 		}
 	}
-	return time.Millisecond, nil // limits change as we look
+	return Refusal{Wait: time.Millisecond, Turn: time.Millisecond, Of: set[0].scope.Kind}, nil // limits change as we look
+}
+
+// Take is Ask, for callers that need not know why.
+func (p *Pacer) Take(ctx context.Context, scopes []Scope) (wait time.Duration, err error) {
+	refusal, err := p.Ask(ctx, scopes)
+	return refusal.Wait, err
 }
 
 // Wait is Take, for callers that have nothing else to do until then.
@@ -105,7 +121,7 @@ func (p *Pacer) Wait(ctx context.Context, scopes ...Scope) error {
 
 // try takes a turn of each, if each has one now. The first limit that has none at hand, and for which the database should be asked now,
 // is returned for the caller to ask. Where there are turns to go on with, it is asked in the background.
-func (p *Pacer) try(set []*limit) (wait int64, ask *limit, want int64) {
+func (p *Pacer) try(set []*limit) (refusal Refusal, ask *limit, want int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.monotonic() // read here: a turn that was good before we waited for the lock may be too late
@@ -131,17 +147,19 @@ func (p *Pacer) try(set []*limit) (wait int64, ask *limit, want int64) {
 		if w < 0 || w > 0 && l.asking { // an answer may bring an earlier turn
 			w = l.comes(w, now, &p.clock)
 		}
-		wait = max(wait, w)
+		if time.Duration(w) > refusal.Turn {
+			refusal.Turn, refusal.Of = time.Duration(w), l.scope.Kind
+		}
 	}
-	if wait > 0 || ask != nil {
-		return wait, ask, want
+	if refusal.Turn > 0 || ask != nil {
+		return refusal, ask, want
 	}
 	for _, l := range set {
 		if !l.removed {
 			l.take()
 		}
 	}
-	return 0, nil, 0
+	return Refusal{}, nil, 0
 }
 
 // One statement takes the row's lock, reads the clock, and then gives turns away: of the newest frame, or of the one after it if its

@@ -166,9 +166,9 @@ func (r *record) start(t testing.TB, all []*pacing.Pacer, lanes int, scopes ...p
 // until polls a condition that must come true.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in half a minute there was no sign of: %s", what)
+			t.Fatalf("in a minute there was no sign of: %s", what)
 		}
 	}
 }
@@ -180,7 +180,7 @@ var (
 
 func TestNoWindowOfTimeHasMoreThanTheRate(t *testing.T) {
 	t.Parallel()
-	for _, limit := range []string{"30/min", "5/s", "20/s", "300/s", "2000/s", "10000/s"} {
+	for _, limit := range []string{"30/min", "20/s", "300/s", "10000/s"} {
 		t.Run(limit, func(t *testing.T) {
 			r, url := parse(t, limit), devtest.Database(t, migrate)
 			set(t, workers(t, url, 1)[0], domain, limit)
@@ -401,22 +401,43 @@ func TestBusyWorkersShare(t *testing.T) {
 	url := devtest.Database(t, migrate)
 	set(t, workers(t, url, 1)[0], mx, "600/s")
 	var records [3]record
-	var stops []func()
 	for i, p := range workers(t, url, len(records)) {
-		stops = append(stops, records[i].start(t, []*pacing.Pacer{p}, 3, mx))
+		defer records[i].start(t, []*pacing.Pacer{p}, 3, mx)()
 		until(t, "messages", func() bool { return records[i].count() > 100 }) // the first takes all, until there is a second
 	}
 	began := time.Now()
 	until(t, "messages of each", func() bool {
-		return records[0].since(began) > 200 && records[1].since(began) > 200 && records[2].since(began) > 200
+		return !slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return records[i].since(began) < 200 })
 	})
-	for _, stop := range stops {
-		stop()
+	type whose struct {
+		turn
+		worker int
 	}
+	var all []whose
 	for i := range records {
-		if n, total := records[i].since(began), records[0].since(began)+records[1].since(began)+records[2].since(began); n*5 > 3*total {
-			t.Errorf("worker %d had %d of %d messages", i, n, total)
+		records[i].mu.Lock()
+		for _, had := range records[i].turns {
+			if had.asked.After(began) {
+				all = append(all, whose{had, i})
+			}
 		}
+		records[i].mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b whose) int { return a.had.Compare(b.had) })
+	var by [3]int
+	changes := 0
+	for i, w := range all {
+		by[w.worker]++
+		if i > 0 && all[i-1].worker != w.worker {
+			changes++
+		}
+	}
+	t.Logf("of %d messages they had %d, and %d times the next was another's", len(all), by, changes)
+	if most := slices.Max(by[:]); most*5 > 3*len(all) {
+		t.Errorf("one worker had %d of %d messages", most, len(all))
+	}
+	if changes*4 < len(all) { // two thirds, if they send side by side; next to none, if one after the other
+		t.Errorf("in %d messages only %d times the next was another worker's", len(all), changes)
 	}
 }
 

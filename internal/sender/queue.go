@@ -27,11 +27,12 @@ type point struct {
 	lanes    int // that run
 	accepted int
 	refused  int
-	refusal  error // the latest
-	down     error // set: no lane takes anything more
-	trouble  error // of a lane that has ended for it
-	waits    time.Time
-	asked    int // lanes that have been let go to take a message and have not taken it yet
+	refusal  error     // the latest
+	down     error     // set: no lane takes anything more
+	trouble  error     // of a lane that has ended for it
+	waits    time.Time // for a rate limit, before it asks again
+	turn     time.Time // which that limit has promised
+	asked    int       // lanes that have been let go to take a message and have not taken it yet
 }
 
 func (p *point) proven() bool { return p.Proven || p.accepted > 0 }
@@ -57,8 +58,12 @@ type queue struct {
 
 type pacedItem struct {
 	*item
-	at time.Time
+	at   time.Time // when to ask again
+	turn time.Time
 }
+
+// worthWaiting is the longest time for which a batch keeps its place on the worker although every message waits for a rate limit.
+const worthWaiting = 2 * time.Second
 
 // maxPaced bounds the messages in memory that wait for the limit of their domain.
 const maxPaced = 256
@@ -129,6 +134,13 @@ func (q *queue) ready(ctx context.Context, p *point, idle func() error) (bool, e
 		}
 		if q.flying == 0 && q.nothingLeft() {
 			q.over = true
+			q.cancel()
+			q.note()
+			q.mu.Unlock()
+			return false, nil
+		}
+		if q.flying == 0 && q.notBefore().Sub(now) > worthWaiting {
+			q.turned = true
 			q.cancel()
 			q.note()
 			q.mu.Unlock()
@@ -248,19 +260,19 @@ func (q *queue) take(ctx context.Context, p *point, promised bool) (*item, error
 		if it == nil || err != nil {
 			return nil, err
 		}
-		wait, domainOnly, err := q.batch.Pace(ctx, p.Name(), it.domain())
+		wait, err := q.batch.Pace(ctx, p.Name(), it.domain())
 		switch {
 		case err != nil:
 			q.again = append(q.again, it)
 			return nil, fmt.Errorf("ask for a turn under the rate limits: %w", err)
-		case wait <= 0:
+		case wait.Ask <= 0:
 			q.flying++
 			return it, nil
-		case domainOnly:
-			q.paced = append(q.paced, pacedItem{it, now.Add(wait)})
+		case wait.Domain:
+			q.paced = append(q.paced, pacedItem{it, now.Add(wait.Ask), now.Add(wait.Turn)})
 		default:
 			q.again = append(q.again, it)
-			p.waits = now.Add(wait)
+			p.waits, p.turn = now.Add(wait.Ask), now.Add(wait.Turn)
 			return nil, nil
 		}
 	}
@@ -389,24 +401,30 @@ func (q *queue) report() (Report, error) {
 	return r, failure
 }
 
-// notBefore is when the next message may go, if all that are left wait for rate limits.
+// notBefore is when the first turn comes, if everything that is left waits for rate limits.
 func (q *queue) notBefore() time.Time {
 	var first time.Time
+	earlier := func(t time.Time) {
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
 	now := time.Now()
 	for _, p := range q.points {
-		if p.down != nil {
+		switch {
+		case p.down != nil:
 			continue
+		case p.turn.After(now):
+			earlier(p.turn)
+			continue
+		case !q.ended && len(q.paced) < maxPaced, len(q.again) > 0:
+			return time.Time{}
 		}
-		if !p.waits.After(now) {
-			if n, next := q.available(p, now); n > 0 {
+		for _, it := range q.paced {
+			if !it.turn.After(now) {
 				return time.Time{}
-			} else if !next.IsZero() && (first.IsZero() || next.Before(first)) {
-				first = next
 			}
-			continue
-		}
-		if first.IsZero() || p.waits.Before(first) {
-			first = p.waits
+			earlier(it.turn)
 		}
 	}
 	return first

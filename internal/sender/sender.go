@@ -48,13 +48,19 @@ type Batch struct {
 	Hold bool
 	// Next returns the next rendered message, then io.EOF. It is called by one goroutine at a time.
 	Next func() (Message, error)
-	// Pace asks for a message's turn under the rate limits: 0 if it may go now, else how long until it is worth asking again, and whether
-	// that is for its domain alone. It is called by one goroutine at a time.
-	Pace func(ctx context.Context, point, domain string) (wait time.Duration, domainOnly bool, err error)
+	// Pace asks for a message's turn under the rate limits; the zero Wait lets it go now. It is called by one goroutine at a time.
+	Pace func(ctx context.Context, point, domain string) (Wait, error)
 	// Turn is how long the batch may be sent before others get their turn.
 	Turn time.Duration
 	// Stop is closed when the worker stops.
 	Stop <-chan struct{}
+}
+
+// Wait is what a rate limit says of a message that may not go yet.
+type Wait struct {
+	Ask    time.Duration // until it is worth asking again
+	Turn   time.Duration // until its turn, as the limits are now
+	Domain bool          // it waits for the limit of its recipient's domain: messages to others may overtake it
 }
 
 // Point is a drop point that the batch may go through.
