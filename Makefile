@@ -62,8 +62,14 @@ compiler:
 		echo "Without one, \`go test ./...\` runs the same tests and finds no data races." >&2; exit 1; }
 
 .PHONY: bench
-bench: ## Run every benchmark, one package after the other
+bench: reach ## Measure the whole path (as reach), then run every benchmark, one package after the other
 	go test -run '^$$' -bench . -benchmem -p 1 $$(git grep -l '^func Benchmark' -- '*_test.go' ':!tools' | sed 's,^,./,; s,/[^/]*$$,,' | sort -u)
+
+# How far: the largest mailing. The two steps below it, and everything else, take about ten minutes; 1,000,000 recipients as long again.
+RECIPIENTS ?= 1000000
+.PHONY: reach
+reach: ## Measure the whole path against smtp-source, a slow link, and lists up to RECIPIENTS (default 1000000)
+	go test ./worker -run '^TestReach$$' -reach -reach.recipients $(RECIPIENTS) -v -timeout 120m
 
 # A fuzzer's seeds, and what it has found before (testdata/fuzz), are tested by `make test` already.
 FUZZTIME ?= 30s

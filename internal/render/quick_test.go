@@ -51,7 +51,7 @@ func TestWhatIsQuickSaysWhatTheEngineSays(t *testing.T) {
 		if (html.quick == nil) != (number >= len(pages)-2) {
 			t.Errorf("page %d: quick is %v", number, html.quick != nil)
 		}
-		for range 3000 {
+		for range 500 {
 			data := map[string]string{"a": values(rng), "b": values(rng)}
 			if rng.IntN(20) == 0 {
 				delete(data, "b")
@@ -84,7 +84,7 @@ func TestLinesThatAreEncodedOnceAreNoDifferent(t *testing.T) {
 			*p = &copied
 		}
 		inserts := 0
-		for range 300 {
+		for range 50 {
 			to := reader(1, "zoe@example.org", values(rng), values(rng), "gold")
 			to.Attributes["a"], to.Attributes["b"] = values(rng), values(rng)
 			r := once.NewRenderer()
