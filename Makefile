@@ -72,6 +72,14 @@ fuzz: ## Run every fuzz test for FUZZTIME (default 30s)
 	@git grep -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' ':!tools' | sed 's,/[^/]*:func , ,' | sort -u | while read -r folder name; do \
 		echo "$$folder $$name"; go test "./$$folder" -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(FUZZTIME)" -fuzzminimizetime 2s </dev/null || exit 1; done
 
+# The last line is the run's result, whether it went well or not.
+CHAOS := -chaos.long -chaos.rounds 10 -chaos.recipients 20000 -chaos.write ../docs/reliability.md
+.PHONY: chaos
+chaos: ## Break mailings at random, at length, and write docs/reliability.md (ARGS="-chaos.rounds 2 ..." for less)
+	@go run ./internal/devstack/prepare
+	@result=$$(mktemp) && go test ./worker -count=1 -v -timeout 6h -run '^TestChaos$$' $(CHAOS) -chaos.json $$result $(ARGS); code=$$?; \
+		cat $$result; rm -f $$result; exit $$code
+
 .PHONY: schema
 schema: ## Write the JSON Schema of a mailing's input again, after a change of the input
 	go test ./workflows -run Schema -update

@@ -24,6 +24,7 @@ import (
 	"directmailer/internal/mailings"
 	"directmailer/internal/pacing"
 	"directmailer/internal/page"
+	"directmailer/internal/source"
 	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
@@ -36,6 +37,7 @@ type Activities struct {
 	gate       *ledger.Gate
 	pacer      *pacing.Pacer
 	dropPoints *droppoint.Set
+	sources    *source.Set
 	contents   *contents
 	pages      *page.Fetcher
 	begun      *begun
@@ -43,8 +45,8 @@ type Activities struct {
 	log        *slog.Logger
 }
 
-// New returns the activities on a database and a set of drop points.
-func New(pool *pgxpool.Pool, points *droppoint.Set, log *slog.Logger) *Activities {
+// New returns the activities on a database, a set of drop points, and the source databases that mailings may query.
+func New(pool *pgxpool.Pool, points *droppoint.Set, sources *source.Set, log *slog.Logger) *Activities {
 	store := mailings.New(pool)
 	return &Activities{
 		mailings:   store,
@@ -53,6 +55,7 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, log *slog.Logger) *Activitie
 		gate:       ledger.NewGate(pool),
 		pacer:      pacing.New(pool),
 		dropPoints: points,
+		sources:    sources,
 		contents:   newContents(),
 		pages:      page.NewFetcher(),
 		begun:      newBegun(maxBegun),

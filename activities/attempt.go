@@ -14,6 +14,7 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/ledger"
 	"directmailer/internal/page"
+	"directmailer/internal/source"
 	"directmailer/workflows"
 )
 
@@ -23,6 +24,7 @@ type tally struct {
 	Database  int `json:"database,omitempty"`
 	Page      int `json:"page,omitempty"`
 	DropPoint int `json:"drop_point,omitempty"`
+	List      int `json:"list,omitempty"`
 }
 
 // attempt runs one attempt of an activity: it beats while do works, and turns do's error into one of the policy's types.
@@ -81,11 +83,17 @@ func fail(kind policy.ErrorType, format string, args ...any) error {
 func classify(err error) *failure {
 	var f *failure
 	var away *page.Unavailable
+	var gone *source.Unavailable
+	var fault *source.Fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &away):
 		return &failure{kind: policy.PageUnavailable, text: "the page server is unavailable: " + away.Cause, after: away.RetryAfter}
+	case errors.As(err, &gone):
+		return &failure{kind: policy.SourceUnavailable, text: gone.Error()}
+	case errors.As(err, &fault):
+		return &failure{kind: policy.ListUnusable, text: fault.Error()}
 	case errors.Is(err, ledger.ErrFenced):
 		return &failure{kind: policy.BatchTaken, text: ledger.ErrFenced.Error()}
 	case errors.Is(err, ledger.ErrNoSpool):
@@ -115,6 +123,8 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 		setting, count = retry.Page, &failures.Page
 	case policy.DropPoint:
 		setting, count = retry.DropPoint, &failures.DropPoint
+	case policy.List:
+		setting, count = retry.List, &failures.List
 	default:
 		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{
 			NonRetryable: policy.Permanent(f.kind), NextRetryDelay: policy.AtOnce(f.kind), Details: f.details})

@@ -32,6 +32,7 @@ const (
 )
 
 var retries = workflows.Retries{
+	List:      workflows.Retry{Attempts: 5, Interval: workflows.Duration(5 * time.Second)},
 	Database:  workflows.Retry{Attempts: 4, Interval: workflows.Duration(20 * time.Second)},
 	Page:      workflows.Retry{Attempts: 3, Interval: workflows.Duration(10 * time.Second)},
 	DropPoint: workflows.Retry{Attempts: 2, Interval: workflows.Duration(time.Minute)},
@@ -90,6 +91,7 @@ var perType = map[policy.ErrorType]int{
 	policy.ListUnusable:         1,
 	policy.SpoolMissing:         1,
 	policy.DatabaseUnavailable:  4,
+	policy.SourceUnavailable:    5,
 	policy.PageUnavailable:      3,
 	policy.DropPointUnavailable: 2,
 	policy.DropPointRefuses:     2,
@@ -159,7 +161,7 @@ func TestTheTestKnowsEveryErrorType(t *testing.T) {
 func TestThePauseIsTheSettingsOwn(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[policy.ErrorType]time.Duration{
-		policy.DatabaseUnavailable: 3 * 20 * time.Second, policy.PageUnavailable: 2 * 10 * time.Second, policy.DropPointRefuses: time.Minute,
+		policy.DatabaseUnavailable: 3 * 20 * time.Second, policy.SourceUnavailable: 4 * 5 * time.Second, policy.PageUnavailable: 2 * 10 * time.Second, policy.DropPointRefuses: time.Minute,
 	} {
 		if r := tryUntilDone(t, alwaysFail(fail(kind, "away"))); r.took < want || r.took > want+time.Second {
 			t.Errorf("%s: given up after %s, want %s", kind, r.took, want)

@@ -26,6 +26,9 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		if err != nil || len(end.Open) > 0 || end.Deferred > 0 {
 			return workflows.Closing{Open: end.Open, Deferred: end.Deferred}, err
 		}
+		if err := a.dropAnswer(ctx, m.ID); err != nil { // of a mailing that was ended while it was prepared
+			return workflows.Closing{}, err
+		}
 		if err := a.pacer.Drop(ctx, pacing.OfMailing(m.Key)); err != nil {
 			return workflows.Closing{}, err
 		}

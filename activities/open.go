@@ -38,7 +38,7 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		if err != nil {
 			return workflows.Opened{}, err
 		}
-		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.List, stored)
+		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, audience(in), stored)
 		if errors.Is(err, mailings.ErrExists) {
 			return workflows.Opened{}, exists(in.ID)
 		}
@@ -91,7 +91,18 @@ func exists(id string) error {
 	return fail(policy.MailingExists, "mailing %s exists already: an ID is used once and never again; choose another", id)
 }
 
-// check returns every problem of the input: of its fields, its templates, its list and its drop points.
+// audience is what stands in the mailing's row as its list, for people.
+func audience(in workflows.Input) string {
+	if in.Continue != nil {
+		return "continue:" + in.Continue.Mailing // no list can have the name
+	}
+	if in.Query != nil {
+		return mailings.ListOfQuery(in.Query.Source)
+	}
+	return in.List
+}
+
+// check returns every problem of the input: of its fields, its templates, its list or the mailing that it continues, and its drop points.
 func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows.Problem, error) {
 	problems := in.Validate()
 	if !in.NotAfter.IsZero() && !in.NotAfter.After(time.Now()) {
@@ -106,6 +117,21 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		if !a.dropPoints.Has(name) {
 			problems = append(problems, workflows.Problem{Field: fmt.Sprintf("drop_points[%d]", i),
 				Message: fmt.Sprintf("no drop point is named %q; the workers have: %s", name, strings.Join(a.dropPoints.Names(), ", "))})
+		}
+	}
+	if in.Query != nil {
+		found, err := a.checkQuery(ctx, *in.Query, problems)
+		problems = append(problems, found...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if c := in.Continue; c != nil && !slices.ContainsFunc(problems, func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "continue.") }) {
+		_, err := a.mailings.Left(ctx, c.Mailing, c.Outcomes)
+		if text := uncontinued(in, err); text != "" {
+			problems = append(problems, workflows.Problem{Field: "continue.mailing", Message: text})
+		} else if err != nil {
+			return nil, err
 		}
 	}
 	if in.List == "" { // said already

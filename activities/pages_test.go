@@ -78,7 +78,7 @@ func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool
 	if _, err := store.Freeze(t.Context(), in.ID, 5000); err != nil {
 		t.Fatal(err)
 	}
-	return pool, New(pool, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return pool, New(pool, nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
 }
 
 func asProblems(in workflows.Input) (out []workflows.Problem) {

@@ -3,15 +3,18 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"directmailer/activities/policy"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 )
 
-// PrepareList freezes the mailing's list into recipients and batches, in one transaction. Repeated, it answers what is there.
+// PrepareList freezes the mailing's list, the answer of its query, or what an earlier mailing has left, into recipients and batches, in one
+// transaction. Repeated, it answers what is there.
 func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall) (workflows.Prepared, error) {
-	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Prepared, error) {
+	return attempt(ctx, workflows.Retries{Database: call.Retry, List: call.Retry}, func(ctx context.Context) (workflows.Prepared, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Prepared{}, err
@@ -20,15 +23,40 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		if err != nil {
 			return workflows.Prepared{}, err
 		}
-		f, err := a.mailings.Freeze(ctx, m.ID, in.BatchSize)
+		f, err := a.freeze(ctx, m, in)
 		switch {
 		case errors.Is(err, mailings.ErrNoList):
 			return workflows.Prepared{}, fail(policy.ListUnusable, "no list is named %q", m.List)
 		case errors.Is(err, mailings.ErrEmptyList):
 			return workflows.Prepared{}, fail(policy.ListUnusable, "the list %q is empty", m.List)
+		case uncontinued(in, err) != "":
+			return workflows.Prepared{}, fail(policy.ListUnusable, "%s", uncontinued(in, err))
 		case err != nil:
 			return workflows.Prepared{}, err
 		}
 		return workflows.Prepared{Members: f.Members, Duplicates: f.Duplicates, Recipients: f.Recipients, OptedOut: f.OptedOut, Batches: f.Batches}, nil
 	})
+}
+
+func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
+	switch {
+	case in.Continue != nil:
+		return a.mailings.Continue(ctx, m.ID, in.Continue.Mailing, in.Continue.Outcomes, in.BatchSize)
+	case in.Query != nil:
+		return a.freezeQuery(ctx, m, in)
+	}
+	return a.mailings.Freeze(ctx, m.ID, in.BatchSize)
+}
+
+// uncontinued says why an earlier mailing cannot be continued, if that is what err says.
+func uncontinued(in workflows.Input, err error) string {
+	switch c := in.Continue; {
+	case errors.Is(err, mailings.ErrNoEarlier):
+		return fmt.Sprintf("there is no mailing %s to continue", c.Mailing)
+	case errors.Is(err, mailings.ErrNotEnded):
+		return fmt.Sprintf("mailing %s has not ended: only what is over can be continued", c.Mailing)
+	case errors.Is(err, mailings.ErrNobodyLeft):
+		return fmt.Sprintf("mailing %s has no recipient that is %s: there is nobody to continue with", c.Mailing, strings.Join(c.Outcomes, " or "))
+	}
+	return ""
 }

@@ -169,7 +169,7 @@ type Resolution struct {
 
 // Retries holds the retry settings by what fails.
 type Retries struct {
-	// List: the list cannot be prepared because the database is away. Default: 10 attempts, 30 s apart.
+	// List: the list cannot be prepared because the database, or the source of the query, is away. Default: 10 attempts, 30 s apart.
 	List Retry `json:"list,omitzero"`
 	// Database: it is lost while the mailing is rendered or sent. Default: 10 attempts, 30 s apart.
 	Database Retry `json:"database,omitzero"`

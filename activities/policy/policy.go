@@ -59,7 +59,7 @@ func Queue(activity, main string) string { return main + string(table[activity].
 // table has a row for each activity.
 var table = map[string]row{
 	OpenMailing:      {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
-	PrepareList:      {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
+	PrepareList:      {startToClose: 12 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
 	RenderBatch:      {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: renders},
 	SendBatch:        {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: sends},
 	GatherDeferred:   {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
@@ -110,7 +110,7 @@ const (
 	// Never tried again: the input or its data has to change.
 	InvalidInput  ErrorType = "InvalidInput"  // details: the problems, field by field
 	MailingExists ErrorType = "MailingExists" // the database knows the ID from another start
-	ListUnusable  ErrorType = "ListUnusable"  // no such list, or nobody in it
+	ListUnusable  ErrorType = "ListUnusable"  // no such list, nobody in it, or a query that cannot be answered
 
 	// Never tried again by the activity: the workflow renders the batch anew.
 	SpoolMissing ErrorType = "SpoolMissing" // the batch is open and has no rendered messages
@@ -118,6 +118,7 @@ const (
 	// Tried again at the interval of the mailing's retry setting, as often as that says. Then the mailing is suspended or fails,
 	// or, if it is a drop point and others are left, it goes on without it.
 	DatabaseUnavailable  ErrorType = "DatabaseUnavailable"
+	SourceUnavailable    ErrorType = "SourceUnavailable" // the source database of a query
 	PageUnavailable      ErrorType = "PageUnavailable"
 	DropPointUnavailable ErrorType = "DropPointUnavailable"
 	DropPointRefuses     ErrorType = "DropPointRefuses" // policy, authentication, TLS: it will not take our mail
@@ -139,6 +140,7 @@ const (
 	Database
 	Page
 	DropPoint
+	List
 )
 
 // decision is what an error type means for the next attempt.
@@ -154,6 +156,7 @@ var decisions = map[ErrorType]decision{
 	ListUnusable:         {permanent: true},
 	SpoolMissing:         {permanent: true},
 	DatabaseUnavailable:  {setting: Database},
+	SourceUnavailable:    {setting: List},
 	PageUnavailable:      {setting: Page},
 	DropPointUnavailable: {setting: DropPoint},
 	DropPointRefuses:     {setting: DropPoint},

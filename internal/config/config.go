@@ -13,6 +13,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"directmailer/internal/droppoint"
+	"directmailer/internal/source"
 )
 
 // Worker is a worker's environment.
@@ -21,6 +22,9 @@ type Worker struct {
 	DatabaseURL string `env:"DATABASE_URL,required,notEmpty"`
 	// DropPoints are all that mailings may be handed to: "name=url name=url …". Every worker of a queue must have the same names.
 	DropPoints DropPoints `env:"DM_DROP_POINTS,required,notEmpty"`
+	// Sources are the databases that mailings may query for their audience: "name=postgres://user:password@host/database …". Optional; every
+	// worker of a queue must have the same names.
+	Sources Sources `env:"DM_SOURCES"`
 	// TaskQueue is the Temporal task queue.
 	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 	// MaxBatches bounds the batches that are rendered or sent at the same time, and with it the memory: about 30 MB a batch of 500
@@ -90,7 +94,7 @@ func plain(err error, target reflect.Type) error {
 	case errors.As(err, &parse):
 		field, _ := target.FieldByName(parse.Name)
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
-		if field.Type == reflect.TypeFor[DropPoints]() {
+		if field.Type == reflect.TypeFor[DropPoints]() || field.Type == reflect.TypeFor[Sources]() {
 			return eachOf(name, parse.Err) // quotes no credentials
 		}
 		return fmt.Errorf("%s cannot be read as %s", name, kindOf(parse.Type))
@@ -124,6 +128,25 @@ type DropPoints []droppoint.Config
 
 // UnmarshalText reads "name=url name=url …", separated by blanks or line breaks. It reports every entry that is wrong.
 func (d *DropPoints) UnmarshalText(text []byte) error {
+	var err error
+	if *d, err = named(text, "drop point", droppoint.Parse); len(*d) == 0 && err == nil {
+		err = errors.Join(errors.New("there is no drop point in it"))
+	}
+	return err
+}
+
+// Sources are named URLs of databases.
+type Sources []source.Config
+
+// UnmarshalText reads what that of DropPoints does. There may be none.
+func (s *Sources) UnmarshalText(text []byte) (err error) {
+	*s, err = named(text, "source", source.Parse)
+	return err
+}
+
+// named parses each "name=url" of the text; what is the word for them in errors, which quote nothing of a URL.
+func named[T any](text []byte, what string, parse func(name, url string) (T, error)) ([]T, error) {
+	var all []T
 	var problems []error
 	seen := map[string]bool{}
 	for i, field := range strings.Fields(string(text)) {
@@ -132,18 +155,15 @@ func (d *DropPoints) UnmarshalText(text []byte) error {
 			problems = append(problems, fmt.Errorf("entry %d is not name=url", i+1))
 			continue
 		}
-		config, err := droppoint.Parse(name, url)
+		config, err := parse(name, url)
 		switch {
 		case err != nil:
 			problems = append(problems, err)
 		case seen[name]:
-			problems = append(problems, fmt.Errorf("drop point %s is there twice", name))
+			problems = append(problems, fmt.Errorf("%s %s is there twice", what, name))
 		}
 		seen[name] = true
-		*d = append(*d, config)
+		all = append(all, config)
 	}
-	if len(*d) == 0 && len(problems) == 0 {
-		problems = append(problems, errors.New("there is no drop point in it"))
-	}
-	return errors.Join(problems...)
+	return all, errors.Join(problems...)
 }

@@ -16,7 +16,7 @@ import (
 // environment sets what is given and unsets every other variable that is ours.
 func environment(t *testing.T, given map[string]string) {
 	t.Helper()
-	for _, name := range []string{"DATABASE_URL", "DM_DROP_POINTS", "DM_TASK_QUEUE", "DM_MAX_BATCHES", "DM_STOP_TIMEOUT", "DM_HEALTH_ADDRESS", "DM_LOG_LEVEL", "DM_LOG_FORMAT"} {
+	for _, name := range []string{"DATABASE_URL", "DM_DROP_POINTS", "DM_SOURCES", "DM_TASK_QUEUE", "DM_MAX_BATCHES", "DM_STOP_TIMEOUT", "DM_HEALTH_ADDRESS", "DM_LOG_LEVEL", "DM_LOG_FORMAT"} {
 		t.Setenv(name, given[name]) // restores it afterwards
 		if _, ok := given[name]; !ok {
 			if err := os.Unsetenv(name); err != nil {
@@ -140,4 +140,41 @@ func TestEveryBadDropPointIsNamedAtOnce(t *testing.T) {
 		"DM_DROP_POINTS: entry 2 is not name=url",
 		"DM_DROP_POINTS: drop point mx3 is there twice",
 		"DM_DROP_POINTS: a drop point's name must be up to 63 lower-case letters and digits, with single - or _ between them")
+}
+
+func TestSourcesAreNamedDatabases(t *testing.T) {
+	given := map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25"}
+	for _, none := range []string{"", " \n"} {
+		given["DM_SOURCES"] = none
+		environment(t, given)
+		if w, err := config.LoadWorker(); err != nil || len(w.Sources) > 0 {
+			t.Errorf("%q: %v, %v", none, w.Sources, err)
+		}
+	}
+	given["DM_SOURCES"] = "crm=postgres://reader:secret@db.example.com/crm?sslmode=disable\n shop=postgresql://127.0.0.1:5433/shop"
+	environment(t, given)
+	w, err := config.LoadWorker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(w.Sources) != 2 || w.Sources[0].Name != "crm" || w.Sources[0].String() != "postgres://db.example.com:5432/crm" || w.Sources[1].Name != "shop" {
+		t.Errorf("got %v", w.Sources)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", w.Sources, w.Sources, w.Sources); strings.Contains(text, "secret") || strings.Contains(text, "reader") {
+		t.Errorf("shown as %s", text)
+	}
+}
+
+func TestEveryBadSourceIsNamedAtOnceWithoutItsCredentials(t *testing.T) {
+	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25",
+		"DM_SOURCES": "crm=mysql://reader:secret@h/crm postgres://reader:secret@h/crm shop=postgres://h/shop shop=postgres://reader:secret@h/shop " +
+			"Shop=postgres://reader:secret@h/x bad=postgres://reader:%zzsecret@h/x"})
+	_, err := config.LoadWorker()
+	wantLines(t, err,
+		"DM_SOURCES: source crm: its URL must begin with postgres://",
+		"DM_SOURCES: entry 2 is not name=url",
+		"DM_SOURCES: source shop is there twice",
+		"DM_SOURCES: a source's name must be up to 63 lower-case letters and digits, with single - or _ between them",
+		"DM_SOURCES: source bad: its URL cannot be used: it must be like postgres://user:password@host:5432/database "+
+			"(are marks in the password written as %xx? do the files that it names exist?)")
 }

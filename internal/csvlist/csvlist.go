@@ -73,7 +73,7 @@ type Reader struct {
 	size     int64
 	input    *meter
 	csv      *csv.Reader
-	header   header
+	header   Header
 	rejected int64
 	line     int // of the latest row
 	buf      []byte
@@ -152,14 +152,14 @@ func NewReader(input io.Reader, name string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.header, err = readHeader(names); err != nil {
+	if r.header, err = ReadHeader(names); err != nil {
 		return nil, r.fail(r.line, err)
 	}
 	return r, nil
 }
 
 // Columns returns the names of the attributes, as templates know them, in the order of the file.
-func (r *Reader) Columns() []string { return r.header.columns() }
+func (r *Reader) Columns() []string { return r.header.Columns() }
 
 // Next returns the next member, io.EOF after the last, or an [*Error] that ends the reading.
 func (r *Reader) Next() (Member, error) {
@@ -170,7 +170,8 @@ func (r *Reader) Next() (Member, error) {
 		}
 		m := Member{Line: r.line}
 		var reason string
-		if m.Address, m.Attributes, reason = r.member(fields); reason == "" {
+		m.Address, r.buf, reason = r.header.Member(r.buf[:0], fields)
+		if m.Attributes = r.buf; reason == "" {
 			return m, nil
 		}
 		r.rejected++
@@ -253,26 +254,6 @@ func (r *Reader) check(fields []string) error {
 }
 
 func (r *Reader) fail(line int, err error) error { return &Error{File: r.name, Line: line, Err: err} }
-
-// member makes a member's address and attributes of a row, or says why it cannot.
-func (r *Reader) member(fields []string) (address.Address, []byte, string) {
-	if want := len(r.header.names); len(fields) != want {
-		return address.Address{}, nil, fmt.Sprintf("has %s, but the header names %s", count(len(fields), "field"), count(want, "column"))
-	}
-	text := strings.TrimSpace(fields[r.header.address])
-	if text == "" {
-		return address.Address{}, nil, "has no address"
-	}
-	a, err := address.Parse(text)
-	if err != nil {
-		return address.Address{}, nil, "the address " + err.Error()
-	}
-	r.buf = r.header.appendAttributes(r.buf[:0], fields)
-	if len(r.buf) > maxAttributes {
-		return address.Address{}, nil, "the fields are longer than 64 KiB together"
-	}
-	return a, r.buf, ""
-}
 
 func count(n int, what string) string {
 	if n == 1 {

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"directmailer/internal/address"
 )
 
 // AddressColumns are the names, in the form that fields have, under which a column is taken for the e-mail address. When a list has
@@ -23,8 +25,8 @@ var (
 	errUTF16 = errors.New("is UTF-16 or no text at all: save it as CSV in UTF-8")
 )
 
-// header says what the columns are.
-type header struct {
+// Header says what the columns of a table of people are: of a file, or of what a query answers.
+type Header struct {
 	names   []string // of fields
 	keys    []string // the same as JSON, with what stands before and behind: `,"name":"`
 	address int      // which column holds it
@@ -94,19 +96,20 @@ func separator(line []byte) rune {
 	return best
 }
 
-func readHeader(cells []string) (header, error) {
-	var h header
+// ReadHeader makes fields of the names of columns, one of which must be that of the e-mail address. Its errors are the rest of a sentence.
+func ReadHeader(cells []string) (Header, error) {
+	var h Header
 	seen := map[string]int{}
 	for i, cell := range cells {
 		if strings.Contains(cell, "@") {
-			return header{}, fmt.Errorf("holds an @ in column %d: the first line must name the columns, one of them email", i+1)
+			return Header{}, fmt.Errorf("holds an @ in column %d: the first line must name the columns, one of them email", i+1)
 		}
 		name := fieldName(cell)
 		if !isField(name) {
-			return header{}, fmt.Errorf("column %d (%s) cannot be a field of templates: its name must be letters, digits and _, and begin with a letter", i+1, shown(cell))
+			return Header{}, fmt.Errorf("column %d (%s) cannot be a field of templates: its name must be letters, digits and _, and begin with a letter", i+1, shown(cell))
 		}
 		if first, ok := seen[name]; ok {
-			return header{}, fmt.Errorf("columns %d and %d are both named %s", first+1, i+1, name)
+			return Header{}, fmt.Errorf("columns %d and %d are both named %s", first+1, i+1, name)
 		}
 		seen[name] = i
 		h.names = append(h.names, name)
@@ -119,7 +122,7 @@ func readHeader(cells []string) (header, error) {
 		}
 	}
 	if h.address < 0 {
-		return header{}, fmt.Errorf("has no column for the e-mail address: name it email; the columns are %s", list(h.names))
+		return Header{}, fmt.Errorf("has no column for the e-mail address: name it email; the columns are %s", list(h.names))
 	}
 	for _, name := range h.names {
 		key := appendString([]byte{','}, name)
@@ -128,13 +131,34 @@ func readHeader(cells []string) (header, error) {
 	return h, nil
 }
 
-// columns returns all names but that of the address.
-func (h *header) columns() []string {
+// Columns returns all names but that of the address.
+func (h *Header) Columns() []string {
 	return slices.Delete(slices.Clone(h.names), h.address, h.address+1)
 }
 
+// Member makes a member's address and attributes (a JSON object of strings, appended to buf) of a row's fields, which must be valid UTF-8
+// without NUL, or says why it cannot.
+func (h *Header) Member(buf []byte, fields []string) (a address.Address, attributes []byte, reason string) {
+	if want := len(h.names); len(fields) != want {
+		return a, buf, fmt.Sprintf("has %s, but the header names %s", count(len(fields), "field"), count(want, "column"))
+	}
+	text := strings.TrimSpace(fields[h.address])
+	if text == "" {
+		return a, buf, "has no address"
+	}
+	a, err := address.Parse(text)
+	if err != nil {
+		return address.Address{}, buf, "the address " + err.Error()
+	}
+	attributes = h.appendAttributes(buf, fields)
+	if len(attributes)-len(buf) > maxAttributes {
+		return address.Address{}, attributes, "the fields are longer than 64 KiB together"
+	}
+	return a, attributes, ""
+}
+
 // appendAttributes appends all fields but the address as a JSON object.
-func (h *header) appendAttributes(b []byte, fields []string) []byte {
+func (h *Header) appendAttributes(b []byte, fields []string) []byte {
 	b = append(b, '{')
 	for i, value := range fields {
 		if i == h.address {

@@ -39,8 +39,7 @@ func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error
 		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/database")
 	}
 	config.MaxConns = maxConns
-	config.ConnConfig.ConnectTimeout = 10 * time.Second
-	config.ConnConfig.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: limitSilence}).DialContext
+	Guard(&config.ConnConfig.Config)
 	set := func(name, value string) {
 		if _, ok := config.ConnConfig.RuntimeParams[name]; !ok {
 			config.ConnConfig.RuntimeParams[name] = value
@@ -61,6 +60,12 @@ func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error
 		return nil, fmt.Errorf("reach the database at %s: %w", Place(url), redact(err))
 	}
 	return pool, nil
+}
+
+// Guard has a connection notice a server that is gone within half a minute.
+func Guard(config *pgconn.Config) {
+	config.ConnectTimeout = 10 * time.Second
+	config.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: limitSilence}).DialContext
 }
 
 // Place names host, port and database of a URL, without user and password.
@@ -197,6 +202,9 @@ func isCode(err error, code string) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == code
 }
+
+// Refusal is why a connection was not made, without user and password.
+func Refusal(err error) string { return redact(err).Error() }
 
 // redact drops from a connect error what names the user: the words of pgx, and those of the server.
 func redact(err error) error {

@@ -25,6 +25,7 @@ import (
 	"directmailer/internal/config"
 	"directmailer/internal/database"
 	"directmailer/internal/droppoint"
+	"directmailer/internal/source"
 	"directmailer/workflows"
 )
 
@@ -62,12 +63,13 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	points := droppoint.NewSet(c.DropPoints)
 	defer points.Close()
-	stop, err := startWorkers(temporal.Client, c, activities.New(pool, points, log))
+	sources := source.NewSet(c.Sources)
+	stop, err := startWorkers(temporal.Client, c, activities.New(pool, points, sources, log))
 	if err != nil {
 		return err
 	}
 	ready.Store(true)
-	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(), "max_batches", c.MaxBatches)
+	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(), "sources", sources.Names(), "max_batches", c.MaxBatches)
 	<-ctx.Done()
 	ready.Store(false)
 	log.Info("worker stopping", "at_most", c.StopTimeout)

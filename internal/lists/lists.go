@@ -53,6 +53,10 @@ type Source interface {
 	Rejected() int64
 }
 
+// OfQuery is the name of the list that keeps the answer of a mailing's query until it is frozen. The colon sets it apart: nobody can
+// name a list so, and All leaves it out.
+func OfQuery(mailing string) string { return "query:" + mailing }
+
 const listColumns = `name, source, members, duplicates, rejected, columns, created_at`
 
 func (l *List) fields() []any {
@@ -162,9 +166,9 @@ func (s *Store) Get(ctx context.Context, name string) (List, error) {
 	return l, nil
 }
 
-// All returns every list, by name.
+// All returns every list that somebody has named, by name.
 func (s *Store) All(ctx context.Context) ([]List, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM lists ORDER BY name`)
+	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM lists WHERE strpos(name, ':') = 0 ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("read the lists: %w", err)
 	}

@@ -19,13 +19,34 @@ type Frozen struct {
 }
 
 // The number of a recipient follows the list's order, except that all who opted out come last: so batches are plain ranges of
-// numbers. Only keys are sorted for the duplicates; the wide rows are joined afterwards.
-const freezeRecipients = `
-	INSERT INTO recipients (mailing, number, address, address_key, attributes)
-	SELECT $1, row_number() OVER (ORDER BY o.address_key IS NOT NULL, m.position), m.address, m.address_key, m.attributes
-	FROM (SELECT min(position) AS position FROM list_members WHERE list_id = $2 GROUP BY address_key) one
-	JOIN list_members m ON m.list_id = $2 AND m.position = one.position
-	LEFT JOIN opt_outs o ON o.address_key = m.address_key`
+// numbers. Members that are not simply numbered in turn, few as a rule, are gathered first. Then the wide rows go from one primary key
+// to the other in one pass, without a sort.
+const (
+	gather = `CREATE TEMPORARY TABLE exceptions (position bigint PRIMARY KEY, opted_out boolean NOT NULL) ON COMMIT DROP`
+
+	gatherRepeated = `
+		INSERT INTO exceptions (position, opted_out)
+		SELECT position, false FROM (
+			SELECT position, row_number() OVER (PARTITION BY address_key ORDER BY position ROWS UNBOUNDED PRECEDING) AS nth FROM list_members WHERE list_id = $1) m
+		WHERE nth > 1`
+
+	gatherOptedOut = `
+		INSERT INTO exceptions (position, opted_out)
+		SELECT m.position, true FROM list_members m JOIN opt_outs o ON o.address_key = m.address_key WHERE m.list_id = $1
+		ON CONFLICT DO NOTHING`
+
+	freezeMailable = `
+		INSERT INTO recipients (mailing, number, address, address_key, attributes)
+		SELECT $1, row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
+		FROM list_members m LEFT JOIN exceptions e ON e.position = m.position
+		WHERE m.list_id = $2 AND e.position IS NULL`
+
+	freezeOthers = `
+		INSERT INTO recipients (mailing, number, address, address_key, attributes)
+		SELECT $1, $3::int + row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
+		FROM list_members m JOIN exceptions e ON e.position = m.position
+		WHERE m.list_id = $2 AND e.opted_out`
+)
 
 const freezeOptedOut = `
 	INSERT INTO deliveries (mailing, recipient, attempt, status, final)
@@ -39,9 +60,16 @@ const freezeBatches = `
 // Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in one transaction: after a crash
 // in the middle nothing of it is there, and a mailing that is frozen already is only read. ErrNoList, ErrEmptyList, ErrNotFound.
 func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (Frozen, error) {
-	f, err := s.tryFreeze(ctx, id, batchSize)
+	return s.prepare(ctx, id, batchSize, freezeList)
+}
+
+// audience inserts the recipients of the mailing, those who opted out last, and says how many there are of each.
+type audience func(ctx context.Context, tx pgx.Tx, m Mailing) (Frozen, error)
+
+func (s *Store) prepare(ctx context.Context, id string, batchSize int, fill audience) (Frozen, error) {
+	f, err := s.tryPrepare(ctx, id, batchSize, fill)
 	for overtaken(err) && ctx.Err() == nil {
-		f, err = s.tryFreeze(ctx, id, batchSize)
+		f, err = s.tryPrepare(ctx, id, batchSize, fill)
 	}
 	if err != nil {
 		return Frozen{}, fmt.Errorf("freeze the list: %w", err)
@@ -55,7 +83,7 @@ func overtaken(err error) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == "40001" // serialization failure
 }
 
-func (s *Store) tryFreeze(ctx context.Context, id string, batchSize int) (f Frozen, err error) {
+func (s *Store) tryPrepare(ctx context.Context, id string, batchSize int, fill audience) (f Frozen, err error) {
 	// One snapshot for all statements: an address that opts out meanwhile must not move the border between numbers. Such late
 	// opt-outs are subtracted when their batch is claimed.
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
@@ -72,16 +100,24 @@ func (s *Store) tryFreeze(ctx context.Context, id string, batchSize int) (f Froz
 			f = Frozen{Members: m.Members, Duplicates: m.Duplicates, Recipients: m.Recipients, OptedOut: m.Recipients - m.Mailable, Batches: m.Batches}
 			return nil
 		}
-		f, err = freeze(ctx, tx, m, batchSize)
+		// Sorting in memory where it fits; the setting ends with the transaction.
+		// Hash joins, because rows that were written a moment ago have no statistics yet, and would be taken for few.
+		if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off`); err != nil {
+			return err
+		}
+		if f, err = fill(ctx, tx, m); err != nil {
+			return err
+		}
+		f.Batches, err = divide(ctx, tx, m, f, batchSize)
 		return err
 	})
 	return f, err
 }
 
-func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen, err error) {
+func freezeList(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error) {
 	var list int64
 	// FOR SHARE: an import that would replace the members waits until they are frozen.
-	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.List).Scan(&list, &f.Members)
+	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.listName()).Scan(&list, &f.Members)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return f, ErrNoList
 	}
@@ -91,30 +127,51 @@ func freeze(ctx context.Context, tx pgx.Tx, m Mailing, batchSize int) (f Frozen,
 	if f.Members == 0 {
 		return f, ErrEmptyList
 	}
-	// Sorting in memory where it fits; the setting ends with the transaction.
-	// Hash joins, because a list that was imported a moment ago has no statistics yet, and would be taken for small.
-	if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off`); err != nil {
+	if _, err = tx.Exec(ctx, gather); err != nil {
 		return f, err
 	}
-	tag, err := tx.Exec(ctx, freezeRecipients, m.Key, list)
+	tag, err := tx.Exec(ctx, gatherRepeated, list)
 	if err != nil {
 		return f, err
 	}
-	f.Recipients = tag.RowsAffected()
-	f.Duplicates = f.Members - f.Recipients
-	if err = tx.QueryRow(ctx, `SELECT count(*) FROM recipients r JOIN opt_outs o USING (address_key) WHERE r.mailing = $1`, m.Key).Scan(&f.OptedOut); err != nil {
+	f.Duplicates = tag.RowsAffected()
+	if tag, err = tx.Exec(ctx, gatherOptedOut, list); err != nil {
 		return f, err
 	}
+	f.OptedOut = tag.RowsAffected()
+	// Both tables are read in the order of their keys: a merge of the two keeps it.
+	if _, err = tx.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off`); err != nil {
+		return f, err
+	}
+	if tag, err = tx.Exec(ctx, freezeMailable, m.Key, list); err != nil {
+		return f, err
+	}
+	mailable := tag.RowsAffected()
+	if _, err = tx.Exec(ctx, freezeOthers, m.Key, list, mailable); err != nil {
+		return f, err
+	}
+	f.Recipients = mailable + f.OptedOut
+	return f, nil
+}
+
+func countOptedOut(ctx context.Context, tx pgx.Tx, m Mailing) (n int64, err error) {
+	err = tx.QueryRow(ctx, `SELECT count(*) FROM recipients r JOIN opt_outs o USING (address_key) WHERE r.mailing = $1`, m.Key).Scan(&n)
+	return n, err
+}
+
+// divide writes down who opted out, and divides all others into batches, whose number it returns.
+func divide(ctx context.Context, tx pgx.Tx, m Mailing, f Frozen, batchSize int) (batches int, err error) {
 	mailable := f.Recipients - f.OptedOut
 	if _, err = tx.Exec(ctx, freezeOptedOut, m.Key, mailable); err != nil {
-		return f, err
+		return 0, err
 	}
-	if tag, err = tx.Exec(ctx, freezeBatches, m.Key, mailable, batchSize); err != nil {
-		return f, err
+	tag, err := tx.Exec(ctx, freezeBatches, m.Key, mailable, batchSize)
+	if err != nil {
+		return 0, err
 	}
-	f.Batches = int(tag.RowsAffected())
+	batches = int(tag.RowsAffected())
 	_, err = tx.Exec(ctx, `
 		UPDATE mailings SET prepared_at = now(), state = 'sending', members = $2, duplicates = $3, recipients = $4, mailable = $5, batches = $6
-		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, f.Batches)
-	return f, err
+		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, batches)
+	return batches, err
 }

@@ -1,4 +1,5 @@
-// Package mailings keeps what a mailing is and to whom it goes: it reserves IDs and freezes lists into recipients and batches.
+// Package mailings keeps what a mailing is and to whom it goes: it reserves IDs, and freezes lists, or what an earlier mailing has
+// left, into recipients and batches.
 //
 // What became of each recipient is the job of package ledger.
 package mailings
@@ -8,10 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"directmailer/internal/lists"
 )
 
 var (
@@ -23,6 +27,12 @@ var (
 	ErrNoList = errors.New("no such list")
 	// ErrEmptyList says that the list to be frozen has no members.
 	ErrEmptyList = errors.New("the list is empty")
+	// ErrNoEarlier says that the mailing to be continued does not exist.
+	ErrNoEarlier = errors.New("the mailing to be continued does not exist")
+	// ErrNotEnded says that the mailing to be continued has not ended.
+	ErrNotEnded = errors.New("the mailing to be continued has not ended")
+	// ErrNobodyLeft says that the mailing to be continued has no recipient with one of the outcomes.
+	ErrNobodyLeft = errors.New("nobody has one of the outcomes")
 )
 
 // Store reads and writes mailings.
@@ -37,7 +47,7 @@ type Mailing struct {
 	ID         string
 	FirstRunID string
 	Input      json.RawMessage // as the workflow was given it, with defaults
-	List       string
+	List       string          // its name, or "query:SOURCE"
 	State      string
 	Reason     string
 	Members    int64
@@ -91,6 +101,20 @@ func (s *Store) Get(ctx context.Context, id string) (Mailing, error) {
 		return m, fmt.Errorf("read the mailing: %w", err)
 	}
 	return m, nil
+}
+
+// queryPrefix stands before the source's name in the List of a mailing that goes to the answer of a query.
+const queryPrefix = "query:"
+
+// ListOfQuery is what List says of a mailing to the answer of a query on the source.
+func ListOfQuery(source string) string { return queryPrefix + source }
+
+// listName is the name of the list that is frozen: List, or that which keeps the answer of the mailing's own query.
+func (m *Mailing) listName() string {
+	if strings.HasPrefix(m.List, queryPrefix) {
+		return lists.OfQuery(m.ID)
+	}
+	return m.List
 }
 
 // Latest returns the newest mailings, at most limit, newest first, without their inputs.

@@ -1,0 +1,80 @@
+package main_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/temporal"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+// A mailing is cancelled in its middle, with some recipients failed; another one takes up what it has left: over both, everybody has got
+// the message exactly once.
+func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
+	t.Parallel()
+	const recipients = 10_000
+	half := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 50, func() { close(half) })})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	next, in := mailing(2000), mailing(2000)
+	in.Content.Text = "{{slice .name 0 5}}" // a fault that some recipients meet: "Nr 1" is too short
+	run := p.start(in)
+	<-half
+
+	second := p.another("2")
+	next.List, next.Continue = "", &workflows.Continuation{Mailing: p.id(), Outcomes: []string{"failed", "unsent"}}
+	refused := p.another("too-early")
+	var app *temporal.ApplicationError
+	var problems []workflows.Problem
+	err := refused.start(next).Get(t.Context(), nil)
+	if !errors.As(err, &app) || app.Type() != policy.InvalidInput || app.Details(&problems) != nil || len(problems) != 1 || problems[0].Field != "continue.mailing" {
+		t.Errorf("a mailing that has not ended is continued: %v", err)
+	}
+
+	if err := p.temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
+		t.Fatal(err)
+	}
+	var cancelled *temporal.CanceledError
+	var first workflows.Result
+	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&first) != nil {
+		t.Fatalf("got %v", err)
+	}
+	if first.Counts.Failed != 9 || first.Counts.Unsent == 0 || first.Counts.Uncertain > 0 || first.Counts.Bounced > 0 || int(first.Counts.Sent) != len(s.Received()) {
+		t.Fatalf("%d received; %+v", len(s.Received()), first)
+	}
+
+	p.importList(10) // the list of today means nothing
+	r := second.result(second.start(next))
+	if left := first.Counts.Failed + first.Counts.Unsent; r.State != workflows.StateCompleted || r.Counts != (workflows.Counts{Sent: left}) {
+		t.Errorf("%d were left, %+v", left, r)
+	}
+	copies := s.Copies()
+	if len(copies) != recipients {
+		t.Errorf("%d recipients have the message", len(copies))
+	}
+	for a, n := range copies {
+		if n != 1 {
+			t.Errorf("%s has %d", a, n)
+		}
+	}
+	var list string
+	if err := p.pool.QueryRow(t.Context(), `SELECT list FROM mailings WHERE id = $1`, second.id()).Scan(&list); err != nil || list != "continue:"+p.id() {
+		t.Errorf("the mailing's row has the list %q, %v", list, err)
+	}
+
+	last := p.another("3")
+	next.Continue = &workflows.Continuation{Mailing: second.id()}
+	if err := last.start(next).Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !strings.Contains(app.Message(), "nobody to continue with") {
+		t.Errorf("a mailing that has nobody left is continued: %v", err)
+	}
+	next.Continue = &workflows.Continuation{Mailing: "never-was"}
+	if err := last.another("4").start(next).Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !strings.Contains(app.Message(), "no mailing never-was") {
+		t.Errorf("a mailing that never was is continued: %v", err)
+	}
+}

@@ -1,0 +1,267 @@
+package main_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.temporal.io/sdk/temporal"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/devtest"
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+const password = "s3cret"
+
+// fill makes the table customers of a source, n of them gold.
+func fill(t testing.TB, at string, n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	_, err = conn.Exec(t.Context(), fmt.Sprintf(`
+		CREATE TABLE customers (id int, "E-Mail" text, name text, plan text);
+		INSERT INTO customers SELECT n, 'r' || n || '@example.org', 'Nr ' || n, 'gold' FROM generate_series(1, %d) n;
+		INSERT INTO customers VALUES (1001, 'silver@example.org', 'S', 'silver'), (1002, 'R1@Example.org', 'again', 'gold'), (1003, 'nobody', 'N', 'gold'), (1004, NULL, 'N', 'gold');`, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// audience is a mailing to whom the query finds.
+func audience(sql string) workflows.Input {
+	in := mailing(10)
+	in.List = ""
+	in.Query = &workflows.Query{Source: "crm", SQL: sql}
+	return in
+}
+
+const gold = `SELECT name, "E-Mail" FROM customers WHERE plan = 'gold' ORDER BY id`
+
+// wantNoLeftovers checks that the answer of the query is not kept beyond its freezing.
+func (p *plant) wantNoLeftovers() {
+	p.Helper()
+	var n int
+	if err := p.pool.QueryRow(p.Context(), `SELECT (SELECT count(*) FROM lists) + (SELECT count(*) FROM list_members)`).Scan(&n); err != nil || n > 0 {
+		p.Errorf("%d lists and members are left: %v", n, err)
+	}
+}
+
+func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
+	t.Parallel()
+	const recipients = 25
+	at := devtest.Database(t, migrate)
+	fill(t, at, recipients)
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.startWorker("DM_SOURCES=crm=" + at)
+	r := p.result(p.start(audience(gold)))
+	if r.Members != recipients+1 || r.Duplicates != 1 || r.Recipients != recipients || r.Counts.Sent != recipients {
+		t.Errorf("%+v", r)
+	}
+	if d := p.judge(s.Copies(), recipients); d > 0 {
+		t.Errorf("%d duplicates", d)
+	}
+	want := map[string]int{}
+	for n := range recipients {
+		want[address(n+1)] = 1
+	}
+	if got := s.Copies(); !reflect.DeepEqual(got, want) {
+		t.Errorf("received %v", got)
+	}
+	p.wantNoLeftovers()
+	var list string
+	if err := p.pool.QueryRow(t.Context(), `SELECT list FROM mailings WHERE id = $1`, p.id()).Scan(&list); err != nil || list != "query:crm" {
+		t.Errorf("the mailing's list is shown as %q, %v", list, err)
+	}
+}
+
+func TestASourceThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	const recipients = 12
+	server := devtest.OwnPostgres(t)
+	fill(t, server.URL("mail"), recipients)
+	server.Kill()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.startWorker("DM_SOURCES=crm=" + server.URL("mail"))
+	in := audience(gold)
+	in.Retry.List.Attempts = 2
+	run := p.start(in)
+	p.doing("the mailing waits for the source", func(s workflows.Status) bool {
+		return s.State == workflows.StateSuspended && strings.Contains(s.Doing, "the source crm is unavailable")
+	})
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.result(run); r.Counts.Sent != recipients {
+		t.Errorf("%+v", r)
+	}
+	if d := p.judge(s.Copies(), recipients); d > 0 {
+		t.Errorf("%d duplicates", d)
+	}
+	p.wantNoLeftovers()
+}
+
+func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing.T) {
+	t.Parallel()
+	at := devtest.Database(t, migrate)
+	fill(t, at, 30)
+	s := smtptest.Start(t, smtptest.Options{})
+	for name, c := range map[string]struct{ sql, kind, text string }{
+		"syntax":  {"SELECT name,\n\"E-Mail\" FORM customers", policy.InvalidInput, `query.sql: line 2, column 15: syntax error at or near "customers"`},
+		"address": {"SELECT name FROM customers", policy.InvalidInput, "query.sql: has no column for the e-mail address"},
+		"source":  {"elsewhere", policy.InvalidInput, `query.source: no source database is named "elsewhere"; the workers have: crm`},
+		"data":    {`SELECT "E-Mail", name, 1 / (29 - id) AS x FROM customers`, policy.ListUnusable, "the query on crm: the data, or a literal, is not what the query takes it for (PostgreSQL error 22012)"},
+		"quoted":  {`SELECT "E-Mail", name, "E-Mail"::int AS x FROM customers`, policy.ListUnusable, "PostgreSQL error 22P02"},
+		"writes":  {`WITH w AS (DELETE FROM customers RETURNING *) SELECT name, "E-Mail" FROM w`, policy.ListUnusable, "it writes, but may only read"},
+		"nobody":  {gold + " LIMIT 0", policy.ListUnusable, "the query on crm: it answers no row"},
+		"no use":  {`SELECT "E-Mail", name FROM customers WHERE id > 1002`, policy.ListUnusable, "the query on crm: none of its rows (2) has a usable address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlant(t, mx(s))
+			p.startWorker("DM_SOURCES=crm=" + at)
+			in := audience(c.sql)
+			if c.sql == "elsewhere" {
+				in.Query = &workflows.Query{Source: "elsewhere", SQL: gold}
+			}
+			run := p.start(in)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := run.Get(ctx, nil)
+			var app *temporal.ApplicationError
+			if !errors.As(err, &app) || app.Type() != c.kind || !strings.Contains(app.Message(), c.text) || strings.Contains(err.Error(), "example.org") {
+				t.Errorf("got %v\nwant %s: %s", err, c.kind, c.text)
+			}
+			p.wantNoLeftovers()
+		})
+	}
+	t.Cleanup(func() {
+		if got := s.Copies(); len(got) > 0 {
+			t.Errorf("mail was sent: %v", got)
+		}
+	})
+}
+
+// TestAWorkerThatDiesWhileAQueryRunsChangesNothing also shows that the query is asked when the mailing is prepared: the row that is added
+// before the second attempt is mailed.
+func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
+	t.Parallel()
+	const recipients = 20
+	at := devtest.Database(t, migrate)
+	fill(t, at, recipients)
+	source, err := pgx.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close(context.WithoutCancel(t.Context()))
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	first := p.startWorker("DM_SOURCES=crm=" + at)
+	// The lock that the query waits for is held until the worker is dead.
+	lock, err := source.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec(t.Context(), "SELECT pg_advisory_lock(7)"); err != nil {
+		t.Fatal(err)
+	}
+	run := p.start(audience(`SELECT name, "E-Mail" FROM customers, (SELECT pg_advisory_lock_shared(7)) l WHERE plan = 'gold'`))
+	p.eventually("the query runs", func() bool {
+		var n int
+		err := lock.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&n)
+		return err == nil && n > 0
+	})
+	first.kill()
+	if _, err := lock.Exec(t.Context(), fmt.Sprintf("INSERT INTO customers VALUES (21, 'r%d@example.org', 'late', 'gold')", recipients+1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := source.Exec(t.Context(), "SELECT pg_advisory_unlock(7)"); err != nil {
+		t.Fatal(err)
+	}
+	p.startWorker("DM_SOURCES=crm=" + at)
+	if r := p.result(run); r.Counts.Sent != recipients+1 {
+		t.Errorf("%+v", r)
+	}
+	if d := p.judge(s.Copies(), recipients+1); d > 0 {
+		t.Errorf("%d duplicates", d)
+	}
+	p.wantNoLeftovers()
+}
+
+func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	at := devtest.Database(t, migrate)
+	fill(t, at, 3)
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.startWorker("DM_SOURCES=crm=" + at)
+	run := p.start(audience(`SELECT name, "E-Mail", pg_sleep(600) FROM customers`))
+	source, err := pgx.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close(context.WithoutCancel(t.Context()))
+	running := func() (n int) {
+		if err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	p.eventually("the query runs", func() bool { return running() > 0 })
+	p.steer(workflows.CancelUpdate)
+	p.eventually("the query has ended", func() bool { return running() == 0 })
+	if r := p.result(run); r.State != workflows.StateCancelled || len(s.Copies()) > 0 {
+		t.Errorf("%+v", r)
+	}
+	p.wantNoLeftovers()
+}
+
+// TestASourcesPasswordIsNowhereInTheHistory has a source refuse us, which is the likeliest place to repeat what it was told.
+func TestASourcesPasswordIsNowhereInTheHistory(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(devtest.Database(t, migrate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("nobody_known", password)
+	p := newPlant(t, "files=dir:"+t.TempDir())
+	w := p.startWorker("DM_SOURCES=crm="+u.String(), "DM_LOG_LEVEL=DEBUG")
+	in := audience(gold)
+	in.Retry.List = workflows.Retry{Attempts: 2, Interval: workflows.Duration(10 * time.Millisecond)}
+	in.OnExhausted = workflows.Fail
+	run := p.start(in)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err = run.Get(ctx, nil)
+	if err == nil || !strings.Contains(err.Error(), "the source crm is unavailable") {
+		t.Errorf("got %v", err)
+	}
+	var history strings.Builder
+	for events := p.temporal.GetWorkflowHistory(ctx, run.GetID(), run.GetRunID(), false, 0); events.HasNext(); {
+		e, err := events.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		history.WriteString(e.String())
+	}
+	for where, text := range map[string]string{"history": history.String(), "log": w.log.String(), "error": err.Error()} {
+		if strings.Contains(text, password) || strings.Contains(text, "nobody_known") {
+			t.Errorf("credentials are in the %s", where)
+		}
+	}
+}
