@@ -279,8 +279,8 @@ func smallDisk(t *testing.T) (dir, without string) {
 
 const enough = "1g"
 
-// fillDisk shrinks the disk to about what is on it, fills the rest, and makes it large again when the mailing has noticed.
-func (s *scene) fillDisk(*rand.Rand) injury {
+// fillDisk shrinks the disk to about what is on it, fills the rest, and makes it large again a while after the mailing has noticed.
+func (s *scene) fillDisk(random *rand.Rand) injury {
 	filler := s.mail.dir + "/filler"
 	if err := os.WriteFile(filler, nil, 0o600); err != nil {
 		s.Error(err)
@@ -295,6 +295,7 @@ func (s *scene) fillDisk(*rand.Rand) injury {
 	for !s.noticed() && !s.isOver() {
 		time.Sleep(50 * time.Millisecond)
 	}
+	outage(random)
 	if err := os.Remove(filler); err != nil {
 		s.Error(err)
 	}
