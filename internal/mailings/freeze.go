@@ -19,13 +19,34 @@ type Frozen struct {
 }
 
 // The number of a recipient follows the list's order, except that all who opted out come last: so batches are plain ranges of
-// numbers. Only keys are sorted for the duplicates; the wide rows are joined afterwards.
-const freezeRecipients = `
-	INSERT INTO recipients (mailing, number, address, address_key, attributes)
-	SELECT $1, row_number() OVER (ORDER BY o.address_key IS NOT NULL, m.position), m.address, m.address_key, m.attributes
-	FROM (SELECT min(position) AS position FROM list_members WHERE list_id = $2 GROUP BY address_key) one
-	JOIN list_members m ON m.list_id = $2 AND m.position = one.position
-	LEFT JOIN opt_outs o ON o.address_key = m.address_key`
+// numbers. Members that are not simply numbered in turn, few as a rule, are gathered first. Then the wide rows go from one primary key
+// to the other in one pass, without a sort.
+const (
+	gather = `CREATE TEMPORARY TABLE exceptions (position bigint PRIMARY KEY, opted_out boolean NOT NULL) ON COMMIT DROP`
+
+	gatherRepeated = `
+		INSERT INTO exceptions (position, opted_out)
+		SELECT position, false FROM (
+			SELECT position, row_number() OVER (PARTITION BY address_key ORDER BY position ROWS UNBOUNDED PRECEDING) AS nth FROM list_members WHERE list_id = $1) m
+		WHERE nth > 1`
+
+	gatherOptedOut = `
+		INSERT INTO exceptions (position, opted_out)
+		SELECT m.position, true FROM list_members m JOIN opt_outs o ON o.address_key = m.address_key WHERE m.list_id = $1
+		ON CONFLICT DO NOTHING`
+
+	freezeMailable = `
+		INSERT INTO recipients (mailing, number, address, address_key, attributes)
+		SELECT $1, row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
+		FROM list_members m LEFT JOIN exceptions e ON e.position = m.position
+		WHERE m.list_id = $2 AND e.position IS NULL`
+
+	freezeOthers = `
+		INSERT INTO recipients (mailing, number, address, address_key, attributes)
+		SELECT $1, $3::int + row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
+		FROM list_members m JOIN exceptions e ON e.position = m.position
+		WHERE m.list_id = $2 AND e.opted_out`
+)
 
 const freezeOptedOut = `
 	INSERT INTO deliveries (mailing, recipient, attempt, status, final)
@@ -106,14 +127,31 @@ func freezeList(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error)
 	if f.Members == 0 {
 		return f, ErrEmptyList
 	}
-	tag, err := tx.Exec(ctx, freezeRecipients, m.Key, list)
+	if _, err = tx.Exec(ctx, gather); err != nil {
+		return f, err
+	}
+	tag, err := tx.Exec(ctx, gatherRepeated, list)
 	if err != nil {
 		return f, err
 	}
-	f.Recipients = tag.RowsAffected()
-	f.Duplicates = f.Members - f.Recipients
-	f.OptedOut, err = countOptedOut(ctx, tx, m)
-	return f, err
+	f.Duplicates = tag.RowsAffected()
+	if tag, err = tx.Exec(ctx, gatherOptedOut, list); err != nil {
+		return f, err
+	}
+	f.OptedOut = tag.RowsAffected()
+	// Both tables are read in the order of their keys: a merge of the two keeps it.
+	if _, err = tx.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off`); err != nil {
+		return f, err
+	}
+	if tag, err = tx.Exec(ctx, freezeMailable, m.Key, list); err != nil {
+		return f, err
+	}
+	mailable := tag.RowsAffected()
+	if _, err = tx.Exec(ctx, freezeOthers, m.Key, list, mailable); err != nil {
+		return f, err
+	}
+	f.Recipients = mailable + f.OptedOut
+	return f, nil
 }
 
 func countOptedOut(ctx context.Context, tx pgx.Tx, m Mailing) (n int64, err error) {
