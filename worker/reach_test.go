@@ -124,7 +124,7 @@ func (r *reachTable) link(t *testing.T) {
 	const (
 		connections = 16
 		roundTrip   = 20 * time.Millisecond
-		messages    = 20_000 // of each worker
+		messages    = 40_000 // of each worker
 	)
 	content := newsletter(t, 2_000)
 	var rates []float64

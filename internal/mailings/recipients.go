@@ -30,8 +30,11 @@ func (s *Store) recipients(ctx context.Context, each func(Recipient) error, whic
 		return fmt.Errorf("read recipients: %w", err)
 	}
 	var r Recipient
-	_, err = pgx.ForEachRow(rows, []any{&r.Number, &r.Address, &r.Attributes}, func() error {
-		defer func() { r.Attributes = nil }()
+	var attributes string
+	_, err = pgx.ForEachRow(rows, []any{&r.Number, &r.Address, &attributes}, func() (err error) {
+		if r.Attributes, err = readAttributes(attributes); err != nil {
+			return err
+		}
 		return each(r)
 	})
 	if err != nil {
