@@ -15,6 +15,7 @@ import (
 	"directmailer/internal/config"
 	"directmailer/internal/database"
 	"directmailer/internal/droppoint"
+	"directmailer/internal/source"
 )
 
 // checkPatience is how long any one of the checks may take.
@@ -34,7 +35,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Is everything there, usable, and how long does it take to answer",
 		Long: `Checks PostgreSQL (version, schema), Temporal, whether workers ask for work, and each drop point of DM_DROP_POINTS: it
 connects, greets, encrypts and logs in as a mailing would, or writes and removes a file in a drop directory. No mail is
-sent. All checks run at the same time.`,
+sent. It logs in to each source database of DM_SOURCES, too, and asks it nothing. All checks run at the same time.`,
 		Example: "  starter check\n  DM_DROP_POINTS='mx=smtp://mail.example.com' starter check --output json",
 		Args:    wants(),
 	}
@@ -100,6 +101,9 @@ func runChecks(ctx context.Context, c config.Starter) []finding {
 	}
 	for _, point := range c.DropPoints {
 		probes = append(probes, probe{"drop point " + point.Name, func(ctx context.Context) (string, error) { return checkDropPoint(ctx, point) }})
+	}
+	for _, config := range c.Sources {
+		probes = append(probes, probe{"source " + config.Name, func(ctx context.Context) (string, error) { return checkSource(ctx, config) }})
 	}
 	findings := make([]finding, len(probes))
 	var wg sync.WaitGroup
@@ -186,4 +190,10 @@ func checkDropPoint(ctx context.Context, c droppoint.Config) (string, error) {
 	defer points.Close()
 	point, _ := points.Get(c.Name)
 	return c.String(), point.Check(ctx).Err
+}
+
+// checkSource has the source look at a query that no table is needed for.
+func checkSource(ctx context.Context, c source.Config) (string, error) {
+	err := source.NewSet([]source.Config{c}).Describe(ctx, c.Name, `SELECT ''::text AS email`, checkPatience)
+	return c.String(), err
 }

@@ -50,7 +50,7 @@ func (a *app) importList(ctx context.Context, s *store, name, path string, repla
 		}
 	}
 	stop := a.showImport(ctx, r, base(path))
-	done.List, err = s.lists.Import(ctx, name, base(path), r.Columns(), source{r}, replace)
+	done.List, err = s.lists.Import(ctx, name, base(path), r.Columns(), listFile{r}, replace)
 	stop()
 	if shown > maxShown {
 		a.say("… and %s more", thousands(shown-maxShown))
@@ -73,10 +73,10 @@ func fileFault(err error) error {
 	return err
 }
 
-// source hands the rows of a file to an import.
-type source struct{ *csvlist.Reader }
+// listFile hands the rows of a file to an import.
+type listFile struct{ *csvlist.Reader }
 
-func (s source) Next() (lists.Member, error) {
+func (s listFile) Next() (lists.Member, error) {
 	m, err := s.Reader.Next()
 	return lists.Member{Position: int64(m.Line), Address: m.Address.String(), Key: m.Address.Key(), Attributes: m.Attributes}, err
 }

@@ -21,6 +21,7 @@ import (
 	"directmailer/internal/mailings"
 	"directmailer/internal/page"
 	"directmailer/internal/render"
+	"directmailer/internal/source"
 )
 
 func (a *app) previewCommand() *cobra.Command {
@@ -30,8 +31,8 @@ func (a *app) previewCommand() *cobra.Command {
 		Short: "See the exact message that somebody would get",
 		Long: `Renders the message for one recipient, as it would be sent, and writes it as .eml to the standard output or into a folder.
 A page is fetched as it would be, from this machine. Nothing is stored and nothing is sent. The recipient comes from the list
-file that the mailing names, else from the stored list, or from the mailing that it continues; without --recipient it is
-the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
+file that the mailing names, else from the stored list, from the mailing that it continues, or from its query, for which
+DM_SOURCES must name the source; without --recipient it is the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
 		Example: `  starter preview -f newsletter.yaml
   printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient - --out previews`,
 		Args: wants(),
@@ -134,7 +135,7 @@ func (a *app) recipient(ctx context.Context, p plan, wanted string) (to render.R
 	}
 	switch {
 	case p.in.Query != nil:
-		return to, failf(BadInput, "%s: the query on %s is run by the workers: name a list to preview with", p.name, p.in.Query.Source)
+		return a.queriedRecipient(ctx, p, key)
 	case p.in.Continue != nil:
 		return continuedRecipient(ctx, p, key)
 	case p.listFile == "":
@@ -170,6 +171,48 @@ func storedRecipient(ctx context.Context, p plan, key string) (to render.Recipie
 		return to, failf(NotFound, "the list %s has no such recipient", p.in.List)
 	}
 	return render.Recipient{Number: 1, Address: found[0].Address, Attributes: found[0].Attributes}, nil
+}
+
+// queriedRecipient asks the source, as a worker would: this shell must know it.
+func (a *app) queriedRecipient(ctx context.Context, p plan, key string) (to render.Recipient, err error) {
+	q := p.in.WithDefaults().Query
+	sources, err := knownSources()
+	if err != nil {
+		return to, err
+	}
+	if !sources.Has(q.Source) {
+		return to, failf(BadInput, "%s: DM_SOURCES of this shell has no source named %s: to preview, it must ask it itself", p.name, q.Source)
+	}
+	rows, err := sources.Query(ctx, q.Source, q.SQL, time.Duration(q.Timeout))
+	if err != nil {
+		return to, queryFailure(p, err)
+	}
+	defer rows.Close()
+	faults := faultList{name: p.name}
+	faults.fields(p, rows.Columns())
+	if err := faults.report(a); err != nil {
+		return to, err
+	}
+	for {
+		m, err := rows.Next()
+		switch {
+		case err == io.EOF:
+			return to, failf(NotFound, "the query on %s finds no such recipient", q.Source)
+		case err != nil:
+			return to, queryFailure(p, err)
+		case key == "" || m.Key == key:
+			to = render.Recipient{Number: 1, Address: m.Address}
+			return to, json.Unmarshal(m.Attributes, &to.Attributes)
+		}
+	}
+}
+
+func queryFailure(p plan, err error) error {
+	var fault *source.Fault
+	if errors.As(err, &fault) {
+		return failf(BadInput, "%s: %w", p.file.Locate("query.sql", 0, 0), err)
+	}
+	return err
 }
 
 var errFound = errors.New("found")

@@ -17,6 +17,8 @@ import (
 	"directmailer/internal/cluster"
 	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
+	"directmailer/internal/render"
+	"directmailer/internal/source"
 	"directmailer/workflows"
 )
 
@@ -129,6 +131,10 @@ func (a *app) start(ctx context.Context, s *store, p plan) (rejected int64, err 
 		}
 		a.say("list %s: %s", done.Name, done.describe())
 		rejected = done.Rejected
+	case p.in.Query != nil:
+		if err := a.checkQuery(ctx, p); err != nil {
+			return 0, err
+		}
 	case p.in.List != "":
 		if err := a.checkStored(ctx, s, p); err != nil {
 			return 0, err
@@ -169,6 +175,28 @@ func (a *app) checkStored(ctx context.Context, s *store, p plan) error {
 	faults := faultList{name: p.name}
 	faults.fields(p, l.Columns)
 	return faults.report(a)
+}
+
+// checkQuery has the source look at the query, if this shell knows it. If it does not, or the source is away, the workers will say.
+func (a *app) checkQuery(ctx context.Context, p plan) error {
+	sources, err := knownSources()
+	if err != nil || p.file == nil || !sources.Has(p.in.Query.Source) {
+		return err
+	}
+	err = sources.Describe(ctx, p.in.Query.Source, p.in.Query.SQL, checkPatience)
+	var fault *source.Fault
+	if !errors.As(err, &fault) {
+		return ctx.Err()
+	}
+	faults := faultList{name: p.name}
+	faults.problem(p.file, render.Problem{Field: "query.sql", Message: fault.Text})
+	return faults.report(a)
+}
+
+// knownSources are the source databases that this shell knows.
+func knownSources() (*source.Set, error) {
+	c, err := settings()
+	return source.NewSet(c.Sources), err
 }
 
 // notTaken refuses an ID that the database or Temporal knows.

@@ -39,10 +39,11 @@ type Worker struct {
 	LogFormat string `env:"DM_LOG_FORMAT" envDefault:"text"`
 }
 
-// Starter is the starter's environment. Either may be empty: commands that need it say so.
+// Starter is the starter's environment. Any of it may be empty: commands that need it say so.
 type Starter struct {
 	DatabaseURL string     `env:"DATABASE_URL"`
 	DropPoints  DropPoints `env:"DM_DROP_POINTS"`
+	Sources     Sources    `env:"DM_SOURCES"`
 	TaskQueue   string     `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 }
 
