@@ -93,11 +93,15 @@ func (a *Activities) mailing(ctx context.Context, id string) (mailings.Mailing, 
 
 // invalid is the error of an input with problems, all of which it names.
 func invalid(problems []workflows.Problem) error {
+	return &failure{kind: policy.InvalidInput, text: "invalid input: " + sentence(problems), details: []any{problems}}
+}
+
+func sentence(problems []workflows.Problem) string {
 	lines := make([]string, len(problems))
 	for i, p := range problems {
 		lines[i] = p.String()
 	}
-	return &failure{kind: policy.InvalidInput, text: "invalid input: " + strings.Join(lines, "; "), details: []any{problems}}
+	return strings.Join(lines, "; ")
 }
 
 func decodeInput(m mailings.Mailing) (workflows.Input, error) {

@@ -26,9 +26,6 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		if err != nil || len(end.Open) > 0 || end.Deferred > 0 {
 			return workflows.Closing{Open: end.Open, Deferred: end.Deferred}, err
 		}
-		if err := a.dropAnswer(ctx, m.ID); err != nil { // of a mailing that was ended while it was prepared
-			return workflows.Closing{}, err
-		}
 		if err := a.pacer.Drop(ctx, pacing.OfMailing(m.Key)); err != nil {
 			return workflows.Closing{}, err
 		}
@@ -36,7 +33,7 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 			return workflows.Closing{}, err
 		}
 		return workflows.Closing{Result: workflows.Result{
-			ID: m.ID, State: workflows.State(m.State), Reason: m.Reason, Members: m.Members, Duplicates: m.Duplicates,
+			ID: m.ID, State: workflows.State(m.State), Reason: m.Reason, Members: m.Members, Duplicates: m.Duplicates, Rejected: m.Rejected,
 			Recipients: m.Recipients, Counts: workflows.Counts(end.Counts), Batches: m.Batches,
 		}}, nil
 	})

@@ -97,7 +97,7 @@ func audience(in workflows.Input) string {
 		return "continue:" + in.Continue.Mailing // no list can have the name
 	}
 	if in.Query != nil {
-		return mailings.ListOfQuery(in.Query.Source)
+		return "query:" + in.Query.Source
 	}
 	return in.List
 }
@@ -120,7 +120,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		}
 	}
 	if in.Query != nil {
-		found, err := a.checkQuery(ctx, *in.Query, problems)
+		found, err := a.checkQuery(ctx, in, problems)
 		problems = append(problems, found...)
 		if err != nil {
 			return nil, err

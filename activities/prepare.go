@@ -19,6 +19,9 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		if err != nil {
 			return workflows.Prepared{}, err
 		}
+		if m.PreparedAt != nil { // by an attempt that did not live to say so
+			return asPrepared(m.Frozen()), nil
+		}
 		in, err := decodeInput(m)
 		if err != nil {
 			return workflows.Prepared{}, err
@@ -34,8 +37,12 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		case err != nil:
 			return workflows.Prepared{}, err
 		}
-		return workflows.Prepared{Members: f.Members, Duplicates: f.Duplicates, Recipients: f.Recipients, OptedOut: f.OptedOut, Batches: f.Batches}, nil
+		return asPrepared(f), nil
 	})
+}
+
+func asPrepared(f mailings.Frozen) workflows.Prepared {
+	return workflows.Prepared{Members: f.Members, Duplicates: f.Duplicates, Rejected: f.Rejected, Recipients: f.Recipients, OptedOut: f.OptedOut, Batches: f.Batches}
 }
 
 func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
@@ -43,7 +50,7 @@ func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflow
 	case in.Continue != nil:
 		return a.mailings.Continue(ctx, m.ID, in.Continue.Mailing, in.Continue.Outcomes, in.BatchSize)
 	case in.Query != nil:
-		return a.freezeQuery(ctx, m, in)
+		return a.freezeQuery(ctx, m.ID, in)
 	}
 	return a.mailings.Freeze(ctx, m.ID, in.BatchSize)
 }

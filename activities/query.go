@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"directmailer/activities/policy"
-	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
 	"directmailer/internal/source"
 	"directmailer/workflows"
@@ -20,7 +19,8 @@ import (
 const checkTime = 5 * time.Second
 
 // checkQuery returns the problems of the query, besides those that are known of its fields.
-func (a *Activities) checkQuery(ctx context.Context, q workflows.Query, known []workflows.Problem) ([]workflows.Problem, error) {
+func (a *Activities) checkQuery(ctx context.Context, in workflows.Input, known []workflows.Problem) ([]workflows.Problem, error) {
+	q := *in.Query
 	if slices.ContainsFunc(known, func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "query") }) {
 		return nil, nil
 	}
@@ -33,55 +33,45 @@ func (a *Activities) checkQuery(ctx context.Context, q workflows.Query, known []
 	}
 	short, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	err := a.sources.Describe(short, q.Source, q.SQL, checkTime)
+	columns, err := a.sources.Describe(short, q.Source, q.SQL, checkTime)
 	var fault *source.Fault
 	switch {
 	case errors.As(err, &fault):
 		return []workflows.Problem{{Field: "query.sql", Message: fault.Text}}, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	}
-	return nil, nil // a source that is away now is asked again
-}
-
-// freezeQuery keeps the answer of the mailing's query as a list until it is frozen. A mailing that is frozen already asks nobody.
-func (a *Activities) freezeQuery(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
-	if m.PreparedAt == nil {
-		if err := a.importQuery(ctx, m.ID, *in.Query); err != nil {
-			return mailings.Frozen{}, err
-		}
-	}
-	f, err := a.mailings.Freeze(ctx, m.ID, in.BatchSize)
-	switch {
-	case errors.Is(err, mailings.ErrNoList): // another attempt, or somebody, has dropped it since: it is made anew
-		return f, fail(policy.Unexpected, "the answer of the query was dropped before it was frozen")
 	case err != nil:
-		return f, err
+		return nil, nil // a source that is away now is asked again
 	}
-	return f, a.dropAnswer(ctx, m.ID)
+	return unknownFields(in, columns), nil
 }
 
-// importQuery runs the query and keeps its answer as a list, which only this mailing knows. Repeated, it begins anew.
-func (a *Activities) importQuery(ctx context.Context, mailing string, q workflows.Query) error {
+// unknownFields are the problems of templates that name fields which the answer does not have.
+func unknownFields(in workflows.Input, columns []string) (problems []workflows.Problem) {
+	for _, p := range UnknownFields(in, columns) {
+		problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
+	}
+	return problems
+}
+
+// freezeQuery runs the query and freezes its answer. Whoever does so at the same time asks as well, and whoever is first has frozen it.
+func (a *Activities) freezeQuery(ctx context.Context, mailing string, in workflows.Input) (mailings.Frozen, error) {
+	q := *in.Query
 	rows, err := a.sources.Query(ctx, q.Source, q.SQL, time.Duration(q.Timeout))
 	if err != nil {
-		return err
+		return mailings.Frozen{}, err
 	}
 	defer rows.Close()
-	_, err = a.lists.Import(ctx, lists.OfQuery(mailing), mailings.ListOfQuery(q.Source), rows.Columns(), rows, true)
-	if !errors.Is(err, lists.ErrEmpty) {
-		return err
+	if problems := unknownFields(in, rows.Columns()); len(problems) > 0 { // the source was away when the mailing was opened, or has changed
+		return mailings.Frozen{}, fail(policy.ListUnusable, "the query on %s does not have what the templates need: %s", q.Source, sentence(problems))
 	}
-	if n := rows.Rejected(); n > 0 {
-		return fail(policy.ListUnusable, "the query on %s: none of its rows (%d) has a usable address", q.Source, n)
+	f, err := a.mailings.FreezeAnswer(ctx, mailing, rows, in.BatchSize)
+	switch {
+	case !errors.Is(err, mailings.ErrEmptyList):
+		return f, err
+	case rows.Rejected() > 0:
+		first := rows.Rejects()[0]
+		return f, fail(policy.ListUnusable, "the query on %s: none of its rows (%d) has a usable address: row %d: %s", q.Source, rows.Rejected(), first.Row, first.Reason)
 	}
-	return fail(policy.ListUnusable, "the query on %s: it answers no row", q.Source)
-}
-
-// dropAnswer removes the answer of the mailing's query, if it is there.
-func (a *Activities) dropAnswer(ctx context.Context, mailing string) error {
-	if err := a.lists.Delete(ctx, lists.OfQuery(mailing)); !errors.Is(err, lists.ErrNotFound) {
-		return err
-	}
-	return nil
+	return f, fail(policy.ListUnusable, "the query on %s: it answers no row", q.Source)
 }

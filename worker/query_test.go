@@ -15,6 +15,8 @@ import (
 
 	"directmailer/activities/policy"
 	"directmailer/internal/devtest"
+	"directmailer/internal/lists"
+	"directmailer/internal/mailings"
 	"directmailer/internal/smtptest"
 	"directmailer/workflows"
 )
@@ -30,6 +32,7 @@ func fill(t testing.TB, at string, n int) {
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	_, err = conn.Exec(t.Context(), fmt.Sprintf(`
+		CREATE SEQUENCE numbers;
 		CREATE TABLE customers (id int, "E-Mail" text, name text, plan text);
 		INSERT INTO customers SELECT n, 'r' || n || '@example.org', 'Nr ' || n, 'gold' FROM generate_series(1, %d) n;
 		INSERT INTO customers VALUES (1001, 'silver@example.org', 'S', 'silver'), (1002, 'R1@Example.org', 'again', 'gold'), (1003, 'nobody', 'N', 'gold'), (1004, NULL, 'N', 'gold');`, n))
@@ -66,7 +69,7 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	p := newPlant(t, mx(s))
 	p.startWorker("DM_SOURCES=crm=" + at)
 	r := p.result(p.start(audience(gold)))
-	if r.Members != recipients+1 || r.Duplicates != 1 || r.Recipients != recipients || r.Counts.Sent != recipients {
+	if r.Members != recipients+1 || r.Duplicates != 1 || r.Recipients != recipients || r.Counts.Sent != recipients || r.Rejected != 2 {
 		t.Errorf("%+v", r)
 	}
 	if d := p.judge(s.Copies(), recipients); d > 0 {
@@ -80,9 +83,12 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 		t.Errorf("received %v", got)
 	}
 	p.wantNoLeftovers()
-	var list string
-	if err := p.pool.QueryRow(t.Context(), `SELECT list FROM mailings WHERE id = $1`, p.id()).Scan(&list); err != nil || list != "query:crm" {
-		t.Errorf("the mailing's list is shown as %q, %v", list, err)
+	m, err := mailings.New(p.pool).Get(t.Context(), p.id())
+	if err != nil || m.List != "query:crm" {
+		t.Errorf("the mailing's list is shown as %q, %v", m.List, err)
+	}
+	if rejects := []lists.Reject{{Row: recipients + 2, Reason: "the address has no @"}, {Row: recipients + 3, Reason: "has no address"}}; !reflect.DeepEqual(m.Rejects, rejects) {
+		t.Errorf("rejected: %+v", m.Rejects)
 	}
 }
 
@@ -124,7 +130,9 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 		"source":  {"elsewhere", policy.InvalidInput, `query.source: no source database is named "elsewhere"; the workers have: crm`},
 		"data":    {`SELECT "E-Mail", name, 1 / (29 - id) AS x FROM customers`, policy.ListUnusable, "the query on crm: the data, or a literal, is not what the query takes it for (PostgreSQL error 22012)"},
 		"quoted":  {`SELECT "E-Mail", name, "E-Mail"::int AS x FROM customers`, policy.ListUnusable, "PostgreSQL error 22P02"},
-		"writes":  {`WITH w AS (DELETE FROM customers RETURNING *) SELECT name, "E-Mail" FROM w`, policy.ListUnusable, "it writes, but may only read"},
+		"writes":  {`WITH w AS (DELETE FROM customers RETURNING *) SELECT name, "E-Mail" FROM w`, policy.InvalidInput, "query.sql: it writes, or is no SELECT"},
+		"field":   {`SELECT "E-Mail", name AS first_name FROM customers`, policy.InvalidInput, "subject: line 1, column 9: no column of the list is named name: there are email, first_name"},
+		"hidden":  {`SELECT "E-Mail", name, nextval('numbers') AS x FROM customers`, policy.ListUnusable, "it writes, but may only read"},
 		"nobody":  {gold + " LIMIT 0", policy.ListUnusable, "the query on crm: it answers no row"},
 		"no use":  {`SELECT "E-Mail", name FROM customers WHERE id > 1002`, policy.ListUnusable, "the query on crm: none of its rows (2) has a usable address"},
 	} {
@@ -152,6 +160,71 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 			t.Errorf("mail was sent: %v", got)
 		}
 	})
+}
+
+// TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart: else each of its recipients would be failed.
+func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t *testing.T) {
+	t.Parallel()
+	server := devtest.OwnPostgres(t)
+	fill(t, server.URL("mail"), 3)
+	server.Kill()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.startWorker("DM_SOURCES=crm=" + server.URL("mail"))
+	in := audience(`SELECT "E-Mail", plan FROM customers`)
+	in.Retry.List.Attempts = 2
+	run := p.start(in)
+	p.doing("the mailing waits for the source", func(s workflows.Status) bool { return s.State == workflows.StateSuspended })
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := run.Get(ctx, nil)
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) || app.Type() != policy.ListUnusable || !strings.Contains(app.Message(), "subject: line 1, column 9: no column of the list is named name") {
+		t.Errorf("got %v", err)
+	}
+	if got := s.Copies(); len(got) > 0 {
+		t.Errorf("mail was sent: %v", got)
+	}
+}
+
+// TestASourceThatDiesWhileItAnswersIsAskedAgain kills it when half of the rows are there: they are not mailed twice, nor mailed without the others.
+func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	server := devtest.OwnPostgres(t)
+	fill(t, server.URL("mail"), recipients)
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.startWorker("DM_SOURCES=crm=" + server.URL("mail"))
+	// Rows come one after the other, in messages that are long enough to be sent at once, until somebody says so.
+	source, err := pgx.Connect(t.Context(), server.URL("mail"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := source.Exec(t.Context(), "SELECT pg_advisory_lock(7)"); err != nil {
+		t.Fatal(err)
+	}
+	run := p.start(audience(`SELECT name, "E-Mail", repeat('x', 30000) AS pad,
+		CASE WHEN id = 30 THEN pg_advisory_lock_shared(7) END AS l FROM (SELECT * FROM customers WHERE plan = 'gold' AND id <= 1000 ORDER BY id) c`))
+	p.eventually("half of the rows are there", func() bool {
+		var n int
+		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&n)
+		return err == nil && n > 0
+	})
+	server.Kill()
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.result(run); r.Counts.Sent != recipients {
+		t.Errorf("%+v", r)
+	}
+	if d := p.judge(s.Copies(), recipients); d > 0 {
+		t.Errorf("%d duplicates", d)
+	}
+	p.wantNoLeftovers()
 }
 
 // TestAWorkerThatDiesWhileAQueryRunsChangesNothing also shows that the query is asked when the mailing is prepared: the row that is added

@@ -28,6 +28,7 @@ type PrepareCall struct {
 type Prepared struct {
 	Members    int64 `json:"members"`
 	Duplicates int64 `json:"duplicates"`
+	Rejected   int64 `json:"rejected,omitempty"`
 	Recipients int64 `json:"recipients"`
 	OptedOut   int64 `json:"opted_out"`
 	Batches    int   `json:"batches"`

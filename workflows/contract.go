@@ -271,6 +271,8 @@ type Result struct {
 	// Members is the number of rows in the list, Duplicates those of them that repeat an address.
 	Members    int64 `json:"members"`
 	Duplicates int64 `json:"duplicates"`
+	// Rejected is the number of rows of a query that were left out because they cannot be used. Those of a file are told at its import.
+	Rejected int64 `json:"rejected,omitempty"`
 	// Recipients is the number of addresses; Counts divides it by outcome.
 	Recipients int64  `json:"recipients"`
 	Counts     Counts `json:"counts"`

@@ -194,6 +194,6 @@ func checkDropPoint(ctx context.Context, c droppoint.Config) (string, error) {
 
 // checkSource has the source look at a query that no table is needed for.
 func checkSource(ctx context.Context, c source.Config) (string, error) {
-	err := source.NewSet([]source.Config{c}).Describe(ctx, c.Name, `SELECT ''::text AS email`, checkPatience)
+	_, err := source.NewSet([]source.Config{c}).Describe(ctx, c.Name, `SELECT ''::text AS email`, checkPatience)
 	return c.String(), err
 }

@@ -183,13 +183,17 @@ func (a *app) checkQuery(ctx context.Context, p plan) error {
 	if err != nil || p.file == nil || !sources.Has(p.in.Query.Source) {
 		return err
 	}
-	err = sources.Describe(ctx, p.in.Query.Source, p.in.Query.SQL, checkPatience)
-	var fault *source.Fault
-	if !errors.As(err, &fault) {
-		return ctx.Err()
-	}
+	columns, err := sources.Describe(ctx, p.in.Query.Source, p.in.Query.SQL, checkPatience)
 	faults := faultList{name: p.name}
-	faults.problem(p.file, render.Problem{Field: "query.sql", Message: fault.Text})
+	var fault *source.Fault
+	switch {
+	case errors.As(err, &fault):
+		faults.problem(p.file, render.Problem{Field: "query.sql", Message: fault.Text})
+	case err != nil:
+		return ctx.Err()
+	default:
+		faults.fields(p, columns)
+	}
 	return faults.report(a)
 }
 

@@ -53,9 +53,11 @@ type Source interface {
 	Rejected() int64
 }
 
-// OfQuery is the name of the list that keeps the answer of a mailing's query until it is frozen. The colon sets it apart: nobody can
-// name a list so, and All leaves it out.
-func OfQuery(mailing string) string { return "query:" + mailing }
+// Reject is a row that was left out.
+type Reject struct {
+	Row    int64  `json:"row"`    // from 1
+	Reason string `json:"reason"` // without the address
+}
 
 const listColumns = `name, source, members, duplicates, rejected, columns, created_at`
 
@@ -80,20 +82,17 @@ func (s *Store) Import(ctx context.Context, name, file string, columns []string,
 		if err != nil {
 			return err
 		}
-		rows := &copier{id: id, source: source}
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"list_members"}, []string{"list_id", "position", "address", "address_key", "attributes"}, rows); err != nil {
-			if rows.err != nil {
-				return rows.err // the source's own error, without the driver's words around it
-			}
+		rows, err := Copy(ctx, tx, "list_members", id, source)
+		if err != nil {
 			return err
 		}
-		if rows.count == 0 {
+		if rows == 0 {
 			return ErrEmpty
 		}
 		return tx.QueryRow(ctx, `
 			UPDATE lists SET members = $2, rejected = $3,
 				duplicates = $2 - (SELECT count(*) FROM (SELECT FROM list_members WHERE list_id = $1 GROUP BY address_key) one)
-			WHERE id = $1 RETURNING `+listColumns, id, rows.count, source.Rejected()).Scan(list.fields()...)
+			WHERE id = $1 RETURNING `+listColumns, id, rows, source.Rejected()).Scan(list.fields()...)
 	})
 	if err != nil {
 		if ctx.Err() != nil { // a cancelled COPY can end in the error of its closed connection
@@ -127,12 +126,26 @@ func drop(ctx context.Context, tx pgx.Tx, id int64) error {
 	return err
 }
 
+// Copier is a transaction or a connection.
+type Copier interface {
+	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
+}
+
+// Copy writes all members of the source into a table with the columns of list_members, as those of the list, and returns their number.
+func Copy(ctx context.Context, db Copier, table string, list int64, source Source) (int64, error) {
+	rows := &copier{id: list, source: source}
+	n, err := db.CopyFrom(ctx, pgx.Identifier{table}, []string{"list_id", "position", "address", "address_key", "attributes"}, rows)
+	if rows.err != nil {
+		return 0, rows.err // the source's own error, without the driver's words around it
+	}
+	return n, err
+}
+
 // copier feeds a Source to COPY.
 type copier struct {
 	id     int64
 	source Source
 	member Member
-	count  int64
 	err    error
 }
 
@@ -142,7 +155,6 @@ func (c *copier) Next() bool {
 		c.err = nil
 		return false
 	}
-	c.count++
 	return c.err == nil
 }
 
@@ -166,9 +178,9 @@ func (s *Store) Get(ctx context.Context, name string) (List, error) {
 	return l, nil
 }
 
-// All returns every list that somebody has named, by name.
+// All returns every list, by name.
 func (s *Store) All(ctx context.Context) ([]List, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM lists WHERE strpos(name, ':') = 0 ORDER BY name`)
+	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM lists ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("read the lists: %w", err)
 	}

@@ -367,20 +367,3 @@ func BenchmarkImport(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "rows/s")
 }
-
-func TestTheAnswerOfAQueryIsNotAmongTheListsButCanBeReadAndDeleted(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	f.imported("people", of("a@example.com"), false)
-	name := lists.OfQuery("Spring.2026")
-	f.imported(name, of("b@example.com"), true)
-	if all, err := f.store.All(t.Context()); err != nil || len(all) != 1 || all[0].Name != "people" {
-		t.Errorf("got %v, %v", all, err)
-	}
-	if l, err := f.store.Get(t.Context(), name); err != nil || l.Members != 1 {
-		t.Errorf("got %v, %v", l, err)
-	}
-	if err := f.store.Delete(t.Context(), name); err != nil {
-		t.Error(err)
-	}
-}

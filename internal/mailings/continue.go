@@ -23,7 +23,7 @@ const continueRecipients = `
 // (unsent, failed, bounced, uncertain), as they were frozen then. Whoever has opted out since is subtracted. ErrNoEarlier, ErrNotEnded,
 // ErrNobodyLeft; ErrNotFound if the new mailing is not reserved.
 func (s *Store) Continue(ctx context.Context, id, earlier string, outcomes []string, batchSize int) (Frozen, error) {
-	return s.prepare(ctx, id, batchSize, func(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error) {
+	return prepare(ctx, s.pool, id, batchSize, func(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error) {
 		var key int64
 		var ended bool
 		// FOR SHARE: outcomes that are being resolved by hand are waited for, and none changes meanwhile.

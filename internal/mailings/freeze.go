@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"directmailer/internal/lists"
 )
 
 // Frozen says what became of a list.
@@ -16,35 +18,37 @@ type Frozen struct {
 	Recipients int64 // addresses
 	OptedOut   int64 // recipients that must not be mailed
 	Batches    int
+	Rejected   int64          // rows of a query that could not be used; those of a file were left out when it was imported
+	Rejects    []lists.Reject // the first of them
 }
 
 // The number of a recipient follows the list's order, except that all who opted out come last: so batches are plain ranges of
 // numbers. Members that are not simply numbered in turn, few as a rule, are gathered first. Then the wide rows go from one primary key
-// to the other in one pass, without a sort.
+// to the other in one pass, without a sort. %[1]s is the table of the members: that of the lists, or of a query's answer.
 const (
 	gather = `CREATE TEMPORARY TABLE exceptions (position bigint PRIMARY KEY, opted_out boolean NOT NULL) ON COMMIT DROP`
 
 	gatherRepeated = `
 		INSERT INTO exceptions (position, opted_out)
 		SELECT position, false FROM (
-			SELECT position, row_number() OVER (PARTITION BY address_key ORDER BY position ROWS UNBOUNDED PRECEDING) AS nth FROM list_members WHERE list_id = $1) m
+			SELECT position, row_number() OVER (PARTITION BY address_key ORDER BY position ROWS UNBOUNDED PRECEDING) AS nth FROM %[1]s WHERE list_id = $1) m
 		WHERE nth > 1`
 
 	gatherOptedOut = `
 		INSERT INTO exceptions (position, opted_out)
-		SELECT m.position, true FROM list_members m JOIN opt_outs o ON o.address_key = m.address_key WHERE m.list_id = $1
+		SELECT m.position, true FROM %[1]s m JOIN opt_outs o ON o.address_key = m.address_key WHERE m.list_id = $1
 		ON CONFLICT DO NOTHING`
 
 	freezeMailable = `
 		INSERT INTO recipients (mailing, number, address, address_key, attributes)
 		SELECT $1, row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
-		FROM list_members m LEFT JOIN exceptions e ON e.position = m.position
+		FROM %[1]s m LEFT JOIN exceptions e ON e.position = m.position
 		WHERE m.list_id = $2 AND e.position IS NULL`
 
 	freezeOthers = `
 		INSERT INTO recipients (mailing, number, address, address_key, attributes)
 		SELECT $1, $3::int + row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING), m.address, m.address_key, m.attributes
-		FROM list_members m JOIN exceptions e ON e.position = m.position
+		FROM %[1]s m JOIN exceptions e ON e.position = m.position
 		WHERE m.list_id = $2 AND e.opted_out`
 )
 
@@ -60,16 +64,21 @@ const freezeBatches = `
 // Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in one transaction: after a crash
 // in the middle nothing of it is there, and a mailing that is frozen already is only read. ErrNoList, ErrEmptyList, ErrNotFound.
 func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (Frozen, error) {
-	return s.prepare(ctx, id, batchSize, freezeList)
+	return prepare(ctx, s.pool, id, batchSize, freezeList)
 }
 
 // audience inserts the recipients of the mailing, those who opted out last, and says how many there are of each.
 type audience func(ctx context.Context, tx pgx.Tx, m Mailing) (Frozen, error)
 
-func (s *Store) prepare(ctx context.Context, id string, batchSize int, fill audience) (Frozen, error) {
-	f, err := s.tryPrepare(ctx, id, batchSize, fill)
+// beginner is a pool, or one connection of it.
+type beginner interface {
+	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
+}
+
+func prepare(ctx context.Context, db beginner, id string, batchSize int, fill audience) (Frozen, error) {
+	f, err := tryPrepare(ctx, db, id, batchSize, fill)
 	for overtaken(err) && ctx.Err() == nil {
-		f, err = s.tryPrepare(ctx, id, batchSize, fill)
+		f, err = tryPrepare(ctx, db, id, batchSize, fill)
 	}
 	if err != nil {
 		return Frozen{}, fmt.Errorf("freeze the list: %w", err)
@@ -83,11 +92,11 @@ func overtaken(err error) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == "40001" // serialization failure
 }
 
-func (s *Store) tryPrepare(ctx context.Context, id string, batchSize int, fill audience) (f Frozen, err error) {
+func tryPrepare(ctx context.Context, db beginner, id string, batchSize int, fill audience) (f Frozen, err error) {
 	// One snapshot for all statements: an address that opts out meanwhile must not move the border between numbers. Such late
 	// opt-outs are subtracted when their batch is claimed.
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
-	err = pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, db, snapshot, func(tx pgx.Tx) error {
 		var m Mailing
 		err := tx.QueryRow(ctx, `SELECT `+columns+` FROM mailings WHERE id = $1 FOR UPDATE`, id).Scan(m.fields()...)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -97,8 +106,11 @@ func (s *Store) tryPrepare(ctx context.Context, id string, batchSize int, fill a
 			return err
 		}
 		if m.PreparedAt != nil {
-			f = Frozen{Members: m.Members, Duplicates: m.Duplicates, Recipients: m.Recipients, OptedOut: m.Recipients - m.Mailable, Batches: m.Batches}
+			f = m.Frozen()
 			return nil
+		}
+		if m.ClosedAt != nil { // ended meanwhile: whoever was stopped for long and goes on must not add to a closed ledger
+			return ErrEnded
 		}
 		// Sorting in memory where it fits; the setting ends with the transaction.
 		// Hash joins, because rows that were written a moment ago have no statistics yet, and would be taken for few.
@@ -117,7 +129,7 @@ func (s *Store) tryPrepare(ctx context.Context, id string, batchSize int, fill a
 func freezeList(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error) {
 	var list int64
 	// FOR SHARE: an import that would replace the members waits until they are frozen.
-	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.listName()).Scan(&list, &f.Members)
+	err = tx.QueryRow(ctx, `SELECT id, members FROM lists WHERE name = $1 FOR SHARE`, m.List).Scan(&list, &f.Members)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return f, ErrNoList
 	}
@@ -127,15 +139,22 @@ func freezeList(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error)
 	if f.Members == 0 {
 		return f, ErrEmptyList
 	}
+	return freezeMembers(ctx, tx, m, "list_members", list, f.Members)
+}
+
+// freezeMembers inserts the recipients of the rows that the table has of the list.
+func freezeMembers(ctx context.Context, tx pgx.Tx, m Mailing, table string, list, members int64) (f Frozen, err error) {
+	f.Members = members
+	in := func(sql string) string { return fmt.Sprintf(sql, table) }
 	if _, err = tx.Exec(ctx, gather); err != nil {
 		return f, err
 	}
-	tag, err := tx.Exec(ctx, gatherRepeated, list)
+	tag, err := tx.Exec(ctx, in(gatherRepeated), list)
 	if err != nil {
 		return f, err
 	}
 	f.Duplicates = tag.RowsAffected()
-	if tag, err = tx.Exec(ctx, gatherOptedOut, list); err != nil {
+	if tag, err = tx.Exec(ctx, in(gatherOptedOut), list); err != nil {
 		return f, err
 	}
 	f.OptedOut = tag.RowsAffected()
@@ -143,11 +162,11 @@ func freezeList(ctx context.Context, tx pgx.Tx, m Mailing) (f Frozen, err error)
 	if _, err = tx.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off`); err != nil {
 		return f, err
 	}
-	if tag, err = tx.Exec(ctx, freezeMailable, m.Key, list); err != nil {
+	if tag, err = tx.Exec(ctx, in(freezeMailable), m.Key, list); err != nil {
 		return f, err
 	}
 	mailable := tag.RowsAffected()
-	if _, err = tx.Exec(ctx, freezeOthers, m.Key, list, mailable); err != nil {
+	if _, err = tx.Exec(ctx, in(freezeOthers), m.Key, list, mailable); err != nil {
 		return f, err
 	}
 	f.Recipients = mailable + f.OptedOut
@@ -171,7 +190,8 @@ func divide(ctx context.Context, tx pgx.Tx, m Mailing, f Frozen, batchSize int) 
 	}
 	batches = int(tag.RowsAffected())
 	_, err = tx.Exec(ctx, `
-		UPDATE mailings SET prepared_at = now(), state = 'sending', members = $2, duplicates = $3, recipients = $4, mailable = $5, batches = $6
-		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, batches)
+		UPDATE mailings SET prepared_at = now(), state = 'sending', members = $2, duplicates = $3, recipients = $4, mailable = $5, batches = $6,
+			rejected = $7, rejects = $8
+		WHERE key = $1`, m.Key, f.Members, f.Duplicates, f.Recipients, mailable, batches, f.Rejected, f.Rejects)
 	return batches, err
 }

@@ -1,5 +1,5 @@
-// Package mailings keeps what a mailing is and to whom it goes: it reserves IDs, and freezes lists, or what an earlier mailing has
-// left, into recipients and batches.
+// Package mailings keeps what a mailing is and to whom it goes: it reserves IDs, and freezes lists, answers of queries, or what an
+// earlier mailing has left, into recipients and batches.
 //
 // What became of each recipient is the job of package ledger.
 package mailings
@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +22,8 @@ var (
 	ErrExists = errors.New("the mailing exists already")
 	// ErrNotFound says that no mailing has the ID.
 	ErrNotFound = errors.New("no such mailing")
+	// ErrEnded says that the mailing has ended before its list was frozen.
+	ErrEnded = errors.New("the mailing has ended")
 	// ErrNoList says that the list to be frozen does not exist.
 	ErrNoList = errors.New("no such list")
 	// ErrEmptyList says that the list to be frozen has no members.
@@ -47,7 +48,7 @@ type Mailing struct {
 	ID         string
 	FirstRunID string
 	Input      json.RawMessage // as the workflow was given it, with defaults
-	List       string          // its name, or "query:SOURCE"
+	List       string          // its name, "query:SOURCE" or "continue:ID"
 	State      string
 	Reason     string
 	Members    int64
@@ -55,6 +56,8 @@ type Mailing struct {
 	Recipients int64
 	Mailable   int64 // recipients in batches
 	Batches    int
+	Rejected   int64           // rows of the query that could not be used
+	Rejects    []lists.Reject  // the first of them
 	Counts     json.RawMessage // nil until the ledger is closed
 	CreatedAt  time.Time
 	PreparedAt *time.Time
@@ -83,11 +86,17 @@ func (s *Store) Reserve(ctx context.Context, id, firstRunID, list string, input 
 	return nil
 }
 
-const columns = `key, id, first_run_id, input, list, state, reason, members, duplicates, recipients, mailable, batches, counts, created_at, prepared_at, closed_at`
+const columns = `key, id, first_run_id, input, list, state, reason, members, duplicates, recipients, mailable, batches, rejected, rejects, counts, created_at, prepared_at, closed_at`
 
 func (m *Mailing) fields() []any {
 	return []any{&m.Key, &m.ID, &m.FirstRunID, &m.Input, &m.List, &m.State, &m.Reason, &m.Members, &m.Duplicates, &m.Recipients,
-		&m.Mailable, &m.Batches, &m.Counts, &m.CreatedAt, &m.PreparedAt, &m.ClosedAt}
+		&m.Mailable, &m.Batches, &m.Rejected, &m.Rejects, &m.Counts, &m.CreatedAt, &m.PreparedAt, &m.ClosedAt}
+}
+
+// Frozen says what became of the mailing's list when it was prepared.
+func (m *Mailing) Frozen() Frozen {
+	return Frozen{Members: m.Members, Duplicates: m.Duplicates, Recipients: m.Recipients, OptedOut: m.Recipients - m.Mailable, Batches: m.Batches,
+		Rejected: m.Rejected, Rejects: m.Rejects}
 }
 
 // Get returns the mailing with the ID, or ErrNotFound.
@@ -101,20 +110,6 @@ func (s *Store) Get(ctx context.Context, id string) (Mailing, error) {
 		return m, fmt.Errorf("read the mailing: %w", err)
 	}
 	return m, nil
-}
-
-// queryPrefix stands before the source's name in the List of a mailing that goes to the answer of a query.
-const queryPrefix = "query:"
-
-// ListOfQuery is what List says of a mailing to the answer of a query on the source.
-func ListOfQuery(source string) string { return queryPrefix + source }
-
-// listName is the name of the list that is frozen: List, or that which keeps the answer of the mailing's own query.
-func (m *Mailing) listName() string {
-	if strings.HasPrefix(m.List, queryPrefix) {
-		return lists.OfQuery(m.ID)
-	}
-	return m.List
 }
 
 // Latest returns the newest mailings, at most limit, newest first, without their inputs.

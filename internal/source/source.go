@@ -31,6 +31,8 @@ const (
 	slack = 15 * time.Second
 	// maxRow is how much of the source's words is taken at a time, in octets.
 	maxRow = 8 << 20
+	// maxRejects is how many rejected rows are kept with their reasons.
+	maxRejects = 20
 )
 
 // Config is a source database's name and what its URL says.
@@ -103,12 +105,25 @@ func (s *Set) Names() []string { return slices.Clone(s.names) }
 // Has tells whether there is a source of that name.
 func (s *Set) Has(name string) bool { return s.configs[name] != nil }
 
-// Describe has the source look at the query without running it. The error is nil, an [*Unavailable], a [*Fault], or that of ctx.
-func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Duration) error {
+// Describe has the source look at the query without running it, and returns the columns, as [Rows.Columns] does. The error is nil, an
+// [*Unavailable], a [*Fault], or that of ctx.
+func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Duration) ([]string, error) {
 	r := &Rows{source: name, sql: sql, timeout: timeout}
 	defer r.Close()
-	_, err := r.prepare(ctx, s.configs[name])
-	return err
+	ctx, err := r.prepare(ctx, s.configs[name])
+	if err != nil {
+		return nil, err
+	}
+	// A statement that writes is prepared like any other. Only what reads can be declared as a cursor.
+	_, err = r.conn.Prepare(ctx, "", "DECLARE c CURSOR FOR "+sql, nil)
+	var fault *Fault
+	if err != nil && errors.As(r.explain(err), &fault) {
+		return nil, r.fault("it writes, or is no SELECT: it must be one SELECT that only reads")
+	}
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return r.Columns(), nil
 }
 
 // Query runs the query and returns when its first row is there: from then on reading is quick, and nobody's transaction waits for the
@@ -136,6 +151,7 @@ type Rows struct {
 	pending  bool // the row that result is at has not been handed out
 	number   int64
 	rejected int64
+	rejects  []lists.Reject
 	fields   []string
 	buf      []byte
 	err      error // what ended the reading
@@ -211,24 +227,28 @@ func (r *Rows) Next() (lists.Member, error) {
 		}
 		r.pending = false
 		r.number++
-		if m, ok := r.member(r.result.Values()); ok {
+		m, reason := r.member(r.result.Values())
+		if reason == "" {
 			return m, nil
 		}
-		r.rejected++
+		if r.rejected++; len(r.rejects) < maxRejects {
+			r.rejects = append(r.rejects, lists.Reject{Row: r.number, Reason: reason})
+		}
 	}
 	return lists.Member{}, r.err
 }
 
-func (r *Rows) member(values [][]byte) (m lists.Member, ok bool) {
+// member makes a member of a row, or says why it cannot.
+func (r *Rows) member(values [][]byte) (m lists.Member, reason string) {
 	for i, v := range values {
 		if !utf8.Valid(v) { // a source in SQL_ASCII
-			return m, false
+			return m, fmt.Sprintf("column %d is not UTF-8", i+1)
 		}
 		r.fields[i] = string(v)
 	}
 	a, attributes, reason := r.header.Member(r.buf[:0], r.fields)
 	r.buf = attributes
-	return lists.Member{Position: r.number, Address: a.String(), Key: a.Key(), Attributes: attributes}, reason == ""
+	return lists.Member{Position: r.number, Address: a.String(), Key: a.Key(), Attributes: attributes}, reason
 }
 
 // finish returns how the result ended.
@@ -243,6 +263,9 @@ func (r *Rows) finish() error {
 
 // Rejected is the number of rows so far that have no usable address, or whose other columns are too long.
 func (r *Rows) Rejected() int64 { return r.rejected }
+
+// Rejects are the first of them, at most 20.
+func (r *Rows) Rejects() []lists.Reject { return r.rejects }
 
 // Close ends the connection, and a query that is still running.
 func (r *Rows) Close() {

@@ -281,7 +281,7 @@ func TestASourceThatIsAwayMayBeThereLater(t *testing.T) {
 	t.Parallel()
 	_, err := crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Query(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "refused")
-	err = crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Describe(t.Context(), "crm", "SELECT 1 AS email", patience)
+	_, err = crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Describe(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "refused")
 	_, err = source.NewSet(nil).Query(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "no source of that name")
@@ -374,12 +374,25 @@ func TestAQueryThatNobodyWaitsForDoesNotRunOn(t *testing.T) {
 func TestDescribingDoesNotRun(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
-	if err := s.Describe(t.Context(), "crm", "SELECT email, tell() FROM people", patience); err != nil {
-		t.Errorf("got %v", err)
+	columns, err := s.Describe(t.Context(), "crm", "SELECT id, email, tell() FROM people -- the end", patience)
+	if err != nil || !reflect.DeepEqual(columns, []string{"id", "tell"}) {
+		t.Errorf("got %q, %v", columns, err)
 	}
-	var fault *source.Fault
-	if err := s.Describe(t.Context(), "crm", "SELECT x FROM people", patience); !errors.As(err, &fault) || !strings.HasPrefix(fault.Text, "line 1, column 8: ") {
-		t.Errorf("got %v", err)
+	for sql, text := range map[string]string{
+		"SELECT x FROM people":                                           `line 1, column 8: column "x" does not exist (PostgreSQL error 42703)`,
+		"INSERT INTO people VALUES (9) RETURNING email":                  "it writes, or is no SELECT: it must be one SELECT that only reads",
+		"WITH x AS (DELETE FROM people RETURNING *) SELECT email FROM x": "it writes, or is no SELECT: it must be one SELECT that only reads",
+	} {
+		_, err := s.Describe(t.Context(), "crm", sql, patience)
+		var fault *source.Fault
+		if !errors.As(err, &fault) || fault.Text != text {
+			t.Errorf("%s\ngot  %v\nwant %s", sql, err, text)
+		}
+	}
+	for _, sql := range []string{"TABLE people;", "WITH p AS (SELECT * FROM people) SELECT email FROM p", "(SELECT email FROM people) UNION SELECT 'x' FROM people ORDER BY 1"} {
+		if _, err := s.Describe(t.Context(), "crm", sql, patience); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
 	}
 }
 
