@@ -120,7 +120,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		}
 	}
 	if in.Query != nil {
-		found, err := a.checkQuery(ctx, *in.Query, problems)
+		found, err := a.checkQuery(ctx, in, problems)
 		problems = append(problems, found...)
 		if err != nil {
 			return nil, err

@@ -19,8 +19,10 @@ import (
 // the mailing is prepared.
 const checkTime = 5 * time.Second
 
-// checkQuery returns the problems of the query, besides those that are known of its fields.
-func (a *Activities) checkQuery(ctx context.Context, q workflows.Query, known []workflows.Problem) ([]workflows.Problem, error) {
+// checkQuery returns the problems of the query, besides those that are known of its fields, and of the templates that name a column which
+// it does not have.
+func (a *Activities) checkQuery(ctx context.Context, in workflows.Input, known []workflows.Problem) ([]workflows.Problem, error) {
+	q := in.Query
 	if slices.ContainsFunc(known, func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "query") }) {
 		return nil, nil
 	}
@@ -33,21 +35,27 @@ func (a *Activities) checkQuery(ctx context.Context, q workflows.Query, known []
 	}
 	short, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	err := a.sources.Describe(short, q.Source, q.SQL, checkTime)
+	columns, err := a.sources.Describe(short, q.Source, q.SQL, checkTime)
 	var fault *source.Fault
 	switch {
 	case errors.As(err, &fault):
 		return []workflows.Problem{{Field: "query.sql", Message: fault.Text}}, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case err != nil:
+		return nil, nil // a source that is away now is asked when the mailing is prepared
 	}
-	return nil, nil // a source that is away now is asked again
+	var problems []workflows.Problem
+	for _, p := range UnknownFields(in, columns) {
+		problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
+	}
+	return problems, nil
 }
 
 // freezeQuery keeps the answer of the mailing's query as a list until it is frozen. A mailing that is frozen already asks nobody.
 func (a *Activities) freezeQuery(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
 	if m.PreparedAt == nil {
-		if err := a.importQuery(ctx, m.ID, *in.Query); err != nil {
+		if err := a.importQuery(ctx, m.ID, in); err != nil {
 			return mailings.Frozen{}, err
 		}
 	}
@@ -62,12 +70,17 @@ func (a *Activities) freezeQuery(ctx context.Context, m mailings.Mailing, in wor
 }
 
 // importQuery runs the query and keeps its answer as a list, which only this mailing knows. Repeated, it begins anew.
-func (a *Activities) importQuery(ctx context.Context, mailing string, q workflows.Query) error {
+func (a *Activities) importQuery(ctx context.Context, mailing string, in workflows.Input) error {
+	q := in.Query
 	rows, err := a.sources.Query(ctx, q.Source, q.SQL, time.Duration(q.Timeout))
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
+	if unknown := UnknownFields(in, rows.Columns()); len(unknown) > 0 { // nobody could look when the mailing was opened, or a table has changed
+		p := unknown[0]
+		return fail(policy.ListUnusable, "%s: %s%s", p.Field, place(p), p.Message)
+	}
 	_, err = a.lists.Import(ctx, lists.OfQuery(mailing), mailings.ListOfQuery(q.Source), rows.Columns(), rows, true)
 	if !errors.Is(err, lists.ErrEmpty) {
 		return err

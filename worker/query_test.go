@@ -121,6 +121,7 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 	for name, c := range map[string]struct{ sql, kind, text string }{
 		"syntax":  {"SELECT name,\n\"E-Mail\" FORM customers", policy.InvalidInput, `query.sql: line 2, column 15: syntax error at or near "customers"`},
 		"address": {"SELECT name FROM customers", policy.InvalidInput, "query.sql: has no column for the e-mail address"},
+		"field":   {`SELECT "E-Mail" FROM customers`, policy.InvalidInput, "subject: line 1, column 9: no column of the list is named name: there are email"},
 		"source":  {"elsewhere", policy.InvalidInput, `query.source: no source database is named "elsewhere"; the workers have: crm`},
 		"data":    {`SELECT "E-Mail", name, 1 / (29 - id) AS x FROM customers`, policy.ListUnusable, "the query on crm: the data, or a literal, is not what the query takes it for (PostgreSQL error 22012)"},
 		"quoted":  {`SELECT "E-Mail", name, "E-Mail"::int AS x FROM customers`, policy.ListUnusable, "PostgreSQL error 22P02"},

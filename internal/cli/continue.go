@@ -138,7 +138,7 @@ func (a *app) checkContinued(ctx context.Context, s *store, old mailings.Mailing
 	if err != nil {
 		return err
 	}
-	for _, problem := range unknownFields(p.in, columns) {
+	for _, problem := range activities.UnknownFields(p.in, columns) {
 		if p.file != nil {
 			faults.problem(p.file, problem)
 		} else {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"directmailer/activities"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
 )
@@ -31,7 +32,7 @@ func TestFieldsThatNoColumnHasAreFoundWithLineAndColumn(t *testing.T) {
 			t.Parallel()
 			in := workflows.Input{Content: workflows.Content{Text: c.text}}
 			var got []string
-			for _, p := range unknownFields(in, []string{"first_name", "plan"}) {
+			for _, p := range activities.UnknownFields(in, []string{"first_name", "plan"}) {
 				name := strings.TrimPrefix(strings.SplitN(p.Message, ":", 2)[0], "no column of the list is named ")
 				got = append(got, fmt.Sprintf("%s %d:%d", name, p.Line, p.Column))
 			}
@@ -46,13 +47,13 @@ func TestFieldsOfPagesAreColumnsAndStaticContentHasNone(t *testing.T) {
 	t.Parallel()
 	in := workflows.Input{Subject: "{{.plan}}", Content: workflows.Content{PageURL: "https://www.example.com/{{.number}}", PageColumn: "page", Text: "{{.gone}}"}}
 	var got []string
-	for _, p := range unknownFields(in, []string{"plan"}) {
+	for _, p := range activities.UnknownFields(in, []string{"plan"}) {
 		got = append(got, p.Field)
 	}
 	if strings.Join(got, " ") != "content.page_url content.text content.page_column" {
 		t.Errorf("got %v", got)
 	}
-	if problems := unknownFields(workflows.Input{Content: workflows.Content{Text: "{{.gone}}", Static: true}}, nil); len(problems) > 0 {
+	if problems := activities.UnknownFields(workflows.Input{Content: workflows.Content{Text: "{{.gone}}", Static: true}}, nil); len(problems) > 0 {
 		t.Errorf("static content: %v", problems)
 	}
 }

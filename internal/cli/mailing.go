@@ -105,7 +105,7 @@ func (l *faultList) problem(f *mailingfile.File, p render.Problem) {
 }
 
 func (l *faultList) fields(p plan, columns []string) {
-	for _, problem := range unknownFields(p.in, columns) {
+	for _, problem := range activities.UnknownFields(p.in, columns) {
 		l.problem(p.file, problem)
 	}
 }

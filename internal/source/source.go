@@ -103,12 +103,15 @@ func (s *Set) Names() []string { return slices.Clone(s.names) }
 // Has tells whether there is a source of that name.
 func (s *Set) Has(name string) bool { return s.configs[name] != nil }
 
-// Describe has the source look at the query without running it. The error is nil, an [*Unavailable], a [*Fault], or that of ctx.
-func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Duration) error {
+// Describe has the source look at the query without running it, and returns the names of its attributes. The error is nil, an
+// [*Unavailable], a [*Fault], or that of ctx.
+func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Duration) (columns []string, err error) {
 	r := &Rows{source: name, sql: sql, timeout: timeout}
 	defer r.Close()
-	_, err := r.prepare(ctx, s.configs[name])
-	return err
+	if _, err := r.prepare(ctx, s.configs[name]); err != nil {
+		return nil, err
+	}
+	return r.Columns(), nil
 }
 
 // Query runs the query and returns when its first row is there: from then on reading is quick, and nobody's transaction waits for the

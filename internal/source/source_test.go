@@ -281,7 +281,7 @@ func TestASourceThatIsAwayMayBeThereLater(t *testing.T) {
 	t.Parallel()
 	_, err := crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Query(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "refused")
-	err = crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Describe(t.Context(), "crm", "SELECT 1 AS email", patience)
+	_, err = crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Describe(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "refused")
 	_, err = source.NewSet(nil).Query(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "no source of that name")
@@ -374,11 +374,11 @@ func TestAQueryThatNobodyWaitsForDoesNotRunOn(t *testing.T) {
 func TestDescribingDoesNotRun(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
-	if err := s.Describe(t.Context(), "crm", "SELECT email, tell() FROM people", patience); err != nil {
-		t.Errorf("got %v", err)
+	if columns, err := s.Describe(t.Context(), "crm", "SELECT email, tell() FROM people", patience); err != nil || !reflect.DeepEqual(columns, []string{"tell"}) {
+		t.Errorf("got %q, %v", columns, err)
 	}
 	var fault *source.Fault
-	if err := s.Describe(t.Context(), "crm", "SELECT x FROM people", patience); !errors.As(err, &fault) || !strings.HasPrefix(fault.Text, "line 1, column 8: ") {
+	if _, err := s.Describe(t.Context(), "crm", "SELECT x FROM people", patience); !errors.As(err, &fault) || !strings.HasPrefix(fault.Text, "line 1, column 8: ") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package activities
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"directmailer/workflows"
 )
 
-// unknownFields returns where the templates name fields that nobody on a list with these columns has: each of its recipients would be
+// UnknownFields returns where the templates name fields that nobody on a list with these columns has: each of its recipients would be
 // failed. A field behind a condition counts as well: it is a slip just the same.
-func unknownFields(in workflows.Input, columns []string) []render.Problem {
+func UnknownFields(in workflows.Input, columns []string) []render.Problem {
 	known := append([]string{"email"}, columns...)
 	c := in.Content
 	templates := []struct{ field, text string }{{render.FieldSubject, in.Subject}, {"content.page_url", c.PageURL}}
