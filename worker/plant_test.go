@@ -257,7 +257,8 @@ func (p *plant) eventually(what string, holds func() bool) {
 	deadline := time.Now().Add(2 * time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
-			p.Fatalf("it did not happen in two minutes that %s", what)
+			s, err := p.status()
+			p.Fatalf("it did not happen in two minutes that %s; status: %+v, %v", what, s, err)
 		}
 		select {
 		case <-p.Context().Done():

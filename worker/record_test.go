@@ -1,10 +1,13 @@
 package main_test
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,10 +27,12 @@ func TestHistories(t *testing.T) {
 	refuse := func(phase, reply string, times int64) func(smtptest.Event) *smtptest.Action {
 		return afterEach(phase, times, &smtptest.Action{Reply: reply})
 	}
+	var known atomic.Bool
 	for name, test := range map[string]struct {
-		script func(smtptest.Event) *smtptest.Action
-		change func(*workflows.Input)
-		steer  func(*plant)
+		members int // 20 unless it says so
+		script  func(smtptest.Event) *smtptest.Action
+		change  func(*workflows.Input)
+		steer   func(*plant)
 	}{
 		"completed": {},
 		"deferred":  {script: refuse("RCPT", "451 4.7.1 later", 2)},
@@ -37,12 +42,18 @@ func TestHistories(t *testing.T) {
 			p.steer(workflows.ResumeUpdate)
 		}},
 		"cancelled-by-update": {script: slowly(100 * time.Millisecond), steer: func(p *plant) { p.steer(workflows.CancelUpdate) }},
-		"error-limit": {script: refuse("RCPT", "550 5.1.1 unknown", 12), steer: func(p *plant) {
+		"error-limit": {members: 60, script: func(e smtptest.Event) *smtptest.Action { // more than the first window of batches
+			if e.Phase == "RCPT" && !known.Load() {
+				return &smtptest.Action{Reply: "550 5.1.1 unknown"}
+			}
+			return nil
+		}, steer: func(p *plant) {
 			p.doing("it is suspended", func(s workflows.Status) bool { return s.State == workflows.StateSuspended })
+			known.Store(true)
 			p.steer(workflows.ResumeUpdate)
 		}, change: func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 50, 5 }},
-		"paced": {change: func(in *workflows.Input) { in.Rates.Mailing = "2/s" }, steer: func(p *plant) {
-			p.doing("it waits for its rate limit", func(s workflows.Status) bool { return s.Closed > 0 })
+		"paced": {change: func(in *workflows.Input) { in.Rates.Mailing = "1/min" }, steer: func(p *plant) {
+			p.doing("it waits for its rate limit", func(s workflows.Status) bool { return strings.Contains(s.Doing, "rate limit") })
 			p.steer(workflows.RateUpdate, workflows.RateChange{Rate: "none"})
 		}},
 		"suspended": {script: refuse("connect", "554 5.7.1 no", 6), change: func(in *workflows.Input) { in.Retry.DropPoint.Attempts = 1 }},
@@ -55,7 +66,7 @@ func TestHistories(t *testing.T) {
 			t.Parallel()
 			s := smtptest.Start(t, smtptest.Options{Script: test.script})
 			p := newPlant(t, "mx=smtp://"+s.Addr()+"?connections=1")
-			p.importList(20)
+			p.importList(cmp.Or(test.members, 20))
 			p.startWorker()
 			in := mailing(5)
 			if test.change != nil {

@@ -44,6 +44,7 @@ type mailing struct {
 	sends     workflow.Context // of the SendBatch activities
 	stopSends func()           // makes them hand back what they have not sent
 	stop      func()           // ends the work
+	resumes   int              // how often somebody has resumed a suspended mailing in this run
 	alarm     alarm
 
 	probing   bool   // suspended, and one activity is out to see whether the cause is gone

@@ -455,6 +455,42 @@ func TestTheLossOfTheLastDropPointSuspendsUntilALookAndATrialSucceed(t *testing.
 	}
 }
 
+func TestAMailingOfWhichOnlyTheDeferredAreLeftIsNotCalledSuspendedWhenADropPointIsBack(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 1)
+	began := o.env.Now()
+	tries := 0
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		switch tries++; tries {
+		case 1:
+			return workflows.SentBatch{}, lost(c)
+		case 2: // the drop points can be used, and have refused the one recipient: which proves nothing
+			out := workflows.SentBatch{Closed: true, Deferred: 1, NextRound: began.Add(2 * time.Hour)}
+			for _, p := range c.DropPoints {
+				out.Points = append(out.Points, workflows.PointReport{Name: p.Name})
+			}
+			return out, nil
+		}
+		return closed(c), nil
+	}
+	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+		return workflows.Gathered{Ready: []int{2}}, nil
+	}
+	o.env.RegisterDelayedCallback(func() {
+		if s := o.status(); s.State != workflows.StateSending || s.Deferred != 1 {
+			t.Errorf("while the deferred wait: %+v", s)
+		}
+	}, time.Hour)
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if tries != 3 {
+		t.Errorf("tried %d times", tries)
+	}
+}
+
 func TestResumeTriesASuspendedMailingAtOnceAndIsRefusedOtherwise(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 2)
@@ -561,6 +597,47 @@ func TestTheErrorLimitSuspendsUntilSomebodyResumesAndCountsAnewThen(t *testing.T
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+func TestWhatWasInFlightWhenTheMailingWasResumedDoesNotSuspendItAgain(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 20)
+	others, resumed := make(chan struct{}), make(chan struct{})
+	var asked atomic.Bool
+	var sends atomic.Int64
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		if asked.Load() {
+			return out, nil
+		}
+		switch sends.Add(1) {
+		case 1:
+			<-others
+		case 2:
+			close(others)
+			fallthrough
+		default:
+			<-resumed
+		}
+		out.Counts = workflows.Counts{Bounced: 10}
+		return out, nil
+	}
+	in := input()
+	in.MaxErrorPercent, in.ErrorMinimum = 50, 5
+	var look func()
+	look = func() {
+		if o.status().State != workflows.StateSuspended {
+			o.env.RegisterDelayedCallback(look, time.Millisecond)
+			return
+		}
+		asked.Store(true)
+		o.update(0, workflows.ResumeUpdate, new(error))
+		o.env.RegisterDelayedCallback(func() { close(resumed) }, time.Millisecond)
+	}
+	o.env.RegisterDelayedCallback(look, time.Millisecond)
+	if r := o.run(in); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
 	}
 }
 

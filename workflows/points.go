@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -151,6 +152,9 @@ func (m *mailing) lookAtPoints(ctx workflow.Context) {
 	}
 	if m.Suspended != nil && m.Suspended.Cause == CauseDropPoints {
 		m.resume = false
+		if m.nothingToSend() && slices.ContainsFunc(m.DropPoints, func(p DropPointStatus) bool { return p.InList }) {
+			m.recovered(ctx, CauseDropPoints) // nothing is left that would prove it: the mailing waits for later rounds
+		}
 	}
 }
 
@@ -164,9 +168,6 @@ func (m *mailing) lookAt(ctx workflow.Context, name string) {
 	case err == nil && out.Usable:
 		p.InList, p.OnTrial, p.Until = true, true, time.Time{}
 		m.log.Info("drop point is back, on trial", "drop_point", name)
-		if m.nothingToSend() { // so nothing will prove it
-			m.recovered(ctx, CauseDropPoints)
-		}
 	case err == nil:
 		p.LastFailure = out.Failure
 		fallthrough

@@ -26,7 +26,8 @@ type Progress struct {
 	// Closed counts batches whose every recipient has an outcome or is deferred; Counts adds the outcomes up.
 	Closed int    `json:"closed"`
 	Counts Counts `json:"counts"`
-	// Refused counts what the error limit counts besides outcomes; Forgiven is what it had counted when somebody resumed the mailing.
+	// Refused counts what the error limit counts besides outcomes; Forgiven is what it had counted when somebody
+	// resumed the mailing, and what batches that were in flight then brought afterwards.
 	Refused  int64  `json:"refused,omitempty"`
 	Forgiven Tally  `json:"forgiven,omitzero"`
 	Window   int    `json:"window,omitempty"` // SendBatch activities that may be in flight
@@ -46,6 +47,9 @@ type Tally struct {
 	Tried  int64 `json:"tried"`
 	Errors int64 `json:"errors"`
 }
+
+func (t Tally) add(u Tally) Tally  { return Tally{t.Tried + u.Tried, t.Errors + u.Errors} }
+func (t Tally) less(u Tally) Tally { return Tally{t.Tried - u.Tried, t.Errors - u.Errors} }
 
 // Pause is set while somebody holds the mailing.
 type Pause struct {

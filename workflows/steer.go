@@ -69,6 +69,7 @@ func (m *mailing) goOn(ctx workflow.Context) (string, error) {
 	}
 	if m.Suspended != nil {
 		m.resume = true
+		m.resumes++
 		m.Forgiven = m.tally()
 	}
 	return answer, nil

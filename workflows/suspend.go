@@ -163,8 +163,7 @@ func (m *mailing) checkErrors(ctx workflow.Context) {
 	if m.in.MaxErrorPercent == 0 || m.gaveUp != "" || m.Suspended != nil && m.Suspended.Cause == CauseErrors {
 		return
 	}
-	t := m.tally()
-	t.Tried, t.Errors = t.Tried-m.Forgiven.Tried, t.Errors-m.Forgiven.Errors
+	t := m.tally().less(m.Forgiven)
 	if t.Tried < int64(m.in.ErrorMinimum) || t.Errors*100 <= t.Tried*int64(m.in.MaxErrorPercent) {
 		return
 	}

@@ -156,6 +156,7 @@ func (m *mailing) startSend(batch int, points []UsedPoint) {
 	if !proven {
 		retry.DropPoint.Attempts = 1
 	}
+	resumes := m.resumes
 	workflow.Go(m.sends, func(ctx workflow.Context) {
 		call := SendCall{Mailing: m.id, Batch: batch, DropPoints: points, OnUncertain: m.in.OnUncertain, Retry: retry, Deferral: m.in.Deferral}
 		var out SentBatch
@@ -165,10 +166,14 @@ func (m *mailing) startSend(batch int, points []UsedPoint) {
 			delete(m.trials, p.Name)
 		}
 		m.waking = true
+		before := m.tally()
 		if err != nil {
 			m.notSent(ctx, batch, err)
 		} else {
 			m.sent(ctx, batch, out)
+		}
+		if resumes != m.resumes { // whoever resumed the mailing knew what this batch was a part of
+			m.Forgiven = m.Forgiven.add(m.tally().less(before))
 		}
 		m.checkErrors(ctx)
 	})
