@@ -314,9 +314,10 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 			first.env.SetContinueAsNewSuggested(true)
 		}
 	})
+	var deferred atomic.Bool
 	first.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
-		if c.Batch == 2 {
+		if deferred.CompareAndSwap(false, true) {
 			out.Deferred, out.NextRound = 3, first.env.Now().Add(time.Hour)
 		}
 		return out, nil
