@@ -628,7 +628,7 @@ func TestWhatWasInFlightWhenTheMailingWasResumedDoesNotSuspendItAgain(t *testing
 	in.MaxErrorPercent, in.ErrorMinimum = 50, 5
 	var look func()
 	look = func() {
-		if o.status().State != workflows.StateSuspended {
+		if _, err := o.env.QueryWorkflow(workflows.StatusQuery); err != nil || o.status().State != workflows.StateSuspended {
 			o.env.RegisterDelayedCallback(look, time.Millisecond)
 			return
 		}
