@@ -94,7 +94,7 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 		_, err = tx.Exec(ctx, `
 			INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply, answered_at)
 			SELECT $1, x.recipient, 0, 'failed', true, x.reason, now() FROM unnest($2::int[], $3::text[]) AS x(recipient, reason)
-			WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = x.recipient AND d.final)`,
+			WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = x.recipient AND d.recipient = ANY($2) AND d.final)`,
 			b.Mailing, recipients, reasons)
 		if err != nil {
 			return err
@@ -174,33 +174,29 @@ var leaveUncertain = ofBatch(`
 		final = $3 OR (SELECT count(*) FROM deliveries u WHERE u.mailing = $1 AND u.recipient = d.recipient AND u.status = 'uncertain') + 1 >= $4
 	WHERE mailing = $1 AND recipient OF_BATCH AND status = 'intent'`)
 
-// Who has opted out is not sent to again; who may have got the mail before is not said to have been spared it.
-var keepUncertain = ofBatch(`
-	UPDATE deliveries d SET final = true
-	FROM (SELECT d.recipient, max(d.attempt) FILTER (WHERE d.status = 'uncertain') AS attempt
-	      FROM deliveries d JOIN recipients r ON r.mailing = d.mailing AND r.number = d.recipient JOIN opt_outs o ON o.address_key = r.address_key
-	      WHERE d.mailing = $1 AND d.recipient OF_BATCH GROUP BY d.recipient HAVING NOT bool_or(d.final)) latest
-	WHERE d.mailing = $1 AND d.recipient = latest.recipient AND d.attempt = latest.attempt`)
-
-var subtractOptedOut = ofBatch(`
-	INSERT INTO deliveries (mailing, recipient, attempt, status, final)
-	SELECT r.mailing, r.number, 0, 'opted_out', true
-	FROM recipients r JOIN opt_outs o ON o.address_key = r.address_key
-	WHERE r.mailing = $1 AND r.number OF_BATCH
-	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)`)
+// As a scalar subquery it is a look-up for each recipient; as a join the planner may read all opt-outs for each batch.
+var readOptedOut = ofBatch(`
+	SELECT number FROM recipients r WHERE mailing = $1 AND number OF_BATCH AND (SELECT true FROM opt_outs o WHERE o.address_key = r.address_key)`)
 
 var readTried = ofBatch(`
 	SELECT recipient, max(attempt), bool_or(final), count(*) FILTER (WHERE status = 'uncertain'),
 		coalesce((array_agg(status IN ('deferred', 'refused') AND ($3::timestamptz IS NULL OR answered_at >= $3) ORDER BY attempt DESC))[1], false)
 	FROM deliveries WHERE mailing = $1 AND recipient OF_BATCH GROUP BY recipient`)
 
-// takeOver runs its statements in one round trip.
+// takeOver runs its statements in one round trip, and in a second one if somebody has opted out.
+//
+// None joins the deliveries with another table: the statistics may not know of the mailing yet, and a planner that takes its deliveries
+// for one row has compared each recipient of the batch with all of them.
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
+	var optedOut []int32
 	var batch pgx.Batch
 	numbers := c.Span.numbers()
 	batch.Queue(leaveUncertain.of(c.Span), c.Mailing, numbers, hold, MaxUncertain)
-	batch.Queue(keepUncertain.of(c.Span), c.Mailing, numbers)
-	batch.Queue(subtractOptedOut.of(c.Span), c.Mailing, numbers)
+	batch.Queue(readOptedOut.of(c.Span), c.Mailing, numbers).
+		Query(func(rows pgx.Rows) (err error) {
+			optedOut, err = pgx.CollectRows(rows, pgx.RowTo[int32])
+			return err
+		})
 	batch.Queue(readTried.of(c.Span), c.Mailing, numbers, opened).
 		Query(func(rows pgx.Rows) error {
 			c.Tried = map[int32]Tried{}
@@ -222,5 +218,42 @@ func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold
 			}
 			return err
 		})
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return err
+	}
+	return c.spare(ctx, tx, optedOut)
+}
+
+// spare gives their outcome to recipients who have opted out and have none: they are not sent to again, but whoever may have got the mail
+// before is not said to have been spared it.
+func (c *Claim) spare(ctx context.Context, tx pgx.Tx, optedOut []int32) error {
+	var untouched, maybe []int32
+	for _, r := range optedOut {
+		t := c.Tried[r]
+		switch {
+		case t.Final:
+			continue
+		case t.Uncertain > 0:
+			maybe = append(maybe, r)
+		default:
+			untouched = append(untouched, r)
+		}
+		t.Final = true
+		c.Tried[r] = t
+	}
+	var batch pgx.Batch
+	if len(maybe) > 0 {
+		batch.Queue(`
+			UPDATE deliveries d SET final = true WHERE mailing = $1 AND recipient = ANY($2) AND attempt = (
+				SELECT max(attempt) FROM deliveries u WHERE u.mailing = $1 AND u.recipient = d.recipient AND u.status = 'uncertain')`, c.Mailing, maybe)
+	}
+	if len(untouched) > 0 {
+		batch.Queue(`
+			INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+			SELECT $1, number, 0, 'opted_out', true FROM unnest($2::int[]) AS number`, c.Mailing, untouched)
+	}
+	if batch.Len() == 0 {
+		return nil
+	}
 	return tx.SendBatch(ctx, &batch).Close()
 }

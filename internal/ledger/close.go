@@ -90,13 +90,13 @@ const endUncertain = `
 	UPDATE deliveries d SET status = 'uncertain', final = true, answered_at = coalesce(d.answered_at, now())
 	FROM (SELECT recipient, max(attempt) FILTER (WHERE status IN ('intent', 'uncertain')) AS attempt
 	      FROM deliveries WHERE mailing = $1 AND recipient BETWEEN $2 AND $3 GROUP BY recipient HAVING NOT bool_or(final)) latest
-	WHERE d.mailing = $1 AND d.recipient = latest.recipient AND d.attempt = latest.attempt`
+	WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 AND d.recipient = latest.recipient AND d.attempt = latest.attempt`
 
 const endUnsent = `
 	INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply)
 	SELECT r.mailing, r.number, 0, 'unsent', true, 'the mailing ended first'
 	FROM recipients r WHERE r.mailing = $1 AND r.number BETWEEN $2 AND $3
-	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)`
+	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 AND d.recipient = r.number AND d.final)`
 
 // fenceOff closes every batch, and ends the waiting of the deferred.
 func (l *Ledger) fenceOff(ctx context.Context, mailing int64) error {

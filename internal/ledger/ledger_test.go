@@ -264,6 +264,78 @@ func TestWhoOptsOutAfterTheFreezeIsNotSentTo(t *testing.T) {
 	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, OptedOut: 1}})
 }
 
+func TestWhoOptsOutAndMayHaveGotTheMailIsNotSaidToHaveBeenSpared(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, false)
+	f.send(c, 1)
+	f.intend(c, 2, 1) // its answer is never seen
+	f.intend(f.claim(1, false), 2, 2)
+	f.exec(`INSERT INTO opt_outs (address_key, reason) VALUES ('r1@example.com', 'asked'), ('r2@example.com', 'asked')`)
+	c = f.claim(1, false)
+	f.want(c.Tried[2].Final, true)
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, Uncertain: 1}})
+	var final []int32
+	f.row(`SELECT array_agg(attempt) FROM deliveries WHERE recipient = 2 AND final`)(&final)
+	f.want(final, []int32{2})
+}
+
+// A second mailing of a database whose statistics know only the first: the planner takes each of its tables for one row.
+func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing.T) {
+	t.Parallel()
+	const recipients, size, sent = 20_000, 100, 16_000
+	f := newFixture(t, 1, 1)
+	for _, table := range []string{"recipients", "deliveries", "batches", "opt_outs"} {
+		f.exec(`ALTER TABLE ` + table + ` SET (autovacuum_enabled = off)`)
+	}
+	another := func(id string) {
+		f.row(`INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable) VALUES ($2, 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients, id)(&f.key)
+		f.exec(`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}' FROM generate_series(1, $2::int) n`, f.key, recipients)
+		f.exec(`INSERT INTO batches (mailing, number, first, last) SELECT $1, n, (n-1)*$3+1, n*$3 FROM generate_series(1, $2::int/$3) n`, f.key, recipients, size)
+		f.exec(`INSERT INTO spool SELECT $1, n, 'x' FROM generate_series(1, $2::int/$3) n`, f.key, recipients, size)
+		f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point) SELECT $1, n, 1, 'sent', true, 'mx' FROM generate_series(1, $2::int) n`, f.key, sent)
+	}
+	another("known")
+	f.exec(`ANALYZE`)
+	another("unknown")
+	f.exec(`INSERT INTO opt_outs (address_key, reason) SELECT 'r' || n || '@example.com', 'asked' FROM generate_series(1, 20000, 7) n`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // all of it takes a second or two
+	defer cancel()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const last = recipients / size
+	for n := 100; n <= last; n += 10 {
+		c, err := f.ledger.Claim(ctx, f.batch(n), false)
+		check(err)
+		for r := c.Span.First; r <= c.Span.Last; r++ {
+			if c.Tried[r].Final {
+				continue
+			}
+			attempt, result := ledger.Attempt{Recipient: r, Number: 1}, ledger.Result{Recipient: r, Attempt: 1, Status: ledger.Deferred}
+			if r%2 == 0 {
+				result.Status, result.Final, result.Enhanced = ledger.Bounced, true, "5.1.1"
+			}
+			check(f.gate.Enter(c, nil, &attempt).Wait())
+			check(f.gate.Enter(c, &result, nil).Wait())
+		}
+		_, err = f.ledger.Settle(ctx, c, soon, kept)
+		check(err)
+	}
+	_, err := f.ledger.Gather(ctx, f.key, ledger.Gathering{Known: last, Size: size, Pack: func([]int32, [][]byte) ([]byte, error) { return nil, nil }})
+	check(err)
+	_, err = f.ledger.Resolve(ctx, f.key, ledger.Again)
+	check(err)
+	e, err := f.ledger.Close(ctx, f.key, false, "cancelled", "")
+	check(err)
+	if e.Counts.Sent != sent || e.Counts.Bounced == 0 || e.Counts.OptedOut == 0 || e.Counts.Unsent == 0 {
+		t.Errorf("%+v", e.Counts)
+	}
+}
+
 func TestAMailingWithSomebodyLeftOutIsNotCompleted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 4, 2)

@@ -144,7 +144,7 @@ func (c *Claim) postpone(ctx context.Context, tx pgx.Tx, plan Schedule) ([]int32
 	if len(over) > 0 { // code and text of the last refusal stay
 		batch.Queue(`
 			UPDATE deliveries d SET status = 'failed', final = true FROM unnest($2::int[], $3::int[]) AS x(recipient, attempt)
-			WHERE d.mailing = $1 AND d.recipient = x.recipient AND d.attempt = x.attempt`, c.Mailing, over, overAttempt)
+			WHERE d.mailing = $1 AND d.recipient = ANY($2) AND d.recipient = x.recipient AND d.attempt = x.attempt`, c.Mailing, over, overAttempt)
 	}
 	if len(away) > 0 {
 		batch.Queue(`
@@ -160,7 +160,7 @@ var suppress = ofBatch(`
 	INSERT INTO opt_outs (address_key, reason, mailing)
 	SELECT r.address_key, d.enhanced, m.id
 	FROM deliveries d JOIN recipients r ON r.mailing = d.mailing AND r.number = d.recipient JOIN mailings m ON m.key = d.mailing
-	WHERE d.mailing = $1 AND d.recipient OF_BATCH AND d.status = 'bounced'
+	WHERE d.mailing = $1 AND d.recipient OF_BATCH AND r.number OF_BATCH AND d.status = 'bounced'
 	AND d.enhanced LIKE '5.1.%' AND d.enhanced NOT IN ('5.1.7', '5.1.8')
 	ON CONFLICT DO NOTHING`)
 
