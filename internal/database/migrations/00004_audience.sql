@@ -1,7 +1,6 @@
 -- +goose Up
 
--- Nothing reads it, and keeping it was half of the work of freezing a list: that an address is there once is ensured by the statements that
--- freeze it.
+-- Nothing reads it, and keeping it is work for each recipient: that an address is there once is ensured by the statements that freeze a list.
 ALTER TABLE recipients DROP CONSTRAINT recipients_mailing_address_key_key;
 
 -- Rows of a query that could not be used, and the first of them: [{"row": 17, "reason": "the address has no @"}], without the address.
