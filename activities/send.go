@@ -54,7 +54,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		}
 		report, err := sender.Send(ctx, sender.Batch{
 			Claim: claim, Gate: a.gate, Points: points, Hold: hold, Turn: turn,
-			Next: func() (sender.Message, error) { return nextMessage(messages, m.ID) },
+			Next: func(room []byte) (sender.Message, error) { return nextMessage(messages, m.ID, room) },
 			Pace: a.pace(m.Key),
 			Stop: activity.GetWorkerStopChannel(ctx),
 		})
@@ -133,8 +133,8 @@ func schedule(d workflows.Deferral) ledger.Schedule {
 	return ledger.Schedule{First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), Told: smtp.ComeAgain}
 }
 
-func nextMessage(messages *spool.Reader, mailing string) (sender.Message, error) {
-	var e spool.Entry // fresh room: lanes keep the message while others are read
+func nextMessage(messages *spool.Reader, mailing string, room []byte) (sender.Message, error) {
+	e := spool.Entry{Data: room}
 	if err := messages.Next(&e); err != nil {
 		return sender.Message{}, err
 	}

@@ -289,8 +289,8 @@ func (s *scene) fillDisk(random *rand.Rand) injury {
 	if err := syscall.Statfs(s.mail.dir, &disk); err != nil {
 		s.Error(err)
 	}
-	used := int64(disk.Blocks-disk.Bfree) * disk.Bsize
-	s.resize(fmt.Sprint(used + 4<<20)) // not below what is there by now: that is refused
+	used := int64(disk.Blocks-disk.Bfree) * int64(disk.Bsize) // of another type on each system
+	s.resize(fmt.Sprint(used + 4<<20))                        // not below what is there by now: that is refused
 	s.fill(filler)
 	for !s.noticed() && !s.isOver() {
 		time.Sleep(50 * time.Millisecond)

@@ -60,6 +60,52 @@ func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
 	}
 }
 
+// The room of a message that has its answer is used for another: whatever goes wrong between the two, each body is one recipient's alone.
+func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
+	t.Parallel()
+	const recipients = 600
+	var seen atomic.Int32
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		switch n := seen.Add(1); {
+		case e.Phase == "DOT" && n%11 == 0:
+			return &smtptest.Action{Reply: "451 4.3.0 later"}
+		case e.Phase == "RCPT" && n%17 == 0:
+			return &smtptest.Action{Reply: "450 4.2.1 later"}
+		case e.Phase == "BODY" && n%29 == 0, e.Phase == "DOT" && n%37 == 0:
+			return &smtptest.Action{Die: true}
+		}
+		return nil
+	}})
+	p := newPlant(t, fmt.Sprintf("mx=smtp://%s?connections=6&next_behind_dot=true&tls=none", s.Addr()))
+	// Of many lengths: room that is too short, and room with more in it than is wanted.
+	if _, err := lists.New(p.pool).Import(p.Context(), "people", "people.csv", []string{"name"}, &people{n: recipients, name: ownWords}, true); err != nil {
+		t.Fatal(err)
+	}
+	p.startWorker()
+	in := mailing(100)
+	in.Content = workflows.Content{Text: "{{.name}}"}
+	in.Retry.DropPoint.Attempts = 100
+	if r := p.result(p.start(in)); r.Counts.Sent != recipients {
+		t.Errorf("result %+v", r)
+	}
+	p.judge(s.Copies(), recipients)
+	for _, m := range s.Received() {
+		e, err := enmime.ReadEnvelope(strings.NewReader(m.Data))
+		if err != nil || len(e.Errors) > 0 {
+			t.Fatalf("message to %s: %v %v", m.To, err, e.Errors)
+		}
+		var n int
+		if _, err := fmt.Sscanf(m.To, "r%d@", &n); err != nil || strings.TrimSpace(e.Text) != ownWords(n) {
+			t.Errorf("message to %s:\n%s", m.To, m.Data)
+		}
+	}
+}
+
+// ownWords are some 10 to 3,000 octets that are the recipient's alone.
+func ownWords(n int) string {
+	return strings.Repeat(fmt.Sprintf("only %d ", n), n*7%300) + fmt.Sprint(n)
+}
+
 func TestNoRecipientDataAndNoCredentialGoesToTemporal(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{Password: "s3cret", Script: func(e smtptest.Event) *smtptest.Action {

@@ -138,15 +138,21 @@ func tail(s string) string { return s[max(0, len(s)-4000):] }
 func (w *worker) kill()                   { _ = w.cmd.Process.Kill() }
 func (w *worker) signal(s syscall.Signal) { _ = w.cmd.Process.Signal(s) }
 
-// people is a list of n members, r1@example.org to rn@example.org.
-type people struct{ n, at int }
+// people is a list of n members, r1@example.org to rn@example.org, with one attribute, which name makes of the number; nil: "Nr 7".
+type people struct {
+	n, at int
+	name  func(int) string
+}
 
 func (s *people) Next() (lists.Member, error) {
 	if s.at++; s.at > s.n {
 		return lists.Member{}, io.EOF
 	}
-	a := address(s.at)
-	return lists.Member{Position: int64(s.at), Address: a, Key: a, Attributes: fmt.Appendf(nil, `{"name":"Nr %d"}`, s.at)}, nil
+	a, name := address(s.at), fmt.Sprintf("Nr %d", s.at)
+	if s.name != nil {
+		name = s.name(s.at)
+	}
+	return lists.Member{Position: int64(s.at), Address: a, Key: a, Attributes: fmt.Appendf(nil, `{"name":%q}`, name)}, nil
 }
 
 func (s *people) Rejected() int64 { return 0 }

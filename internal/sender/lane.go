@@ -126,7 +126,7 @@ func (l *lane) finish(ctx context.Context, it *item) (*item, error) {
 		l.worked = true
 		l.result = resultOf(it, ledger.Sent, answer, "")
 		l.queue.works(l.point)
-		l.queue.done()
+		l.queue.done(it)
 		return next, nil
 	}
 	err = l.refused(ctx, it, err)
@@ -150,13 +150,13 @@ func (l *lane) refused(ctx context.Context, it *item, err error) error {
 		}
 		l.result = resultOf(it, status, answer, err.Error())
 		l.queue.works(l.point)
-		l.queue.done()
+		l.queue.done(it)
 		return nil
 	case droppoint.Refused:
 		l.worked = true
 		if l.queue.refuses(l.point, err) {
 			l.result = resultOf(it, ledger.Refused, answer, err.Error())
-			l.queue.done()
+			l.queue.done(it)
 			return nil
 		}
 		// It may be the drop point that takes none of our mail: the recipient is open, for the others at once.
@@ -169,7 +169,7 @@ func (l *lane) refused(ctx context.Context, it *item, err error) error {
 		it.uncertain++
 		l.result.Final = l.queue.batch.Hold || it.uncertain >= ledger.MaxUncertain
 		if l.result.Final {
-			l.queue.done()
+			l.queue.done(it)
 			return l.flush()
 		}
 	default:

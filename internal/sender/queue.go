@@ -48,6 +48,7 @@ type queue struct {
 	changed chan struct{} // closed at every change that lanes wait for
 	again   []*item       // came back
 	paced   []pacedItem   // wait for the rate limit of their domain
+	rooms   [][]byte      // of messages that have their answer, for those to come
 	read    int           // messages to be sent that Next has given
 	ended   bool          // Next has no more
 	flying  int           // messages that lanes have
@@ -293,7 +294,7 @@ func (q *queue) pick(p *point, now time.Time) (*item, error) {
 		}
 	}
 	for !q.ended && len(q.paced) < maxPaced {
-		m, err := q.batch.Next()
+		m, err := q.batch.Next(q.room())
 		if errors.Is(err, io.EOF) {
 			q.ended = true
 			q.note()
@@ -307,14 +308,28 @@ func (q *queue) pick(p *point, now time.Time) (*item, error) {
 			q.ended = q.read == q.open
 			return &item{Message: m, attempt: tried.Attempts + 1, uncertain: tried.Uncertain}, nil
 		}
+		q.rooms = append(q.rooms, m.Data)
 	}
 	return nil, nil
 }
 
-// done says that a message has its answer.
-func (q *queue) done() {
+// room returns room for a message, or nil. q.mu is held.
+func (q *queue) room() []byte {
+	if len(q.rooms) == 0 {
+		return nil
+	}
+	last := len(q.rooms) - 1
+	room := q.rooms[last]
+	q.rooms = q.rooms[:last]
+	return room
+}
+
+// done says that a message has its answer: its octets are not looked at again.
+func (q *queue) done(it *item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.rooms = append(q.rooms, it.Data[:0])
+	it.Data = nil
 	q.flying--
 	if q.flying == 0 && q.ended {
 		q.note()

@@ -46,8 +46,8 @@ type Batch struct {
 	Points []Point
 	// Hold leaves recipients uncertain whose answer was never seen; otherwise they are sent to again.
 	Hold bool
-	// Next returns the next rendered message, then io.EOF. It is called by one goroutine at a time.
-	Next func() (Message, error)
+	// Next returns the next rendered message, in the room given if it fits, then io.EOF. It is called by one goroutine at a time.
+	Next func(room []byte) (Message, error)
 	// Pace asks for a message's turn under the rate limits; the zero Wait lets it go now. It is called by one goroutine at a time.
 	Pace func(ctx context.Context, point, domain string) (Wait, error)
 	// Turn is how long the batch may be sent before others get their turn.

@@ -6,7 +6,7 @@
 //	version   1 octet, 1
 //	entries   4 octets, big-endian
 //	size      8 octets, big-endian: octets before compression
-//	frame     zstd, with its own content checksum
+//	frame     zstd, without a checksum of its own
 //	checksum  4 octets, big-endian
 //
 // An entry is: recipient (uvarint), flags (1 octet; bit 0: SMTPUTF8), then envelope sender, envelope recipient and
@@ -89,7 +89,7 @@ func NewEncoder() (*Encoder, error) {
 
 func newCompressor(window int) (*zstd.Encoder, error) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window),
-		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(true))
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -265,7 +265,7 @@ func (r *Reader) finish() error {
 	if r.in.taken != r.size {
 		return damaged("it holds more than its entries")
 	}
-	if _, err := r.in.ReadByte(); err != io.EOF { // reads the frame's own checksum, too
+	if _, err := r.in.ReadByte(); err != io.EOF {
 		return damaged("it holds more than its entries")
 	}
 	return io.EOF
