@@ -38,7 +38,7 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		if err != nil {
 			return workflows.Opened{}, err
 		}
-		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, audience(in), stored)
+		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.Audience(), stored)
 		if errors.Is(err, mailings.ErrExists) {
 			return workflows.Opened{}, exists(in.ID)
 		}
@@ -89,17 +89,6 @@ func place(p render.Problem) string {
 
 func exists(id string) error {
 	return fail(policy.MailingExists, "mailing %s exists already: an ID is used once and never again; choose another", id)
-}
-
-// audience is what stands in the mailing's row as its list, for people.
-func audience(in workflows.Input) string {
-	if in.Continue != nil {
-		return "continue:" + in.Continue.Mailing // no list can have the name
-	}
-	if in.Query != nil {
-		return "query:" + in.Query.Source
-	}
-	return in.List
 }
 
 // check returns every problem of the input: of its fields, its templates, its list or the mailing that it continues, and its drop points.

@@ -67,6 +67,13 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	if err := p.pool.QueryRow(t.Context(), `SELECT list FROM mailings WHERE id = $1`, second.id()).Scan(&list); err != nil || list != "continue:"+p.id() {
 		t.Errorf("the mailing's row has the list %q, %v", list, err)
 	}
+	d, err := p.temporal.DescribeWorkflow(t.Context(), second.id(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := d.TypedSearchAttributes.GetKeyword(workflows.ListAttribute); list != "continue:"+p.id() {
+		t.Errorf("the Web UI finds the mailing under the list %q", list)
+	}
 
 	last := p.another("3")
 	next.Continue = &workflows.Continuation{Mailing: second.id()}

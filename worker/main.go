@@ -1,4 +1,4 @@
-// Command worker renders and sends mailings until it is told to stop. It is set up by its environment: docs/configuration in README.
+// Command worker renders and sends mailings until it is told to stop. Its environment is described in README.md, "Run workers for real".
 package main
 
 import (

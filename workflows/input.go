@@ -33,6 +33,20 @@ var (
 // ValidName tells whether s can name a list or a drop point: up to 63 lower-case letters, digits, and single - or _ between them.
 func ValidName(s string) bool { return len(s) <= maxName && namePattern.MatchString(s) }
 
+// validID tells whether s can be a mailing's ID; a name is one, too.
+func validID(s string) bool { return len(s) <= maxID && idPattern.MatchString(s) }
+
+// Audience names whom the mailing goes to, for people: its list, "query:SOURCE" or "continue:ID". No list can be called like the latter two.
+func (in Input) Audience() string {
+	switch {
+	case in.Query != nil:
+		return "query:" + in.Query.Source
+	case in.Continue != nil:
+		return "continue:" + in.Continue.Mailing
+	}
+	return in.List
+}
+
 // WithDefaults returns the input with every setting that was left out filled in.
 func (in Input) WithDefaults() Input {
 	fill(&in.BatchSize, 500)
@@ -75,7 +89,7 @@ func (in Input) Validate() []Problem {
 	v := validator{problems: slices.Clone(in.misread), misread: in.misread}
 	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, in which each < > and & counts six octets; put images on a web server")
 	in = in.WithDefaults()
-	v.check("id", in.ID == "" || idPattern.MatchString(in.ID) && len(in.ID) <= maxID,
+	v.check("id", in.ID == "" || validID(in.ID),
 		"must be up to 100 letters and digits, with single . _ or - between them (no address: it is shown everywhere)")
 	v.mailbox("from", in.From, true)
 	v.mailbox("reply_to", in.ReplyTo, false)
@@ -162,7 +176,7 @@ func (v *validator) audience(in Input) {
 		v.check("query.timeout", within(q.Timeout, time.Second, 6*time.Hour), "must be 1s to 6h")
 	}
 	if c := in.Continue; c != nil {
-		v.check("continue.mailing", idPattern.MatchString(c.Mailing) && len(c.Mailing) <= maxID, "must be the ID of a mailing")
+		v.check("continue.mailing", validID(c.Mailing), "must be the ID of a mailing")
 		v.check("continue.mailing", c.Mailing != in.ID || in.ID == "", "is this mailing itself: a new one needs an ID of its own")
 		for i, outcome := range c.Outcomes {
 			field := fmt.Sprintf("continue.outcomes[%d]", i)

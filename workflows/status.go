@@ -15,8 +15,10 @@ func (m *mailing) enter(ctx workflow.Context, state State) {
 		m.State = state
 		m.log.Info("mailing", "state", string(state))
 		attributes := []temporal.SearchAttributeUpdate{StateAttribute.ValueSet(string(state))}
-		if ValidName(m.in.List) { // not checked yet at first, and Temporal ends a workflow that sets what it cannot keep
-			attributes = append(attributes, ListAttribute.ValueSet(m.in.List))
+		// The input is not checked yet at first, and Temporal ends a workflow that sets what it cannot keep.
+		audience := m.in.Audience()
+		if validID(audience[strings.IndexByte(audience, ':')+1:]) {
+			attributes = append(attributes, ListAttribute.ValueSet(audience))
 		}
 		err := workflow.UpsertTypedSearchAttributes(ctx, attributes...)
 		if err != nil {

@@ -39,7 +39,7 @@ func (a *app) resumeCommand() *cobra.Command {
 		Use:   "resume ID",
 		Short: "Go on with a paused mailing, or make a suspended one try at once",
 		Long: `Goes on with a mailing that was paused. A suspended mailing probes by itself and goes on when its cause has gone away; this
-makes it try at once instead of at its next probe.`,
+makes it try at once instead of at its next probe. One that has reached its error limit goes on too; the limit begins to count anew.`,
 		Example: "  starter resume newsletter-2026-11",
 		Args:    wants("the mailing's ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {

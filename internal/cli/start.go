@@ -266,7 +266,7 @@ func startOnce(ctx context.Context, c *cluster.Cluster, queue string, p plan) er
 		StaticSummary:                            summary,
 		StaticDetails:                            details,
 		TypedSearchAttributes: temporal.NewSearchAttributes(
-			workflows.StateAttribute.ValueSet(string(stateStarted)), workflows.ListAttribute.ValueSet(audience(p.in))),
+			workflows.StateAttribute.ValueSet(string(stateStarted)), workflows.ListAttribute.ValueSet(p.in.Audience())),
 	}, workflows.MailingType, p.in)
 	return err
 }
@@ -291,17 +291,6 @@ func (p plan) describe() (summary, details string) {
 	}
 	fmt.Fprintf(&b, "\n\n- drop points: %s\n- batches of %d\n- whose answer was lost: %s\n- when tries are used up: %s\n", points, in.BatchSize, in.OnUncertain, in.OnExhausted)
 	return firstBytes(summary, 300), firstBytes(b.String(), 4000)
-}
-
-// audience is what the mailing's row, and the search attribute, have as its list.
-func audience(in workflows.Input) string {
-	switch {
-	case in.Query != nil:
-		return "query:" + in.Query.Source
-	case in.Continue != nil:
-		return "continue:" + in.Continue.Mailing
-	}
-	return in.List
 }
 
 // audienceWords says to whom a mailing goes: "the list customers".

@@ -27,8 +27,7 @@ type Worker struct {
 	Sources Sources `env:"DM_SOURCES"`
 	// TaskQueue is the Temporal task queue.
 	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
-	// MaxBatches bounds the batches that are rendered or sent at the same time, and with it the memory: about 30 MB a batch of 500
-	// messages of 24 KB.
+	// MaxBatches bounds the batches that are sent at the same time, and as many again that are rendered; and with them the memory.
 	MaxBatches int `env:"DM_MAX_BATCHES" envDefault:"8"`
 	// StopTimeout is how long a worker that was asked to stop may take to finish the messages that are in flight.
 	StopTimeout time.Duration `env:"DM_STOP_TIMEOUT" envDefault:"30s"`
