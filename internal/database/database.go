@@ -145,27 +145,33 @@ func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
+// Passes tells by an SQLSTATE (the PostgreSQL manual's appendix A) whether the server is in trouble that passes, so that the same statement
+// can succeed later.
+func Passes(code string) bool {
+	switch code[:min(2, len(code))] {
+	case "08", // connection exception
+		"25", // invalid transaction state: read-only standby, a timeout of the transaction
+		"28", // password or role: somebody is changing them
+		"40", // serialization failure, deadlock
+		"53", // disk full, out of memory, too many connections
+		"55", // lock not available
+		"57", // shutdown, crash, cancel
+		"58", // I/O error
+		"XX": // internal error
+		return true
+	}
+	return false
+}
+
 // Unavailable tells whether err means that the database is away or in trouble of its own, so that the same call can succeed later.
-// The classes are those of the PostgreSQL manual's appendix A; anything that did not come from the server is a lost connection.
+// Anything that did not come from the server is a lost connection.
 func Unavailable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		switch pgErr.Code[:2] {
-		case "08", // connection exception
-			"25", // invalid transaction state: read-only standby, idle-in-transaction timeout
-			"28", // password or role: somebody is changing them
-			"40", // serialization failure, deadlock
-			"53", // disk full, out of memory, too many connections
-			"55", // lock not available
-			"57", // shutdown, crash, cancel
-			"58", // I/O error
-			"XX": // internal error
-			return true
-		}
-		return false
+		return Passes(pgErr.Code)
 	}
 	var connectErr *pgconn.ConnectError
 	var netErr net.Error

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"directmailer/internal/database"
 )
 
 // Unavailable says that a source is away, or in trouble of its own: the same query may be answered later.
@@ -68,25 +70,13 @@ var passing = map[string]string{
 	"57P03": ": the server is starting or stopping",
 }
 
-// passes tells by an SQLSTATE (the PostgreSQL manual's appendix A) whether the same query may be answered later.
+// passes tells by an SQLSTATE whether the same query may be answered later.
 func passes(code string) bool {
 	switch code {
 	case "25001", "25006": // it tried to change the transaction, or to write
 		return false
 	}
-	switch code[:min(2, len(code))] {
-	case "08", // connection exception
-		"25", // a timeout of the transaction
-		"28", // password or role: somebody is changing them
-		"40", // serialization failure, deadlock
-		"53", // disk full, out of memory, too many connections
-		"55", // lock not available
-		"57", // shutdown, crash, cancel
-		"58", // I/O error
-		"XX": // internal error
-		return true
-	}
-	return false
+	return database.Passes(code)
 }
 
 // words are PostgreSQL's own where they are about the statement. Those of other classes, and those from inside a function, can quote
