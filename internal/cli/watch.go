@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	lookEvery  = 500 * time.Millisecond // at the database's counters
+	lookEvery  = 500 * time.Millisecond // at the database
+	lookMost   = 5 * time.Second        // the same, if it takes so long that it would cost more than a twentieth of the time
 	askEvery   = 2 * time.Second        // the workflow, by way of a worker
 	plainEvery = 3 * time.Second        // lines, when the output is no terminal
 	aliveEvery = 30 * time.Second       // a line although nothing has changed
@@ -104,25 +105,25 @@ func follow(ctx context.Context, s *store, id string, d display) (standing, erro
 	defer stop()
 	var m meter
 	var v standing
-	for tick := time.NewTicker(lookEvery); ; {
+	watcher.latest(ctx)
+	for {
+		began := time.Now()
 		var err error
 		if v, err = look(ctx, s, id, watcher, v); err != nil {
-			tick.Stop()
 			return v, err
 		}
+		next := time.After(max(lookEvery, min(20*time.Since(began), lookMost)))
 		if v.PreparedAt != nil {
 			m.add(time.Now(), v.Total())
 		}
 		if v.ended() {
-			tick.Stop()
 			return v, nil
 		}
 		d.show(v, &m)
 		select {
 		case <-ctx.Done():
-			tick.Stop()
 			return v, ctx.Err()
-		case <-tick.C:
+		case <-next:
 		}
 	}
 }

@@ -220,6 +220,27 @@ func (f *fixture) standing() ledger.Counts {
 	return s.Counts
 }
 
+func TestABatchThatIsBeingSentIsCountedByItsRowsAndAClosedOneOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 9, 3)
+	f.send(f.claim(1, false), 1) // goes on
+	c := f.claim(2, false)
+	f.send(c, 4)
+	f.refuse(c, 5, 1, "later")
+	f.want(f.standing(), ledger.Counts{Sent: 2}) // and batch 3 is begun by nobody
+	f.send(c, 6)
+	if s := f.settle(c); !s.Closed || s.Deferred != 1 {
+		t.Fatalf("got %+v", s)
+	}
+	f.want(f.standing(), ledger.Counts{Sent: 3})
+	f.makeDue()
+	f.want(f.gather(3, 1), ledger.Gathered{Ready: []int{4}})
+	c = f.claim(4, false)
+	f.intend(c, 5, 2)
+	f.answer(c, 5, 2, ledger.Bounced, "5.2.1")
+	f.want(f.standing(), ledger.Counts{Sent: 3, Bounced: 1})
+}
+
 func TestHeldRecipientsThatWereReceivedAreSentInRowsAndCounters(t *testing.T) {
 	t.Parallel()
 	for _, ended := range []bool{false, true} {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -64,22 +65,62 @@ func (l *Ledger) Report(ctx context.Context, mailing int64, outcomes []Status, e
 	return nil
 }
 
-// Standing is how far a mailing is, from the counters of its batches.
+// Standing is how far a mailing is.
 type Standing struct {
-	Counts           Counts // of closed batches, and those who opted out before
+	Counts           Counts // of all who have their outcome
 	Rendered, Closed int    // batches
 	// Deferred recipients wait for a later round; the first of them is due at NextRound.
 	Deferred  int
 	NextRound *time.Time
 }
 
-// Standing reads counters only and may be asked as often as one likes. For an ended mailing it is the reconciled result.
+// finals counts outcomes. Who has got two is known for certain only when the batch is closed.
+var finals = ofBatch(`
+	SELECT count(*) FILTER (WHERE status = 'sent'), count(*) FILTER (WHERE status = 'bounced'), count(*) FILTER (WHERE status = 'failed'),
+		count(*) FILTER (WHERE status = 'opted_out'), count(*) FILTER (WHERE status = 'uncertain'), count(*) FILTER (WHERE status = 'unsent'),
+		count(*) FILTER (WHERE possibly_twice)
+	FROM deliveries WHERE mailing = $1 AND recipient OF_BATCH AND final`)
+
+// Standing reads the counters of closed batches, and the rows of those that are being sent: it costs the same however large the mailing is. For
+// an ended mailing it is the reconciled result. ErrNoBatch: there is no such mailing.
 func (l *Ledger) Standing(ctx context.Context, mailing int64) (Standing, error) {
 	var s Standing
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly} // no batch is closed between its counter and its rows
+	err := pgx.BeginTxFunc(ctx, l.pool, snapshot, func(tx pgx.Tx) error {
+		ended, err := s.readCounters(ctx, tx, mailing)
+		if err != nil || ended {
+			return err
+		}
+		spans, err := underWay(ctx, tx, mailing)
+		if err != nil {
+			return err
+		}
+		var batch pgx.Batch
+		for _, span := range spans {
+			batch.Queue(finals.of(span), mailing, span.numbers()).QueryRow(func(row pgx.Row) error {
+				var n Counts
+				err := row.Scan(&n.Sent, &n.Bounced, &n.Failed, &n.OptedOut, &n.Uncertain, &n.Unsent, &n.PossiblyTwice)
+				s.Counts = s.Counts.add(n)
+				return err
+			})
+		}
+		return tx.SendBatch(ctx, &batch).Close()
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s, ErrNoBatch
+	}
+	if err != nil {
+		return s, fmt.Errorf("read how far the mailing is: %w", err)
+	}
+	return s, nil
+}
+
+// readCounters reads the counters of closed batches, or of the ended mailing.
+func (s *Standing) readCounters(ctx context.Context, tx pgx.Tx, mailing int64) (ended bool, err error) {
 	var counts []byte
 	var frozenOut int64
 	n := &s.Counts
-	err := l.pool.QueryRow(ctx, `
+	err = tx.QueryRow(ctx, `
 		SELECT m.counts, m.recipients - m.mailable, count(b.rendered_at), count(b.closed_at),
 			coalesce(sum(b.sent) FILTER (WHERE b.closed_at IS NOT NULL), 0), coalesce(sum(b.bounced) FILTER (WHERE b.closed_at IS NOT NULL), 0),
 			coalesce(sum(b.failed) FILTER (WHERE b.closed_at IS NOT NULL), 0), coalesce(sum(b.opted_out) FILTER (WHERE b.closed_at IS NOT NULL), 0),
@@ -88,18 +129,24 @@ func (l *Ledger) Standing(ctx context.Context, mailing int64) (Standing, error) 
 			(SELECT count(*) FROM deferrals d WHERE d.mailing = m.key), (SELECT min(due) FROM deferrals d WHERE d.mailing = m.key)
 		FROM mailings m LEFT JOIN batches b ON b.mailing = m.key WHERE m.key = $1 GROUP BY m.key`, mailing).
 		Scan(&counts, &frozenOut, &s.Rendered, &s.Closed, &n.Sent, &n.Bounced, &n.Failed, &n.OptedOut, &n.Uncertain, &n.Unsent, &n.PossiblyTwice, &s.Deferred, &s.NextRound)
-	if err == pgx.ErrNoRows {
-		return s, ErrNoBatch
-	}
 	if err != nil {
-		return s, fmt.Errorf("read the batches' counters: %w", err)
+		return false, err
 	}
 	n.OptedOut += frozenOut
-	if counts != nil {
-		*n = Counts{}
-		if err := json.Unmarshal(counts, n); err != nil {
-			return s, fmt.Errorf("read the mailing's counts: %w", err)
-		}
+	if counts == nil {
+		return false, nil
 	}
-	return s, nil
+	*n = Counts{}
+	return true, json.Unmarshal(counts, n)
+}
+
+// underWay are the recipients of the batches that somebody has begun to send.
+func underWay(ctx context.Context, tx pgx.Tx, mailing int64) ([]Span, error) {
+	rows, err := tx.Query(ctx, `SELECT first, last, members FROM batches WHERE mailing = $1 AND closed_at IS NULL AND fence > 0`, mailing)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s Span, err error) {
+		return s, row.Scan(&s.First, &s.Last, &s.Members)
+	})
 }
