@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -33,7 +34,8 @@ func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx co
 	if activity.HasHeartbeatDetails(ctx) {
 		_ = activity.GetHeartbeatDetails(ctx, &failures) // a hint: without it counting starts anew
 	}
-	stop := beat(ctx, failures)
+	stop := sync.OnceFunc(beat(ctx, failures))
+	defer stop() // also when do panics
 	result, err := do(ctx)
 	stop()
 	if err == nil {

@@ -61,7 +61,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err != nil {
 			return workflows.SentBatch{}, sendFailure(report, err)
 		}
-		out := workflows.SentBatch{NotBefore: earlier(report.NotBefore, time.Now().Add(longestRest))}
+		out := workflows.SentBatch{NotBefore: earlier(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.Everybody}
 		if report.Over {
 			settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
 				return pack(recipients, [][]byte{claim.Messages})

@@ -71,6 +71,8 @@ type SentBatch struct {
 	Closed    bool      `json:"closed"`
 	Counts    Counts    `json:"counts"`
 	NotBefore time.Time `json:"not_before,omitzero"`
+	// Everybody is true if every other batch would have to wait as well.
+	Everybody bool `json:"everybody,omitempty"`
 	// Deferred recipients have left the batch for a later round, the first of them at NextRound.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`

@@ -173,6 +173,9 @@ func (m *mailing) audience() string {
 func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool, Result, error) {
 	m.enter(ctx, StateClosing)
 	m.closing = true
+	if err := m.handlersFinished(ctx); err != nil { // what an update has asked for must not change the ledger while it is closed
+		return false, Result{}, err
+	}
 	var out Closing
 	call := CloseCall{Mailing: m.id, FirstRunID: workflow.GetInfo(ctx).FirstRunID, State: state, Reason: reason}
 	err := m.persist(ctx, m.in.Retry.Database, func(ctx workflow.Context, retry Retry) error {

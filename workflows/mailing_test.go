@@ -891,3 +891,109 @@ func TestALostSpoolIsRenderedAgain(t *testing.T) {
 		t.Errorf("result %+v, %d renderings", r, o.rendered)
 	}
 }
+
+func TestAnErrorLimitIsNotLiftedByAnotherFailure(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 60)
+	tries := map[int]int{}
+	o.render = func(c workflows.RenderCall) error { // the page server is away when the limit is reached, and its tries end later
+		if c.Batch < 8 {
+			return nil
+		}
+		tries[c.Batch]++
+		return temporal.NewApplicationErrorWithOptions("page server", policy.PageUnavailable,
+			temporal.ApplicationErrorOptions{NonRetryable: tries[c.Batch] >= 3, NextRetryDelay: 30 * time.Second})
+	}
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		out.Counts = workflows.Counts{Bounced: 10}
+		return out, nil
+	}
+	sent := map[time.Duration]int{}
+	for _, at := range []time.Duration{20 * time.Second, 15 * time.Minute} {
+		o.env.RegisterDelayedCallback(func() {
+			if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") {
+				t.Errorf("after %v: %s, %s", at, s.State, s.Doing)
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			sent[at] = len(o.sends)
+		}, at)
+	}
+	var refusal error
+	o.update(20*time.Minute, workflows.CancelUpdate, &refusal)
+	in := input()
+	in.MaxErrorPercent, in.ErrorMinimum = 5, 10
+	o.run(in)
+	if before, after := sent[20*time.Second], sent[15*time.Minute]; before == 0 || before != after {
+		t.Errorf("%d batches were sent before the limit was reached, and %d before somebody decided", before, after)
+	}
+}
+
+func TestAResumeOfOneSuspensionDoesNotLiftALaterOne(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 200)
+	began := o.env.Now()
+	bad := false
+	o.render = func(c workflows.RenderCall) error {
+		at := o.env.Now().Sub(began)
+		switch {
+		case bad || c.Batch < 20:
+			return nil
+		case at < 30*time.Second:
+			return temporal.NewNonRetryableApplicationError("page server", policy.PageUnavailable, nil)
+		case at < 100*time.Second: // the probe takes its time
+			return temporal.NewApplicationErrorWithOptions("crash", "crash", temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Second})
+		}
+		bad = true
+		return nil
+	}
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		out := closed(c)
+		if bad {
+			out.Counts = workflows.Counts{Bounced: 10}
+		}
+		return out, nil
+	}
+	o.env.RegisterDelayedCallback(func() {
+		if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || s.Closed > 20 {
+			t.Errorf("%s, %s; %d batches closed", s.State, s.Doing, s.Closed)
+		}
+	}, 15*time.Minute)
+	var refusal, end error
+	o.update(75*time.Second, workflows.ResumeUpdate, &refusal)
+	o.update(20*time.Minute, workflows.CancelUpdate, &end)
+	in := input()
+	in.MaxErrorPercent, in.ErrorMinimum = 50, 10
+	in.Retry.Page = workflows.Retry{Attempts: 1, Interval: workflows.Duration(time.Minute)}
+	o.run(in)
+	if refusal != nil || end != nil {
+		t.Error(refusal, end)
+	}
+}
+
+func TestALowRateDoesNotHaveTheWholeListRenderedAndTriedInVain(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 200)
+	var next time.Time // the limit's next turn: one batch's worth of messages every 20 s
+	inVain := 0
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		now := o.env.Now()
+		if now.Before(next) {
+			inVain++
+			return workflows.SentBatch{NotBefore: next, Everybody: true}, nil
+		}
+		next = now.Add(20 * time.Second)
+		return closed(c), nil
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if o.mostAhead > 48 || inVain > 600 {
+		t.Errorf("%d batches were rendered and not settled, %d were tried in vain", o.mostAhead, inVain)
+	}
+}

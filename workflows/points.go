@@ -82,10 +82,25 @@ func (m *mailing) leaveList(ctx workflow.Context, p *DropPointStatus) {
 		}
 	}
 	m.log.Warn("drop point left the mailing's list", "drop_point", p.Name, "left", left)
-	if left == 0 {
-		_ = m.giveUp(ctx, CauseDropPoints, p.LastFailure, m.in.Retry.DropPoint.Interval)
-		m.suspendedUntilNextLook()
+	if left == 0 && (m.Suspended == nil || m.Suspended.Cause != CauseErrors) {
+		m.withoutPoints(ctx)
 	}
+}
+
+func (m *mailing) anyInList() bool {
+	return slices.ContainsFunc(m.DropPoints, func(p DropPointStatus) bool { return p.InList })
+}
+
+// withoutPoints suspends or fails a mailing that has no drop point left.
+func (m *mailing) withoutPoints(ctx workflow.Context) {
+	var reason string
+	for _, p := range m.DropPoints {
+		if p.LastFailure != "" {
+			reason = p.LastFailure
+		}
+	}
+	_ = m.giveUp(ctx, CauseDropPoints, reason, m.in.Retry.DropPoint.Interval)
+	m.suspendedUntilNextLook()
 }
 
 // suspendedUntilNextLook says when a mailing that has no drop point left goes on by itself, at the earliest.
@@ -152,7 +167,7 @@ func (m *mailing) lookAtPoints(ctx workflow.Context) {
 	}
 	if m.Suspended != nil && m.Suspended.Cause == CauseDropPoints {
 		m.resume = false
-		if m.nothingToSend() && slices.ContainsFunc(m.DropPoints, func(p DropPointStatus) bool { return p.InList }) {
+		if m.nothingToSend() && m.anyInList() {
 			m.recovered(ctx, CauseDropPoints) // nothing is left that would prove it: the mailing waits for later rounds
 		}
 	}

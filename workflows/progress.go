@@ -40,6 +40,8 @@ type Progress struct {
 type PacedBatch struct {
 	Batch     int       `json:"batch"`
 	NotBefore time.Time `json:"not_before"`
+	// Everybody would have to wait, whichever the batch: it keeps its place in the window.
+	Everybody bool `json:"everybody,omitempty"`
 }
 
 // Tally is what the error limit goes by: recipients that were tried, and errors among them.

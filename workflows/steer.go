@@ -68,9 +68,13 @@ func (m *mailing) goOn(ctx workflow.Context) (string, error) {
 		}
 	}
 	if m.Suspended != nil {
-		m.resume = true
 		m.resumes++
 		m.Forgiven = m.tally()
+		if m.Suspended.Cause == CauseErrors {
+			m.lift(ctx)
+		} else {
+			m.resume = true
+		}
 	}
 	return answer, nil
 }

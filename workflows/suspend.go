@@ -55,6 +55,8 @@ func (m *mailing) giveUp(ctx workflow.Context, cause Cause, reason string, every
 	s := &Suspension{Cause: cause, Reason: reason, Since: now, Every: every}
 	if m.Suspended != nil && m.Suspended.Cause == cause {
 		s.Since = m.Suspended.Since
+	} else {
+		m.resume = false // it was about something else
 	}
 	if every > 0 {
 		s.Until = now.Add(time.Duration(every))
@@ -85,6 +87,9 @@ func (m *mailing) failed(ctx workflow.Context, err error) {
 	if policy.SettingOf(typeOf(err)) == policy.Page {
 		cause, every = CausePage, m.in.Retry.Page.Interval
 	}
+	if m.Suspended != nil && (m.Suspended.Cause == CauseErrors || m.Suspended.Cause == CauseDropPoints && !m.anyInList()) {
+		return // the graver cause stays; the work is queued again, and tells of this one afterwards
+	}
 	_ = m.giveUp(ctx, cause, message(err), every)
 }
 
@@ -95,11 +100,20 @@ func (m *mailing) recovered(ctx workflow.Context, causes ...Cause) {
 	}
 	for _, cause := range causes {
 		if m.Suspended.Cause == cause {
-			m.Suspended, m.probing = nil, false
-			m.enter(ctx, m.phase())
+			m.lift(ctx)
 			return
 		}
 	}
+}
+
+// lift ends a suspension. A mailing that has lost its last drop point meanwhile is suspended for that.
+func (m *mailing) lift(ctx workflow.Context) {
+	m.Suspended, m.probing, m.resume = nil, false, false
+	if m.anyInList() {
+		m.enter(ctx, m.phase())
+		return
+	}
+	m.withoutPoints(ctx)
 }
 
 // mayRender and maySend tell whether such an activity may start, given what the mailing waits for: none while paused, one to probe.
@@ -127,18 +141,13 @@ func (m *mailing) may(needs Cause) bool {
 // probe lets one activity out when it is time.
 func (m *mailing) probe(ctx workflow.Context) {
 	s := m.Suspended
-	if s == nil || m.probing || m.Paused != nil || s.Cause == CauseDropPoints || s.Until.IsZero() && !m.resume {
+	if s == nil || m.probing || m.Paused != nil || s.Cause == CauseDropPoints || s.Cause == CauseErrors {
 		return
 	}
 	idle := m.inFlight() == 0 || s.Cause == CausePage && m.rendering == 0
 	if m.resume || idle && !s.Until.After(workflow.Now(ctx)) {
-		if s.Cause == CauseErrors {
-			m.Suspended = nil
-			m.enter(ctx, m.phase())
-		} else {
-			m.probing = idle
-		}
-		m.resume = m.resume && !idle && s.Cause != CauseErrors
+		m.probing = idle
+		m.resume = m.resume && !idle
 	}
 }
 

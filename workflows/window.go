@@ -20,8 +20,8 @@ const (
 	renderAhead = 16
 	// maxRendering bounds the batches that are rendered at a time; with a page for each recipient, maxPages.
 	maxRendering, maxPages = 8, 4
-	// maxDeferred bounds the recipients who wait for a later round, with their messages in the spool, before no more new batches are begun: a
-	// server that defers everybody is not given the whole list.
+	// maxDeferred bounds the recipients who wait for a later round, or in batches for the limit of a domain, with their messages in the spool,
+	// before no more new batches are begun: a server that defers everybody is not given the whole list.
 	maxDeferred = 500_000
 	// longHistory is where a run gives way to the next: below what Temporal suggests (4,096 events), so that what is in flight fits in.
 	longHistory = 3500
@@ -79,15 +79,16 @@ func (m *mailing) fill(ctx workflow.Context) {
 		return
 	}
 	m.lookAtPoints(ctx)
-	m.releasePaced(ctx)
+	due, inVain := m.releasePaced(ctx)
 	m.gather(ctx)
-	for m.maySend() && len(m.Ready) > 0 && m.sending < m.Window {
+	for m.maySend() && len(m.Ready) > 0 && m.sending < m.Window && (due > 0 || m.sending+inVain < m.Window) {
 		points := m.usable(ctx)
 		if len(points) == 0 {
 			break
 		}
 		next := m.Ready[0]
 		m.Ready = m.Ready[1:]
+		due--
 		m.startSend(next, points)
 	}
 	atOnce := maxRendering
@@ -109,7 +110,7 @@ func (m *mailing) nextToRender() (int, bool) {
 		m.Redo = m.Redo[1:]
 		return batch, true
 	}
-	if m.NextRender > m.Prepared.Batches || m.Deferred >= maxDeferred {
+	if m.NextRender > m.Prepared.Batches || m.Deferred+len(m.Paced)*m.in.BatchSize >= maxDeferred {
 		return 0, false
 	}
 	m.NextRender++
@@ -202,7 +203,7 @@ func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
 		m.deferred(out.Deferred, out.NextRound)
 	case out.NotBefore.After(workflow.Now(ctx)):
 		m.Window = max(m.Window-1, 1)
-		m.Paced = append(m.Paced, PacedBatch{batch, out.NotBefore})
+		m.Paced = append(m.Paced, PacedBatch{batch, out.NotBefore, out.Everybody})
 	default:
 		m.Window = max(m.Window-1, 1)
 		m.Ready = append(m.Ready, batch)
@@ -227,18 +228,28 @@ func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
 	m.failed(ctx, err)
 }
 
-// releasePaced takes up batches whose time has come by the rate limits.
-func (m *mailing) releasePaced(ctx workflow.Context) {
+// releasePaced takes up batches whose time has come by the rate limits. Due are those at the head of the ready ones that have waited for what
+// any other would have to wait for, and inVain those that still do: no other is begun in their place.
+func (m *mailing) releasePaced(ctx workflow.Context) (due, inVain int) {
 	now := workflow.Now(ctx)
 	waiting := m.Paced[:0:0]
+	var first []int
 	for _, b := range m.Paced {
-		if b.NotBefore.After(now) {
+		switch {
+		case b.NotBefore.After(now):
 			waiting = append(waiting, b)
-		} else {
+			if b.Everybody {
+				inVain++
+			}
+		case b.Everybody:
+			first = append(first, b.Batch)
+		default:
 			m.Ready = append(m.Ready, b.Batch)
 		}
 	}
 	m.Paced = waiting
+	m.Ready = append(first, m.Ready...)
+	return len(first), inVain
 }
 
 // alarm wakes the loop at a time. There is one at most, and it is not moved for every change: it may ring for nothing.

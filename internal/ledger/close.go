@@ -78,6 +78,10 @@ func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int3
 			if _, err := tx.Exec(ctx, endUnsent, mailing, first, last); err != nil {
 				return fmt.Errorf("mark unsent recipients: %w", err)
 			}
+			span := Span{First: first, Last: last} // of batches that were never settled
+			if _, err := tx.Exec(ctx, suppress.of(span), mailing, span.numbers()); err != nil {
+				return fmt.Errorf("keep bad addresses from later mailings: %w", err)
+			}
 		}
 		r, err = reconcile(ctx, tx, mailing, Span{First: first, Last: last})
 		return err

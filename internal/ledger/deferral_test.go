@@ -241,6 +241,24 @@ func TestABatchThatIsBeingSentIsCountedByItsRowsAndAClosedOneOnce(t *testing.T) 
 	f.want(f.standing(), ledger.Counts{Sent: 3, Bounced: 1})
 }
 
+func TestAnAddressThatDoesNotExistIsKeptAlsoFromAMailingThatEndsEarly(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 3, 3)
+	c := f.claim(1, false)
+	f.intend(c, 1, 1)
+	f.answer(c, 1, 1, ledger.Bounced, "5.1.1")
+	f.intend(c, 2, 1)
+	f.answer(c, 2, 1, ledger.Bounced, "5.2.1")
+	e, err := f.ledger.Close(t.Context(), f.key, false, "cancelled", "cancelled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(e.Counts, ledger.Counts{Bounced: 2, Unsent: 1})
+	var kept string
+	f.row(`SELECT string_agg(address_key || ' ' || reason, ', ') FROM opt_outs`)(&kept)
+	f.want(kept, "r1@example.com 5.1.1")
+}
+
 func TestHeldRecipientsThatWereReceivedAreSentInRowsAndCounters(t *testing.T) {
 	t.Parallel()
 	for _, ended := range []bool{false, true} {

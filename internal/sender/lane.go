@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"directmailer/internal/database"
 	"directmailer/internal/droppoint"
 	"directmailer/internal/ledger"
 )
@@ -59,7 +60,7 @@ func (l *lane) sendAll(ctx context.Context) error {
 		for it != nil && err == nil {
 			it, err = l.send(ctx, it)
 		}
-		if err == nil && l.conn != nil && time.Since(l.held) > share && l.point.Crowded() {
+		if err == nil && l.conn != nil && l.shareIsOver() {
 			err = l.idle()
 		}
 		if err != nil {
@@ -67,6 +68,9 @@ func (l *lane) sendAll(ctx context.Context) error {
 		}
 	}
 }
+
+// shareIsOver tells whether others wait for the connection that the lane has had for long enough.
+func (l *lane) shareIsOver() bool { return time.Since(l.held) > share && l.point.Crowded() }
 
 // connect takes a connection, before a message is taken: one that is waited for must hold back no message.
 func (l *lane) connect() error {
@@ -115,7 +119,7 @@ func (l *lane) send(ctx context.Context, it *item) (next *item, err error) {
 func (l *lane) finish(ctx context.Context, it *item) (*item, error) {
 	var next *item
 	var announced *droppoint.Message
-	if l.conn.Announces() {
+	if l.conn.Announces() && !l.shareIsOver() {
 		var err error
 		if next, err = l.queue.take(ctx, l.point, false); err == nil && next != nil {
 			announced = &next.Message.Message
@@ -143,13 +147,15 @@ func (l *lane) refused(ctx context.Context, it *item, err error) error {
 	outcome := droppoint.OutcomeOf(err)
 	switch outcome {
 	case droppoint.Bounced, droppoint.Deferred:
-		l.worked = true
 		status := ledger.Bounced
 		if outcome == droppoint.Deferred {
 			status = ledger.Deferred
 		}
 		l.result = resultOf(it, status, answer, err.Error())
-		l.queue.works(l.point)
+		if answer.Code != 0 { // else it is we who refuse the message, and nothing is known of the server
+			l.worked = true
+			l.queue.works(l.point)
+		}
 		l.queue.done(it)
 		return nil
 	case droppoint.Refused:
@@ -170,7 +176,10 @@ func (l *lane) refused(ctx context.Context, it *item, err error) error {
 		l.result.Final = l.queue.batch.Hold || it.uncertain >= ledger.MaxUncertain
 		if l.result.Final {
 			l.queue.done(it)
-			return l.flush()
+			if err := l.flush(); err != nil {
+				return err
+			}
+			return l.broke(ctx, err)
 		}
 	default:
 		l.abort()
@@ -179,14 +188,19 @@ func (l *lane) refused(ctx context.Context, it *item, err error) error {
 	if err := l.again(it); err != nil {
 		return err
 	}
-	if l.worked { // with a new connection
+	return l.broke(ctx, err)
+}
+
+// broke is what follows from a connection that could not be used to its end: nil if another one is worth a try.
+func (l *lane) broke(ctx context.Context, cause error) error {
+	if l.worked {
 		l.worked = false
 		return nil
 	}
 	if ctx.Err() != nil { // its end is not the drop point's fault
 		return ctx.Err()
 	}
-	return unusable(err)
+	return unusable(cause)
 }
 
 // again gives the message back, after its attempt is written down, so that no recipient ever has two attempts in flight.
@@ -216,7 +230,7 @@ func (l *lane) flush() error {
 	var err error
 	for began := time.Now(); ; {
 		err = l.queue.batch.Gate.Enter(l.queue.batch.Claim, l.result, nil).Wait() // the gate itself waits between its tries
-		if err == nil || errors.Is(err, ledger.ErrFenced) || time.Since(began) > flushFor {
+		if err == nil || errors.Is(err, ledger.ErrFenced) || !database.Unavailable(err) || time.Since(began) > flushFor {
 			break
 		}
 	}

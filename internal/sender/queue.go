@@ -410,10 +410,23 @@ func (q *queue) report() (Report, error) {
 		r.Points = append(r.Points, PointReport{Name: p.Name(), Accepted: p.accepted, Failure: failed})
 	}
 	if r.Over || up > 0 {
-		r.NotBefore = q.notBefore()
+		if r.NotBefore = q.notBefore(); !r.NotBefore.IsZero() {
+			r.Everybody = q.allPointsWait()
+		}
 		return r, nil
 	}
 	return r, failure
+}
+
+// allPointsWait tells whether no drop point that is up may take anything, whoever it is for.
+func (q *queue) allPointsWait() bool {
+	now := time.Now()
+	for _, p := range q.points {
+		if p.down == nil && !p.turn.After(now) {
+			return false
+		}
+	}
+	return true
 }
 
 // notBefore is when the first turn comes, if everything that is left waits for rate limits.

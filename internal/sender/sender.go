@@ -82,6 +82,8 @@ type Report struct {
 	Over bool
 	// NotBefore is when the rate limits let the next message go, if nothing but they was waited for when the turn ended.
 	NotBefore time.Time
+	// Everybody is true if it is limits of the mailing or of the drop points that NotBefore tells of: other batches would wait for them as well.
+	Everybody bool
 	// Refused counts answers that refuse us, not the recipient.
 	Refused int
 	Points  []PointReport

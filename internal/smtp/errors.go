@@ -177,7 +177,12 @@ func (e *Refusal) classOfRecipient() Class {
 	switch subject {
 	case 7:
 		return Refused
-	case 1, 2, 6:
+	case 1:
+		if detail == 7 || detail == 8 { // the sender's address
+			return Refused
+		}
+		return Bounced
+	case 2, 6:
 		return Bounced
 	}
 	if e.Phase == PhaseData {

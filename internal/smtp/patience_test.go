@@ -18,6 +18,11 @@ func TestAServerThatSaysWhenToComeAgainIsUnderstood(t *testing.T) {
 		"try again in 250ms":                                                  250 * time.Millisecond,
 		"mailbox is full":                                                     0,
 		"Try again later, error 4":                                            0,
+		"Try again later, error 451":                                          0,
+		"Server busy. Please try again later from [40.107.22.51]":             0,
+		"try again later: 192.0.2.7":                                          0,
+		"not now, come again later. See http://example.com/help/451":          0,
+		"try again in 10.0.0.1 minutes":                                       0,
 		"Temporary failure 12345 at line 300":                                 0,
 		"":                                                                    0,
 	} {

@@ -1,0 +1,146 @@
+package sender_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"testing"
+	"time"
+
+	"directmailer/internal/database"
+	"directmailer/internal/devtest"
+	"directmailer/internal/droppoint"
+	"directmailer/internal/ledger"
+	"directmailer/internal/sender"
+	"directmailer/internal/smtptest"
+)
+
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+
+const recipients = 100
+
+// send sends a batch of 100 over two connections to a server that plays the script, and returns what the ledger has then.
+func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action, first droppoint.Message) (map[string]int, error) {
+	t.Helper()
+	migrate := func(ctx context.Context, url string) error {
+		_, _, err := database.Migrate(ctx, url)
+		return err
+	}
+	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var key int64
+	row := pool.QueryRow(t.Context(), `INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable) VALUES ('m', 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients)
+	if err := row.Scan(&key); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}' FROM generate_series(1, $2::int) n`,
+		`INSERT INTO batches (mailing, number, first, last) VALUES ($1, 1, 1, $2)`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql, key, recipients); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, b := ledger.New(pool), ledger.Batch{Mailing: key, Number: 1}
+	if err := l.Store(t.Context(), b, []byte("messages"), nil); err != nil {
+		t.Fatal(err)
+	}
+	claim, err := l.Claim(t.Context(), b, hold)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := smtptest.Start(t, smtptest.Options{Script: script})
+	config, err := droppoint.Parse("mx", "smtp://"+server.Addr()+"?connections=2&tls=none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := droppoint.NewSet([]droppoint.Config{config})
+	defer set.Close()
+	point, _ := set.Get("mx")
+	n := 0
+	_, failure := sender.Send(t.Context(), sender.Batch{Claim: claim, Gate: ledger.NewGate(pool), Points: []sender.Point{{Point: point}}, Hold: hold, Turn: time.Minute,
+		Next: func(room []byte) (sender.Message, error) {
+			if n++; n > recipients {
+				return sender.Message{}, io.EOF
+			}
+			m := droppoint.Message{From: "a@example.com", To: fmt.Sprintf("r%d@example.com", n), Name: fmt.Sprint("m", n)}
+			if n == 1 && first.To != "" {
+				m.To, m.UTF8 = first.To, first.UTF8
+			}
+			m.Data = append(room[:0], "Subject: x\r\n\r\nhello\r\n"...)
+			return sender.Message{Recipient: int32(n), Message: m}, nil
+		},
+		Pace: func(context.Context, string, string) (sender.Wait, error) { return sender.Wait{}, nil }})
+	rows, err := pool.Query(t.Context(), `SELECT status::text || CASE WHEN final THEN ', final' ELSE '' END, count(*) FROM deliveries GROUP BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	found := map[string]int{}
+	for rows.Next() {
+		var status string
+		var count int
+		if err := rows.Scan(&status, &count); err != nil {
+			t.Fatal(err)
+		}
+		found[status] = count
+	}
+	return found, failure
+}
+
+func TestAServerThatBreaksAfterEachDotIsGivenUpAfterOneRecipientAConnection(t *testing.T) {
+	t.Parallel()
+	for hold, want := range map[bool]map[string]int{true: {"uncertain, final": 2}, false: {"uncertain": 2}} {
+		t.Run(fmt.Sprintf("hold=%v", hold), func(t *testing.T) {
+			t.Parallel()
+			found, failure := send(t, hold, func(e smtptest.Event) *smtptest.Action {
+				if e.Phase == "DOT" {
+					return &smtptest.Action{Die: true, Accept: true}
+				}
+				return nil
+			}, droppoint.Message{})
+			var away *sender.Unavailable
+			if !errors.As(failure, &away) || !maps.Equal(found, want) {
+				t.Errorf("got %v and %v, want %v", found, failure, want)
+			}
+		})
+	}
+}
+
+func TestAServerThatRefusesTheSenderAtRecipientsBouncesNobody(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []string{"550 5.1.8 sender address rejected: domain not found", "550 5.1.7 bad sender's mailbox", "550 5.7.1 relaying denied"} {
+		t.Run(reply, func(t *testing.T) {
+			t.Parallel()
+			found, failure := send(t, false, refusing(reply), droppoint.Message{})
+			var refuses *sender.Refuses
+			if !errors.As(failure, &refuses) || len(found) != 1 || found["not_sent"] == 0 || found["not_sent"] == recipients {
+				t.Errorf("got %v and %v", found, failure)
+			}
+		})
+	}
+}
+
+func TestAMessageThatWeRefuseSaysNothingOfTheServer(t *testing.T) {
+	t.Parallel()
+	found, failure := send(t, false, refusing("550 5.7.1 relaying denied"), droppoint.Message{To: "ü@example.com", UTF8: true})
+	var refuses *sender.Refuses
+	if !errors.As(failure, &refuses) || found["bounced, final"] != 1 || found["refused"] > 0 {
+		t.Errorf("got %v and %v", found, failure)
+	}
+}
+
+func refusing(reply string) func(smtptest.Event) *smtptest.Action {
+	return func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" {
+			return &smtptest.Action{Reply: reply}
+		}
+		return nil
+	}
+}
