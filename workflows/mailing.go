@@ -47,15 +47,16 @@ type mailing struct {
 	resumes   int              // how often somebody has resumed a suspended mailing in this run
 	alarm     alarm
 
-	probing   bool   // suspended, and one activity is out to see whether the cause is gone
-	resume    bool   // somebody asked not to wait for the next probe
-	waking    bool   // the state has changed since the window was last filled
-	gaveUp    string // why the mailing has to fail, by on_exhausted
-	cancelled bool   // by the update
-	expired   bool   // not_after has come
-	closing   bool   // the ledger is being reconciled
-	late      bool   // not_after came meanwhile
-	reason    string // why it ended, for the query
+	probing     bool   // suspended, and one activity is out to see whether the cause is gone
+	resume      bool   // somebody asked not to wait for the next probe
+	settingRate bool   // a limit is being set: the next one comes after it
+	waking      bool   // the state has changed since the window was last filled
+	gaveUp      string // why the mailing has to fail, by on_exhausted
+	cancelled   bool   // by the update
+	expired     bool   // not_after has come
+	closing     bool   // the ledger is being reconciled
+	late        bool   // not_after came meanwhile
+	reason      string // why it ended, for the query
 }
 
 func (m *mailing) setup(ctx workflow.Context) error {

@@ -43,6 +43,7 @@ type office struct {
 	gather  func(workflows.GatherCall) (workflows.Gathered, error)
 	check   func(workflows.CheckCall) (workflows.Checked, error)
 	resolve func(workflows.ResolveCall) (workflows.Resolved, error)
+	rate    func(workflows.RateCall) error
 	send    func(workflows.SendCall) (workflows.SentBatch, error)
 	close   func(workflows.CloseCall) (workflows.Closing, error)
 }
@@ -121,6 +122,11 @@ func (o *office) CheckDropPoint(_ context.Context, c workflows.CheckCall) (workf
 func (o *office) SetRate(_ context.Context, c workflows.RateCall) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.rate != nil {
+		if err := o.rate(c); err != nil {
+			return err
+		}
+	}
 	o.note("rate %s%s %s", c.Change.DropPoint, c.Change.Domain, c.Change.Rate)
 	return nil
 }
@@ -716,6 +722,69 @@ func TestHeldRecipientsAreResolvedByAnUpdate(t *testing.T) {
 	}
 	if early == nil || wrong == nil || good != nil || !slices.Contains(o.calls, "resolve resend") || !slices.Contains(o.calls, "render 3") {
 		t.Errorf("%v; %v; %v; %v", early, wrong, good, o.calls)
+	}
+}
+
+// inAMinute fails until a minute has passed, so that what is done meanwhile comes in between.
+func (o *office) inAMinute() func() error {
+	tries := 0
+	return func() error {
+		if tries++; tries < 7 {
+			return temporal.NewApplicationErrorWithOptions("the database is away", policy.DatabaseUnavailable, temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Second})
+		}
+		return nil
+	}
+}
+
+func TestOfTwoRatesTheLaterHolds(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 4)
+	o.slowly(10*time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	away := o.inAMinute()
+	o.rate = func(c workflows.RateCall) error {
+		if c.Change.Rate == "20/s" {
+			return away()
+		}
+		return nil
+	}
+	var first, second error
+	o.update(1*time.Second, workflows.RateUpdate, &first, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
+	o.update(2*time.Second, workflows.RateUpdate, &second, workflows.RateChange{DropPoint: "a", Rate: "30/s"})
+	o.run(input())
+	earlier, later := slices.Index(o.calls, "rate a 20/s"), slices.Index(o.calls, "rate a 30/s")
+	if first != nil || second != nil || earlier < 0 || later < earlier {
+		t.Errorf("%v, %v; %v", first, second, o.calls)
+	}
+}
+
+func TestTheLedgerIsNotClosedWhileSomebodyResolvesIt(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 2)
+	o.slowly(10*time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	usual := o.send
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		if c.Batch == 1 {
+			out := closed(c)
+			out.Counts = workflows.Counts{Sent: 8, Uncertain: 2}
+			return out, nil
+		}
+		return usual(c)
+	}
+	away := o.inAMinute()
+	o.resolve = func(workflows.ResolveCall) (workflows.Resolved, error) {
+		err := away()
+		if err == nil {
+			o.note("resolved")
+		}
+		return workflows.Resolved{Recipients: 2}, err
+	}
+	var resolved, cancelled error
+	o.update(10*time.Second, workflows.ResolveUpdate, &resolved, workflows.Resolution{As: "sent"})
+	o.update(20*time.Second, workflows.CancelUpdate, &cancelled)
+	o.run(input())
+	done, end := slices.Index(o.calls, "resolved"), slices.Index(o.calls, "close cancelled")
+	if resolved != nil || cancelled != nil || done < 0 || end < done {
+		t.Errorf("%v, %v; %v", resolved, cancelled, o.calls)
 	}
 }
 

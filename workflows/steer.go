@@ -125,6 +125,11 @@ func (m *mailing) setRate(ctx workflow.Context, c RateChange) (string, error) {
 	case c.Domain != "":
 		what = "domain " + c.Domain
 	}
+	if err := workflow.Await(ctx, func() bool { return !m.settingRate }); err != nil { // else an earlier one that is tried again could win
+		return "", err
+	}
+	m.settingRate = true
+	defer func() { m.settingRate = false }()
 	if err := m.execute(ctx, policy.SetRate, fmt.Sprintf("limit %s to %s", what, c.Rate), RateCall{Mailing: m.id, Change: c, Retry: m.in.Retry.Database}, nil); err != nil {
 		return "", plain(err)
 	}
