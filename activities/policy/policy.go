@@ -44,14 +44,16 @@ type row struct {
 type queue string
 
 const (
-	sends   queue = ""        // the mailings' own: workflows and SendBatch
-	renders queue = "-render" // bounded by pages and processors
-	steps   queue = "-steps"  // short, few, and waited for by a whole mailing
+	sends    queue = ""         // the mailings' own: workflows and SendBatch
+	renders  queue = "-render"  // bounded by pages and processors
+	prepares queue = "-prepare" // may take hours, where a query does
+	steps    queue = "-steps"   // short, few, and waited for by a whole mailing
 )
 
-// RenderQueue and StepsQueue are the task queues that workers listen on besides the mailings' own.
-func RenderQueue(main string) string { return main + string(renders) }
-func StepsQueue(main string) string  { return main + string(steps) }
+// RenderQueue, PrepareQueue and StepsQueue are the task queues that workers listen on besides the mailings' own.
+func RenderQueue(main string) string  { return main + string(renders) }
+func PrepareQueue(main string) string { return main + string(prepares) }
+func StepsQueue(main string) string   { return main + string(steps) }
 
 // Queue is the task queue in which an activity of a mailing with the main queue waits.
 func Queue(activity, main string) string { return main + string(table[activity].queue) }
@@ -59,7 +61,7 @@ func Queue(activity, main string) string { return main + string(table[activity].
 // table has a row for each activity.
 var table = map[string]row{
 	OpenMailing:      {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
-	PrepareList:      {startToClose: 12 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
+	PrepareList:      {startToClose: 12 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: prepares},
 	RenderBatch:      {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: renders},
 	SendBatch:        {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: sends},
 	GatherDeferred:   {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},

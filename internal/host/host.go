@@ -40,9 +40,9 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		}
 		defer stop()
 	}
-	// One for each batch that is sent or rendered, for each step, for the gate, and some to spare.
+	// One for each batch that is sent or rendered, for each list that is prepared, for each step, for the gate, and some to spare.
 	pool, err := await(ctx, log, "PostgreSQL at "+database.Place(c.DatabaseURL), func(ctx context.Context) (*pgxpool.Pool, error) {
-		return database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxSteps+4))
+		return database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+4))
 	}, database.Unavailable)
 	if err != nil {
 		return err
@@ -78,10 +78,10 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	return nil
 }
 
-// maxSteps bounds the short activities that are done at the same time: opening, preparing, closing, and what operators ask for.
-const maxSteps = 8
+// maxPrepares bounds the lists that are prepared at the same time, maxSteps the short activities: opening, closing, and what operators ask for.
+const maxPrepares, maxSteps = 8, 8
 
-// startWorkers listens on the three task queues, each with slots of its own.
+// startWorkers listens on the task queues, each with slots of its own.
 func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) (stop func(), err error) {
 	var running []worker.Worker
 	stop = func() {
@@ -94,7 +94,7 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 	for _, q := range []struct {
 		name  string
 		slots int
-	}{{policy.StepsQueue(cfg.TaskQueue), maxSteps}, {policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches}, {cfg.TaskQueue, cfg.MaxBatches}} {
+	}{{policy.StepsQueue(cfg.TaskQueue), maxSteps}, {policy.PrepareQueue(cfg.TaskQueue), maxPrepares}, {policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches}, {cfg.TaskQueue, cfg.MaxBatches}} {
 		w := worker.New(c, q.name, worker.Options{
 			MaxConcurrentActivityExecutionSize: q.slots,
 			WorkerStopTimeout:                  cfg.StopTimeout,
