@@ -123,6 +123,63 @@ func TestASlowDropPointDoesNotHoldAFastOneBack(t *testing.T) {
 	}
 }
 
+// The slow one answers its first messages one after the other, so that its connections go from batch to batch, and then none. Were each with
+// another batch by then, all of the worker's would wait for it.
+func TestASlowDropPointKeepsOnlyAFewBatchesWaiting(t *testing.T) {
+	t.Parallel()
+	const recipients, batch, connections, between = 2000, 50, 8, 60
+	var (
+		mu      sync.Mutex
+		had     int // messages that the fast one has had
+		asked   int // and the slow one
+		known   = make(chan struct{})
+		answers [2 * connections]chan struct{}
+		release = make(chan struct{})
+	)
+	for i := range answers {
+		answers[i] = make(chan struct{})
+	}
+	slow := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "DOT" {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if asked++; asked == 1 {
+			time.AfterFunc(1200*time.Millisecond, func() { close(known); close(answers[0]) }) // which is slow
+		}
+		if asked > len(answers) {
+			return &smtptest.Action{Wait: release}
+		}
+		return &smtptest.Action{Wait: answers[asked-1]}
+	}})
+	fast := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "DOT" {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if had++; had%between == 0 && had/between < len(answers) {
+			close(answers[had/between])
+		}
+		return &smtptest.Action{Wait: known}
+	}})
+	p := newPlant(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s?connections=%d", slow.Addr(), connections, fast.Addr(), connections))
+	p.importList(recipients)
+	p.startWorker()
+	run := p.start(mailing(batch))
+	p.eventually("the fast one has sent everything that the slow one has not got", func() bool { return len(fast.Received()) >= recipients-len(answers)-connections })
+	close(release)
+	r := p.result(run)
+	copies := fast.Copies()
+	for a, n := range slow.Copies() {
+		copies[a] += n
+	}
+	if d := p.judge(copies, recipients); d > 0 || r.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, r.Counts)
+	}
+}
+
 // Greylisting: everybody is refused at first and told when to come again. All get it then, in batches as big as those of the list.
 func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T) {
 	t.Parallel()

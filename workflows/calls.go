@@ -76,7 +76,7 @@ type SentBatch struct {
 	// Deferred recipients have left the batch for a later round, the first of them at NextRound.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`
-	// Refused counts answers that refuse us, not the recipient: they count to the mailing's error limit.
+	// Refused counts answers and log-ins that refuse us, not the recipient: they count to the mailing's error limit.
 	Refused int `json:"refused,omitempty"`
 	// Points says how the drop points did.
 	Points []PointReport `json:"points,omitempty"`

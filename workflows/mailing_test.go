@@ -607,6 +607,23 @@ func TestTheErrorLimitSuspendsUntilSomebodyResumesAndCountsAnewThen(t *testing.T
 	}
 }
 
+func TestADropPointThatIsAwayDoesNotTouchTheErrorLimit(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 60)
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		if c.Batch <= 20 {
+			out.Points = []workflows.PointReport{{Name: c.DropPoints[0].Name, Failure: "drop point mx: connection refused"}}
+		}
+		return out, nil
+	}
+	in := input()
+	in.MaxErrorPercent, in.ErrorMinimum, in.Retry.DropPoint.Attempts = 1, 1, 1000
+	if r := o.run(in); r.State != workflows.StateCompleted || o.env.GetWorkflowError() != nil {
+		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+}
+
 func TestWhatWasInFlightWhenTheMailingWasResumedDoesNotSuspendItAgain(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 20)

@@ -63,7 +63,6 @@ func (m *mailing) pointFailed(ctx workflow.Context, p *DropPointStatus, failure 
 	if !p.InList || p.Until.After(now) {
 		return // known already: that of a batch which began earlier
 	}
-	m.Refused++
 	if p.Failures++; p.OnTrial || p.Failures >= m.in.Retry.DropPoint.Attempts {
 		m.leaveList(ctx, p)
 		return
@@ -139,7 +138,6 @@ func (m *mailing) usedUp(ctx workflow.Context, err error) {
 			failed++
 			if p.LastFailure = r.Failure; p.InList {
 				p.Failures += m.retries().DropPoint.Attempts
-				m.Refused++
 				m.leaveList(ctx, p)
 			}
 		}

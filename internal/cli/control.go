@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -212,7 +211,10 @@ func (a *app) onRunning(ctx context.Context, id, what string, do func(c *cluster
 	case err != nil:
 		return temporalFailure("read the mailing", err)
 	case info.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
-		return hasEnded(id, endWord(info), what)
+		var l live
+		l.read(info)
+		l.readEnd(ctx, c, id, info.Execution.RunId) // an expired mailing's workflow has completed, too
+		return hasEnded(id, l.ended, what)
 	}
 	return do(c, info.TaskQueue)
 }
@@ -224,13 +226,4 @@ func hasEnded(id string, as workflows.State, what string) error {
 		how = " (" + string(as) + ")"
 	}
 	return failf(NotFound, "mailing %s has ended%s: there is nothing to %s", id, how, what)
-}
-
-func endWord(info *workflowpb.WorkflowExecutionInfo) workflows.State {
-	var l live
-	l.read(info)
-	if l.ended == workflows.StateCompleted && l.state != "" {
-		return l.state // an expired mailing's workflow has completed, too
-	}
-	return l.ended
 }

@@ -9,6 +9,13 @@ import (
 	"directmailer/internal/smtp"
 )
 
+// slow is how long an answer takes that makes a drop point slow; seats is how many batches that could go elsewhere use such a one at once,
+// as each must wait for its last answers there before it gives its place on the worker to another.
+const (
+	slow  = time.Second
+	seats = 2
+)
+
 // idleFor is how long a connection waits for its next message before it is closed: servers count open ones.
 const idleFor = time.Minute
 
@@ -18,6 +25,8 @@ type Point struct {
 	transport transport
 	slots     chan struct{} // one for each connection that may be open
 	waiting   atomic.Int32  // who ask for one
+	took      atomic.Int64  // what answers have taken lately, in nanoseconds
+	seated    atomic.Int32  // batches that have a seat
 
 	mu       sync.Mutex
 	idle     []idleConnection // the most recently used last
@@ -73,6 +82,30 @@ func (p *Point) Acquire(ctx context.Context) (Lane, error) {
 
 // Crowded tells whether somebody waits for a connection.
 func (p *Point) Crowded() bool { return p.waiting.Load() > 0 }
+
+// Slow tells whether answers have taken a second or more lately.
+func (p *Point) Slow() bool { return p.took.Load() >= int64(slow) }
+
+// answered remembers the time of an answer: a long one at once, while a few short ones do not make up for it.
+func (p *Point) answered(took time.Duration) {
+	if before := p.took.Load(); int64(took) > before {
+		p.took.Store(int64(took))
+	} else {
+		p.took.Store(before - (before-int64(took))/8)
+	}
+}
+
+// Sit takes a seat at a slow drop point for a batch that could go elsewhere, unless all are taken. Rise gives it back.
+func (p *Point) Sit() bool {
+	if p.seated.Add(1) > seats {
+		p.seated.Add(-1)
+		return false
+	}
+	return true
+}
+
+// Rise gives a seat back.
+func (p *Point) Rise() { p.seated.Add(-1) }
 
 func (p *Point) takeIdle() connection {
 	for {
@@ -158,10 +191,13 @@ func (p *Point) String() string { return p.config.String() }
 type lane struct {
 	point      *Point
 	connection connection
-	fresh      bool // nothing has begun on the connection yet: if it is closed, that is not a server's ordinary way
+	waited     time.Duration // for Begin
+	fresh      bool          // nothing has begun on the connection yet: if it is closed, that is not a server's ordinary way
 }
 
 func (l *lane) Begin(ctx context.Context, m *Message) error {
+	began := time.Now()
+	defer func() { l.waited = time.Since(began) }()
 	if limit := l.point.config.Messages; limit > 0 && l.connection.used() >= limit {
 		l.connection.close()
 		if err := l.renew(ctx); err != nil {
@@ -191,7 +227,11 @@ func (l *lane) renew(ctx context.Context) error {
 	return nil
 }
 
-func (l *lane) Finish(next *Message) (Answer, error) { return l.connection.finish(next) }
+func (l *lane) Finish(next *Message) (Answer, error) {
+	began := time.Now()
+	defer func() { l.point.answered(l.waited + time.Since(began)) }()
+	return l.connection.finish(next)
+}
 
 func (l *lane) Announces() bool {
 	limit := l.point.config.Messages

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type point struct {
 	waits    time.Time // for a rate limit, before it asks again
 	turn     time.Time // which that limit has promised
 	asked    int       // lanes that have been let go to take a message and have not taken it yet
+	seat     bool      // the batch may use it although it is slow and others are not
 }
 
 func (p *point) proven() bool { return p.Proven || p.accepted > 0 }
@@ -65,6 +67,9 @@ type pacedItem struct {
 
 // worthWaiting is the longest time for which a batch keeps its place on the worker although every message waits for a rate limit.
 const worthWaiting = 2 * time.Second
+
+// seatLook is the time between two looks for a seat at a slow drop point.
+const seatLook = 250 * time.Millisecond
 
 // maxPaced bounds the messages in memory that wait for the limit of their domain.
 const maxPaced = 256
@@ -126,6 +131,9 @@ func (q *queue) ready(ctx context.Context, p *point, idle func() error) (bool, e
 		}
 		now := time.Now()
 		wait := p.waits.Sub(now)
+		if !q.admitted(p) {
+			wait = max(wait, seatLook)
+		}
 		if n, next := q.available(p, now); wait <= 0 && n > p.asked {
 			p.asked++
 			q.mu.Unlock()
@@ -184,6 +192,16 @@ func (q *queue) ending(ctx context.Context) error {
 		return ErrStopped
 	}
 	return nil
+}
+
+// admitted tells whether the batch may use the point: a slow one only with a seat, if there is another that is not. q.mu is held.
+func (q *queue) admitted(p *point) bool {
+	if p.seat || !p.Slow() {
+		return true
+	}
+	elsewhere := slices.ContainsFunc(q.points, func(o *point) bool { return o.down == nil && o.lanes > 0 && !o.Slow() })
+	p.seat = elsewhere && p.Sit()
+	return p.seat || !elsewhere
 }
 
 // available counts messages that the point could take now; if there are none, next is when one's time may come.
@@ -249,7 +267,7 @@ func (q *queue) take(ctx context.Context, p *point, promised bool) (*item, error
 	if promised {
 		p.asked--
 	}
-	if err := q.ending(ctx); err != nil || q.turned || p.down != nil {
+	if err := q.ending(ctx); err != nil || q.turned || p.down != nil || !q.admitted(p) {
 		return nil, err
 	}
 	now := time.Now()
@@ -381,6 +399,10 @@ func (q *queue) leave(p *point, err error) {
 		}
 	}
 	if p.lanes == 0 {
+		if p.seat {
+			p.seat = false
+			p.Rise()
+		}
 		q.note()
 	}
 }
@@ -403,6 +425,10 @@ func (q *queue) report() (Report, error) {
 		}
 		if failed != nil {
 			failure = failed
+			var refuses *Refuses
+			if p.refused == 0 && errors.As(failed, &refuses) { // before any message, at the log-in
+				r.Refused++
+			}
 		} else {
 			up++
 		}

@@ -1,7 +1,8 @@
 // Package sender hands the open messages of a claimed batch to drop points, over several connections, under the ledger's protocol.
 //
 // Each connection runs a lane (lane.go). The lanes of all drop points take messages from one queue (queue.go), so whichever is free takes
-// the next: a slow drop point holds no more than the message on each of its connections. For each message k a lane (1) hands over
+// the next: a slow drop point holds no more than the message on each of its connections, and of batches that could go elsewhere no more than
+// two. For each message k a lane (1) hands over
 // envelope and body, all but the final step, while (2) the ledger commits the result of k-1 and the intent of k, and (3) takes the final
 // step only after that commit. What a crash means at each point:
 //
@@ -84,7 +85,7 @@ type Report struct {
 	NotBefore time.Time
 	// Everybody is true if it is limits of the mailing or of the drop points that NotBefore tells of: other batches would wait for them as well.
 	Everybody bool
-	// Refused counts answers that refuse us, not the recipient.
+	// Refused counts answers that refuse us, not the recipient, and drop points that refuse us before any message.
 	Refused int
 	Points  []PointReport
 }

@@ -22,8 +22,8 @@ func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 
 const recipients = 100
 
-// send sends a batch of 100 over two connections to a server that plays the script, and returns what the ledger has then.
-func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action, first droppoint.Message) (map[string]int, error) {
+// send sends a batch of 100 over two connections to a server that plays the script, and returns what the ledger has then, and the report.
+func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action, first droppoint.Message) (map[string]int, sender.Report, error) {
 	t.Helper()
 	migrate := func(ctx context.Context, url string) error {
 		_, _, err := database.Migrate(ctx, url)
@@ -64,7 +64,7 @@ func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action,
 	defer set.Close()
 	point, _ := set.Get("mx")
 	n := 0
-	_, failure := sender.Send(t.Context(), sender.Batch{Claim: claim, Gate: ledger.NewGate(pool), Points: []sender.Point{{Point: point}}, Hold: hold, Turn: time.Minute,
+	report, failure := sender.Send(t.Context(), sender.Batch{Claim: claim, Gate: ledger.NewGate(pool), Points: []sender.Point{{Point: point}}, Hold: hold, Turn: time.Minute,
 		Next: func(room []byte) (sender.Message, error) {
 			if n++; n > recipients {
 				return sender.Message{}, io.EOF
@@ -91,7 +91,7 @@ func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action,
 		}
 		found[status] = count
 	}
-	return found, failure
+	return found, report, failure
 }
 
 func TestAServerThatBreaksAfterEachDotIsGivenUpAfterOneRecipientAConnection(t *testing.T) {
@@ -99,7 +99,7 @@ func TestAServerThatBreaksAfterEachDotIsGivenUpAfterOneRecipientAConnection(t *t
 	for hold, want := range map[bool]map[string]int{true: {"uncertain, final": 2}, false: {"uncertain": 2}} {
 		t.Run(fmt.Sprintf("hold=%v", hold), func(t *testing.T) {
 			t.Parallel()
-			found, failure := send(t, hold, func(e smtptest.Event) *smtptest.Action {
+			found, _, failure := send(t, hold, func(e smtptest.Event) *smtptest.Action {
 				if e.Phase == "DOT" {
 					return &smtptest.Action{Die: true, Accept: true}
 				}
@@ -118,7 +118,7 @@ func TestAServerThatRefusesTheSenderAtRecipientsBouncesNobody(t *testing.T) {
 	for _, reply := range []string{"550 5.1.8 sender address rejected: domain not found", "550 5.1.7 bad sender's mailbox", "550 5.7.1 relaying denied"} {
 		t.Run(reply, func(t *testing.T) {
 			t.Parallel()
-			found, failure := send(t, false, refusing(reply), droppoint.Message{})
+			found, _, failure := send(t, false, refusing(reply), droppoint.Message{})
 			var refuses *sender.Refuses
 			if !errors.As(failure, &refuses) || len(found) != 1 || found["not_sent"] == 0 || found["not_sent"] == recipients {
 				t.Errorf("got %v and %v", found, failure)
@@ -129,10 +129,29 @@ func TestAServerThatRefusesTheSenderAtRecipientsBouncesNobody(t *testing.T) {
 
 func TestAMessageThatWeRefuseSaysNothingOfTheServer(t *testing.T) {
 	t.Parallel()
-	found, failure := send(t, false, refusing("550 5.7.1 relaying denied"), droppoint.Message{To: "ü@example.com", UTF8: true})
+	found, _, failure := send(t, false, refusing("550 5.7.1 relaying denied"), droppoint.Message{To: "ü@example.com", UTF8: true})
 	var refuses *sender.Refuses
 	if !errors.As(failure, &refuses) || found["bounced, final"] != 1 || found["refused"] > 0 {
 		t.Errorf("got %v and %v", found, failure)
+	}
+}
+
+// Only what refuses us counts to the mailing's error limit: a server that is away does not.
+func TestARefusalBeforeAnyMessageIsCountedAndAnOutageIsNot(t *testing.T) {
+	t.Parallel()
+	for greeting, want := range map[string]int{"554 5.7.1 you are listed": 1, "421 4.3.2 come back later": 0} {
+		t.Run(greeting, func(t *testing.T) {
+			t.Parallel()
+			found, report, failure := send(t, false, func(e smtptest.Event) *smtptest.Action {
+				if e.Phase == "connect" {
+					return &smtptest.Action{Reply: greeting}
+				}
+				return nil
+			}, droppoint.Message{})
+			if failure == nil || len(found) > 0 || report.Refused != want {
+				t.Errorf("got %v, %+v and %v, want %d counted", found, report, failure, want)
+			}
+		})
 	}
 }
 
