@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"directmailer/internal/database"
 	"directmailer/internal/devtest"
 	"directmailer/internal/droppoint"
@@ -22,8 +24,16 @@ func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 
 const recipients = 100
 
-// send sends a batch of 100 over two connections to a server that plays the script, and returns what the ledger has then, and the report.
-func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action, first droppoint.Message) (map[string]int, sender.Report, error) {
+// office is a database and a drop point mx with a server that plays a script.
+type office struct {
+	*testing.T
+	pool   *pgxpool.Pool
+	gate   *ledger.Gate
+	point  *droppoint.Point
+	server *smtptest.Server
+}
+
+func newOffice(t *testing.T, parameters string, script func(smtptest.Event) *smtptest.Action) *office {
 	t.Helper()
 	migrate := func(ctx context.Context, url string) error {
 		_, _, err := database.Migrate(ctx, url)
@@ -33,38 +43,50 @@ func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action,
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pool.Close()
-	var key int64
-	row := pool.QueryRow(t.Context(), `INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable) VALUES ('m', 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients)
-	if err := row.Scan(&key); err != nil {
+	t.Cleanup(pool.Close)
+	server := smtptest.Start(t, smtptest.Options{Script: script})
+	config, err := droppoint.Parse("mx", "smtp://"+server.Addr()+"?tls=none&"+parameters)
+	if err != nil {
 		t.Fatal(err)
+	}
+	set := droppoint.NewSet([]droppoint.Config{config})
+	t.Cleanup(set.Close)
+	point, _ := set.Get("mx")
+	return &office{T: t, pool: pool, gate: ledger.NewGate(pool), point: point, server: server}
+}
+
+// claim makes a mailing of one batch of 100 and claims it.
+func (o *office) claim(mailing string, hold bool) *ledger.Claim {
+	o.Helper()
+	var key int64
+	row := o.pool.QueryRow(o.Context(), `INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable) VALUES ($1, 'run', '{}', 'l', 'sending', $2, $2) RETURNING key`,
+		mailing, recipients)
+	if err := row.Scan(&key); err != nil {
+		o.Fatal(err)
 	}
 	for _, sql := range []string{
 		`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}' FROM generate_series(1, $2::int) n`,
 		`INSERT INTO batches (mailing, number, first, last) VALUES ($1, 1, 1, $2)`,
 	} {
-		if _, err := pool.Exec(t.Context(), sql, key, recipients); err != nil {
-			t.Fatal(err)
+		if _, err := o.pool.Exec(o.Context(), sql, key, recipients); err != nil {
+			o.Fatal(err)
 		}
 	}
-	l, b := ledger.New(pool), ledger.Batch{Mailing: key, Number: 1}
-	if err := l.Store(t.Context(), b, []byte("messages"), nil); err != nil {
-		t.Fatal(err)
+	l, b := ledger.New(o.pool), ledger.Batch{Mailing: key, Number: 1}
+	if err := l.Store(o.Context(), b, []byte("messages"), nil); err != nil {
+		o.Fatal(err)
 	}
-	claim, err := l.Claim(t.Context(), b, hold)
+	claim, err := l.Claim(o.Context(), b, hold)
 	if err != nil {
-		t.Fatal(err)
+		o.Fatal(err)
 	}
-	server := smtptest.Start(t, smtptest.Options{Script: script})
-	config, err := droppoint.Parse("mx", "smtp://"+server.Addr()+"?connections=2&tls=none")
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := droppoint.NewSet([]droppoint.Config{config})
-	defer set.Close()
-	point, _ := set.Get("mx")
+	return claim
+}
+
+// send sends the batch of a claim; to whom its first message goes can be told.
+func (o *office) send(claim *ledger.Claim, hold bool, first droppoint.Message) (sender.Report, error) {
 	n := 0
-	report, failure := sender.Send(t.Context(), sender.Batch{Claim: claim, Gate: ledger.NewGate(pool), Points: []sender.Point{{Point: point}}, Hold: hold, Turn: time.Minute,
+	return sender.Send(o.Context(), sender.Batch{Claim: claim, Gate: o.gate, Points: []sender.Point{{Point: o.point}}, Hold: hold, Turn: time.Minute,
 		Next: func(room []byte) (sender.Message, error) {
 			if n++; n > recipients {
 				return sender.Message{}, io.EOF
@@ -77,7 +99,14 @@ func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action,
 			return sender.Message{Recipient: int32(n), Message: m}, nil
 		},
 		Pace: func(context.Context, string, string) (sender.Wait, error) { return sender.Wait{}, nil }})
-	rows, err := pool.Query(t.Context(), `SELECT status::text || CASE WHEN final THEN ', final' ELSE '' END, count(*) FROM deliveries GROUP BY 1`)
+}
+
+// send sends a batch of 100 over two connections to a server that plays the script, and returns what the ledger has then, and the report.
+func send(t *testing.T, hold bool, script func(smtptest.Event) *smtptest.Action, first droppoint.Message) (map[string]int, sender.Report, error) {
+	t.Helper()
+	o := newOffice(t, "connections=2", script)
+	report, failure := o.send(o.claim("m", hold), hold, first)
+	rows, err := o.pool.Query(t.Context(), `SELECT status::text || CASE WHEN final THEN ', final' ELSE '' END, count(*) FROM deliveries GROUP BY 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +180,38 @@ func TestARefusalBeforeAnyMessageIsCountedAndAnOutageIsNot(t *testing.T) {
 			if failure == nil || len(found) > 0 || report.Refused != want {
 				t.Errorf("got %v, %+v and %v, want %d counted", found, report, failure, want)
 			}
+		})
+	}
+}
+
+// The first batch would have the only connection for three seconds: the second gets it after one, also where each dot brings the next envelope.
+func TestBatchesShareAConnection(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("next_behind_dot=%v", behind), func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, fmt.Sprintf("connections=1&next_behind_dot=%v", behind), func(e smtptest.Event) *smtptest.Action {
+				if e.Phase != "DOT" {
+					return nil
+				}
+				answer := make(chan struct{})
+				time.AfterFunc(30*time.Millisecond, func() { close(answer) })
+				return &smtptest.Action{Wait: answer}
+			})
+			done := make(chan int, 2)
+			for i := range 2 {
+				claim := o.claim(fmt.Sprint("m", i), false)
+				go func() {
+					if r, err := o.send(claim, false, droppoint.Message{To: fmt.Sprintf("first%d@example.com", i)}); err != nil || !r.Over {
+						t.Errorf("batch %d: %+v, %v", i, r, err)
+					}
+					done <- len(o.server.Received())
+				}()
+			}
+			if ended := <-done; ended == recipients {
+				t.Error("one batch had the connection to its end")
+			}
+			<-done
 		})
 	}
 }
