@@ -2,11 +2,13 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
@@ -70,6 +72,7 @@ type Ticket struct {
 	claim  *Claim
 	result *Result
 	intent *Attempt
+	since  time.Time // when its batch was first found locked
 	done   chan error
 }
 
@@ -77,13 +80,19 @@ type Ticket struct {
 // not at all. It does not wait: the message may go out up to the final step meanwhile. result and intent must not change until Wait returns.
 func (g *Gate) Enter(c *Claim, result *Result, intent *Attempt) *Ticket {
 	t := tickets.Get().(*Ticket)
-	t.claim, t.result, t.intent = c, result, intent
+	t.claim, t.result, t.intent, t.since = c, result, intent, time.Time{}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting = append(g.waiting, t)
 	if result != nil && g.out > 0 {
 		g.out--
 	}
+	g.queue(t)
+	return t
+}
+
+// queue lets a ticket into the next group. g.mu is held.
+func (g *Gate) queue(t *Ticket) {
+	g.waiting = append(g.waiting, t)
 	switch {
 	case !g.busy:
 		g.busy = true
@@ -92,7 +101,6 @@ func (g *Gate) Enter(c *Claim, result *Result, intent *Attempt) *Ticket {
 		g.enough = 0
 		g.full <- struct{}{}
 	}
-	return t
 }
 
 var tickets = sync.Pool{New: func() any { return &Ticket{done: make(chan error, 1)} }}
@@ -172,18 +180,36 @@ func (g *Gate) commit(group []*Ticket) {
 		}
 		time.Sleep(pause)
 	}
+	var locked map[hold]bool
+	if err != nil {
+		clear(g.form.held)
+	} else if len(g.form.held) < len(g.form.asked) {
+		locked, err = g.locked(ctx)
+	}
 	if err != nil {
 		err = fmt.Errorf("write the ledger: %w", err)
 	}
 	answers := g.form.answers[:0]
 	committed := 0
 	for _, t := range group {
+		h := hold{t.claim.Batch, t.claim.Fence}
 		answer := err
-		if err == nil && !g.form.held[hold{t.claim.Batch, t.claim.Fence}] {
+		switch {
+		case g.form.held[h]:
+			answer = nil
+			if t.intent != nil {
+				committed++
+			}
+		case err != nil:
+		case !locked[h]:
 			answer = ErrFenced
-		}
-		if answer == nil && t.intent != nil {
-			committed++
+		case t.since.IsZero():
+			t.since = time.Now()
+			fallthrough
+		case time.Since(t.since) < patience:
+			answer = errLater
+		default:
+			answer = fmt.Errorf("write the ledger: somebody has locked the batch: %w", context.DeadlineExceeded)
 		}
 		answers = append(answers, answer)
 	}
@@ -191,20 +217,53 @@ func (g *Gate) commit(group []*Ticket) {
 	g.mu.Lock()
 	g.out += committed // before any of them can come back
 	g.mu.Unlock()
+	var later []*Ticket
 	for i, t := range group {
-		t.done <- answers[i] // from here on the ticket is its holder's
+		if answers[i] == errLater {
+			later = append(later, t)
+		} else {
+			t.done <- answers[i] // from here on the ticket is its holder's
+		}
+	}
+	if later != nil {
+		time.AfterFunc(lockPause, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			for _, t := range later {
+				g.queue(t)
+			}
+		})
 	}
 }
 
-// One statement is one transaction and one round trip. FOR SHARE makes it wait for a claim that is under way, and a claim wait for
-// it: so an intent is either seen by the next claim or refused.
+// lockPause is the time to the next try where somebody else has locked the batch, and errLater says so.
+const lockPause = 50 * time.Millisecond
+
+var errLater = errors.New("the batch is locked")
+
+// locked tells which of the claims that were asked for and not found to hold may yet hold: somebody takes the batch over, or closes it,
+// and has not committed that.
+func (g *Gate) locked(ctx context.Context) (map[hold]bool, error) {
+	rows, err := g.pool.Query(ctx, `
+		SELECT b.mailing, b.number, b.fence FROM batches b
+		JOIN unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(mailing, number, fence)
+			ON b.mailing = c.mailing AND b.number = c.number AND b.fence = c.fence
+		WHERE b.closed_at IS NULL`, g.form.claims.mailing, g.form.claims.number, g.form.claims.fence)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, map[hold]bool{})
+}
+
+// One statement is one transaction and one round trip. FOR SHARE makes a claim wait for it, and a batch that is being claimed is skipped: so
+// an intent is either seen by the next claim or refused. It does not wait for the claimant, who may be stopped: other batches must go on.
 const enter = `
 	WITH held AS MATERIALIZED (
 		SELECT b.mailing, b.number, b.fence FROM batches b
 		JOIN unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(mailing, number, fence)
 			ON b.mailing = c.mailing AND b.number = c.number AND b.fence = c.fence
 		WHERE b.closed_at IS NULL
-		FOR SHARE OF b
+		FOR SHARE OF b SKIP LOCKED
 	), results AS (
 		UPDATE deliveries d SET status = x.status::delivery_status, final = x.final, code = nullif(x.code, 0), enhanced = nullif(x.enhanced, ''),
 			reply = nullif(x.reply, ''), answered_at = now()
@@ -232,16 +291,22 @@ func (g *Gate) write(ctx context.Context, group []*Ticket) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
 	clear(g.form.held)
+	_, err = collect(rows, g.form.held)
+	return err
+}
+
+// collect adds the rows' claims to found.
+func collect(rows pgx.Rows, found map[hold]bool) (map[hold]bool, error) {
+	defer rows.Close()
 	for rows.Next() {
 		var h hold
 		if err := rows.Scan(&h.Mailing, &h.Number, &h.fence); err != nil {
-			return err
+			return nil, err
 		}
-		g.form.held[h] = true
+		found[h] = true
 	}
-	return rows.Err()
+	return found, rows.Err()
 }
 
 // form is room for a group's entries as the statement takes and answers them, used again for each group.

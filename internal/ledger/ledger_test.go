@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
@@ -200,6 +201,58 @@ func TestOldAndNewClaimInOneGroupAreToldApart(t *testing.T) {
 	var fromOld int
 	f.row(`SELECT count(*) FROM deliveries WHERE recipient = 2`)(&fromOld)
 	f.want(fromOld, 0)
+}
+
+// A worker that is stopped while it claims a batch keeps the batch locked, for as long as it is stopped.
+func TestAClaimThatIsNotCommittedHoldsUpNoOtherBatch(t *testing.T) {
+	t.Parallel()
+	for end, want := range map[string]error{"ROLLBACK": nil, "COMMIT": ledger.ErrFenced} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, 2, 1)
+			first, second := f.claim(1, false), f.claim(2, false)
+			claimant, err := f.pool.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer claimant.Release()
+			for _, sql := range []string{`BEGIN`, `UPDATE batches SET fence = fence + 1 WHERE number = 1`} {
+				if _, err := claimant.Exec(t.Context(), sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			contested := f.gate.Enter(first, nil, &ledger.Attempt{Recipient: 1, Number: 1})
+			for n := range int32(20) {
+				f.intend(second, 2, n+1)
+			}
+			var written int
+			f.row(`SELECT count(*) FROM deliveries WHERE recipient = 1`)(&written)
+			f.want(written, 0)
+			if _, err := claimant.Exec(t.Context(), end); err != nil {
+				t.Fatal(err)
+			}
+			if err := contested.Wait(); !errors.Is(err, want) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+			f.row(`SELECT count(*) FROM deliveries WHERE recipient = 1`)(&written)
+			f.want(written == 1, want == nil)
+		})
+	}
+}
+
+func TestABatchThatStaysLockedIsAFailureOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	c := f.claim(1, false)
+	err := pgx.BeginFunc(t.Context(), f.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `UPDATE batches SET fence = fence + 1`); err != nil {
+			return err
+		}
+		return f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 1, Number: 1}).Wait()
+	})
+	if errors.Is(err, ledger.ErrFenced) || !database.Unavailable(err) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestALeftoverIntentIsUncertainByNameAtTheNextClaim(t *testing.T) {
