@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"directmailer/internal/devtest"
 	"directmailer/internal/ledger"
 	"directmailer/internal/lists"
+	"directmailer/internal/mailings"
 	"directmailer/internal/smtptest"
 	"directmailer/workflows"
 )
@@ -347,6 +349,91 @@ func TestPostgreSQLIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	}
 }
 
+// The lock keeps the list from being frozen to the end until PostgreSQL is dead.
+func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing.T) {
+	t.Parallel()
+	const recipients = 300
+	server := devtest.OwnPostgres(t)
+	if err := migrate(t.Context(), server.URL("mail")); err != nil {
+		t.Fatal(err)
+	}
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlantOn(t, mx(s), server.URL("mail"), devtest.Temporal(t))
+	p.importList(recipients)
+	lock, err := p.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }() // gives its broken connection back
+	if _, err := lock.Exec(t.Context(), `LOCK TABLE batches`); err != nil {
+		t.Fatal(err)
+	}
+	p.startWorker()
+	run := p.start(mailing(50))
+	p.eventually("the list is being prepared", func() bool {
+		var n int
+		err := lock.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE relation = 'batches'::regclass AND NOT granted`).Scan(&n)
+		return err == nil && n > 0
+	})
+	server.Kill()
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := p.result(run)
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.Recipients != recipients || r.Counts.Sent != recipients || r.Batches != recipients/50 {
+		t.Errorf("%d duplicates; %+v", d, r)
+	}
+}
+
+func TestAListThatIsGoneBeforeItIsPreparedFailsTheMailingByItsName(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.importList(3)
+	p.startWorker()
+	in := mailing(50)
+	in.NotBefore = time.Now().Add(8 * time.Second)
+	run := p.start(in)
+	p.doing("it waits for its time", func(s workflows.Status) bool { return s.State == workflows.StateWaiting })
+	if err := lists.New(p.pool).Delete(t.Context(), "people"); err != nil {
+		t.Fatal(err)
+	}
+	if failure, _ := p.failure(run); !strings.Contains(failure.Message(), `no list is named "people"`) {
+		t.Errorf("%v", failure)
+	}
+	m, err := mailings.New(p.pool).Get(t.Context(), p.id())
+	if err != nil || m.ClosedAt == nil || len(s.Copies()) > 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// With on_exhausted: fail, what cannot be had ends the mailing: by name, with everybody accounted for.
+func TestTheLossOfTheOnlyServerEndsAMailingThatIsToFail(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	var down atomic.Bool
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && e.To == address(25) {
+			down.Store(true)
+		}
+		if down.Load() {
+			return &smtptest.Action{Die: true}
+		}
+		return nil
+	}})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	in := mailing(20)
+	in.OnExhausted, in.Retry.DropPoint.Attempts = workflows.Fail, 2
+	failure, r := p.failure(p.start(in))
+	p.judge(s.Copies(), recipients)
+	if failure.Type() != "MailingFailed" || !strings.Contains(failure.Message(), "drop point mx") || r.State != workflows.StateFailed || r.Counts.Unsent == 0 ||
+		r.Counts.Total() != recipients {
+		t.Errorf("%v; %+v", failure, r)
+	}
+}
+
 func TestTemporalIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	const recipients = 200
@@ -503,18 +590,26 @@ func TestNobodyIsLostWhenADropDirectoryVanishesForAWhile(t *testing.T) {
 	if r := p.result(run); r.Counts.Sent != recipients {
 		t.Errorf("%+v", r)
 	}
+	p.judge(p.dropped(dir), recipients)
+}
+
+// dropped counts the files of a drop directory by recipient. Each must be whole.
+func (p *plant) dropped(dir string) map[string]int {
+	p.Helper()
 	copies := map[string]int{}
 	files, _ := filepath.Glob(filepath.Join(dir, "*.eml"))
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		if err != nil {
-			t.Fatal(err)
+			p.Fatal(err)
 		}
 		_, rest, _ := strings.Cut(string(data), "X-Receiver: <")
 		to, _, _ := strings.Cut(rest, ">")
-		copies[to]++
+		if copies[to]++; !strings.HasSuffix(string(data), "--\r\n") {
+			p.Errorf("the message of %s is cut off", to)
+		}
 	}
-	p.judge(copies, recipients)
+	return copies
 }
 
 func TestARecipientWhoseTemplateFailsIsFailedAndTheBatchGoesOn(t *testing.T) {

@@ -168,3 +168,29 @@ func TestAMailingOutlivesItsPageServer(t *testing.T) {
 		t.Errorf("%d requests for %d pages: what was fetched before the failure is fetched again", asked, recipients)
 	}
 }
+
+func TestTheLossOfThePageServerEndsAMailingThatIsToFail(t *testing.T) {
+	t.Parallel()
+	const recipients, batch, served = 100, 10, 35
+	var n atomic.Int64
+	var pages *pageServer
+	pages = startPages(t, func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) > served {
+			http.Error(w, "too many readers", http.StatusServiceUnavailable)
+			return
+		}
+		personal(w, r)
+	})
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.importList(recipients)
+	p.startWorker()
+	in := paged(batch, pages)
+	in.OnExhausted = workflows.Fail
+	failure, r := p.failure(p.start(in))
+	p.judge(s.Copies(), recipients)
+	if failure.Type() != "MailingFailed" || !strings.Contains(failure.Message(), "127.0.0.1 answered 503") || r.State != workflows.StateFailed ||
+		r.Counts.Sent > served || r.Counts.Sent+r.Counts.Unsent != recipients {
+		t.Errorf("%v; %+v", failure, r)
+	}
+}

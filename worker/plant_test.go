@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 
 	"directmailer/internal/database"
 	"directmailer/internal/devtest"
@@ -109,7 +110,13 @@ func (b *syncBuffer) String() string {
 // startWorker starts a worker; extra are further variables of its environment.
 func (p *plant) startWorker(extra ...string) *worker {
 	p.Helper()
-	w := &worker{cmd: exec.Command(devtest.Build(p.TB, "./worker")), log: &syncBuffer{}, exited: make(chan struct{})}
+	return p.launch(exec.Command(devtest.Build(p.TB, "./worker")), extra...)
+}
+
+// launch starts a command that becomes a worker.
+func (p *plant) launch(cmd *exec.Cmd, extra ...string) *worker {
+	p.Helper()
+	w := &worker{cmd: cmd, log: &syncBuffer{}, exited: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), append([]string{"DATABASE_URL=" + p.url, "TEMPORAL_ADDRESS=" + p.address, "DM_TASK_QUEUE=" + p.queue,
 		"DM_DROP_POINTS=" + p.points, "DM_LOG_LEVEL=WARN"}, extra...)...)
 	w.cmd.Stdout, w.cmd.Stderr = w.log, w.log
@@ -214,6 +221,22 @@ func (p *plant) result(run client.WorkflowRun) workflows.Result {
 		p.Errorf("the ledger is not closed: %+v", r)
 	}
 	return r
+}
+
+// failure waits for the end of a mailing that fails, and returns why and, if it has one, its result.
+func (p *plant) failure(run client.WorkflowRun) (*temporal.ApplicationError, workflows.Result) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.Context(), patience)
+	defer cancel()
+	var app *temporal.ApplicationError
+	if err := run.Get(ctx, nil); !errors.As(err, &app) {
+		p.Fatalf("the mailing did not fail: %v\n%s", err, p.explain())
+	}
+	var r workflows.Result
+	if app.HasDetails() {
+		_ = app.Details(&r) // some have another kind of detail
+	}
+	return app, r
 }
 
 // explain tells what the mailing is doing, for a test that waits in vain.
