@@ -20,8 +20,8 @@ type Ending struct {
 	Recipients int64
 }
 
-// chunk is how many recipients one transaction of Close looks at.
-const chunk = 50_000
+// errOvertaken says that somebody has changed outcomes while they were being counted.
+var errOvertaken = errors.New("outcomes have changed since they were counted")
 
 // Close reconciles the mailing row by row and ends it in the given state; it may be repeated, also after a crash in its middle.
 //
@@ -29,6 +29,15 @@ const chunk = 50_000
 // once, and nothing is ended. Any other mailing ends as it is: batches are fenced off and closed first, so that nobody can claim them any
 // more; recipients with an attempt whose answer was never seen become uncertain, all others that are open unsent.
 func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
+	for {
+		e, err := l.close(ctx, mailing, complete, state, reason)
+		if !errors.Is(err, errOvertaken) { // by a resolution, which somebody has to ask for: this comes to an end
+			return e, err
+		}
+	}
+}
+
+func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
 	ended, err := l.ended(ctx, mailing)
 	if err != nil || ended != nil {
 		return deref(ended), err
@@ -45,11 +54,13 @@ func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state,
 		return Ending{}, err
 	}
 	var e Ending
-	if err := l.pool.QueryRow(ctx, `SELECT recipients FROM mailings WHERE key = $1`, mailing).Scan(&e.Recipients); err != nil {
+	var revision int64
+	err = l.pool.QueryRow(ctx, `SELECT recipients, revision FROM mailings WHERE key = $1`, mailing).Scan(&e.Recipients, &revision)
+	if err != nil {
 		return Ending{}, fmt.Errorf("read the mailing: %w", err)
 	}
-	for first := int64(1); first <= e.Recipients; first += chunk {
-		last := min(first+chunk-1, e.Recipients)
+	for first := int64(1); first <= e.Recipients; first += l.chunk {
+		last := min(first+l.chunk-1, e.Recipients)
 		r, err := l.closeChunk(ctx, mailing, int32(first), int32(last), complete)
 		if err != nil {
 			return Ending{}, err
@@ -59,7 +70,7 @@ func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state,
 		}
 		e.Counts = e.Counts.add(r.counts)
 	}
-	deferred, err := l.end(ctx, mailing, complete, state, reason, e.Counts)
+	deferred, err := l.end(ctx, mailing, revision, complete, state, reason, e.Counts)
 	if err != nil || complete && deferred > 0 {
 		return Ending{Deferred: deferred}, err
 	}
@@ -102,11 +113,12 @@ const endUnsent = `
 	FROM recipients r WHERE r.mailing = $1 AND r.number BETWEEN $2 AND $3
 	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 AND d.recipient = r.number AND d.final)`
 
-// fenceOff closes every batch, and ends the waiting of the deferred.
+// fenceOff closes every batch, and ends the waiting of the deferred. From here on nobody is added to the mailing or sent to again: whoever
+// asked for it would be told that it is going to happen, and it would not.
 func (l *Ledger) fenceOff(ctx context.Context, mailing int64) error {
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		var batch pgx.Batch
-		batch.Queue(`SELECT FROM mailings WHERE key = $1 FOR UPDATE`, mailing) // nobody gathers meanwhile
+		batch.Queue(`UPDATE mailings SET ending = true WHERE key = $1`, mailing) // and nobody gathers meanwhile
 		batch.Queue(`UPDATE batches SET fence = fence + 1, closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
 		batch.Queue(`DELETE FROM deferrals WHERE mailing = $1`, mailing)
 		return tx.SendBatch(ctx, &batch).Close()
@@ -129,7 +141,7 @@ func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, co
 	if !complete {
 		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.first)
 	}
-	tag, err := l.pool.Exec(ctx, `
+	_, err := l.pool.Exec(ctx, `
 		INSERT INTO deferrals (mailing, recipient, batch, due)
 		SELECT $1, r.number, 0, now() FROM recipients r
 		WHERE r.mailing = $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)
@@ -137,10 +149,11 @@ func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, co
 	if err != nil {
 		return Ending{}, fmt.Errorf("open recipients again: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has more than one outcome", r.first)
+	deferred, err := l.deferred(ctx, mailing) // somebody may have opened them before
+	if err == nil && deferred == 0 {
+		err = fmt.Errorf("the ledger does not close: recipient %d has more than one outcome", r.first)
 	}
-	return Ending{Deferred: int(tag.RowsAffected())}, nil
+	return Ending{Deferred: deferred}, err
 }
 
 func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) {
@@ -156,14 +169,19 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 }
 
 // end writes the end down. A complete mailing whose recipients somebody has opened again meanwhile is not ended: their number is returned.
-func (l *Ledger) end(ctx context.Context, mailing int64, complete bool, state, reason string, n Counts) (deferred int, err error) {
+// errOvertaken: the counts are not those of the rows any more.
+func (l *Ledger) end(ctx context.Context, mailing, revision int64, complete bool, state, reason string, n Counts) (deferred int, err error) {
 	counts, err := json.Marshal(n)
 	if err != nil {
 		return 0, err
 	}
 	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT FROM mailings WHERE key = $1 FOR UPDATE`, mailing); err != nil { // whoever opens some holds it, too
+		var now int64 // whoever raises it holds the row until his changes are there
+		if err := tx.QueryRow(ctx, `SELECT revision FROM mailings WHERE key = $1 FOR UPDATE`, mailing).Scan(&now); err != nil {
 			return err
+		}
+		if now != revision {
+			return errOvertaken
 		}
 		err := tx.QueryRow(ctx, `SELECT count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&deferred)
 		if err != nil || complete && deferred > 0 {

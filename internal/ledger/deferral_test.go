@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -301,5 +302,75 @@ func TestHeldRecipientsAreSentToAgainInABatchOfTheirOwn(t *testing.T) {
 	}
 	if _, err := f.ledger.Resolve(t.Context(), f.key, ledger.Again); err == nil {
 		t.Error("an ended mailing sends again")
+	}
+}
+
+type closed struct {
+	ledger.Ending
+	err error
+}
+
+// close lets Close run beside the test.
+func (f *fixture) close(complete bool) <-chan closed {
+	answer := make(chan closed, 1)
+	go func() {
+		e, err := f.ledger.Close(f.Context(), f.key, complete, "ended", "")
+		answer <- closed{e, err}
+	}()
+	return answer
+}
+
+// A worker that was stopped in the middle of a resolution goes on when the rows are counted, and before the counts are written down.
+func TestACountThatIsOvertakenByAResolutionIsTakenAgain(t *testing.T) {
+	t.Parallel()
+	f := heldBatch(t)
+	tx := f.lock(`SELECT FROM mailings FOR UPDATE`)
+	resolved := make(chan error, 1)
+	go func() { _, err := f.ledger.Resolve(f.Context(), f.key, ledger.AsSent); resolved <- err }()
+	f.waitFor(1)
+	answer := f.close(true)
+	f.waitFor(2) // behind the resolution, to write its counts
+	f.rollback(tx)
+	if err := <-resolved; err != nil {
+		t.Fatal(err)
+	}
+	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: ledger.Counts{Sent: 2}}})
+	f.want(f.standing(), ledger.Counts{Sent: 2})
+}
+
+func TestAMailingThatIsBeingEndedEarlyCountsWhatIsResolvedAndSendsNothingAgain(t *testing.T) {
+	t.Parallel()
+	const chunk = 3 // recipients that are counted at a time
+	for _, as := range []ledger.Resolution{ledger.AsSent, ledger.Again} {
+		t.Run(string(as), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, chunk+1, chunk)
+			f.ledger = ledger.NewChunked(f.pool, chunk)
+			f.intend(f.claim(1, true), 1, 1)
+			f.claim(1, true) // recipient 1 is held
+			f.intend(f.claim(2, true), chunk+1, 1)
+			tx := f.lock(`SELECT FROM deliveries WHERE recipient > $1 FOR UPDATE`, chunk)
+			answer := f.close(false)
+			f.waitFor(1) // the first chunk is counted
+			n, err := f.ledger.Resolve(t.Context(), f.key, as)
+			want := ledger.Counts{Uncertain: 2, Unsent: chunk - 1}
+			switch as {
+			case ledger.AsSent:
+				want = ledger.Counts{Sent: 1, Uncertain: 1, Unsent: chunk - 1}
+				if err != nil || n != 1 {
+					t.Errorf("%d are resolved (%v)", n, err)
+				}
+			case ledger.Again:
+				if !errors.Is(err, ledger.ErrEnded) {
+					t.Errorf("got %v, want ErrEnded", err)
+				}
+			}
+			f.rollback(tx)
+			f.want(<-answer, closed{Ending: ledger.Ending{Recipients: chunk + 1, Counts: want}})
+			f.want(f.standing(), want)
+			var open int
+			f.row(`SELECT count(*) FROM recipients r WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = r.mailing AND d.recipient = r.number AND d.final)`)(&open)
+			f.want(open, 0)
+		})
 	}
 }

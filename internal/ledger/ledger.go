@@ -64,7 +64,10 @@ type Batch struct {
 }
 
 // Ledger is the accounting on one database. It is safe for use by several goroutines.
-type Ledger struct{ pool *pgxpool.Pool }
+type Ledger struct {
+	pool  *pgxpool.Pool
+	chunk int64 // how many recipients one transaction of Close looks at
+}
 
 // New returns the ledger on pool.
-func New(pool *pgxpool.Pool) *Ledger { return &Ledger{pool} }
+func New(pool *pgxpool.Pool) *Ledger { return &Ledger{pool, 50_000} }

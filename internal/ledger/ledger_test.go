@@ -77,6 +77,35 @@ func (f *fixture) row(sql string, args ...any) func(into ...any) {
 	}
 }
 
+// lock leaves the statement's transaction open.
+func (f *fixture) lock(sql string, args ...any) pgx.Tx {
+	f.Helper()
+	tx, err := f.pool.Begin(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	if _, err := tx.Exec(f.Context(), sql, args...); err != nil {
+		f.Fatal(err)
+	}
+	return tx
+}
+
+func (f *fixture) rollback(tx pgx.Tx) {
+	f.Helper()
+	if err := tx.Rollback(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// waitFor returns when so many statements in this database wait for a lock.
+func (f *fixture) waitFor(n int) {
+	f.Helper()
+	for waiting := 0; waiting < n; {
+		f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)(&waiting)
+	}
+}
+
 func (f *fixture) claim(n int, hold bool) *ledger.Claim {
 	f.Helper()
 	c, err := f.ledger.Claim(f.Context(), f.batch(n), hold)

@@ -32,12 +32,14 @@ const heldUncertain = `
 	WHERE d.mailing = $1 AND d.final AND d.status = 'uncertain'`
 
 // Resolve decides about every recipient that is held as uncertain, and returns how many there were. Those of batches that are still open
-// are left for another time. Sending again is for mailings that have not ended: ErrEnded. ErrNoBatch: there is no such mailing.
+// are left for another time. Sending again is for mailings that have not ended and are not about to: ErrEnded. ErrNoBatch: there is no such mailing.
 func (l *Ledger) Resolve(ctx context.Context, mailing int64, as Resolution) (int, error) {
 	var resolved int
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		var ended bool
-		err := tx.QueryRow(ctx, `SELECT closed_at IS NOT NULL FROM mailings WHERE key = $1 FOR UPDATE`, mailing).Scan(&ended)
+		// The revision tells a Close that is counting. It may be raised by whoever was stopped here and goes on after it has begun.
+		err := tx.QueryRow(ctx, `
+			UPDATE mailings SET revision = revision + 1 WHERE key = $1 RETURNING ending OR closed_at IS NOT NULL`, mailing).Scan(&ended)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return ErrNoBatch

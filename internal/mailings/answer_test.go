@@ -213,13 +213,15 @@ func TestAnAnswerWithoutMembersIsAnEmptyList(t *testing.T) {
 func TestAMailingThatHasEndedIsNotFrozenAnyMore(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com")
-	f.exec(`UPDATE mailings SET state = 'cancelled', closed_at = now(), counts = '{}'`)
-	rows := f.everything()
-	if _, err := f.store.FreezeAnswer(t.Context(), "m", answered("a@example.com"), 1); !errors.Is(err, mailings.ErrEnded) {
-		t.Errorf("an answer: got %v", err)
+	for _, end := range []string{`ending = true`, `state = 'cancelled', closed_at = now(), counts = '{}'`} {
+		f.exec(`UPDATE mailings SET ` + end)
+		rows := f.everything()
+		if _, err := f.store.FreezeAnswer(t.Context(), "m", answered("a@example.com"), 1); !errors.Is(err, mailings.ErrEnded) {
+			t.Errorf("%s: an answer: got %v", end, err)
+		}
+		if _, err := f.store.Freeze(t.Context(), "m", 1); !errors.Is(err, mailings.ErrEnded) {
+			t.Errorf("%s: a list: got %v", end, err)
+		}
+		f.want(f.everything(), rows)
 	}
-	if _, err := f.store.Freeze(t.Context(), "m", 1); !errors.Is(err, mailings.ErrEnded) {
-		t.Errorf("a list: got %v", err)
-	}
-	f.want(f.everything(), rows)
 }

@@ -109,7 +109,7 @@ func tryPrepare(ctx context.Context, db beginner, id string, batchSize int, fill
 			f = m.Frozen()
 			return nil
 		}
-		if m.ClosedAt != nil { // ended meanwhile: whoever was stopped for long and goes on must not add to a closed ledger
+		if m.ClosedAt != nil || m.Ending { // ended meanwhile: whoever was stopped for long and goes on must not add to a closed ledger
 			return ErrEnded
 		}
 		// Sorting in memory where it fits; the setting ends with the transaction.

@@ -62,6 +62,7 @@ type Mailing struct {
 	CreatedAt  time.Time
 	PreparedAt *time.Time
 	ClosedAt   *time.Time
+	Ending     bool // its ledger is being closed before it is complete
 }
 
 // Reserve makes the ID belong to the workflow chain of firstRunID for ever; ErrExists when it belongs to another.
@@ -86,11 +87,11 @@ func (s *Store) Reserve(ctx context.Context, id, firstRunID, list string, input 
 	return nil
 }
 
-const columns = `key, id, first_run_id, input, list, state, reason, members, duplicates, recipients, mailable, batches, rejected, rejects, counts, created_at, prepared_at, closed_at`
+const columns = `key, id, first_run_id, input, list, state, reason, members, duplicates, recipients, mailable, batches, rejected, rejects, counts, created_at, prepared_at, closed_at, ending`
 
 func (m *Mailing) fields() []any {
 	return []any{&m.Key, &m.ID, &m.FirstRunID, &m.Input, &m.List, &m.State, &m.Reason, &m.Members, &m.Duplicates, &m.Recipients,
-		&m.Mailable, &m.Batches, &m.Rejected, &m.Rejects, &m.Counts, &m.CreatedAt, &m.PreparedAt, &m.ClosedAt}
+		&m.Mailable, &m.Batches, &m.Rejected, &m.Rejects, &m.Counts, &m.CreatedAt, &m.PreparedAt, &m.ClosedAt, &m.Ending}
 }
 
 // Frozen says what became of the mailing's list when it was prepared.
