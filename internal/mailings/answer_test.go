@@ -107,7 +107,8 @@ func TestAnAnswerWhoseConnectionIsKilledAtAnyPointLeavesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	rows := f.everything()
-	const others = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+	// It waits for the end, so that no connection of the pool dies later.
+	const others = `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
 	for row := range int64(2) { // while it is read
 		killed := answered("a@example.com", "b@example.com")
 		killed.before = func(at int64) error {

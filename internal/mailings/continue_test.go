@@ -109,7 +109,7 @@ func TestAContinuationWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing
 		ended <- err
 	}()
 	f.someoneWaits()
-	f.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	f.exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)
 	}

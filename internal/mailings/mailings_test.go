@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -257,7 +258,7 @@ func TestAFreezeWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := f.store.Freeze(t.Context(), "m", 1); ended <- err }()
 	f.someoneWaits()
-	f.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	f.exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)
 	}
@@ -292,7 +293,7 @@ func (f *fixture) someoneWaits() { f.waiting(1) }
 
 func (f *fixture) waiting(n int) {
 	f.Helper()
-	for {
+	for began := time.Now(); ; {
 		var waiting int
 		err := f.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
 		if err != nil {
@@ -300,6 +301,9 @@ func (f *fixture) waiting(n int) {
 		}
 		if waiting >= n {
 			return
+		}
+		if time.Since(began) > time.Minute {
+			f.Fatalf("%d statements wait for a lock, not %d", waiting, n)
 		}
 	}
 }
