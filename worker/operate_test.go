@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -540,6 +543,61 @@ func TestHealthTellsWhetherAWorkerIsReady(t *testing.T) {
 	<-w.exited
 	if code := w.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d after SIGINT", code)
+	}
+}
+
+// Each connection to Temporal breaks a little later in the worker's start than the one before.
+func TestAWorkerStartsThoughTemporalDiesMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "files=dir:"+t.TempDir())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var broken atomic.Int32
+	upstream := p.address
+	go func() {
+		for allowed := int64(200); ; allowed += allowed / 3 { // octets to Temporal
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", upstream)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			go func() { _, _ = io.Copy(c, server) }()
+			go func() {
+				if allowed > 10_000 {
+					allowed = math.MaxInt64
+				}
+				if n, _ := io.CopyN(server, c, allowed); n == allowed {
+					broken.Add(1)
+				}
+				_, _ = c.Close(), server.Close()
+			}()
+		}
+	}()
+	health := freeAddress(t)
+	p.address = listener.Addr().String()
+	w := p.startWorker("DM_HEALTH_ADDRESS=" + health)
+	p.eventually("it is ready", func() bool {
+		select {
+		case <-w.exited:
+			t.Fatal("it has ended")
+		default:
+		}
+		r, err := http.Get("http://" + health + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	})
+	if broken.Load() < 3 {
+		t.Errorf("%d connections were broken", broken.Load())
 	}
 }
 

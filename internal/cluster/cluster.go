@@ -78,7 +78,8 @@ func (c *Cluster) RegisterSearchAttributes(ctx context.Context) error {
 // Unreachable tells whether err means that Temporal is away.
 func Unreachable(err error) bool {
 	var unavailable *serviceerror.Unavailable
-	return errors.As(err, &unavailable) || errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.Unavailable
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.Unavailable
 }
 
 // reason shortens gRPC's words, which repeat themselves.

@@ -42,29 +42,42 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	// One for each batch that is sent or rendered, for each list that is prepared, for each step, for the gate, and some to spare.
 	pool, err := await(ctx, log, "PostgreSQL at "+database.Place(c.DatabaseURL), func(ctx context.Context) (*pgxpool.Pool, error) {
-		return database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+4))
+		pool, err := database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+4))
+		if err != nil {
+			return nil, err
+		}
+		if err := database.CheckMigrated(ctx, pool); err != nil {
+			pool.Close()
+			return nil, err
+		}
+		return pool, nil
 	}, database.Unavailable)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := database.CheckMigrated(ctx, pool); err != nil {
-		return err
-	}
 	temporal, err := await(ctx, log, "Temporal", func(ctx context.Context) (*cluster.Cluster, error) {
-		return cluster.Dial(ctx, log)
+		temporal, err := cluster.Dial(ctx, log)
+		if err != nil {
+			return nil, err
+		}
+		if err := temporal.RegisterSearchAttributes(ctx); err != nil {
+			temporal.Close()
+			return nil, err
+		}
+		return temporal, nil
 	}, cluster.Unreachable)
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
-	if err := temporal.RegisterSearchAttributes(ctx); err != nil {
-		return err
-	}
 	points := droppoint.NewSet(c.DropPoints)
 	defer points.Close()
 	sources := source.NewSet(c.Sources)
-	stop, err := startWorkers(temporal.Client, c, activities.New(pool, points, sources, log))
+	all := activities.New(pool, points, sources, log)
+	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
+		return startWorkers(temporal.Client, c, all)
+	}, cluster.Unreachable)
 	if err != nil {
 		return err
 	}
