@@ -173,8 +173,7 @@ func TestTheLossOfThePageServerEndsAMailingThatIsToFail(t *testing.T) {
 	t.Parallel()
 	const recipients, batch, served = 100, 10, 35
 	var n atomic.Int64
-	var pages *pageServer
-	pages = startPages(t, func(w http.ResponseWriter, r *http.Request) {
+	pages := startPages(t, func(w http.ResponseWriter, r *http.Request) {
 		if n.Add(1) > served {
 			http.Error(w, "too many readers", http.StatusServiceUnavailable)
 			return

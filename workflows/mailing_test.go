@@ -1016,6 +1016,38 @@ func TestAnErrorLimitIsNotLiftedByAnotherFailure(t *testing.T) {
 	}
 }
 
+func TestTheLossOfTheLastDropPointOutlastsAnOutageOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 60)
+	began := o.env.Now()
+	passed := func() time.Duration { return o.env.Now().Sub(began) }
+	o.render = func(c workflows.RenderCall) error { // the database is away for renderings that begin after the first window
+		if c.Batch > 8 && passed() < 5*time.Minute {
+			return temporal.NewNonRetryableApplicationError("the database is away", policy.DatabaseUnavailable, nil)
+		}
+		return nil
+	}
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		if passed() < 30*time.Minute {
+			return workflows.SentBatch{}, lost(c)
+		}
+		return closed(c), nil
+	}
+	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+		return workflows.Checked{Usable: passed() >= 30*time.Minute, Failure: "connection refused"}, nil
+	}
+	for _, at := range []time.Duration{10 * time.Minute, 25 * time.Minute} { // it is back
+		o.env.RegisterDelayedCallback(func() {
+			if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "connection refused") {
+				t.Errorf("after %v: %s, %s", at, s.State, s.Doing)
+			}
+		}, at)
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+}
+
 func TestAResumeOfOneSuspensionDoesNotLiftALaterOne(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 200)

@@ -34,6 +34,8 @@ type Progress struct {
 	Paused   *Pause `json:"paused,omitempty"`
 	// Suspended is set while a cause outside is waited for.
 	Suspended *Suspension `json:"suspended,omitempty"`
+	// HeldBack is when to go on with work that needs what was away while the mailing was suspended for something graver.
+	HeldBack time.Time `json:"held_back,omitzero"`
 }
 
 // PacedBatch is a batch that is to be sent on, not before a time.

@@ -73,7 +73,7 @@ func (m *mailing) goOn(ctx workflow.Context) (string, error) {
 		if m.Suspended.Cause == CauseErrors {
 			m.lift(ctx)
 		} else {
-			m.resume = true
+			m.resume, m.HeldBack = true, time.Time{}
 		}
 	}
 	return answer, nil

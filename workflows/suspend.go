@@ -88,6 +88,7 @@ func (m *mailing) failed(ctx workflow.Context, err error) {
 		cause, every = CausePage, m.in.Retry.Page.Interval
 	}
 	if m.Suspended != nil && (m.Suspended.Cause == CauseErrors || m.Suspended.Cause == CauseDropPoints && !m.anyInList()) {
+		m.HeldBack = workflow.Now(ctx).Add(time.Duration(every))
 		return // the graver cause stays; the work is queued again, and tells of this one afterwards
 	}
 	_ = m.giveUp(ctx, cause, message(err), every)

@@ -95,7 +95,7 @@ func (m *mailing) fill(ctx workflow.Context) {
 	if m.Pages {
 		atOnce = maxPages
 	}
-	for m.mayRender() && m.rendering < atOnce && m.rendering+len(m.Ready) < renderAhead {
+	for m.mayRender() && !m.HeldBack.After(workflow.Now(ctx)) && m.rendering < atOnce && m.rendering+len(m.Ready) < renderAhead {
 		batch, ok := m.nextToRender()
 		if !ok {
 			break
@@ -291,6 +291,7 @@ func (m *mailing) nextEvent(now time.Time) (at time.Time, what string) {
 	if s := m.Suspended; s != nil && !m.probing && s.Cause != CauseDropPoints {
 		first(s.Until, "suspended: next probe")
 	}
+	first(m.HeldBack, "render again after a failure")
 	for _, p := range m.DropPoints {
 		switch {
 		case m.checks[p.Name]:
