@@ -109,7 +109,7 @@ func (m *mailing) recovered(ctx workflow.Context, causes ...Cause) {
 
 // lift ends a suspension. A mailing that has lost its last drop point meanwhile is suspended for that.
 func (m *mailing) lift(ctx workflow.Context) {
-	m.Suspended, m.probing, m.resume = nil, false, false
+	m.Suspended, m.probing, m.resume, m.HeldBack = nil, false, false, time.Time{}
 	if m.anyInList() {
 		m.enter(ctx, m.phase())
 		return
