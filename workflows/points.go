@@ -92,13 +92,13 @@ func (m *mailing) anyInList() bool {
 
 // withoutPoints suspends or fails a mailing that has no drop point left.
 func (m *mailing) withoutPoints(ctx workflow.Context) {
-	var reason string
+	var failures []string
 	for _, p := range m.DropPoints {
 		if p.LastFailure != "" {
-			reason = p.LastFailure
+			failures = append(failures, p.LastFailure)
 		}
 	}
-	_ = m.giveUp(ctx, CauseDropPoints, reason, m.in.Retry.DropPoint.Interval)
+	_ = m.giveUp(ctx, CauseDropPoints, joined(failures, "; "), m.in.Retry.DropPoint.Interval)
 	m.suspendedUntilNextLook()
 }
 

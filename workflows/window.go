@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -181,14 +182,19 @@ func (m *mailing) startSend(batch int, points []UsedPoint) {
 }
 
 func names(points []UsedPoint) string {
-	text := points[0].Name
-	for i, p := range points[1:] {
-		if i == 4 {
-			return fmt.Sprintf("%s and %d others", text, len(points)-5)
-		}
-		text += ", " + p.Name
+	var all []string
+	for _, p := range points {
+		all = append(all, p.Name)
 	}
-	return text
+	return joined(all, ", ")
+}
+
+// joined is the first five of the texts, and how many there are besides.
+func joined(texts []string, by string) string {
+	if more := len(texts) - 5; more > 0 {
+		return fmt.Sprintf("%s and %d others", strings.Join(texts[:5], by), more)
+	}
+	return strings.Join(texts, by)
 }
 
 func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
