@@ -26,14 +26,23 @@ type tally struct {
 	Page      int `json:"page,omitempty"`
 	DropPoint int `json:"drop_point,omitempty"`
 	List      int `json:"list,omitempty"`
+	Bug       int `json:"bug,omitempty"`
+	// Busy and Absent count the workers that had no room for the work, and those that know none of its drop points.
+	Busy   int `json:"busy,omitempty"`
+	Absent int `json:"absent,omitempty"`
+}
+
+// earlier returns what earlier attempts of the activity have counted.
+func earlier(ctx context.Context) (t tally) {
+	if activity.HasHeartbeatDetails(ctx) {
+		_ = activity.GetHeartbeatDetails(ctx, &t) // a hint: without it counting starts anew
+	}
+	return t
 }
 
 // attempt runs one attempt of an activity: it beats while do works, and turns do's error into one of the policy's types.
 func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx context.Context) (T, error)) (T, error) {
-	var failures tally
-	if activity.HasHeartbeatDetails(ctx) {
-		_ = activity.GetHeartbeatDetails(ctx, &failures) // a hint: without it counting starts anew
-	}
+	failures := earlier(ctx)
 	stop := sync.OnceFunc(beat(ctx, failures))
 	defer stop() // also when do panics
 	result, err := do(ctx)
@@ -106,6 +115,9 @@ func classify(err error) *failure {
 	return &failure{kind: policy.Unexpected, text: database.Redact(err)}
 }
 
+// mostAbsent is how many workers that know none of the drop points are asked before that counts as a failure of the drop points.
+const mostAbsent = 20
+
 // decide is where the retry settings of the mailing meet the error: which are tried again, when, and how often.
 func decide(ctx context.Context, retry workflows.Retries, failures *tally, err error) error {
 	f := classify(err)
@@ -116,8 +128,15 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 	default: // cancelled, out of time, paused, or forgotten by Temporal
 		return ctx.Err()
 	}
+	if f.kind == policy.NoDropPoint && failures.Absent >= mostAbsent {
+		f = &failure{kind: policy.DropPointUnavailable, text: f.text}
+	}
+	if policy.HandsOver(f.kind) {
+		return handOver(ctx, failures, f)
+	}
 	var setting workflows.Retry
 	var count *int
+	pause := time.Duration(0) // that of the retry policy, which grows
 	switch policy.SettingOf(f.kind) {
 	case policy.Database:
 		setting, count = retry.Database, &failures.Database
@@ -127,13 +146,34 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 		setting, count = retry.DropPoint, &failures.DropPoint
 	case policy.List:
 		setting, count = retry.List, &failures.List
+	case policy.Bug:
+		setting, count = workflows.Retry{Attempts: policy.UnexpectedAttempts}, &failures.Bug
 	default:
-		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{
-			NonRetryable: policy.Permanent(f.kind), NextRetryDelay: policy.AtOnce(f.kind), Details: f.details})
+		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{NonRetryable: policy.Permanent(f.kind), Details: f.details})
 	}
 	*count++
 	activity.RecordHeartbeat(ctx, *failures)
+	if setting.Interval > 0 {
+		pause = max(time.Duration(setting.Interval), f.after)
+	}
 	text := fmt.Sprintf("%s (attempt %d of %d)", f.text, *count, setting.Attempts)
 	return temporal.NewApplicationErrorWithOptions(text, f.kind, temporal.ApplicationErrorOptions{
-		NonRetryable: *count >= setting.Attempts, NextRetryDelay: max(time.Duration(setting.Interval), f.after), Details: f.details})
+		NonRetryable: *count >= setting.Attempts, NextRetryDelay: pause, Details: f.details})
+}
+
+// handOver gives the work to another worker. Nothing has failed.
+func handOver(ctx context.Context, failures *tally, f *failure) error {
+	n := 0
+	switch f.kind {
+	case policy.WorkerBusy:
+		failures.Busy++
+		n = failures.Busy
+	case policy.NoDropPoint:
+		failures.Absent++
+		n = failures.Absent
+	}
+	if n > 0 {
+		activity.RecordHeartbeat(ctx, *failures)
+	}
+	return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{NextRetryDelay: policy.HandOverPause(f.kind, n)})
 }

@@ -97,7 +97,9 @@ var perType = map[policy.ErrorType]int{
 	policy.DropPointRefuses:     2,
 	policy.WorkerStopping:       forever,
 	policy.BatchTaken:           forever,
-	policy.Unexpected:           forever,
+	policy.WorkerBusy:           forever,
+	policy.NoDropPoint:          forever,
+	policy.Unexpected:           policy.UnexpectedAttempts,
 }
 
 func TestEachErrorTypeIsTriedAsOftenAsItsSettingSays(t *testing.T) {
@@ -287,7 +289,7 @@ func TestACancelledAttemptIsCountedToNobody(t *testing.T) {
 		var counted tally
 		var app *temporal.ApplicationError
 		err := decide(endedBy(t, worker.ErrWorkerShutdown), retries, &counted, away)
-		if !errors.As(err, &app) || app.Type() != policy.WorkerStopping || app.NonRetryable() || app.NextRetryDelay() != policy.AtOnce(policy.WorkerStopping) || counted != (tally{}) {
+		if !errors.As(err, &app) || app.Type() != policy.WorkerStopping || app.NonRetryable() || app.NextRetryDelay() != policy.HandOverPause(policy.WorkerStopping, 0) || counted != (tally{}) {
 			t.Errorf("got %v, %+v: want a handover to another worker", err, counted)
 		}
 	})

@@ -61,7 +61,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err != nil {
 			return workflows.SentBatch{}, sendFailure(report, err)
 		}
-		out := workflows.SentBatch{NotBefore: earlier(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.Everybody}
+		out := workflows.SentBatch{NotBefore: sooner(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.Everybody}
 		if report.Over {
 			settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
 				return pack(recipients, [][]byte{claim.Messages})
@@ -82,7 +82,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 // longestRest is how long a batch rests at most for a rate limit: in a minute the limit may be another.
 const longestRest = time.Minute
 
-func earlier(a, b time.Time) time.Time {
+func sooner(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
 	}

@@ -125,13 +125,20 @@ const (
 	DropPointUnavailable ErrorType = "DropPointUnavailable"
 	DropPointRefuses     ErrorType = "DropPointRefuses" // policy, authentication, TLS: it will not take our mail
 
-	// Tried again at once, by whichever worker is free.
+	// Tried again by whichever worker is free: the batch goes from hand to hand, and nothing has failed.
 	WorkerStopping ErrorType = "WorkerStopping" // the worker shuts down and hands the batch back
 	BatchTaken     ErrorType = "BatchTaken"     // another attempt holds the batch's fence
+	WorkerBusy     ErrorType = "WorkerBusy"     // what the worker has keeps its connections busy
+	NoDropPoint    ErrorType = "NoDropPoint"    // the worker knows none of the drop points
 
-	// Tried again for ever at growing pauses, as after a crash: somebody has to look, and nobody is given up.
+	// Tried again [UnexpectedAttempts] times, at growing pauses. Then the mailing is suspended with the reason: somebody has to
+	// look, and nobody is given up.
 	Unexpected ErrorType = "Unexpected"
 )
+
+// UnexpectedAttempts is how often an activity fails for a reason that no type above names before its mailing is suspended. Crashes and
+// timeouts do not count.
+const UnexpectedAttempts = 10
 
 // Setting is the part of a mailing's retry settings that counts an error type.
 type Setting int
@@ -143,13 +150,14 @@ const (
 	Page
 	DropPoint
 	List
+	Bug // no setting of the mailing: [UnexpectedAttempts]
 )
 
 // decision is what an error type means for the next attempt.
 type decision struct {
 	setting   Setting // counted by it
 	permanent bool    // no further attempt
-	atOnce    bool    // without a pause
+	handOver  bool    // to another worker
 }
 
 var decisions = map[ErrorType]decision{
@@ -162,9 +170,11 @@ var decisions = map[ErrorType]decision{
 	PageUnavailable:      {setting: Page},
 	DropPointUnavailable: {setting: DropPoint},
 	DropPointRefuses:     {setting: DropPoint},
-	WorkerStopping:       {atOnce: true},
-	BatchTaken:           {atOnce: true},
-	Unexpected:           {},
+	WorkerStopping:       {handOver: true},
+	BatchTaken:           {handOver: true},
+	WorkerBusy:           {handOver: true},
+	NoDropPoint:          {handOver: true},
+	Unexpected:           {setting: Bug},
 }
 
 // SettingOf tells which retry setting counts errors of the type; None for those that are tried for ever or never.
@@ -173,10 +183,14 @@ func SettingOf(t ErrorType) Setting { return decisions[t].setting }
 // Permanent tells whether the activity is not to be tried again after an error of the type.
 func Permanent(t ErrorType) bool { return decisions[t].permanent }
 
-// AtOnce is the pause after an error of a type that needs none, or 0 for that of the retry policy.
-func AtOnce(t ErrorType) time.Duration {
-	if decisions[t].atOnce {
-		return time.Millisecond
+// HandsOver tells whether an error of the type only gives the work to another worker: nothing has failed.
+func HandsOver(t ErrorType) bool { return decisions[t].handOver }
+
+// HandOverPause is the time after which work that was handed over n times, by an error of the type, is offered again. Work that a worker
+// leaves because it must is offered at once; work for which there was no room, at growing pauses.
+func HandOverPause(t ErrorType, n int) time.Duration {
+	if t == WorkerBusy || t == NoDropPoint {
+		return 250 * time.Millisecond << min(n-1, 3)
 	}
-	return 0
+	return time.Millisecond
 }
