@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
 // Span is the recipients of a batch, by their numbers in the mailing: all from First to Last, or, if there are any, the Members.
@@ -104,6 +106,28 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 	})
 	if err != nil {
 		return fmt.Errorf("spool the batch: %w", err)
+	}
+	return nil
+}
+
+// DropSpool deletes the batch's rendered messages, so that the batch is rendered again: for messages that
+// cannot be read. Outcomes stay. ErrFenced: the claim does not hold any more, or the batch is closed.
+func (l *Ledger) DropSpool(ctx context.Context, c *Claim) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE batches SET rendered_at = NULL WHERE mailing = $1 AND number = $2 AND fence = $3 AND closed_at IS NULL`,
+			c.Mailing, c.Number, c.Fence)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrFenced
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM spool WHERE mailing = $1 AND batch = $2`, c.Mailing, c.Number)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("drop the rendered messages: %w", err)
 	}
 	return nil
 }
