@@ -7,6 +7,7 @@ package activities
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type Activities struct {
 	contents   *contents
 	pages      *page.Fetcher
 	begun      *begun
+	admission  *admission
+	worker     string // tells this worker from others; random
 	shelf      spool.Shelf
 	log        *slog.Logger
 }
@@ -59,6 +62,8 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, sources *source.Set, log *sl
 		contents:   newContents(),
 		pages:      page.NewFetcher(),
 		begun:      newBegun(maxBegun),
+		admission:  newAdmission(),
+		worker:     rand.Text()[:8],
 		log:        log,
 	}
 }

@@ -28,7 +28,8 @@ func (a *Activities) GatherDeferred(ctx context.Context, call workflows.GatherCa
 	})
 }
 
-// pack makes one blob of the recipients' messages, which are in the others; nil if not all of them are.
+// pack makes one blob of the recipients' messages, which are in the others; nil if not all of them are, or one of the others is damaged:
+// the messages are rendered again then.
 func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
 	wanted := make(map[int32]bool, len(recipients))
 	for _, r := range recipients {
@@ -45,16 +46,10 @@ func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
 	defer reader.Close()
 	var e spool.Entry
 	for _, blob := range blobs {
-		if err := reader.Reset(blob); err != nil {
-			return nil, err
-		}
-		for {
-			err := reader.Next(&e)
-			if errors.Is(err, io.EOF) {
+		err := reader.Reset(blob)
+		for err == nil {
+			if err = reader.Next(&e); err != nil {
 				break
-			}
-			if err != nil {
-				return nil, err
 			}
 			if !wanted[e.Recipient] {
 				continue
@@ -63,6 +58,12 @@ func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
 			if err := encoder.Add(&e); err != nil {
 				return nil, err
 			}
+		}
+		switch {
+		case errors.Is(err, spool.ErrDamaged):
+			return nil, nil
+		case !errors.Is(err, io.EOF):
+			return nil, err
 		}
 	}
 	if len(wanted) > 0 {

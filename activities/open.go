@@ -9,6 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+
 	"directmailer/activities/policy"
 	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
@@ -19,10 +24,13 @@ import (
 // OpenMailing checks the whole input, and only when nothing is wrong with it reserves the mailing's ID in the database for ever.
 // Repeated after a crash, it finds its own reservation.
 func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (workflows.Opened, error) {
-	return attempt(ctx, call.Input.Retry, func(ctx context.Context) (workflows.Opened, error) {
-		in := call.Input
-		if opened, err := a.reserved(ctx, in.ID, call.FirstRunID); err != nil || opened != nil {
+	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Opened, error) {
+		if opened, err := a.reserved(ctx, call.Mailing, call.FirstRunID); err != nil || opened != nil {
 			return deref(opened), err
+		}
+		in, err := startInput(ctx, call)
+		if err != nil {
+			return workflows.Opened{}, err
 		}
 		problems, err := a.check(ctx, in)
 		if err != nil {
@@ -48,6 +56,27 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		opened, err := a.reserved(ctx, in.ID, call.FirstRunID)
 		return deref(opened), err
 	})
+}
+
+// startInput reads a mailing's input from the first event of its run, where Temporal keeps it: passed to the activity, it would be in the
+// history once more with each attempt of a mailing that waits for its database.
+func startInput(ctx context.Context, call workflows.OpenCall) (workflows.Input, error) {
+	answer, err := activity.GetClient(ctx).WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
+		Namespace: activity.GetInfo(ctx).Namespace, Execution: &common.WorkflowExecution{WorkflowId: call.Mailing, RunId: call.RunID}, MaximumPageSize: 1})
+	if err != nil {
+		return workflows.Input{}, fmt.Errorf("read the mailing's input from Temporal: %w", err)
+	}
+	events := answer.GetHistory().GetEvents()
+	if len(events) == 0 || events[0].GetWorkflowExecutionStartedEventAttributes() == nil {
+		return workflows.Input{}, errors.New("read the mailing's input from Temporal: the run has no start")
+	}
+	var in workflows.Input
+	err = converter.GetDefaultDataConverter().FromPayloads(events[0].GetWorkflowExecutionStartedEventAttributes().GetInput(), &in)
+	if err != nil {
+		return workflows.Input{}, fmt.Errorf("read the mailing's input from Temporal: %w", err)
+	}
+	in.ID, in.Resume = call.Mailing, nil
+	return in.WithDefaults(), nil
 }
 
 // reserved returns what an earlier attempt of the same start was answered, whatever has become of list and drop points since; nil if

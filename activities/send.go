@@ -12,6 +12,7 @@ import (
 	"directmailer/activities/policy"
 	"directmailer/internal/droppoint"
 	"directmailer/internal/ledger"
+	"directmailer/internal/mailings"
 	"directmailer/internal/message"
 	"directmailer/internal/sender"
 	"directmailer/internal/smtp"
@@ -26,6 +27,8 @@ const turn = 10 * time.Second
 // SendBatch sends what is open of a batch through whichever of the drop points is free, for one turn, and closes the batch when every
 // recipient has an outcome or was refused for now. Repeated after a crash at any point, it claims the batch anew: whoever had it before
 // is fenced off, and what is uncertain is known by name.
+//
+// A worker whose connections are busy with the mailing hands the batch over, before it claims it.
 func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (workflows.SentBatch, error) {
 	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.SentBatch, error) {
 		points, err := a.pointsOf(call)
@@ -36,47 +39,77 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
-		hold := call.OnUncertain == workflows.Hold
-		claim, err := a.ledger.Claim(ctx, ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}, hold)
+		slot := a.admission.acquire(m.Key)
+		if slot == nil {
+			return workflows.SentBatch{}, fail(policy.WorkerBusy, "the connections of this worker are busy with the mailing: the batch goes to another worker")
+		}
+		defer slot.release()
+		claim, err := a.ledger.Claim(ctx, ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}, call.OnUncertain == workflows.Hold)
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
-		if claim.Settled.Closed { // an earlier attempt closed it, and its answer was lost
-			return sentBatch(claim.Settled), nil
+		out := sentBatch(claim.Settled) // closed, if an earlier attempt closed it and its answer was lost
+		if !claim.Settled.Closed {
+			out, err = a.sendTurn(ctx, call, m, claim, points, slot)
 		}
-		messages, err := a.shelf.Reader()
-		if err != nil {
-			return workflows.SentBatch{}, err
-		}
-		defer a.shelf.KeepReader(messages)
-		if err := messages.Reset(claim.Messages); err != nil {
-			return workflows.SentBatch{}, err
-		}
-		report, err := sender.Send(ctx, sender.Batch{
-			Claim: claim, Gate: a.gate, Points: points, Hold: hold, Turn: turn,
-			Next: func(room []byte) (sender.Message, error) { return nextMessage(messages, m.ID, room) },
-			Pace: a.pace(m.Key),
-			Stop: activity.GetWorkerStopChannel(ctx),
+		out.Worker, out.HandedOver = a.worker, earlier(ctx).Busy
+		return out, err
+	})
+}
+
+// sendTurn sends a claimed batch for one turn.
+func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m mailings.Mailing, claim *ledger.Claim, points []sender.Point, at *slot) (workflows.SentBatch, error) {
+	messages, err := a.shelf.Reader()
+	if err != nil {
+		return workflows.SentBatch{}, err
+	}
+	defer a.shelf.KeepReader(messages)
+	if err := messages.Reset(claim.Messages); err != nil {
+		return workflows.SentBatch{}, a.renderAgain(ctx, claim, err)
+	}
+	sending := sender.New(sender.Batch{
+		Claim: claim, Gate: a.gate, Points: points, Hold: call.OnUncertain == workflows.Hold, Turn: turn,
+		Next: func(room []byte) (sender.Message, error) { return nextMessage(messages, m.ID, room) },
+		Pace: a.pace(m.Key),
+		Stop: activity.GetWorkerStopChannel(ctx),
+	})
+	at.sends(sending, turn)
+	report, err := sending.Run(ctx)
+	if err != nil {
+		return workflows.SentBatch{}, a.renderAgain(ctx, claim, sendFailure(report, err))
+	}
+	out := workflows.SentBatch{NotBefore: sooner(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.Everybody}
+	if report.Over {
+		settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
+			return pack(recipients, [][]byte{claim.Messages})
 		})
 		if err != nil {
-			return workflows.SentBatch{}, sendFailure(report, err)
+			return workflows.SentBatch{}, err
 		}
-		out := workflows.SentBatch{NotBefore: sooner(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.Everybody}
-		if report.Over {
-			settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
-				return pack(recipients, [][]byte{claim.Messages})
-			})
-			if err != nil {
-				return workflows.SentBatch{}, err
-			}
-			if settled.Open > 0 {
-				return workflows.SentBatch{}, fmt.Errorf("batch %d: %d recipients have no message in the spool and no outcome", call.Batch, settled.Open)
-			}
-			out = sentBatch(settled)
+		if settled.Open > 0 {
+			return workflows.SentBatch{}, a.renderAgain(ctx, claim, errNotInSpool)
 		}
-		out.Refused, out.Points = report.Refused, pointReports(report)
-		return out, nil
-	})
+		out = sentBatch(settled)
+	} else if counts, err := a.ledger.Outcomes(ctx, claim); err == nil { // for people; the next turn brings it again
+		out.Counts = workflows.Counts(counts)
+	}
+	out.Refused, out.Limited, out.Points = report.Refused, report.Limited, pointReports(report)
+	return out, nil
+}
+
+// errNotInSpool: recipients of the batch have no outcome, and no message that could be sent to them.
+var errNotInSpool = fmt.Errorf("%w: recipients without an outcome have no message in it", spool.ErrDamaged)
+
+// renderAgain makes a batch whose spool is damaged be rendered again; other errors it returns as they are. The claim's fence makes sure
+// that nobody is sending from the spool meanwhile.
+func (a *Activities) renderAgain(ctx context.Context, claim *ledger.Claim, err error) error {
+	if !errors.Is(err, spool.ErrDamaged) {
+		return err
+	}
+	if err := a.ledger.DropSpool(ctx, claim); err != nil {
+		return err
+	}
+	return fail(policy.SpoolMissing, "batch %d is rendered again: %v", claim.Number, err)
 }
 
 // longestRest is how long a batch rests at most for a rate limit: in a minute the limit may be another.
@@ -100,7 +133,7 @@ func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.Point, error) {
 		}
 	}
 	if len(points) == 0 {
-		return nil, fail(policy.DropPointUnavailable, "this worker has no drop point named %s", strings.Join(names, " or "))
+		return nil, fail(policy.NoDropPoint, "no worker that was asked has a drop point named %s: set DM_DROP_POINTS alike on every worker", strings.Join(names, " or "))
 	}
 	return points, nil
 }

@@ -18,7 +18,10 @@ func (a *Activities) CheckDropPoint(ctx context.Context, call workflows.CheckCal
 	return attempt(ctx, workflows.Retries{}, func(ctx context.Context) (workflows.Checked, error) {
 		point, ok := a.dropPoints.Get(call.DropPoint)
 		if !ok {
-			return workflows.Checked{Failure: "this worker has no drop point named " + call.DropPoint}, nil
+			if earlier(ctx).Absent < mostAbsent {
+				return workflows.Checked{}, fail(policy.NoDropPoint, "this worker has no drop point named %s: another is asked", call.DropPoint)
+			}
+			return workflows.Checked{Failure: "no worker that was asked has a drop point named " + call.DropPoint}, nil
 		}
 		limited, cancel := context.WithTimeout(ctx, checkFor)
 		defer cancel()

@@ -2,14 +2,16 @@ package workflows
 
 import "time"
 
-// What passes between the workflow and its activities: references and counts, never a recipient (P7). The mailing's content passes
-// once, to OpenMailing, and is read from the database from then on.
+// What passes between the workflow and its activities: references and counts, never a recipient (P7). The mailing's content does not
+// pass: OpenMailing reads it from the workflow's start, where it is once, and all others read it from the database.
 
-// OpenCall asks OpenMailing to check an input and to reserve its ID.
+// OpenCall asks OpenMailing to check the input of a workflow and to reserve its ID.
 type OpenCall struct {
-	Input Input `json:"input"`
-	// FirstRunID is the first run of the workflow's chain: the owner of the ID.
+	Mailing string `json:"mailing"`
+	// RunID is the run whose start holds the input, FirstRunID the first run of its chain: the owner of the ID.
+	RunID      string `json:"run_id"`
 	FirstRunID string `json:"first_run_id"`
+	Retry      Retry  `json:"retry"`
 }
 
 // Opened is the answer of OpenMailing.
@@ -66,9 +68,10 @@ type UsedPoint struct {
 
 // SentBatch is the answer of SendBatch.
 type SentBatch struct {
-	// Closed is true when every recipient of the batch has an outcome, which Counts holds, or has left it as deferred. Otherwise the
-	// activity's turn was over, and the batch is to be sent on, not before NotBefore if a rate limit says so.
-	Closed    bool      `json:"closed"`
+	// Closed is true when every recipient of the batch has an outcome or has left it as deferred. Otherwise the activity's turn was
+	// over, and the batch is to be sent on, not before NotBefore if a rate limit says so.
+	Closed bool `json:"closed"`
+	// Counts holds the outcomes of the batch, those of earlier turns among them.
 	Counts    Counts    `json:"counts"`
 	NotBefore time.Time `json:"not_before,omitzero"`
 	// Everybody is true if every other batch would have to wait as well.
@@ -76,6 +79,11 @@ type SentBatch struct {
 	// Deferred recipients have left the batch for a later round, the first of them at NextRound.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`
+	// Worker tells the worker from others, and HandedOver counts the workers that had no room for the batch before.
+	Worker     string `json:"worker,omitempty"`
+	HandedOver int    `json:"handed_over,omitempty"`
+	// Limited is true if rate limits of the mailing or of the drop points held the batch back for most of its turn.
+	Limited bool `json:"limited,omitempty"`
 	// Refused counts answers and log-ins that refuse us, not the recipient: they count to the mailing's error limit.
 	Refused int `json:"refused,omitempty"`
 	// Points says how the drop points did.

@@ -88,7 +88,7 @@ func TestWhatIsNoObjectIsNoInput(t *testing.T) {
 	}
 }
 
-// The workflow hands its input to OpenMailing as JSON: what was wrong with it must arrive there.
+// A run hands its input to the next as JSON, from which OpenMailing reads it: what was wrong with it must arrive there.
 func TestSlipsSurviveThatTheInputIsHandedOn(t *testing.T) {
 	t.Parallel()
 	data := []byte(`{"on_uncertian": "hold", "zz": 1, "aa": 2, "batch_size": "many", "content": "hello", "retry": {"page": 5, "lost": {}}, "drop_points": [1],
@@ -97,15 +97,15 @@ func TestSlipsSurviveThatTheInputIsHandedOn(t *testing.T) {
 	if err := json.Unmarshal(data, &first); err != nil {
 		t.Fatal(err)
 	}
-	call, err := json.Marshal(workflows.OpenCall{Input: first})
+	next, err := json.Marshal(first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var handed workflows.OpenCall
-	if err := json.Unmarshal(call, &handed); err != nil {
+	var handed workflows.Input
+	if err := json.Unmarshal(next, &handed); err != nil {
 		t.Fatal(err)
 	}
-	problems := handed.Input.Validate()
+	problems := handed.Validate()
 	if !reflect.DeepEqual(problems, first.Validate()) {
 		t.Errorf("got  %v\nwant %v", problems, first.Validate())
 	}

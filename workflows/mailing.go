@@ -33,7 +33,7 @@ type mailing struct {
 	}
 
 	Progress
-	opened bool
+	continued bool // an earlier run has handed its Progress over
 
 	rendering int             // RenderBatch activities in flight
 	sending   int             // SendBatch activities in flight
@@ -46,6 +46,8 @@ type mailing struct {
 	stop      func()           // ends the work
 	resumes   int              // how often somebody has resumed a suspended mailing in this run
 	alarm     alarm
+	leaving   leaving
+	speed     speed
 
 	probing     bool   // suspended, and one activity is out to see whether the cause is gone
 	resume      bool   // somebody asked not to wait for the next probe
@@ -61,13 +63,14 @@ type mailing struct {
 
 func (m *mailing) setup(ctx workflow.Context) error {
 	m.trials, m.checks = map[string]bool{}, map[string]bool{}
+	m.Step = StepOpen
 	if m.in.Resume != nil && workflow.GetInfo(ctx).ContinuedExecutionRunID == "" {
 		// Somebody typed it: it would go past OpenMailing, and with it past every check.
 		problem := Problem{"resume", "is set by the workflow itself only"}
 		return temporal.NewNonRetryableApplicationError("invalid input: "+problem.String(), policy.InvalidInput, nil, []Problem{problem})
 	}
 	if m.in.Resume != nil {
-		m.Progress, m.in.Resume, m.opened = *m.in.Resume, nil, true
+		m.Progress, m.in.Resume, m.continued = *m.in.Resume, nil, true
 	}
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return m.status(), nil }); err != nil {
 		return err
@@ -75,8 +78,14 @@ func (m *mailing) setup(ctx workflow.Context) error {
 	return m.handleUpdates(ctx)
 }
 
-// run goes from phase to phase; each ends the mailing on its own account if it cannot go on.
+// opened tells whether the mailing is in the database.
+func (m *mailing) opened() bool { return m.Step != StepOpen }
+
+// run goes from step to step; each ends the mailing on its own account if it cannot go on.
 func (m *mailing) run(ctx workflow.Context) (Result, error) {
+	if m.Step == StepClose {
+		return m.end(ctx)
+	}
 	work, stop := workflow.WithCancel(ctx)
 	defer stop()
 	m.stop = stop
@@ -86,11 +95,11 @@ func (m *mailing) run(ctx workflow.Context) (Result, error) {
 	m.expireAt(work, m.in.NotAfter, stop)
 
 	var err error
-	if !m.opened {
-		if err = m.open(work); err == nil {
-			err = m.waitForStart(work)
-		}
-		if err == nil {
+	if m.Step == StepOpen {
+		err = m.open(work)
+	}
+	if err == nil && m.Step == StepPrepare {
+		if err = m.waitForStart(work); err == nil {
 			err = m.prepare(work)
 		}
 	}
@@ -119,15 +128,16 @@ func (m *mailing) open(ctx workflow.Context) error {
 	m.in.ID = m.id
 	m.enter(ctx, StatePreparing)
 	var opened Opened
-	call := OpenCall{Input: m.in, FirstRunID: workflow.GetInfo(ctx).FirstRunID}
+	run := workflow.GetInfo(ctx)
+	call := OpenCall{Mailing: m.id, RunID: run.WorkflowExecution.RunID, FirstRunID: run.FirstRunID}
 	err := m.persist(ctx, m.in.Retry.Database, func(ctx workflow.Context, retry Retry) error {
-		call.Input.Retry.Database = retry
+		call.Retry = retry
 		return m.execute(ctx, policy.OpenMailing, "check the input and reserve the ID", call, &opened)
 	})
 	if err != nil {
 		return err
 	}
-	m.opened = true
+	m.Step = StepPrepare
 	m.Pages = m.in.Content.PageURL != "" || m.in.Content.PageColumn != ""
 	m.in.Content = Content{} // in the database from now on
 	if m.in.Query != nil {
@@ -153,10 +163,14 @@ func (m *mailing) prepare(ctx workflow.Context) error {
 	err := m.persist(ctx, m.in.Retry.List, func(ctx workflow.Context, retry Retry) error {
 		return m.execute(ctx, policy.PrepareList, "freeze "+m.audience()+" into recipients", PrepareCall{Mailing: m.id, Retry: retry}, &m.Prepared)
 	})
+	if err != nil {
+		return err
+	}
+	m.Step = StepSend
 	m.NextRender = 1
-	m.Window = firstWindow
+	m.Window.Size = firstWindow
 	m.Counts.OptedOut = m.Prepared.OptedOut
-	return err
+	return nil
 }
 
 // audience is who gets the mail, in words.
@@ -189,7 +203,7 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 	if len(out.Open) > 0 || out.Deferred > 0 {
 		m.log.Warn("the ledger does not close: who is open is sent to again", "batches", len(out.Open), "recipients", out.Deferred)
 		m.Redo = append(m.Redo, out.Open...)
-		m.Closed -= len(out.Open)
+		m.Closed -= len(out.Open) // their counts are part of Counts until the ledger is closed
 		m.Deferred, m.NextRound = out.Deferred, workflow.Now(ctx)
 		if m.closing = false; m.late {
 			m.expired = true
@@ -207,38 +221,48 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 // endEarly closes the ledger of a mailing that was cancelled, has expired, or failed, and says which in its error or result.
 func (m *mailing) endEarly(ctx workflow.Context, cause error) (Result, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	if t := typeOf(cause); t == policy.InvalidInput || t == policy.MailingExists || !m.opened && m.gaveUp != "" {
+	if t := typeOf(cause); t == policy.InvalidInput || t == policy.MailingExists || !m.opened() && m.gaveUp != "" {
 		m.reason = message(cause) // this mailing is not in the database, so there is nothing to close
 		m.enter(ctx, StateFailed)
 		return Result{}, plain(cause)
 	}
-	state, reason := StateFailed, ""
+	e := &Ending{State: StateFailed}
 	switch {
 	case m.expired:
-		state, reason = StateExpired, "not_after came before the end of the list"
+		e.State, e.Reason = StateExpired, "not_after came before the end of the list"
 	case m.gaveUp != "":
-		reason = m.gaveUp
+		e.Reason, e.Type, e.WithResult = m.gaveUp, "MailingFailed", true
 	case m.cancelled, temporal.IsCanceledError(cause):
-		state, reason = StateCancelled, "cancelled"
+		e.State, e.Reason, e.Update = StateCancelled, "cancelled", m.cancelled
 	default:
-		reason = message(cause)
+		e.Reason, e.Type, e.Problems = message(cause), typeOf(cause), problemsOf(cause)
 	}
+	m.Step, m.Ending = StepClose, e
 	m.in.OnExhausted = Suspend // closing the ledger is not given up, however long the database is away
-	_, result, err := m.close(ctx, state, reason)
+	return m.end(ctx)
+}
+
+// end closes the ledger of a mailing that ends early. Nothing cuts it short, not even a cancellation.
+func (m *mailing) end(ctx workflow.Context) (Result, error) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	e := m.Ending
+	_, result, err := m.close(ctx, e.State, e.Reason)
 	if err == nil {
 		err = m.handlersFinished(ctx)
 	}
 	switch {
 	case err != nil:
 		return Result{}, err
-	case state == StateExpired, m.cancelled:
+	case e.State == StateExpired, e.Update:
 		return result, nil
-	case state == StateCancelled:
+	case e.State == StateCancelled:
 		return Result{}, temporal.NewCanceledError(result)
-	case m.gaveUp != "":
-		return Result{}, temporal.NewNonRetryableApplicationError(reason, "MailingFailed", nil, result)
+	case e.WithResult:
+		return Result{}, temporal.NewNonRetryableApplicationError(e.Reason, e.Type, nil, result)
+	case e.Problems != nil:
+		return Result{}, temporal.NewNonRetryableApplicationError(e.Reason, e.Type, nil, e.Problems)
 	}
-	return Result{}, plain(cause)
+	return Result{}, temporal.NewNonRetryableApplicationError(e.Reason, e.Type, nil)
 }
 
 // handlersFinished waits for updates that are being answered: one that is cut off would not know what became of it.
@@ -283,17 +307,26 @@ func typeOf(err error) policy.ErrorType {
 	return ""
 }
 
-// plain is the cause as the workflow's own error: the type and the details that the activity gave, without the wrapping.
+// plain is the cause as the workflow's own error: the type and the problems that the activity gave, without the wrapping.
 func plain(err error) error {
 	var app *temporal.ApplicationError
 	if !errors.As(err, &app) {
 		return err
 	}
-	var problems []Problem
-	if app.HasDetails() && app.Details(&problems) == nil {
+	if problems := problemsOf(err); problems != nil {
 		return temporal.NewNonRetryableApplicationError(app.Message(), app.Type(), nil, problems)
 	}
 	return temporal.NewNonRetryableApplicationError(app.Message(), app.Type(), nil)
+}
+
+// problemsOf returns what an activity found wrong with the input, if that is what err says.
+func problemsOf(err error) []Problem {
+	var app *temporal.ApplicationError
+	var problems []Problem
+	if errors.As(err, &app) && app.HasDetails() && app.Details(&problems) == nil {
+		return problems
+	}
+	return nil
 }
 
 func message(err error) string {

@@ -21,7 +21,7 @@ func (m *mailing) deferred(n int, next time.Time) {
 
 // gather makes batches of deferred recipients when their time has come.
 func (m *mailing) gather(ctx workflow.Context) {
-	if m.Deferred == 0 || m.gathering || len(m.Ready) >= renderAhead || m.NextRound.After(workflow.Now(ctx)) || m.HeldBack.After(workflow.Now(ctx)) || !m.maySend() {
+	if m.Deferred == 0 || m.gathering || len(m.Ready) >= m.ahead() || m.NextRound.After(workflow.Now(ctx)) || m.HeldBack.After(workflow.Now(ctx)) || !m.maySend() {
 		return
 	}
 	m.gathering = true
@@ -36,7 +36,7 @@ func (m *mailing) gather(ctx workflow.Context) {
 			m.failed(ctx, err)
 			return
 		}
-		m.recovered(ctx, CauseDatabase)
+		m.recovered(ctx, CauseDatabase, CauseUnexpected)
 		m.Gathered += len(out.Ready) + len(out.Unrendered)
 		m.Ready = append(m.Ready, out.Ready...)
 		m.Redo = append(m.Redo, out.Unrendered...)

@@ -121,7 +121,7 @@ func (m *mailing) doing() string {
 	case StateWaiting:
 		return "waits for not_before"
 	case StatePreparing:
-		if m.opened {
+		if m.opened() {
 			return "freezes " + m.audience() + " into recipients"
 		}
 		return "checks the input"

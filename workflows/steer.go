@@ -64,7 +64,7 @@ func (m *mailing) goOn(ctx workflow.Context) (string, error) {
 		m.Paused = nil
 		answer = "going on"
 		if m.State == StatePaused {
-			m.enter(ctx, m.phase())
+			m.enter(ctx, m.standing())
 		}
 	}
 	if m.Suspended != nil {
@@ -98,7 +98,7 @@ func (m *mailing) maySetRate(_ workflow.Context, c RateChange) error {
 	if err := m.over(); err != nil {
 		return err
 	}
-	if !m.opened {
+	if !m.opened() {
 		return errors.New("the mailing is being checked: come again in a moment")
 	}
 	if _, err := rate.Parse(string(c.Rate)); err != nil {

@@ -14,6 +14,14 @@ import (
 // persist runs do, and again after each suspension, until it has an answer that is not about a resource that is away.
 func (m *mailing) persist(ctx workflow.Context, retry Retry, do func(workflow.Context, Retry) error) error {
 	before := m.State
+	if m.Suspended != nil && m.continued { // the earlier run was waiting
+		m.continued = false
+		m.enter(ctx, StateSuspended)
+		if err := m.waitForProbe(ctx); err != nil {
+			return err
+		}
+		retry.Attempts = 1
+	}
 	for {
 		err := do(ctx, retry)
 		if temporal.IsTimeoutError(err) && !exhausted(err) {
@@ -26,8 +34,15 @@ func (m *mailing) persist(ctx workflow.Context, retry Retry, do func(workflow.Co
 			}
 			return err
 		}
-		if err := m.giveUp(ctx, CauseDatabase, message(err), retry.Interval); err != nil {
+		cause, _ := m.causeOf(err)
+		if cause == CausePage {
+			cause = CauseDatabase
+		}
+		if err := m.giveUp(ctx, cause, message(err), retry.Interval); err != nil {
 			return err
+		}
+		if m.longHistory(ctx) {
+			return m.continueAsNew(ctx)
 		}
 		if err := m.waitForProbe(ctx); err != nil {
 			return err
@@ -45,6 +60,14 @@ func (m *mailing) waitForProbe(ctx workflow.Context) error {
 	return err
 }
 
+// longestPause is the longest time between two probes of a suspended mailing.
+const longestPause = 15 * time.Minute
+
+// growing doubles a pause for each probe that was in vain, up to longestPause; it is never shorter than every.
+func growing(every Duration, probes int) Duration {
+	return max(min(every<<min(probes, 20), Duration(longestPause)), every)
+}
+
 // giveUp suspends the mailing, or ends it with an error where its on_exhausted says so. every is 0 if no probe can help.
 func (m *mailing) giveUp(ctx workflow.Context, cause Cause, reason string, every Duration) error {
 	if m.in.OnExhausted == Fail {
@@ -52,22 +75,23 @@ func (m *mailing) giveUp(ctx workflow.Context, cause Cause, reason string, every
 		return errors.New(reason)
 	}
 	now := workflow.Now(ctx)
-	s := &Suspension{Cause: cause, Reason: reason, Since: now, Every: every}
+	s := &Suspension{Cause: cause, Reason: reason, Since: now}
 	if m.Suspended != nil && m.Suspended.Cause == cause {
-		s.Since = m.Suspended.Since
+		s.Since, s.Probes = m.Suspended.Since, m.Suspended.Probes+1
 	} else {
 		m.resume = false // it was about something else
 	}
 	if every > 0 {
-		s.Until = now.Add(time.Duration(every))
+		s.Every = growing(every, s.Probes)
+		s.Until = now.Add(time.Duration(s.Every))
 	}
 	m.Suspended = s
-	m.enter(ctx, m.phase())
+	m.enter(ctx, m.standing())
 	return nil
 }
 
-// phase is the state while batches are rendered and sent.
-func (m *mailing) phase() State {
+// standing is the state of a mailing whose list is frozen.
+func (m *mailing) standing() State {
 	switch {
 	case m.Paused != nil:
 		return StatePaused
@@ -83,16 +107,27 @@ func (m *mailing) failed(ctx workflow.Context, err error) {
 	if temporal.IsCanceledError(err) || m.gaveUp != "" || !exhausted(err) {
 		return // cancelled, or a day went by without a worker: nobody's failure, and the work is queued again
 	}
-	cause, every := CauseDatabase, m.in.Retry.Database.Interval
-	if policy.SettingOf(typeOf(err)) == policy.Page {
-		cause, every = CausePage, m.in.Retry.Page.Interval
-	}
+	cause, every := m.causeOf(err)
 	if m.Suspended != nil && (m.Suspended.Cause == CauseErrors || m.Suspended.Cause == CauseDropPoints && !m.anyInList()) {
 		m.HeldBack = workflow.Now(ctx).Add(time.Duration(every))
 		return // the graver cause stays; the work is queued again, and tells of this one afterwards
 	}
 	_ = m.giveUp(ctx, cause, message(err), every)
 }
+
+// causeOf says what a mailing waits for after an activity has used up its tries, and how long it waits before its first probe.
+func (m *mailing) causeOf(err error) (Cause, Duration) {
+	switch policy.SettingOf(typeOf(err)) {
+	case policy.Page:
+		return CausePage, m.in.Retry.Page.Interval
+	case policy.Bug:
+		return CauseUnexpected, unexpectedEvery
+	}
+	return CauseDatabase, m.in.Retry.Database.Interval
+}
+
+// unexpectedEvery is the time to the first probe after a failure that nobody has foreseen.
+const unexpectedEvery = Duration(30 * time.Second)
 
 // recovered ends a suspension whose cause is gone: an activity that needs it has succeeded.
 func (m *mailing) recovered(ctx workflow.Context, causes ...Cause) {
@@ -111,7 +146,7 @@ func (m *mailing) recovered(ctx workflow.Context, causes ...Cause) {
 func (m *mailing) lift(ctx workflow.Context) {
 	m.Suspended, m.probing, m.resume, m.HeldBack = nil, false, false, time.Time{}
 	if m.anyInList() {
-		m.enter(ctx, m.phase())
+		m.enter(ctx, m.standing())
 		return
 	}
 	m.withoutPoints(ctx)

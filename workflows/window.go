@@ -13,34 +13,30 @@ import (
 )
 
 const (
-	// maxWindow bounds the SendBatch activities of one mailing that are in flight, over all workers, and firstWindow is where it begins.
-	// The window grows with each batch that is closed in one turn, and shrinks with each that is not: more batches at a time do not make
-	// servers quicker or rate limits higher, and take slots from other mailings.
-	maxWindow, firstWindow = 32, 8
-	// renderAhead bounds the batches that are rendered or being rendered and not yet sent: the size of the spool.
+	// renderAhead bounds the batches that are rendered or being rendered and not yet sent: the size of the spool. Where the window is
+	// larger, that does.
 	renderAhead = 16
 	// maxRendering bounds the batches that are rendered at a time; with a page for each recipient, maxPages.
 	maxRendering, maxPages = 8, 4
 	// maxDeferred bounds the recipients who wait for a later round, or in batches for the limit of a domain, with their messages in the spool,
-	// before no more new batches are begun: a server that defers everybody is not given the whole list.
-	maxDeferred = 500_000
-	// longHistory is where a run gives way to the next: below what Temporal suggests (4,096 events), so that what is in flight fits in.
-	longHistory = 3500
+	// before no more new batches are begun: a server that defers everybody is not given the whole list. maxPaced bounds those batches: they
+	// are part of what one run hands to the next.
+	maxDeferred, maxPaced = 500_000, 1000
 )
 
 // sendAll keeps the window full until no batch is left. It returns a continue-as-new error when the history has grown enough.
 func (m *mailing) sendAll(ctx workflow.Context) error {
 	m.sends, m.stopSends = workflow.WithCancel(ctx)
-	m.enter(ctx, m.phase())
+	m.speed.note(workflow.Now(ctx), m.answered())
+	m.enter(ctx, m.standing())
 	for {
 		if ctx.Err() != nil {
 			return m.drain(ctx, ctx.Err())
 		}
 		m.waking = false
-		info := workflow.GetInfo(ctx)
-		leaving := info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() > longHistory
-		m.hold(ctx)
-		if !leaving {
+		leaves := m.leaves(ctx)
+		m.hold(ctx, leaves)
+		if !leaves {
 			m.probe(ctx)
 			m.fill(ctx)
 		}
@@ -49,7 +45,7 @@ func (m *mailing) sendAll(ctx workflow.Context) error {
 			switch {
 			case m.gaveUp != "":
 				return errors.New(m.gaveUp)
-			case leaving:
+			case leaves:
 				return m.continueAsNew(ctx)
 			case m.left() == 0:
 				return nil
@@ -62,10 +58,10 @@ func (m *mailing) sendAll(ctx workflow.Context) error {
 	}
 }
 
-// hold makes sends hand back their batches while the mailing is paused, stopped by its error limit or given up, and lets new ones start
-// afterwards.
-func (m *mailing) hold(ctx workflow.Context) {
-	held := m.Paused != nil || m.gaveUp != "" || m.Suspended != nil && m.Suspended.Cause == CauseErrors
+// hold makes sends hand back their batches while the mailing is paused, stopped by its error limit or given up, and when the run gives way
+// to the next; it lets new ones start afterwards.
+func (m *mailing) hold(ctx workflow.Context, leaves bool) {
+	held := leaves || m.Paused != nil || m.gaveUp != "" || m.Suspended != nil && m.Suspended.Cause == CauseErrors
 	switch {
 	case held && m.sends.Err() == nil:
 		m.stopSends()
@@ -82,7 +78,7 @@ func (m *mailing) fill(ctx workflow.Context) {
 	m.lookAtPoints(ctx)
 	due, inVain := m.releasePaced(ctx)
 	m.gather(ctx)
-	for m.maySend() && len(m.Ready) > 0 && m.sending < m.Window && (due > 0 || m.sending+inVain < m.Window) {
+	for m.maySend() && len(m.Ready) > 0 && m.sending < m.Window.Size && (due > 0 || m.sending+inVain < m.Window.Size) {
 		points := m.usable(ctx)
 		if len(points) == 0 {
 			break
@@ -96,7 +92,7 @@ func (m *mailing) fill(ctx workflow.Context) {
 	if m.Pages {
 		atOnce = maxPages
 	}
-	for m.mayRender() && !m.HeldBack.After(workflow.Now(ctx)) && m.rendering < atOnce && m.rendering+len(m.Ready) < renderAhead {
+	for m.mayRender() && !m.HeldBack.After(workflow.Now(ctx)) && m.rendering < atOnce && m.rendering+len(m.Ready) < m.ahead() {
 		batch, ok := m.nextToRender()
 		if !ok {
 			break
@@ -105,13 +101,16 @@ func (m *mailing) fill(ctx workflow.Context) {
 	}
 }
 
+// ahead bounds the batches that are rendered, or being rendered, and not being sent.
+func (m *mailing) ahead() int { return max(renderAhead, m.Window.Size) }
+
 func (m *mailing) nextToRender() (int, bool) {
 	if len(m.Redo) > 0 {
 		batch := m.Redo[0]
 		m.Redo = m.Redo[1:]
 		return batch, true
 	}
-	if m.NextRender > m.Prepared.Batches || m.Deferred+len(m.Paced)*m.in.BatchSize >= maxDeferred {
+	if m.NextRender > m.Prepared.Batches || m.Deferred+len(m.Paced)*m.in.BatchSize >= maxDeferred || len(m.Paced) >= maxPaced {
 		return 0, false
 	}
 	m.NextRender++
@@ -120,6 +119,7 @@ func (m *mailing) nextToRender() (int, bool) {
 
 func (m *mailing) startRender(ctx workflow.Context, batch int) {
 	m.rendering++
+	m.continued = false
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		call := RenderCall{Mailing: m.id, Batch: batch, Retry: m.retries()}
 		var out Rendered
@@ -127,7 +127,7 @@ func (m *mailing) startRender(ctx workflow.Context, batch int) {
 		m.rendering--
 		m.waking = true
 		if err == nil {
-			m.recovered(ctx, CausePage, CauseDatabase)
+			m.recovered(ctx, CausePage, CauseDatabase, CauseUnexpected)
 			m.Ready = append(m.Ready, batch)
 			return
 		}
@@ -146,6 +146,7 @@ func (m *mailing) name(batch int) string {
 
 func (m *mailing) startSend(batch int, points []UsedPoint) {
 	m.sending++
+	m.continued = false
 	retry := m.retries()
 	proven := false
 	for _, p := range points {
@@ -198,28 +199,57 @@ func joined(texts []string, by string) string {
 }
 
 func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
-	m.recovered(ctx, CauseDatabase)
+	m.recovered(ctx, CauseDatabase, CauseUnexpected)
 	m.Refused += int64(out.Refused)
 	m.reported(ctx, out.Points)
+	now := workflow.Now(ctx)
+	m.Window.answered(out, now)
+	delete(m.Partial, batch)
 	switch {
 	case out.Closed:
-		m.Window = min(m.Window+1, maxWindow)
+		delete(m.Rerendered, batch)
 		m.Closed++
 		m.Counts = m.Counts.Add(out.Counts)
 		m.deferred(out.Deferred, out.NextRound)
-	case out.NotBefore.After(workflow.Now(ctx)):
-		m.Window = max(m.Window-1, 1)
+	case out.NotBefore.After(now):
+		m.keepPartial(batch, out.Counts)
 		m.Paced = append(m.Paced, PacedBatch{batch, out.NotBefore, out.Everybody})
 	default:
-		m.Window = max(m.Window-1, 1)
+		m.keepPartial(batch, out.Counts)
 		m.Ready = append(m.Ready, batch)
 	}
+	m.speed.note(now, m.answered())
+}
+
+func (m *mailing) keepPartial(batch int, n Counts) {
+	if n == (Counts{}) {
+		return
+	}
+	if m.Partial == nil {
+		m.Partial = map[int]Counts{}
+	}
+	m.Partial[batch] = n
+}
+
+// counts are the outcomes of all batches, closed or not.
+func (m *mailing) counts() Counts {
+	c := m.Counts
+	for _, n := range m.Partial { // sums: the order does not matter
+		c = c.Add(n)
+	}
+	return c
+}
+
+// answered counts the recipients that have an answer of a drop point.
+func (m *mailing) answered() int64 {
+	c := m.counts()
+	return c.Sent + c.Bounced + c.Failed + c.Uncertain
 }
 
 func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
 	switch {
 	case typeOf(err) == policy.SpoolMissing:
-		m.Redo = append(m.Redo, batch)
+		m.renderAgain(ctx, batch, err)
 		return
 	case temporal.IsCanceledError(err): // held: the first to be sent afterwards
 		m.Ready = append([]int{batch}, m.Ready...)
@@ -232,6 +262,23 @@ func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
 		return
 	}
 	m.failed(ctx, err)
+}
+
+// mostRerendered is how often a batch is rendered anew at once because its spool was lost or damaged.
+const mostRerendered = 3
+
+// renderAgain has a batch rendered whose spool is lost or damaged. Where that happens to one batch again and again, the mailing is suspended
+// each time: something is wrong that rendering does not mend.
+func (m *mailing) renderAgain(ctx workflow.Context, batch int, err error) {
+	m.Redo = append(m.Redo, batch)
+	if m.Rerendered == nil {
+		m.Rerendered = map[int]int{}
+	}
+	m.Rerendered[batch]++
+	if n := m.Rerendered[batch]; n > mostRerendered && m.gaveUp == "" {
+		m.probing = false
+		_ = m.giveUp(ctx, CauseUnexpected, fmt.Sprintf("%s (for the %dth time)", message(err), n), unexpectedEvery)
+	}
 }
 
 // releasePaced takes up batches whose time has come by the rate limits. Due are those at the head of the ready ones that have waited for what
@@ -286,13 +333,14 @@ func (m *mailing) setAlarm(ctx workflow.Context) {
 
 // nextEvent is the first time at which something has to be done that no activity will bring about.
 func (m *mailing) nextEvent(now time.Time) (at time.Time, what string) {
-	if m.Paused != nil || m.gaveUp != "" {
-		return at, what
-	}
 	first := func(t time.Time, name string) {
 		if t.After(now) && (at.IsZero() || t.Before(at)) { // what is due already waits for something else
 			at, what = t, name
 		}
+	}
+	first(m.leaving.next(), "the history is long: the next run waits for what is in flight")
+	if m.Paused != nil || m.gaveUp != "" {
+		return at, what
 	}
 	if s := m.Suspended; s != nil && !m.probing && s.Cause != CauseDropPoints {
 		first(s.Until, "suspended: next probe")
@@ -308,7 +356,7 @@ func (m *mailing) nextEvent(now time.Time) (at time.Time, what string) {
 		}
 	}
 	if m.Suspended == nil || m.Suspended.Cause != CauseErrors && m.Suspended.Cause != CauseDatabase {
-		if m.Deferred > 0 && !m.gathering && len(m.Ready) < renderAhead {
+		if m.Deferred > 0 && !m.gathering && len(m.Ready) < m.ahead() {
 			first(m.NextRound, "next round for deferred recipients")
 		}
 		for _, b := range m.Paced {
@@ -325,16 +373,6 @@ func (m *mailing) drain(ctx workflow.Context, cause error) error {
 		return err
 	}
 	return cause
-}
-
-func (m *mailing) continueAsNew(ctx workflow.Context) error {
-	if err := m.handlersFinished(ctx); err != nil {
-		return err
-	}
-	next := m.in
-	progress := m.Progress
-	next.Resume = &progress
-	return workflow.NewContinueAsNewError(ctx, Mailing, next)
 }
 
 func (m *mailing) inFlight() int {

@@ -83,6 +83,9 @@ func (p *Point) Acquire(ctx context.Context) (Lane, error) {
 // Crowded tells whether somebody waits for a connection.
 func (p *Point) Crowded() bool { return p.waiting.Load() > 0 }
 
+// Idle tells whether a connection could be had at once.
+func (p *Point) Idle() bool { return len(p.slots) < cap(p.slots) }
+
 // Slow tells whether answers have taken a second or more lately.
 func (p *Point) Slow() bool { return p.took.Load() >= int64(slow) }
 

@@ -28,13 +28,14 @@ type point struct {
 	lanes    int // that run
 	accepted int
 	refused  int
-	refusal  error     // the latest
-	down     error     // set: no lane takes anything more
-	trouble  error     // of a lane that has ended for it
-	waits    time.Time // for a rate limit, before it asks again
-	turn     time.Time // which that limit has promised
-	asked    int       // lanes that have been let go to take a message and have not taken it yet
-	seat     bool      // the batch may use it although it is slow and others are not
+	refusal  error         // the latest
+	down     error         // set: no lane takes anything more
+	trouble  error         // of a lane that has ended for it
+	waits    time.Time     // for a rate limit, before it asks again
+	waited   time.Duration // for rate limits, in all
+	turn     time.Time     // which that limit has promised
+	asked    int           // lanes that have been let go to take a message and have not taken it yet
+	seat     bool          // the batch may use it although it is slow and others are not
 }
 
 func (p *point) proven() bool { return p.Proven || p.accepted > 0 }
@@ -43,8 +44,11 @@ func (p *point) proven() bool { return p.Proven || p.accepted > 0 }
 type queue struct {
 	batch  Batch
 	points []*point
-	open   int    // recipients of the batch that are to be sent to
+	open   int // recipients of the batch that are to be sent to
+
+	// set by Run
 	cancel func() // ends the waiting for connections
+	began  time.Time
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at every change that lanes wait for
@@ -292,6 +296,7 @@ func (q *queue) take(ctx context.Context, p *point, promised bool) (*item, error
 		default:
 			q.again = append(q.again, it)
 			p.waits, p.turn = now.Add(wait.Ask), now.Add(wait.Turn)
+			p.waited += wait.Ask
 			return nil, nil
 		}
 	}
@@ -411,8 +416,7 @@ func (q *queue) leave(p *point, err error) {
 func (q *queue) report() (Report, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	left := len(q.again) + len(q.paced)
-	r := Report{Over: q.ended && left == 0}
+	r := Report{Over: q.ended && len(q.again)+len(q.paced) == 0, Limited: q.limited()}
 	var failure error
 	up := 0
 	for _, p := range q.points {
@@ -442,6 +446,25 @@ func (q *queue) report() (Report, error) {
 		return r, nil
 	}
 	return r, failure
+}
+
+// left counts messages without an answer. q.mu is held.
+func (q *queue) left() int { return q.open - q.read + len(q.again) + len(q.paced) + q.flying }
+
+// limited tells whether each drop point that is up has waited for rate limits for more than half of the time. q.mu is held.
+func (q *queue) limited() bool {
+	half := time.Since(q.began) / 2
+	waited := false
+	for _, p := range q.points {
+		if p.down != nil {
+			continue
+		}
+		if p.waited < half {
+			return false
+		}
+		waited = true
+	}
+	return waited
 }
 
 // allPointsWait tells whether no drop point that is up may take anything, whoever it is for.

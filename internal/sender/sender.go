@@ -85,6 +85,8 @@ type Report struct {
 	NotBefore time.Time
 	// Everybody is true if it is limits of the mailing or of the drop points that NotBefore tells of: other batches would wait for them as well.
 	Everybody bool
+	// Limited is true if the batch has spent most of its time waiting for limits of the mailing or of the drop points.
+	Limited bool
 	// Refused counts answers that refuse us, not the recipient, and drop points that refuse us before any message.
 	Refused int
 	Points  []PointReport
@@ -101,21 +103,32 @@ type PointReport struct {
 // refusalLimit is how many refusals, with nothing accepted, make clear that a server refuses us.
 const refusalLimit = 10
 
-// Send sends the messages of the batch whose recipients have no outcome. In all cases everything that is known is in the ledger before it
+// Sending is a batch that is being sent. Its methods may be called by several goroutines; Run is called once.
+type Sending struct{ queue *queue }
+
+// New returns the sending of a batch, which Run begins.
+func New(b Batch) *Sending { return &Sending{newQueue(b)} }
+
+// Send sends a batch: see [Sending.Run].
+func Send(ctx context.Context, b Batch) (Report, error) { return New(b).Run(ctx) }
+
+// Run sends the messages of the batch whose recipients have no outcome. In all cases everything that is known is in the ledger before it
 // returns. Errors: [*Unavailable] or [*Refuses] if none of the drop points could be used to the end, [ErrStopped], ledger.ErrFenced, errors
 // of the database and of ctx: the rest is open. The report is good with an error, too.
-func Send(ctx context.Context, b Batch) (Report, error) {
-	q := newQueue(b)
+func (s *Sending) Run(ctx context.Context) (Report, error) {
+	q := s.queue
 	if q.open == 0 {
 		return Report{Over: true}, nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	connecting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	q.cancel = cancel
+	q.mu.Lock()
+	q.cancel, q.began = cancel, time.Now()
+	q.mu.Unlock()
 	defer context.AfterFunc(ctx, q.wake)()
-	defer q.stopWith(b.Stop)()
-	defer time.AfterFunc(b.Turn, q.endTurn).Stop()
+	defer q.stopWith(q.batch.Stop)()
+	defer time.AfterFunc(q.batch.Turn, q.endTurn).Stop()
 	for _, p := range q.points {
 		for range p.lanes {
 			group.Go(func() error { return q.runLane(ctx, connecting, p) })
@@ -127,6 +140,29 @@ func Send(ctx context.Context, b Batch) (Report, error) {
 		err = failure
 	}
 	return report, err
+}
+
+// Load is what a batch asks of the connections of its drop points just now.
+type Load struct {
+	Answered int // messages that have their answer
+	Left     int // messages that have none
+	// Idle is true if a drop point of the batch that works has a connection that nobody uses.
+	Idle bool
+	// Limited is true if rate limits of the mailing or of the drop points hold the next message back: more connections would not help.
+	Limited bool
+}
+
+// Load returns the load of the batch.
+func (s *Sending) Load() Load {
+	q := s.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := Load{Left: q.left(), Limited: q.allPointsWait()}
+	l.Answered = q.open - l.Left
+	for _, p := range q.points {
+		l.Idle = l.Idle || p.down == nil && p.lanes > 0 && p.Idle()
+	}
+	return l
 }
 
 func isPointFailure(err error) bool {

@@ -1,0 +1,111 @@
+package workflows
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestTheWindowFollowsTheNumberOfWorkers(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for workers, want := range map[int]int{1: 6, 2: 10, 8: 34, 200: maxWindow} {
+		w := SendWindow{Size: firstWindow}
+		for i := range 1000 {
+			w.answered(SentBatch{Closed: true, Worker: fmt.Sprint("w", i%workers)}, now)
+		}
+		if w.Size != want {
+			t.Errorf("%d workers: %d batches in flight, want %d", workers, w.Size, want)
+		}
+	}
+}
+
+// The first answers come from few of the workers: the others must not run dry meanwhile.
+func TestTheWindowDoesNotCollapseBeforeEveryWorkerHasAnswered(t *testing.T) {
+	t.Parallel()
+	w := SendWindow{Size: firstWindow}
+	for i := range 8 {
+		w.answered(SentBatch{Worker: fmt.Sprint("w", i)}, time.Now())
+		if w.Size < 8 {
+			t.Fatalf("after the answer of %d of 8 workers there is room for %d batches", i+1, w.Size)
+		}
+	}
+}
+
+func TestTheWindowShrinksWhereMoreBatchesDoNotHelp(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for what, c := range map[string]struct {
+		answer SentBatch
+		want   int
+	}{
+		"workers are busy":            {SentBatch{HandedOver: 1}, 5},
+		"the rate limit is reached":   {SentBatch{Limited: true}, 2},
+		"a low rate limit is reached": {SentBatch{NotBefore: now.Add(time.Second)}, 1},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := SendWindow{Size: 20}
+			for i := range 100 {
+				answer := c.answer
+				answer.Worker = fmt.Sprint("w", i%4)
+				w.answered(answer, now)
+			}
+			if w.Size != c.want {
+				t.Errorf("the window is %d, want %d", w.Size, c.want)
+			}
+			for range 100 { // and grows again
+				w.answered(SentBatch{Closed: true, Worker: "w0"}, now)
+			}
+			if w.Size != 18 {
+				t.Errorf("afterwards the window is %d, want 18", w.Size)
+			}
+		})
+	}
+}
+
+func TestAWorkerThatAnswersNoMoreIsNotCounted(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	w := SendWindow{Size: firstWindow}
+	for i := range 100 {
+		w.answered(SentBatch{Worker: fmt.Sprint("w", i%8)}, now)
+	}
+	for range 100 {
+		w.answered(SentBatch{Worker: "w0"}, now.Add(workerGone+time.Second))
+	}
+	if len(w.Workers) != 1 || w.Size != 6 {
+		t.Errorf("%d workers, %d batches in flight", len(w.Workers), w.Size)
+	}
+}
+
+func TestTheSpeedIsThatOfTheLastMinute(t *testing.T) {
+	t.Parallel()
+	var s speed
+	began := time.Unix(1_000_000, 0)
+	if s.perSecond() != 0 || !s.end(10).IsZero() {
+		t.Error("a speed before anything was sent")
+	}
+	answered := int64(0)
+	for second := range 300 {
+		s.note(began.Add(time.Duration(second)*time.Second), answered)
+		if second < 200 {
+			answered += 10
+		} else {
+			answered += 100
+		}
+	}
+	last := began.Add(299 * time.Second)
+	if got := s.perSecond(); got < 99 || got > 101 {
+		t.Errorf("%.1f messages a second, want 100", got)
+	}
+	if got := s.end(500).Sub(last); got < 4900*time.Millisecond || got > 5100*time.Millisecond {
+		t.Errorf("500 messages take %s, want 5 s", got)
+	}
+	if len(s.samples) > 40 {
+		t.Errorf("%d samples are kept", len(s.samples))
+	}
+	if !s.end(0).IsZero() {
+		t.Error("an end although nothing is left")
+	}
+}
