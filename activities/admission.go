@@ -95,9 +95,9 @@ func (c *slot) release() {
 
 // full tells whether the batches that are here keep the connections busy for long enough.
 func (s *share) full(now time.Time) bool {
-	answered, left, idle := s.done, 0, false
+	answered, left := s.done, 0
 	var rest time.Duration
-	begins := false
+	var idle, unused, begins bool
 	for c := range s.batches {
 		if c.sending == nil {
 			left += s.typical
@@ -112,15 +112,16 @@ func (s *share) full(now time.Time) bool {
 		answered += load.Answered
 		left += load.Left
 		rest = max(rest, c.ends.Sub(now))
-		idle = idle || load.Idle && load.Answered > 0
+		unused = unused || load.Idle
+		idle = idle || load.Idle && load.Answered > 0 // before, its connections may not be open yet
 		begins = begins || load.Answered == 0 && now.Sub(c.since) < beginning
 	}
 	s.measure(now, answered)
 	switch {
 	case len(s.batches) == 0:
 		return false
-	case s.rate == 0:
-		return begins
+	case s.rate == 0: // no answers yet: if every connection waits for one, more batches would wait as well
+		return begins || !unused
 	case idle:
 		return false
 	}

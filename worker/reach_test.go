@@ -48,13 +48,17 @@ func TestReach(t *testing.T) {
 	r := &reachTable{}
 	t.Cleanup(func() { r.print(os.Stdout) })
 	t.Run("wire", r.wire)
+	t.Run("servers", r.servers)
 	t.Run("link", r.link)
 	t.Run("scale", r.scale)
 	t.Run("freeze", r.freeze)
 }
 
 // reachTable gathers what is measured.
-type reachTable struct{ rows []reachRow }
+type reachTable struct {
+	rows   []reachRow
+	matrix []serverRow
+}
 
 type reachRow struct {
 	what, figure, against, ratio, goal string
@@ -67,6 +71,7 @@ func (r *reachTable) add(row reachRow) {
 }
 
 func (r *reachTable) print(w io.Writer) {
+	r.printMatrix(w)
 	if len(r.rows) == 0 {
 		return
 	}

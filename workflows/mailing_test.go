@@ -39,6 +39,7 @@ type office struct {
 
 	batches int
 	open    func(workflows.OpenCall) (workflows.Opened, error)
+	prepare func() error
 	render  func(workflows.RenderCall) error
 	gather  func(workflows.GatherCall) (workflows.Gathered, error)
 	check   func(workflows.CheckCall) (workflows.Checked, error)
@@ -84,6 +85,11 @@ func (o *office) PrepareList(_ context.Context, c workflows.PrepareCall) (workfl
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.note("prepare")
+	if o.prepare != nil {
+		if err := o.prepare(); err != nil {
+			return workflows.Prepared{}, err
+		}
+	}
 	return workflows.Prepared{Members: int64(o.batches) * 10, Recipients: int64(o.batches) * 10, Batches: o.batches}, nil
 }
 

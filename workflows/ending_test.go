@@ -1,0 +1,316 @@
+package workflows_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"directmailer/activities/policy"
+	"directmailer/workflows"
+)
+
+// nextRun returns the input of the run that an office's run has continued as.
+func (o *office) nextRun() workflows.Input {
+	o.Helper()
+	var next *workflow.ContinueAsNewError
+	if err := o.env.GetWorkflowError(); err == nil || !asError(err, &next) {
+		o.Fatalf("got %v, want continue-as-new", err)
+	}
+	var in workflows.Input
+	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &in); err != nil {
+		o.Fatal(err)
+	}
+	return in
+}
+
+// after is an office in which an earlier run of the mailing has ended by continue-as-new.
+func after(t *testing.T, batches int) *office {
+	t.Helper()
+	o := newOffice(t, batches)
+	o.env.SetContinuedExecutionRunID("the run before")
+	return o
+}
+
+func away() error {
+	return temporal.NewNonRetryableApplicationError("PostgreSQL does not answer (attempt 10 of 10)", policy.DatabaseUnavailable, nil)
+}
+
+// Temporal ends a run at 51,200 events: days of outage must not add up to that, whatever the mailing waits for.
+func TestAnOutageOfDaysGoesOverManyRunsWhileAMailingIsOpened(t *testing.T) {
+	t.Parallel()
+	first := newOffice(t, 3)
+	first.env.SetContinueAsNewSuggested(true)
+	first.open = func(workflows.OpenCall) (workflows.Opened, error) { return workflows.Opened{}, away() }
+	first.run(input())
+	in := first.nextRun()
+	if in.Resume.Step != workflows.StepOpen || in.Content.Text != input().Content.Text || in.Resume.Suspended == nil {
+		t.Fatalf("the next run's input: %+v, %+v", in, in.Resume)
+	}
+	second := after(t, 3)
+	var began, tried time.Time
+	began = second.env.Now()
+	second.open = func(c workflows.OpenCall) (workflows.Opened, error) {
+		if tried.IsZero() {
+			tried = second.env.Now()
+		}
+		if c.Retry.Attempts != 1 {
+			t.Errorf("a probe has %d attempts", c.Retry.Attempts)
+		}
+		return workflows.Opened{DropPoints: []string{"a"}}, nil
+	}
+	second.env.RegisterDelayedCallback(func() {
+		if s := second.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "PostgreSQL does not answer") || s.Until.IsZero() {
+			t.Errorf("while it waits: %+v", s)
+		}
+	}, time.Second)
+	if r := second.run(in); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, second.env.GetWorkflowError())
+	}
+	if waited := tried.Sub(began); waited < 5*time.Second {
+		t.Errorf("the next run probed after %s: each run would begin with a probe", waited)
+	}
+}
+
+func TestAnOutageOfDaysGoesOverManyRunsWhileAListIsPrepared(t *testing.T) {
+	t.Parallel()
+	first := newOffice(t, 3)
+	first.prepare = func() error {
+		first.env.SetContinueAsNewSuggested(true)
+		return away()
+	}
+	first.run(input())
+	in := first.nextRun()
+	if in.Resume.Step != workflows.StepPrepare || in.Content.Text != "" || len(in.Resume.DropPoints) != 2 {
+		t.Fatalf("the next run's input: %+v, %+v", in, in.Resume)
+	}
+	second := after(t, 3)
+	if r := second.run(in); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, second.env.GetWorkflowError())
+	}
+	if second.calls[0] != "prepare" {
+		t.Errorf("the next run began with %v", second.calls)
+	}
+	sentOnce(t, 3, second)
+}
+
+// However a mailing ends, it ends so also if closing its ledger took more than one run.
+func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*office, *workflows.Input)
+		end    func(*testing.T, workflows.Result, error)
+	}{
+		"completed": {func(*office, *workflows.Input) {}, func(t *testing.T, r workflows.Result, err error) {
+			if r.State != workflows.StateCompleted {
+				t.Errorf("%+v, %v", r, err)
+			}
+		}},
+		"cancelled by the update": {func(o *office, _ *workflows.Input) {
+			var refusal error
+			o.update(time.Millisecond, workflows.CancelUpdate, &refusal)
+		}, func(t *testing.T, r workflows.Result, err error) {
+			if r.State != workflows.StateCancelled || err != nil {
+				t.Errorf("%+v, %v", r, err)
+			}
+		}},
+		"cancelled in Temporal": {func(o *office, _ *workflows.Input) {
+			o.env.RegisterDelayedCallback(o.env.CancelWorkflow, time.Millisecond)
+		}, func(t *testing.T, _ workflows.Result, err error) {
+			if !temporal.IsCanceledError(err) {
+				t.Errorf("got %v", err)
+			}
+		}},
+		"expired": {func(o *office, in *workflows.Input) { in.NotAfter = o.env.Now().Add(time.Millisecond) }, func(t *testing.T, r workflows.Result, err error) {
+			if r.State != workflows.StateExpired || err != nil {
+				t.Errorf("%+v, %v", r, err)
+			}
+		}},
+		"a list that is gone": {func(o *office, _ *workflows.Input) {
+			o.prepare = func() error {
+				return temporal.NewNonRetryableApplicationError("no list is named \"people\"", policy.ListUnusable, nil)
+			}
+		}, func(t *testing.T, _ workflows.Result, err error) {
+			var app *temporal.ApplicationError
+			if !errors.As(err, &app) || app.Type() != policy.ListUnusable || app.Message() != "no list is named \"people\"" {
+				t.Errorf("got %v", err)
+			}
+		}},
+		"given up": {func(o *office, in *workflows.Input) {
+			in.OnExhausted = workflows.Fail
+			o.send = func(c workflows.SendCall) (workflows.SentBatch, error) { return workflows.SentBatch{}, lost(c) }
+		}, func(t *testing.T, _ workflows.Result, err error) {
+			var app *temporal.ApplicationError
+			var r workflows.Result
+			if !errors.As(err, &app) || app.Type() != "MailingFailed" || app.Details(&r) != nil || r.State != workflows.StateFailed {
+				t.Errorf("got %v with %+v", err, r)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first := newOffice(t, 3)
+			in := input()
+			in.NotBefore = first.env.Now().Add(time.Second) // so that there is a time before anything is sent
+			if name == "completed" || name == "given up" || name == "a list that is gone" {
+				in.NotBefore = time.Time{}
+			}
+			c.change(first, &in)
+			first.close = func(workflows.CloseCall) (workflows.Closing, error) {
+				first.env.SetContinueAsNewSuggested(true)
+				return workflows.Closing{}, away()
+			}
+			first.run(in)
+			last := first.closes[len(first.closes)-1]
+			second := after(t, 3)
+			r := second.run(first.nextRun())
+			if len(second.closes) != 1 || second.closes[0].State != last.State || second.closes[0].Reason != last.Reason {
+				t.Errorf("the next run closed %+v, the one before %+v", second.closes, last)
+			}
+			if len(second.sends) > 0 {
+				t.Errorf("the next run sent %d batches", len(second.sends))
+			}
+			c.end(t, r, second.env.GetWorkflowError())
+		})
+	}
+}
+
+func TestProbesOfASuspendedMailingAreFartherAndFartherApart(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 1)
+	began := o.env.Now()
+	var probes []time.Duration
+	o.open = func(workflows.OpenCall) (workflows.Opened, error) {
+		probes = append(probes, o.env.Now().Sub(began).Round(time.Second))
+		if len(probes) < 12 {
+			return workflows.Opened{}, away()
+		}
+		return workflows.Opened{DropPoints: []string{"a"}}, nil
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	for i := 1; i < len(probes); i++ {
+		want := min(30*time.Second<<(i-1), 15*time.Minute)
+		if got := probes[i] - probes[i-1]; got != want {
+			t.Errorf("pause %d was %s, want %s (of %v)", i, got, want, probes)
+		}
+	}
+}
+
+// What fails again and again for a reason that nobody has foreseen looked like sending, for ever.
+func TestAMailingWhoseBatchAlwaysFailsIsSuspendedWithTheReason(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 4)
+	healed := false
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if c.Batch == 3 && !healed {
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("column \"fence\" does not exist (SQLSTATE 42703) (attempt 10 of 10)", policy.Unexpected, nil)
+		}
+		return closed(c), nil
+	}
+	o.env.RegisterDelayedCallback(func() {
+		s := o.status()
+		if s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "SQLSTATE 42703") || s.Until.IsZero() || s.Closed != 3 {
+			t.Errorf("after an hour: %+v", s)
+		}
+		o.mu.Lock()
+		healed = true
+		o.mu.Unlock()
+	}, time.Hour+time.Minute)
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+}
+
+func TestASpoolThatIsDamagedAgainAndAgainSuspendsTheMailing(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 2)
+	healed := false
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if c.Batch == 1 && !healed {
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("batch 1 is rendered again: its checksum is wrong", policy.SpoolMissing, nil)
+		}
+		return closed(c), nil
+	}
+	o.env.RegisterDelayedCallback(func() {
+		s := o.status()
+		if s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "checksum is wrong") {
+			t.Errorf("after ten seconds: %+v", s)
+		}
+		o.mu.Lock()
+		healed = true
+		o.mu.Unlock()
+	}, 10*time.Second)
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if n := len(o.sends); n > 20 {
+		t.Errorf("the batches were sent %d times", n)
+	}
+}
+
+// The answer to one final dot may take ten minutes: the rest of a mailing whose history is long does not wait for it.
+func TestOneSlowAnswerDoesNotStopAMailingWhoseHistoryIsLong(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 200)
+	began := o.env.Now()
+	release := make(chan struct{})
+	var held bool
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		first := !held
+		held = true
+		n := len(o.sends)
+		o.mu.Unlock()
+		if n == 20 {
+			o.env.SetContinueAsNewSuggested(true)
+		}
+		if first {
+			<-release
+		}
+		return closed(c), nil
+	}
+	o.env.RegisterDelayedCallback(func() {
+		if s := o.status(); s.Closed != 199 {
+			t.Errorf("after five minutes, with one answer missing, %d of 199 batches are closed", s.Closed)
+		}
+		close(release)
+	}, 5*time.Minute)
+	o.run(input())
+	_ = began
+}
+
+// Batches that wait for the limits of single domains are part of what one run hands to the next: there are only so many.
+func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 500_000)
+	in := input()
+	in.BatchSize = 1
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if len(o.sends) == 3000 {
+			o.env.SetContinueAsNewSuggested(true)
+		}
+		return workflows.SentBatch{NotBefore: o.env.Now().Add(24 * time.Hour), Counts: workflows.Counts{Sent: 1}}, nil
+	}
+	o.env.RegisterDelayedCallback(func() { o.env.SetContinueAsNewSuggested(true) }, time.Hour)
+	o.run(in)
+	next := o.nextRun()
+	payload, err := converter.GetDefaultDataConverter().ToPayload(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(payload.GetData()); len(next.Resume.Paced) < 500 || n > 512<<10 {
+		t.Errorf("%d batches wait; the next run's input has %d octets", len(next.Resume.Paced), n)
+	}
+}
