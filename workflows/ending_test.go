@@ -258,37 +258,6 @@ func TestASpoolThatIsDamagedAgainAndAgainSuspendsTheMailing(t *testing.T) {
 	}
 }
 
-// The answer to one final dot may take ten minutes: the rest of a mailing whose history is long does not wait for it.
-func TestOneSlowAnswerDoesNotStopAMailingWhoseHistoryIsLong(t *testing.T) {
-	t.Parallel()
-	o := newOffice(t, 200)
-	began := o.env.Now()
-	release := make(chan struct{})
-	var held bool
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		first := !held
-		held = true
-		n := len(o.sends)
-		o.mu.Unlock()
-		if n == 20 {
-			o.env.SetContinueAsNewSuggested(true)
-		}
-		if first {
-			<-release
-		}
-		return closed(c), nil
-	}
-	o.env.RegisterDelayedCallback(func() {
-		if s := o.status(); s.Closed != 199 {
-			t.Errorf("after five minutes, with one answer missing, %d of 199 batches are closed", s.Closed)
-		}
-		close(release)
-	}, 5*time.Minute)
-	o.run(input())
-	_ = began
-}
-
 // Batches that wait for the limits of single domains are part of what one run hands to the next: there are only so many.
 func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
 	t.Parallel()
@@ -310,7 +279,7 @@ func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(payload.GetData()); len(next.Resume.Paced) < 500 || n > 512<<10 {
+	if n := len(payload.GetData()); len(next.Resume.Paced) < 500 || len(next.Resume.Paced) > 1100 || n > 256<<10 {
 		t.Errorf("%d batches wait; the next run's input has %d octets", len(next.Resume.Paced), n)
 	}
 }

@@ -38,24 +38,24 @@ func (m *mailing) longHistory(ctx workflow.Context) bool {
 
 // leaves tells whether the run is giving way to the next: nothing new starts, and what is in flight is handed back.
 func (m *mailing) leaves(ctx workflow.Context) bool {
-	if !m.longHistory(ctx) {
+	return m.longHistory(ctx) && m.leaving.leaves(workflow.Now(ctx), m.inFlight(), workflow.GetInfo(ctx).GetCurrentHistoryLength())
+}
+
+// leaves tells whether a run with a long history, of so many events, gives way to the next now.
+func (l *leaving) leaves(now time.Time, inFlight, events int) bool {
+	switch {
+	case events > longestHistory:
+		*l = leaving{since: now.Add(-leaveWithin)} // nothing to wake for but the answers
+		return true
+	case l.stay.After(now):
 		return false
+	case l.since.IsZero():
+		*l = leaving{since: now}
 	}
-	now := workflow.Now(ctx)
-	if workflow.GetInfo(ctx).GetCurrentHistoryLength() > longestHistory {
-		m.leaving = leaving{since: now.Add(-leaveWithin)} // nothing to wake for but the answers
+	if inFlight == 0 || now.Sub(l.since) < leaveWithin {
 		return true
 	}
-	if m.leaving.stay.After(now) {
-		return false
-	}
-	if m.leaving.since.IsZero() {
-		m.leaving = leaving{since: now}
-	}
-	if now.Sub(m.leaving.since) < leaveWithin || m.inFlight() == 0 {
-		return true
-	}
-	m.leaving = leaving{stay: now.Add(stayFor)}
+	*l = leaving{stay: now.Add(stayFor)}
 	return false
 }
 
