@@ -13,7 +13,7 @@ LINT := bin/lint
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: bin/starter ## See it work: private servers, 2,000 recipients, a drop directory (ARGS="--help" for what can be set)
@@ -41,6 +41,7 @@ lint: ## Only the checks that run nothing
 	@echo "gofmt -l"; wrong=$$(gofmt -l .) && test -z "$$wrong" || { echo "not formatted, run gofmt -w on:" >&2; echo "$$wrong" >&2; exit 1; }
 	go vet ./...
 	cd tools/compose && go vet ./...
+	cd tools/uitest && go vet ./...
 	$(LINT)/staticcheck ./...
 	$(LINT)/workflowcheck -config tools/lint/workflowcheck.yaml ./workflows/...
 
@@ -52,6 +53,14 @@ test: compiler ## Everything, as the continuous integration does: all tests with
 	@go run ./internal/devstack/prepare
 	go test -race -timeout 20m -p $(TEST_PACKAGES) ./...
 	cd tools/compose && go test -count=1 ./...
+	@$(MAKE) --no-print-directory ui-test
+
+# ARGS="-artifacts -outputdir FOLDER" keeps the pictures of the pages.
+.PHONY: ui-test
+ui-test: ## Look at mailings in Temporal's Web UI with a real browser; skipped where there is none
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \
+		go run ./internal/devstack/prepare && cd tools/uitest && go test -count=1 $(ARGS) .; else \
+		echo "ui-test: SKIPPED, the Web UI is not tested: there is no Chromium on PATH. Debian, Ubuntu: sudo apt-get install chromium"; fi
 
 # The race detector is C; Go builds it without a C compiler on macOS only.
 .PHONY: compiler

@@ -210,7 +210,7 @@ const (
 // State is the phase that a mailing is in, or how it ended.
 type State string
 
-// The states of a mailing. The last four are ends.
+// The states of a mailing. The last five are ends.
 const (
 	StateWaiting   State = "waiting"   // not_before has not come
 	StatePreparing State = "preparing" // the list is frozen into recipients
@@ -222,12 +222,15 @@ const (
 	StateCancelled State = "cancelled"
 	StateExpired   State = "expired" // not_after came before the end of the list
 	StateFailed    State = "failed"
+	// StateTerminated is the end of a mailing whose workflow is gone: it was terminated, or Temporal has forgotten it. No workflow sets it:
+	// `starter close` closes the ledger so.
+	StateTerminated State = "terminated"
 )
 
 // Ended tells whether the mailing is over.
 func (s State) Ended() bool {
 	switch s {
-	case StateCompleted, StateCancelled, StateExpired, StateFailed:
+	case StateCompleted, StateCancelled, StateExpired, StateFailed, StateTerminated:
 		return true
 	}
 	return false
@@ -290,7 +293,12 @@ type Status struct {
 	Since      time.Time `json:"since,omitzero"`
 	Until      time.Time `json:"until,omitzero"`
 	Recipients int64     `json:"recipients"`
-	Counts     Counts    `json:"counts"`
+	// Counts are the outcomes so far, those in batches that are still open among them.
+	Counts Counts `json:"counts"`
+	// RatePerSecond is the number of messages a second lately, and ETA the time at which the mailing is done at that rate. Both are zero
+	// when they are not known.
+	RatePerSecond float64   `json:"rate_per_second,omitempty"`
+	ETA           time.Time `json:"eta,omitzero"`
 	// Deferred recipients are refused for now; NextRound is when the next of them are tried again.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`

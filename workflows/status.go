@@ -1,9 +1,7 @@
 package workflows
 
 import (
-	"fmt"
 	"strings"
-	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -28,49 +26,10 @@ func (m *mailing) enter(ctx workflow.Context, state State) {
 	m.describe(ctx)
 }
 
-// describe writes the current details of the Web UI.
+// describe writes the current details of the Web UI. They are no part of the history.
 func (m *mailing) describe(ctx workflow.Context) {
-	s := m.status()
-	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s\n\n", s.State, s.Doing)
-	if !s.Since.IsZero() {
-		fmt.Fprintf(&b, "Since %s", stamp(s.Since))
-		if !s.Until.IsZero() {
-			fmt.Fprintf(&b, "; next probe %s", stamp(s.Until))
-		}
-		b.WriteString(".\n\n")
-	}
-	if s.Recipients > 0 {
-		c := s.Counts
-		fmt.Fprintf(&b, "| recipients | sent | bounced | failed | opted out | uncertain | unsent | open |\n|---|---|---|---|---|---|---|---|\n| %d | %d | %d | %d | %d | %d | %d | %d |\n\n",
-			s.Recipients, c.Sent, c.Bounced, c.Failed, c.OptedOut, c.Uncertain, c.Unsent, s.Recipients-c.Total())
-		fmt.Fprintf(&b, "%d of %d batches closed, %d rendered.\n", s.Closed, s.Batches, s.Rendered)
-	}
-	if s.Deferred > 0 {
-		fmt.Fprintf(&b, "%d recipients are refused for now; the next round is at %s.\n", s.Deferred, stamp(s.NextRound))
-	}
-	for _, p := range s.DropPoints {
-		fmt.Fprintf(&b, "- drop point `%s` %s\n", p.Name, p.standing())
-	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	workflow.SetCurrentDetails(ctx, m.status().Details())
 }
-
-// standing says in words how a drop point does.
-func (p DropPointStatus) standing() string {
-	switch {
-	case !p.InList:
-		return fmt.Sprintf("has left the list, and is looked at again at %s: %s", stamp(p.Until), p.LastFailure)
-	case p.OnTrial:
-		return "is back, on trial; before: " + p.LastFailure
-	case !p.Until.IsZero():
-		return fmt.Sprintf("rests until %s: %s", stamp(p.Until), p.LastFailure)
-	case p.LastFailure != "":
-		return "is in use; before: " + p.LastFailure
-	}
-	return "is in use"
-}
-
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 func (m *mailing) status() Status {
 	s := Status{

@@ -1,0 +1,241 @@
+// Package uitest looks at mailings in Temporal's Web UI with a real browser: a module of its own, so that the browser's driver is no
+// dependency of Direct Mailer.
+package uitest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"directmailer/internal/config"
+	"directmailer/internal/database"
+	"directmailer/internal/devstack"
+	"directmailer/internal/devtest"
+	"directmailer/internal/host"
+	"directmailer/internal/lists"
+	"directmailer/internal/smtptest"
+	"directmailer/workflows"
+)
+
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+
+// startTemporal starts a server with its Web UI, and points the environment of this process at it.
+func startTemporal(t *testing.T) (c client.Client, ui string) {
+	t.Helper()
+	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Stop(context.Background()) })
+	t.Setenv("TEMPORAL_ADDRESS", server.Address())
+	t.Setenv("TEMPORAL_NAMESPACE", "default")
+	t.Setenv("TEMPORAL_CONFIG_FILE", os.DevNull)
+	c, err = client.Dial(client.Options{HostPort: server.Address(), Logger: log.NewStructuredLogger(silent)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c, server.UI()
+}
+
+var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// work runs a worker until the test ends.
+func work(t *testing.T, url, points string) {
+	t.Helper()
+	t.Setenv("DATABASE_URL", url)
+	t.Setenv("DM_DROP_POINTS", points)
+	t.Setenv("DM_STOP_TIMEOUT", "5s")
+	c, err := config.LoadWorker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- host.Run(ctx, c, silent) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the worker: %v", err)
+		}
+	})
+}
+
+// people is a list of n members with names.
+type people struct{ n, at int }
+
+func (s *people) Next() (lists.Member, error) {
+	if s.at++; s.at > s.n {
+		return lists.Member{}, io.EOF
+	}
+	address := fmt.Sprintf("r%d@example.org", s.at)
+	return lists.Member{Position: int64(s.at), Address: address, Key: address, Attributes: fmt.Appendf(nil, `{"name":"Nr %d"}`, s.at)}, nil
+}
+
+func (s *people) Rejected() int64 { return 0 }
+
+func importList(t *testing.T, url string, n int) {
+	t.Helper()
+	pool, err := database.Open(t.Context(), url, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"name"}, &people{n: n}, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hostile is a text of somebody else that tries to be Markdown, HTML and a link.
+const hostile = "421 4.3.2 **bold** <b>fat</b> | a | `code` [x](http://example.com/) http://example.net $a$ # {namespace}"
+
+// cells returns the second column of a table by its first.
+func cells(table [][]string) map[string]string {
+	out := map[string]string{}
+	for _, row := range table {
+		if len(row) == 2 {
+			out[row[0]] = row[1]
+		}
+	}
+	return out
+}
+
+// entry returns the entry of a list that begins with a word.
+func entry(list []string, begins string) string {
+	i := slices.IndexFunc(list, func(s string) bool { return strings.HasPrefix(s, begins) })
+	if i < 0 {
+		return ""
+	}
+	return list[i]
+}
+
+// readable checks the form that every page has: facts as a list, counts as a table, drop points as a list, and nothing else. Facts and counts fit
+// on one screen.
+func readable(t *testing.T, d details) {
+	t.Helper()
+	if len(d.Tables) != 1 || len(d.Lists) != 2 || len(d.Others) > 0 || strings.ContainsAny(d.Text, "|") && !strings.Contains(d.Text, "| a |") {
+		t.Fatalf("%d tables, %d lists, foreign elements %v in\n%s", len(d.Tables), len(d.Lists), d.Others, d.Text)
+	}
+	if !strings.HasPrefix(d.Text, "State:") {
+		t.Errorf("the state is not the first thing that is read:\n%s", d.Text)
+	}
+	if d.Bottom > d.Height {
+		t.Errorf("one has to scroll: %.0f pixels on a window of %.0f", d.Bottom, d.Height)
+	}
+}
+
+func TestAStrangerReadsInTheWebUIHowAMailingDoes(t *testing.T) {
+	browser := startBrowser(t)
+	temporal, ui := startTemporal(t)
+	t.Run("while it is sent", func(t *testing.T) { isSent(t, browser, temporal, ui) })
+	t.Run("whatever there is to say", func(t *testing.T) { isSaid(t, browser, temporal, ui) })
+}
+
+// isSent looks at a mailing of 3,000 whose server has taken 1,000 messages and holds the next ones, while another one refuses every
+// connection.
+func isSent(t *testing.T, browser context.Context, temporal client.Client, ui string) {
+	const recipients, taken = 3000, 1000
+	url := devtest.Database(t, func(ctx context.Context, url string) error {
+		_, _, err := database.Migrate(ctx, url)
+		return err
+	})
+	importList(t, url, recipients)
+	var dots atomic.Int64
+	held := make(chan struct{})
+	mx := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && dots.Add(1) > taken {
+			return &smtptest.Action{Wait: held}
+		}
+		return nil
+	}})
+	spare := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action { return &smtptest.Action{Reply: "421 4.3.2 closing down"} }})
+	work(t, url, "mx=smtp://"+mx.Addr()+" spare=smtp://"+spare.Addr())
+	t.Cleanup(func() { close(held) }) // before the worker is stopped
+	run, err := temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "newsletter", TaskQueue: workflows.TaskQueue}, workflows.MailingType, workflows.Input{
+		From: "News <news@example.com>", Subject: "Hello {{.name}}", List: "people", BatchSize: 100,
+		Content: workflows.Content{Text: "Dear {{.name}},\nthis is the news.\n"},
+		Retry:   workflows.Retries{DropPoint: workflows.Retry{Attempts: 5, Interval: workflows.Duration(time.Hour)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := show(t, browser, ui, run.GetID(), run.GetRunID(), "sending.png", func(d details) bool {
+		return len(d.Tables) == 1 && len(cells(d.Tables[0])["sent"]) > 2 && strings.Contains(d.Text, "spare rests until")
+	})
+	readable(t, d)
+	if got := entry(d.Lists[0], "State:"); got != "State: sending" {
+		t.Errorf("%q", got)
+	}
+	if got := entry(d.Lists[0], "Now:"); got != "Now: renders and sends" {
+		t.Errorf("%q", got)
+	}
+	table := cells(d.Tables[0])
+	if table["all"] != "3,000" || table["open"] == "3,000" || table["Outcome"] != "Recipients" {
+		t.Errorf("counts: %v", table)
+	}
+	if got := entry(d.Lists[1], "mx"); got != "mx is in use" {
+		t.Errorf("%q", got)
+	}
+	if got := entry(d.Lists[1], "spare rests until "); !strings.HasSuffix(got, " UTC: greeting was refused: 421 4.3.2") {
+		t.Errorf("%q", got)
+	}
+}
+
+// isSaid looks at everything that a status can hold, at once.
+func isSaid(t *testing.T, browser context.Context, temporal client.Client, ui string) {
+	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
+	s := workflows.Status{
+		State: workflows.StateSuspended, Doing: "waits, and probes every 30s, because: drop point mx: " + hostile, Since: at, Until: at.Add(time.Minute),
+		Recipients: 1_000_000, Counts: workflows.Counts{Sent: 123_456, Bounced: 7, Failed: 8, OptedOut: 9, Uncertain: 10, Unsent: 11},
+		RatePerSecond: 1234.5, ETA: at.Add(time.Hour), Deferred: 1200, NextRound: at.Add(2 * time.Hour), Batches: 2000, Rendered: 300, Closed: 246,
+	}
+	for i := range 40 {
+		p := workflows.DropPointStatus{Name: fmt.Sprintf("mx-%d", i), InList: true}
+		if i == 30 {
+			p.InList, p.Until, p.LastFailure = false, at.Add(time.Minute), "drop point mx-30: "+strings.Repeat(hostile+" ", 40)
+		}
+		s.DropPoints = append(s.DropPoints, p)
+	}
+	w := worker.New(temporal, "details", worker.Options{})
+	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, s workflows.Status) error {
+		workflow.SetCurrentDetails(ctx, s.Details())
+		return workflow.Await(ctx, func() bool { return false })
+	}, workflow.RegisterOptions{Name: "Details"})
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	run, err := temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "details", TaskQueue: "details"}, "Details", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := show(t, browser, ui, run.GetID(), run.GetRunID(), "suspended.png", func(d details) bool { return len(d.Text) > 0 })
+	readable(t, d)
+	facts := []string{"State: suspended", "Now: " + s.Doing, "Since: 2026-11-25 16:00:00 UTC", "Next probe: 2026-11-25 16:01:00 UTC", "Rate: 1,235 messages/s",
+		"Done at about: 2026-11-25 17:00:00 UTC", "Deferred: 1,200 recipients are refused for now; the next round is at 2026-11-25 18:00:00 UTC"}
+	if !slices.Equal(d.Lists[0], facts) {
+		t.Errorf("facts:\n%s\nwant:\n%s", strings.Join(d.Lists[0], "\n"), strings.Join(facts, "\n"))
+	}
+	want := [][]string{{"Outcome", "Recipients"}, {"sent", "123,456"}, {"bounced", "7"}, {"failed", "8"}, {"opted out", "9"}, {"uncertain", "10"}, {"unsent", "11"},
+		{"open", "876,499"}, {"all", "1,000,000"}}
+	if fmt.Sprint(d.Tables[0]) != fmt.Sprint(want) {
+		t.Errorf("counts: %v", d.Tables[0])
+	}
+	points := d.Lists[1]
+	if len(points) != 9 || !strings.HasPrefix(points[0], "mx-30 has left the list, next probe 2026-11-25 16:01:00 UTC: 421 4.3.2 **bold** <b>fat</b>") ||
+		!strings.HasSuffix(points[0], "…") || points[1] != "mx-0 is in use" || points[8] != "and 32 others" {
+		t.Errorf("drop points: %q", points)
+	}
+}

@@ -1,0 +1,185 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The Web UI passes the details to its Markdown renderer in the address of a frame. Proxies refuse addresses of more than 8 KiB, so the details
+// are bounded: by the number of drop points, and by what each text that somebody else has written takes in an address.
+const (
+	shownPoints   = 8
+	longestText   = 360
+	longestReason = 1000
+)
+
+// Details returns the status as Markdown of at most 8,000 bytes in an address, for the current details of the Web UI: first the state, the rate, the time
+// of the end and what the mailing waits for, then the counts as a table and the drop points as a list.
+//
+// Each table and each list stands between blank lines: the Web UI runs them together otherwise. Texts of servers are escaped.
+func (s Status) Details() string {
+	var b strings.Builder
+	fact := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "- **%s:** "+format+"\n", append([]any{name}, args...)...)
+	}
+	fact("State", "**%s**", plainText(string(s.State), longestText))
+	if s.Doing != "" {
+		fact("Now", "%s", plainText(s.Doing, longestReason))
+	}
+	if !s.Since.IsZero() {
+		fact("Since", "%s", stamp(s.Since))
+	}
+	if !s.Until.IsZero() {
+		name := "Until"
+		if s.State == StateSuspended {
+			name = "Next probe"
+		}
+		fact(name, "%s", stamp(s.Until))
+	}
+	if s.RatePerSecond > 0 {
+		fact("Rate", "%s messages/s", perSecond(s.RatePerSecond))
+	}
+	if !s.ETA.IsZero() {
+		fact("Done at about", "%s", stamp(s.ETA))
+	}
+	if s.Deferred > 0 {
+		fact("Deferred", "%s recipients are refused for now; the next round is at %s", thousands(int64(s.Deferred)), stamp(s.NextRound))
+	}
+	if s.Recipients > 0 {
+		s.writeCounts(&b)
+	}
+	if len(s.DropPoints) > 0 {
+		s.writePoints(&b)
+	}
+	if !s.State.Ended() {
+		b.WriteString("\nThe tab *Pending Activities* shows each attempt that is tried again: its failure, and when the next attempt is.\n")
+	}
+	return b.String()
+}
+
+// writeCounts writes the outcomes as a table. The Web UI sets no space between columns, so no-break spaces do.
+func (s Status) writeCounts(b *strings.Builder) {
+	c := s.Counts
+	b.WriteString("\n| Outcome | Recipients |\n| :-- | --: |\n")
+	row := func(name string, n int64) { fmt.Fprintf(b, "| %s\u00a0\u00a0\u00a0 | %s |\n", name, thousands(n)) }
+	row("sent", c.Sent)
+	row("bounced", c.Bounced)
+	row("failed", c.Failed)
+	row("opted out", c.OptedOut)
+	row("uncertain", c.Uncertain)
+	row("unsent", c.Unsent)
+	row("open", s.Recipients-c.Total())
+	row("**all**", s.Recipients)
+	fmt.Fprintf(b, "\n%s of %s batches closed, %s rendered.\n", thousands(int64(s.Closed)), thousands(int64(s.Batches)), thousands(int64(s.Rendered)))
+}
+
+// writePoints lists the drop points, those with a failure first.
+func (s Status) writePoints(b *strings.Builder) {
+	points := slices.Clone(s.DropPoints)
+	slices.SortStableFunc(points, func(p, q DropPointStatus) int { return p.severity() - q.severity() })
+	b.WriteString("\nDrop points:\n\n")
+	for _, p := range points[:min(len(points), shownPoints)] {
+		fmt.Fprintf(b, "- **%s** %s\n", plainText(p.Name, longestText), p.standing())
+	}
+	if more := len(points) - shownPoints; more > 0 {
+		fmt.Fprintf(b, "- and %d others\n", more)
+	}
+}
+
+// severity orders drop points: out of the list, resting, on trial, failed before, without a failure.
+func (p DropPointStatus) severity() int {
+	switch {
+	case !p.InList:
+		return 0
+	case !p.Until.IsZero():
+		return 1
+	case p.OnTrial:
+		return 2
+	case p.LastFailure != "":
+		return 3
+	}
+	return 4
+}
+
+// standing says in words how a drop point does.
+func (p DropPointStatus) standing() string {
+	failure := plainText(strings.TrimPrefix(p.LastFailure, "drop point "+p.Name+": "), longestText)
+	switch {
+	case !p.InList:
+		return fmt.Sprintf("has left the list, next probe %s: %s", stamp(p.Until), failure)
+	case !p.Until.IsZero():
+		return fmt.Sprintf("rests until %s: %s", stamp(p.Until), failure)
+	case p.OnTrial:
+		return "is back, on trial; before: " + failure
+	case p.LastFailure != "":
+		return "is in use; before: " + failure
+	}
+	return "is in use"
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// perSecond writes a rate: whole numbers from 10 on, one decimal below.
+func perSecond(rate float64) string {
+	if rate < 9.95 {
+		return strconv.FormatFloat(rate, 'f', 1, 64)
+	}
+	return thousands(int64(rate + 0.5))
+}
+
+// thousands writes a number as 1,234,567.
+func thousands(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// plainText escapes what Markdown and HTML would give a meaning, puts everything on one line and cuts it where it takes more than most bytes
+// in an address. Servers have written parts of it.
+func plainText(text string, most int) string {
+	var b strings.Builder
+	runes := []rune(text[:min(len(text), most)])
+	taken := inAddress("…")
+	for i, r := range runes {
+		word := i > 0 && i+1 < len(runes) && letterOrDigit(runes[i-1]) && letterOrDigit(runes[i+1])
+		piece := string(r)
+		switch {
+		case r == '\uFFFD', unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			piece = " "
+		case r == '_' && word: // not_before
+		case strings.ContainsRune("\\`*_[]<>&|$~^#!", r),
+			r == ':' && i+1 < len(runes) && runes[i+1] == '/', // no link
+			r == '@' || r == '{':                              // no mail link; the Web UI replaces {namespace}
+			piece = fmt.Sprintf("&#%d;", r)
+		}
+		if taken += inAddress(piece); taken > most {
+			return b.String() + "…"
+		}
+		b.WriteString(piece)
+	}
+	if len(text) > most {
+		b.WriteString("…")
+	}
+	return b.String()
+}
+
+// inAddress returns the number of bytes that a text takes in an address.
+func inAddress(text string) (n int) {
+	for _, c := range []byte(text) {
+		if c < utf8.RuneSelf && (letterOrDigit(rune(c)) || strings.IndexByte("-_.!~*'()", c) >= 0) {
+			n++
+		} else {
+			n += 3
+		}
+	}
+	return n
+}
+
+func letterOrDigit(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

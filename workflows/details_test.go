@@ -1,0 +1,47 @@
+package workflows
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// The Web UI puts the details into an address, and many a proxy refuses addresses of more than 8 KiB.
+func TestTheDetailsFitIntoAnAddressWhateverOthersHaveWritten(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
+	for _, text := range []string{"a", "*", "小", "_", "\x00", "@"} {
+		long := strings.Repeat(text, 100_000)
+		s := Status{State: StateSuspended, Doing: long, Since: at, Until: at, Recipients: 1 << 60, RatePerSecond: 1e9, ETA: at, Deferred: 1 << 60, NextRound: at,
+			Batches: 1 << 60, Rendered: 1 << 60, Closed: 1 << 60}
+		for i := range 1000 {
+			s.DropPoints = append(s.DropPoints, DropPointStatus{Name: fmt.Sprintf("%060d", i), Until: at, LastFailure: long})
+		}
+		d := s.Details()
+		address := strings.ReplaceAll(url.QueryEscape(d), "+", "%20")
+		if len(address) > 8000 || !utf8.ValidString(d) {
+			t.Errorf("%q: %d bytes, %d in an address, valid %v", text, len(d), len(address), utf8.ValidString(d))
+		}
+		if !strings.Contains(d, "and 992 others") || !strings.Contains(d, "Next probe") {
+			t.Errorf("what is shortened is not told:\n%s", d)
+		}
+	}
+}
+
+func TestTheDetailsNameADropPointThatRestsBeforeThoseWithoutAFailure(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
+	s := Status{State: StateSending, Doing: "renders and sends", DropPoints: []DropPointStatus{{Name: "a", InList: true},
+		{Name: "b", InList: true, Until: at, Failures: 1, LastFailure: "drop point b: refused"}, {Name: "c", Until: at, LastFailure: "gone"}}}
+	_, points, _ := strings.Cut(s.Details(), "Drop points:\n\n")
+	want := "- **c** has left the list, next probe 2026-11-25 16:00:00 UTC: gone\n- **b** rests until 2026-11-25 16:00:00 UTC: refused\n- **a** is in use\n"
+	if !strings.HasPrefix(points, want) {
+		t.Errorf("got\n%s", points)
+	}
+	if s.DropPoints[0].Name != "a" {
+		t.Error("the status itself is changed")
+	}
+}
