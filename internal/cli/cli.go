@@ -77,7 +77,7 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("mail", a.startCommand(), a.watchCommand(), a.showCommand(), a.lsCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.resolveCommand(), a.rateCommand(),
+	add("mail", a.startCommand(), a.watchCommand(), a.showCommand(), a.lsCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.closeCommand(), a.resolveCommand(), a.rateCommand(),
 		a.reportCommand(), a.previewCommand())
 	add("people", a.listCommand(), a.optoutCommand())
 	add("run", a.checkCommand(), a.migrateCommand(), a.devCommand(), a.demoCommand(), a.versionCommand())

@@ -40,7 +40,7 @@ func (a *app) planContinuation(ctx context.Context, s *store, c continuation) (p
 		return plan{}, notStored(err, c.of)
 	}
 	if old.ClosedAt == nil {
-		return plan{}, failf(NotFound, "mailing %s has not ended, or nobody has closed its ledger: only what is over can be continued", c.of)
+		return plan{}, failf(NotFound, "mailing %s has not ended, or its workflow was terminated: only a mailing whose ledger is closed can be continued (`starter cancel` or `starter close`)", c.of)
 	}
 	if err := a.countContinued(ctx, s, old, c.outcomes); err != nil {
 		return plan{}, err

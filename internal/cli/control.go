@@ -210,7 +210,7 @@ func (a *app) onRunning(ctx context.Context, id, what string, do func(c *cluster
 		return noMailing(id)
 	case err != nil:
 		return temporalFailure("read the mailing", err)
-	case info.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
+	case !isOpen(info.Status):
 		var l live
 		l.read(info)
 		l.readEnd(ctx, c, id, info.Execution.RunId) // an expired mailing's workflow has completed, too

@@ -42,7 +42,7 @@ var codes = []struct {
 	{Unexpected, "something unexpected"},
 	{BadInput, "bad usage or bad input: flags, environment, mailing file, template, list file"},
 	{RowsRejected, "done, but rows of a file were rejected"},
-	{NotFound, "not found: no such mailing, list or recipient, or nothing there to pause, resume, cancel, resolve or continue"},
+	{NotFound, "not found: no such mailing, list or recipient, or nothing there to pause, resume, cancel, close, resolve or continue"},
 	{Exists, "exists already: a mailing's ID is used once and never again"},
 	{NoDatabase, "the database is away or not migrated"},
 	{NoTemporal, "Temporal is away, or no worker answers"},

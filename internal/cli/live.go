@@ -93,10 +93,13 @@ func (l *live) read(info *workflowpb.WorkflowExecutionInfo) {
 	}
 }
 
+// isOpen tells whether a workflow may still do something.
+func isOpen(s enumspb.WorkflowExecutionStatus) bool { return endedAs(s) == "" }
+
 func endedAs(s enumspb.WorkflowExecutionStatus) workflows.State {
 	switch s {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED, enumspb.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:
-		return stateTerminated
+		return workflows.StateTerminated
 	case enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:
 		return workflows.StateFailed
 	case enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	enumspb "go.temporal.io/api/enums/v1"
 	"golang.org/x/term"
 
 	"directmailer/internal/cluster"
@@ -132,7 +131,7 @@ func (a *app) isOver(ctx context.Context, m mailings.Mailing) (bool, error) {
 	case err != nil:
 		return false, temporalFailure("read the mailing", err)
 	}
-	return info.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+	return !isOpen(info.Status), nil
 }
 
 // confirm asks a question whose answer must be yes. Where nobody can be asked, only --yes is an answer.

@@ -21,7 +21,7 @@ func (a *app) showCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show a mailing: what it does, what it waits for, its ledger",
 		Long: `Shows a mailing from the database, for as long as it is kept there, and adds what Temporal knows where that answers.
-A mailing whose workflow was terminated is counted row by row.`,
+A mailing whose workflow was terminated is counted row by row; ` + "`starter close`" + ` closes its ledger.`,
 		Example: `  starter show newsletter-2026-11
   starter show newsletter-2026-11 --output json | jq .sent`,
 		Args: wants("the mailing's ID"),
@@ -81,6 +81,9 @@ func writeStanding(w io.Writer, v standing) {
 		}
 	}
 	row("why", v.Reason)
+	if v.State == workflows.StateTerminated && !v.Closed {
+		row("why", fmt.Sprintf("its workflow was terminated, and its ledger is open: `starter close %s` closes it", v.ID))
+	}
 	row("doing", v.Doing)
 	if !v.Since.IsZero() {
 		row("since", moment(v.Since))

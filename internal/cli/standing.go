@@ -15,11 +15,8 @@ import (
 	"directmailer/workflows"
 )
 
-// States that are no [workflows.State]: the workflow cannot say them any more, or not yet.
-const (
-	stateStarted    workflows.State = "started"    // known to Temporal only: no worker has taken it up
-	stateTerminated workflows.State = "terminated" // nobody could close its ledger, which still answers
-)
+// stateStarted is no [workflows.State], because the workflow cannot say it: known to Temporal only, no worker has taken it up.
+const stateStarted workflows.State = "started"
 
 // standing is what is known of a mailing: from the database, and from Temporal as far as that answers.
 type standing struct {
@@ -65,7 +62,7 @@ type standing struct {
 }
 
 // ended tells whether nothing more will happen.
-func (s *standing) ended() bool { return s.State.Ended() || s.State == stateTerminated }
+func (s *standing) ended() bool { return s.State.Ended() }
 
 // fromStore reads what the database knows; mailings.ErrNotFound.
 func (s *store) standing(ctx context.Context, id string) (standing, error) {
@@ -177,7 +174,7 @@ func (s *standing) with(l live) {
 		s.Doing = "Temporal does not answer: this is what the database knows"
 		return
 	case !l.known:
-		s.Doing = "Temporal does not know its workflow: it was terminated and forgotten, or runs in another namespace"
+		s.Doing = "Temporal does not know its workflow: it was terminated and forgotten (`starter close` closes its ledger), or runs in another namespace"
 		return
 	}
 	if !s.stored {

@@ -89,6 +89,9 @@ func endOf(v standing) error {
 	if v.Reason != "" && v.Reason != string(v.State) {
 		text += ": " + v.Reason
 	}
+	if v.State == workflows.StateTerminated && !v.Closed {
+		text += fmt.Sprintf(": `starter close %s` closes its ledger", v.ID)
+	}
 	return failf(NotCompleted, "%s", text)
 }
 
@@ -137,7 +140,7 @@ func look(ctx context.Context, s *store, id string, w *watcher, before standing)
 		return before, nil
 	}
 	if err == nil && v.stored && !v.Closed && w.forgotten() {
-		return v, failf(NotCompleted, "Temporal does not know the workflow of mailing %s: it was terminated and forgotten, or runs in another namespace", id)
+		return v, failf(NotCompleted, "Temporal does not know the workflow of mailing %s: it was terminated and forgotten (`starter close %s` closes its ledger), or runs in another namespace", id, id)
 	}
 	return v, err
 }
