@@ -22,11 +22,10 @@ import (
 // tally counts, by what failed, the attempts that failed. It travels from attempt to attempt in the heartbeat's details, so that a
 // crash of the worker, which also ends an attempt, is not counted to a database or a drop point.
 type tally struct {
-	Database  int `json:"database,omitempty"`
-	Page      int `json:"page,omitempty"`
-	DropPoint int `json:"drop_point,omitempty"`
-	List      int `json:"list,omitempty"`
-	Bug       int `json:"bug,omitempty"`
+	Database int `json:"database,omitempty"`
+	Page     int `json:"page,omitempty"`
+	List     int `json:"list,omitempty"`
+	Bug      int `json:"bug,omitempty"`
 	// Busy and Absent count the workers that had no room for the work, and those that know none of its drop points.
 	Busy   int `json:"busy,omitempty"`
 	Absent int `json:"absent,omitempty"`
@@ -142,14 +141,12 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 		setting, count = retry.Database, &failures.Database
 	case policy.Page:
 		setting, count = retry.Page, &failures.Page
-	case policy.DropPoint:
-		setting, count = retry.DropPoint, &failures.DropPoint
 	case policy.List:
 		setting, count = retry.List, &failures.List
 	case policy.Bug:
 		setting, count = workflows.Retry{Attempts: policy.UnexpectedAttempts}, &failures.Bug
-	default:
-		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{NonRetryable: policy.Permanent(f.kind), Details: f.details})
+	default: // permanent
+		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{NonRetryable: true, Details: f.details})
 	}
 	*count++
 	activity.RecordHeartbeat(ctx, *failures)

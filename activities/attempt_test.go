@@ -93,8 +93,8 @@ var perType = map[policy.ErrorType]int{
 	policy.DatabaseUnavailable:  4,
 	policy.SourceUnavailable:    5,
 	policy.PageUnavailable:      3,
-	policy.DropPointUnavailable: 2,
-	policy.DropPointRefuses:     2,
+	policy.DropPointUnavailable: 1,
+	policy.DropPointRefuses:     1,
 	policy.WorkerStopping:       forever,
 	policy.BatchTaken:           forever,
 	policy.WorkerBusy:           forever,
@@ -163,7 +163,7 @@ func TestTheTestKnowsEveryErrorType(t *testing.T) {
 func TestThePauseIsTheSettingsOwn(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[policy.ErrorType]time.Duration{
-		policy.DatabaseUnavailable: 3 * 20 * time.Second, policy.SourceUnavailable: 4 * 5 * time.Second, policy.PageUnavailable: 2 * 10 * time.Second, policy.DropPointRefuses: time.Minute,
+		policy.DatabaseUnavailable: 3 * 20 * time.Second, policy.SourceUnavailable: 4 * 5 * time.Second, policy.PageUnavailable: 2 * 10 * time.Second,
 	} {
 		if r := tryUntilDone(t, alwaysFail(fail(kind, "away"))); r.took < want || r.took > want+time.Second {
 			t.Errorf("%s: given up after %s, want %s", kind, r.took, want)
@@ -181,12 +181,12 @@ func TestEachResourceIsCountedByItselfFromAttemptToAttempt(t *testing.T) {
 	t.Parallel()
 	errs := []error{
 		fail(policy.DatabaseUnavailable, "away"), fail(policy.WorkerStopping, "stops"), fail(policy.DatabaseUnavailable, "away"),
-		fail(policy.DropPointUnavailable, "away"), errors.New("a fault"), ledger.ErrFenced, fail(policy.PageUnavailable, "away"),
-		fail(policy.DatabaseUnavailable, "away"), fail(policy.DropPointRefuses, "refuses us"), nil,
+		fail(policy.PageUnavailable, "away"), errors.New("a fault"), ledger.ErrFenced, fail(policy.PageUnavailable, "away"),
+		fail(policy.DatabaseUnavailable, "away"), fail(policy.PageUnavailable, "is gone"), nil,
 	}
 	r := tryUntilDone(t, func(attempt int) error { return errs[attempt-1] })
-	if r.attempts != 9 || !strings.Contains(r.err.Error(), "refuses us (attempt 2 of 2)") {
-		t.Errorf("%d attempts, then %v: want the ninth to be the drop point's second and last", r.attempts, r.err)
+	if r.attempts != 9 || !strings.Contains(r.err.Error(), "is gone (attempt 3 of 3)") {
+		t.Errorf("%d attempts, then %v: want the ninth to be the page server's third and last", r.attempts, r.err)
 	}
 }
 

@@ -411,7 +411,7 @@ func TestTheLossOfTheLastDropPointSuspendsUntilALookAndATrialSucceed(t *testing.
 	}
 	o.env.RegisterDelayedCallback(func() {
 		s := o.status()
-		if s.State != workflows.StateSuspended || s.Until.IsZero() || !s.Since.Equal(began) || !strings.Contains(s.Doing, "connection refused") {
+		if s.State != workflows.StateSuspended || s.Until.IsZero() || !s.Since.Equal(began.Add(time.Minute)) || !strings.Contains(s.Doing, "connection refused") {
 			t.Errorf("while it is down: %+v", s)
 		}
 	}, 90*time.Second)
@@ -1006,7 +1006,7 @@ func TestTheLossOfTheLastDropPointOutlastsAnOutageOfTheDatabase(t *testing.T) {
 	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
 		return workflows.Checked{Usable: passed() >= 30*time.Minute, Failure: "connection refused"}, nil
 	}
-	for _, at := range []time.Duration{10 * time.Minute, 25 * time.Minute} { // it is back
+	for _, at := range []time.Duration{20 * time.Minute, 25 * time.Minute} { // it is back, and was probed
 		o.env.RegisterDelayedCallback(func() {
 			if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "connection refused") {
 				t.Errorf("after %v: %s, %s", at, s.State, s.Doing)

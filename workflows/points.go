@@ -23,7 +23,6 @@ func (m *mailing) usable(ctx workflow.Context) []UsedPoint {
 	for i := range m.DropPoints {
 		p := &m.DropPoints[i]
 		if p.InList && !p.Until.After(now) {
-			p.Until = time.Time{}
 			if !p.OnTrial || !m.trials[p.Name] {
 				out = append(out, UsedPoint{Name: p.Name, Proven: p.Proven})
 			}
@@ -92,14 +91,37 @@ func (m *mailing) anyInList() bool {
 
 // withoutPoints suspends or fails a mailing that has no drop point left.
 func (m *mailing) withoutPoints(ctx workflow.Context) {
+	_ = m.giveUp(ctx, CauseDropPoints, m.failures(), m.in.Retry.DropPoint.Interval)
+	m.suspendedUntilNextLook()
+}
+
+// failures are those of all drop points, in words.
+func (m *mailing) failures() string {
 	var failures []string
 	for _, p := range m.DropPoints {
-		if p.LastFailure != "" {
+		switch {
+		case p.LastFailure == "":
+		case p.InList && p.Failures > 0:
+			failures = append(failures, fmt.Sprintf("%s (attempt %d of %d)", p.LastFailure, p.Failures, m.in.Retry.DropPoint.Attempts))
+		default:
 			failures = append(failures, p.LastFailure)
 		}
 	}
-	_ = m.giveUp(ctx, CauseDropPoints, joined(failures, "; "), m.in.Retry.DropPoint.Interval)
-	m.suspendedUntilNextLook()
+	return joined(failures, "; ")
+}
+
+// pointsRestUntil is when the first drop point is tried again, if none can be used now; zero if one can.
+func (m *mailing) pointsRestUntil() (until time.Time) {
+	for _, p := range m.DropPoints {
+		switch {
+		case !p.InList:
+		case p.Until.IsZero():
+			return time.Time{}
+		case until.IsZero() || p.Until.Before(until):
+			until = p.Until
+		}
+	}
+	return until
 }
 
 // suspendedUntilNextLook says when a mailing that has no drop point left goes on by itself, at the earliest.
@@ -124,30 +146,21 @@ func (m *mailing) nextLook(p *DropPointStatus) time.Duration {
 	return max(min(pause, longestLook), every)
 }
 
-// usedUp takes drop points off the list after an activity has tried them as often as it may.
-func (m *mailing) usedUp(ctx workflow.Context, err error) {
+// allFailed takes up how the drop points of a batch did, none of which could be used.
+func (m *mailing) allFailed(ctx workflow.Context, err error) {
 	var app *temporal.ApplicationError
 	var out SentBatch
 	if errors.As(err, &app) && app.HasDetails() {
 		_ = app.Details(&out)
 	}
 	m.Refused += int64(out.Refused)
-	failed := 0
-	for _, r := range out.Points {
-		if p := m.point(r.Name); p != nil && r.Failure != "" {
-			failed++
-			if p.LastFailure = r.Failure; p.InList {
-				p.Failures += m.retries().DropPoint.Attempts
-				m.leaveList(ctx, p)
-			}
-		}
+	if len(out.Points) > 0 {
+		m.reported(ctx, out.Points)
+		return
 	}
-	if failed == 0 { // no worker that tried has any of them
-		for i := range m.DropPoints {
-			if p := &m.DropPoints[i]; p.InList {
-				p.LastFailure = message(err)
-				m.leaveList(ctx, p)
-			}
+	for i := range m.DropPoints { // no worker that was asked has any of them
+		if p := &m.DropPoints[i]; p.InList {
+			m.pointFailed(ctx, p, message(err))
 		}
 	}
 }
@@ -157,6 +170,9 @@ func (m *mailing) lookAtPoints(ctx workflow.Context) {
 	now := workflow.Now(ctx)
 	for i := range m.DropPoints {
 		p := &m.DropPoints[i]
+		if p.InList && !p.Until.After(now) {
+			p.Until = time.Time{} // it has rested
+		}
 		if p.InList || m.checks[p.Name] || p.Until.After(now) && !m.resume {
 			continue
 		}

@@ -36,7 +36,7 @@ func (m *mailing) status() Status {
 		ID:         m.id,
 		State:      m.State,
 		Recipients: m.Prepared.Recipients,
-		Counts:     m.Counts,
+		Counts:     m.counts(),
 		Deferred:   m.Deferred,
 		Batches:    m.Prepared.Batches + m.Gathered,
 		Rendered:   max(m.NextRender-1+m.Gathered-m.rendering-len(m.Redo), 0),
@@ -47,6 +47,10 @@ func (m *mailing) status() Status {
 		s.NextRound = m.NextRound
 	}
 	s.Doing = m.doing()
+	if m.State == StateSending {
+		s.RatePerSecond = m.speed.perSecond()
+		s.ETA = m.speed.end(s.Recipients - s.Counts.Total() - int64(m.Deferred))
+	}
 	switch {
 	case m.State.Ended():
 	case m.State == StateWaiting:
@@ -62,6 +66,8 @@ func (m *mailing) status() Status {
 		s.Until = m.NextRound
 	case m.waitsForRate():
 		s.Until = m.Paced[0].NotBefore
+	default:
+		s.Until = m.pointsRestUntil()
 	}
 	return s
 }
@@ -90,6 +96,8 @@ func (m *mailing) doing() string {
 			return "waits for the next round for recipients that were refused for now"
 		case m.waitsForRate():
 			return "waits for its rate limit"
+		case !m.pointsRestUntil().IsZero():
+			return "waits to try again: " + m.failures()
 		}
 		return "renders and sends"
 	case StatePaused:

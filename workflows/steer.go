@@ -51,7 +51,7 @@ func (m *mailing) pause(ctx workflow.Context) (string, error) {
 }
 
 func (m *mailing) mayGoOn(workflow.Context) error {
-	if m.Paused == nil && m.Suspended == nil {
+	if m.Paused == nil && m.Suspended == nil && m.pointsRestUntil().IsZero() {
 		return errors.New("the mailing is neither paused nor suspended: there is nothing to resume")
 	}
 	return nil
@@ -65,6 +65,11 @@ func (m *mailing) goOn(ctx workflow.Context) (string, error) {
 		answer = "going on"
 		if m.State == StatePaused {
 			m.enter(ctx, m.standing())
+		}
+	}
+	for i := range m.DropPoints {
+		if p := &m.DropPoints[i]; p.InList {
+			p.Until = time.Time{} // it has rested for long enough
 		}
 	}
 	if m.Suspended != nil {

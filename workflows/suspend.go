@@ -191,7 +191,7 @@ func (m *mailing) probe(ctx workflow.Context) {
 func (m *mailing) retries() Retries {
 	r := m.in.Retry
 	if m.probing {
-		r.Database.Attempts, r.Page.Attempts, r.DropPoint.Attempts = 1, 1, 1
+		r.Database.Attempts, r.Page.Attempts = 1, 1
 	}
 	return r
 }

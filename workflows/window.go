@@ -147,18 +147,12 @@ func (m *mailing) name(batch int) string {
 func (m *mailing) startSend(batch int, points []UsedPoint) {
 	m.sending++
 	m.continued = false
-	retry := m.retries()
-	proven := false
 	for _, p := range points {
 		if m.point(p.Name).OnTrial {
 			m.trials[p.Name] = true
-		} else {
-			proven = true
 		}
 	}
-	if !proven {
-		retry.DropPoint.Attempts = 1
-	}
+	retry := m.retries()
 	resumes := m.resumes
 	workflow.Go(m.sends, func(ctx workflow.Context) {
 		call := SendCall{Mailing: m.id, Batch: batch, DropPoints: points, OnUncertain: m.in.OnUncertain, Retry: retry, Deferral: m.in.Deferral}
@@ -258,7 +252,7 @@ func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
 	m.Ready = append(m.Ready, batch) // behind the others: a probe tries another one
 	if policy.SettingOf(typeOf(err)) == policy.DropPoint {
 		m.probing = false
-		m.usedUp(ctx, err)
+		m.allFailed(ctx, err)
 		return
 	}
 	m.failed(ctx, err)

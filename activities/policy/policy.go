@@ -117,13 +117,15 @@ const (
 	// Never tried again by the activity: the workflow renders the batch anew.
 	SpoolMissing ErrorType = "SpoolMissing" // the batch is open and has no rendered messages
 
-	// Tried again at the interval of the mailing's retry setting, as often as that says. Then the mailing is suspended or fails,
-	// or, if it is a drop point and others are left, it goes on without it.
-	DatabaseUnavailable  ErrorType = "DatabaseUnavailable"
-	SourceUnavailable    ErrorType = "SourceUnavailable" // the source database of a query
-	PageUnavailable      ErrorType = "PageUnavailable"
+	// Never tried again by the activity: the workflow counts the failures of each drop point, lets it rest for the interval of the
+	// mailing's retry setting, and after its attempts goes on without it, or is suspended or fails.
 	DropPointUnavailable ErrorType = "DropPointUnavailable"
 	DropPointRefuses     ErrorType = "DropPointRefuses" // policy, authentication, TLS: it will not take our mail
+
+	// Tried again at the interval of the mailing's retry setting, as often as that says. Then the mailing is suspended or fails.
+	DatabaseUnavailable ErrorType = "DatabaseUnavailable"
+	SourceUnavailable   ErrorType = "SourceUnavailable" // the source database of a query
+	PageUnavailable     ErrorType = "PageUnavailable"
 
 	// Tried again by whichever worker is free: the batch goes from hand to hand, and nothing has failed.
 	WorkerStopping ErrorType = "WorkerStopping" // the worker shuts down and hands the batch back
@@ -168,8 +170,8 @@ var decisions = map[ErrorType]decision{
 	DatabaseUnavailable:  {setting: Database},
 	SourceUnavailable:    {setting: List},
 	PageUnavailable:      {setting: Page},
-	DropPointUnavailable: {setting: DropPoint},
-	DropPointRefuses:     {setting: DropPoint},
+	DropPointUnavailable: {setting: DropPoint, permanent: true},
+	DropPointRefuses:     {setting: DropPoint, permanent: true},
 	WorkerStopping:       {handOver: true},
 	BatchTaken:           {handOver: true},
 	WorkerBusy:           {handOver: true},
