@@ -42,8 +42,8 @@ type slot struct {
 	of      *admission
 	mailing int64
 	since   time.Time
-	sending *sender.Sending // nil while the batch is claimed
-	ends    time.Time       // the end of its turn
+	load    func() sender.Load // nil while the batch is claimed
+	ends    time.Time          // the end of its turn
 }
 
 func newAdmission() *admission { return &admission{mailings: map[int64]*share{}} }
@@ -66,12 +66,12 @@ func (a *admission) acquire(mailing int64) *slot {
 	return c
 }
 
-// sends tells what the batch is sending, in a turn that begins now.
-func (c *slot) sends(sending *sender.Sending, turn time.Duration) {
+// sends tells how to ask for the load of the batch, whose turn begins now.
+func (c *slot) sends(load func() sender.Load, turn time.Duration) {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
-	c.sending, c.ends = sending, time.Now().Add(turn)
-	c.of.mailings[c.mailing].typical = sending.Load().Left
+	c.load, c.ends = load, time.Now().Add(turn)
+	c.of.mailings[c.mailing].typical = load().Left
 }
 
 // release gives the slot back.
@@ -81,8 +81,8 @@ func (c *slot) release() {
 	defer a.mu.Unlock()
 	now := time.Now()
 	s := a.mailings[c.mailing]
-	if c.sending != nil {
-		s.done += c.sending.Load().Answered
+	if c.load != nil {
+		s.done += c.load().Answered
 	}
 	delete(s.batches, c)
 	s.left = now
@@ -99,13 +99,13 @@ func (s *share) full(now time.Time) bool {
 	var rest time.Duration
 	var idle, unused, begins bool
 	for c := range s.batches {
-		if c.sending == nil {
+		if c.load == nil {
 			left += s.typical
 			rest = turn
 			begins = begins || now.Sub(c.since) < beginning
 			continue
 		}
-		load := c.sending.Load()
+		load := c.load()
 		if load.Limited {
 			return true
 		}

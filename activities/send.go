@@ -73,7 +73,7 @@ func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m ma
 		Pace: a.pace(m.Key),
 		Stop: activity.GetWorkerStopChannel(ctx),
 	})
-	at.sends(sending, turn)
+	at.sends(sending.Load, turn)
 	report, err := sending.Run(ctx)
 	if err != nil {
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, sendFailure(report, err))

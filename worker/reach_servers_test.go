@@ -3,6 +3,7 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -55,6 +56,12 @@ type serverRow struct {
 	workers, connections, size int
 	rate, allowed              float64 // messages a second
 	busy                       float64 // part of the machine's processors, 0 to 1
+}
+
+// MarshalJSON writes a row as an object of numbers: times in milliseconds, rates in messages a second.
+func (row serverRow) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]float64{"takes_ms": float64(row.takes.Milliseconds()), "workers": float64(row.workers), "connections": float64(row.connections),
+		"batch_size": float64(row.size), "rate": row.rate, "allowed": row.allowed, "ratio": row.rate / row.allowed, "busy": row.busy})
 }
 
 func (row *serverRow) measure(t *testing.T, content workflows.Content) {

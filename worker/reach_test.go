@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"directmailer/internal/devtest"
 	"directmailer/internal/lists"
@@ -52,6 +55,7 @@ func TestReach(t *testing.T) {
 	t.Run("link", r.link)
 	t.Run("scale", r.scale)
 	t.Run("freeze", r.freeze)
+	t.Run("crowd", r.crowd)
 }
 
 // reachTable gathers what is measured.
@@ -65,12 +69,18 @@ type reachRow struct {
 	cost                               string
 }
 
+// MarshalJSON writes a row as it is printed.
+func (row reachRow) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]string{"what": row.what, "figure": row.figure, "against": row.against, "ratio": row.ratio, "goal": row.goal, "cost": row.cost})
+}
+
 func (r *reachTable) add(row reachRow) {
 	r.rows = append(r.rows, row)
 	fmt.Printf("  %s: %s, %s: %s (goal %s) %s\n", row.what, row.figure, row.against, row.ratio, row.goal, row.cost)
 }
 
 func (r *reachTable) print(w io.Writer) {
+	defer r.printJSON(w)
 	r.printMatrix(w)
 	if len(r.rows) == 0 {
 		return
@@ -89,6 +99,58 @@ func (r *reachTable) print(w io.Writer) {
 		}
 	}
 	_ = tab.Flush()
+}
+
+// printJSON ends the output with all figures as one object, for programs.
+func (r *reachTable) printJSON(w io.Writer) {
+	data, err := json.Marshal(map[string]any{"rows": r.rows, "servers": r.matrix})
+	if err != nil {
+		fmt.Fprintln(w, err)
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", data)
+}
+
+// crowd starts many mailings at once, which share one worker and one server.
+func (r *reachTable) crowd(t *testing.T) {
+	const connections = 32
+	content := newsletter(t, 2_000)
+	for _, c := range []struct{ mailings, recipients int }{{1000, 100}, {100, 10_000}} {
+		t.Run(fmt.Sprintf("mailings=%d,recipients=%d", c.mailings, c.recipients), func(t *testing.T) {
+			s := startSink(t)
+			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
+			p.importReaders(c.recipients)
+			w := p.startWorker()
+			p.waitForPollers(1)
+			in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", Content: content}
+			began := time.Now()
+			var group errgroup.Group
+			group.SetLimit(16)
+			runs := make([]client.WorkflowRun, c.mailings)
+			for i := range runs {
+				group.Go(func() (err error) {
+					options := client.StartWorkflowOptions{ID: fmt.Sprintf("%s-%d", p.id(), i), TaskQueue: p.queue}
+					runs[i], err = p.temporal.ExecuteWorkflow(t.Context(), options, workflows.MailingType, in)
+					return err
+				})
+			}
+			if err := group.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			started := time.Since(began)
+			for _, run := range runs {
+				var result workflows.Result
+				if err := run.Get(t.Context(), &result); err != nil || result.Counts.Sent != int64(c.recipients) {
+					t.Fatalf("%s: %+v, %v", run.GetID(), result, err)
+				}
+			}
+			took := time.Since(began)
+			name := fmt.Sprintf("%d mailings of %d at once", c.mailings, c.recipients)
+			r.add(reachRow{what: name, figure: fmt.Sprintf("%.1f s, %.1f mailings/s, %.0f messages/s", took.Seconds(), float64(c.mailings)/took.Seconds(), float64(c.mailings*c.recipients)/took.Seconds()),
+				against: fmt.Sprintf("all were started after %.1f s", started.Seconds())})
+			r.add(reachRow{what: name + ": the worker's memory at most", figure: fmt.Sprintf("%d MB", peakMemory(w.cmd.Process.Pid)>>20), goal: "< 200 MB"})
+		})
+	}
 }
 
 // wire is everything on one machine, 32 connections, against Postfix's load generator at the same sink.

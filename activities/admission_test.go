@@ -1,0 +1,145 @@
+package activities
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"directmailer/internal/sender"
+)
+
+// batch is a batch of a test, whose load the test sets.
+type batch struct{ load sender.Load }
+
+func (b *batch) Load() sender.Load { return b.load }
+
+// send gives a batch that has a slot its messages.
+func send(c *slot, messages int) *batch {
+	b := &batch{sender.Load{Left: messages}}
+	c.sends(b.Load, turn)
+	return b
+}
+
+// pass lets seconds go by in which the batch gets so many answers a second.
+func (b *batch) pass(d time.Duration, rate int) {
+	for range d / (100 * time.Millisecond) {
+		time.Sleep(100 * time.Millisecond)
+		n := min(rate/10, b.load.Left)
+		b.load.Answered += n
+		b.load.Left -= n
+	}
+}
+
+func TestAWorkerTakesAnotherBatchOnlyWhenItsConnectionsWouldSoonBeIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		first := a.acquire(1)
+		if first == nil {
+			t.Fatal("a worker without anything to do does not take a batch")
+		}
+		if a.acquire(1) != nil {
+			t.Error("a second batch is taken while the first is claimed")
+		}
+		b := send(first, 1000)
+		if a.acquire(1) != nil {
+			t.Error("a second batch is taken before the first answer")
+		}
+		b.pass(time.Second, 100)
+		if a.acquire(1) != nil {
+			t.Error("a second batch is taken although there is work for nine seconds")
+		}
+		b.pass(7500*time.Millisecond, 100)
+		second := a.acquire(1)
+		if second == nil {
+			t.Fatal("no second batch is taken although the turn of the first ends in 1.5 seconds")
+		}
+		first.release()
+		if a.acquire(1) != nil {
+			t.Error("a third batch is taken while the second is claimed, which may be as large as the first")
+		}
+		second.release()
+	})
+}
+
+// Small batches and quick servers: a batch is gone before the next could come, unless there are several.
+func TestAWorkerTakesManyBatchesThatAreSoonDone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		c := a.acquire(1)
+		b := send(c, 100)
+		b.pass(100*time.Millisecond, 1000)
+		c.release()
+		taken := 0
+		for range 50 {
+			if c := a.acquire(1); c != nil {
+				taken++
+				send(c, 100)
+			}
+		}
+		if taken < 5 || taken > 40 {
+			t.Errorf("%d batches of 100 were taken at 1,000 messages a second, want about 20: two seconds' worth", taken)
+		}
+	})
+}
+
+// A server that answers nothing: more batches would wait as well. Connections that nobody uses are another matter.
+func TestAServerThatDoesNotAnswerGetsOneBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		b := send(a.acquire(1), 1000)
+		for range 600 {
+			time.Sleep(time.Second)
+			if a.acquire(1) != nil {
+				t.Fatal("a second batch is taken")
+			}
+		}
+		b.load.Idle = true
+		if a.acquire(1) == nil {
+			t.Error("no second batch is taken although connections are idle")
+		}
+	})
+}
+
+func TestABatchThatWaitsForARateLimitIsEnough(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		b := send(a.acquire(1), 1000)
+		b.pass(3*time.Second, 10)
+		b.load.Idle, b.load.Limited = true, true
+		if a.acquire(1) != nil {
+			t.Error("a second batch would wait for the same limit")
+		}
+	})
+}
+
+func TestMailingsDoNotTakeEachOthersSlots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		send(a.acquire(1), 1000)
+		for mailing := range int64(5) {
+			if a.acquire(mailing+2) == nil {
+				t.Errorf("mailing %d finds no room", mailing+2)
+			}
+		}
+	})
+}
+
+// What is known of a mailing is forgotten when nothing of it has been here for a while.
+func TestAWorkerForgetsMailingsThatHaveLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission()
+		for mailing := range int64(1000) {
+			a.acquire(mailing).release()
+			time.Sleep(time.Second)
+		}
+		if n := len(a.mailings); n > 20 {
+			t.Errorf("%d mailings are remembered", n)
+		}
+	})
+}
