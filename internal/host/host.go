@@ -108,6 +108,11 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		name  string
 		slots int
 	}{{policy.StepsQueue(cfg.TaskQueue), maxSteps}, {policy.PrepareQueue(cfg.TaskQueue), maxPrepares}, {policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches}, {cfg.TaskQueue, cfg.MaxBatches}} {
+		pollers := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{})
+		if q.name == cfg.TaskQueue {
+			// Temporal gives a batch to whoever has waited longest: with one poller each, workers take turns.
+			pollers = worker.NewPollerBehaviorSimpleMaximum(worker.PollerBehaviorSimpleMaximumOptions{MaximumNumberOfPollers: 1})
+		}
 		w := worker.New(c, q.name, worker.Options{
 			MaxConcurrentActivityExecutionSize: q.slots,
 			WorkerStopTimeout:                  cfg.StopTimeout,
@@ -116,7 +121,7 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 			MaxHeartbeatThrottleInterval:     2 * time.Second,
 			DefaultHeartbeatThrottleInterval: 2 * time.Second,
 			WorkflowTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
-			ActivityTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+			ActivityTaskPollerBehavior:       pollers,
 		})
 		a.Register(w, cfg.TaskQueue, q.name)
 		if q.name == cfg.TaskQueue {
