@@ -172,5 +172,6 @@ func handOver(ctx context.Context, failures *tally, f *failure) error {
 	if n > 0 {
 		activity.RecordHeartbeat(ctx, *failures)
 	}
-	return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{NextRetryDelay: policy.HandOverPause(f.kind, n)})
+	return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{
+		NextRetryDelay: policy.HandOverPause(f.kind, n), Category: temporal.ApplicationErrorCategoryBenign}) // not logged as a failure
 }

@@ -276,12 +276,15 @@ func TestEachBatchIsRenderedThenSentThenTheLedgerIsClosed(t *testing.T) {
 func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	t.Parallel()
 	first := newOffice(t, 20)
-	sent := 0
-	first.env.SetOnActivityCompletedListener(func(info *activity.Info, _ converter.EncodedValue, _ error) {
-		if info.ActivityType.Name == policy.SendBatch {
-			sent++
+	sent, waits := 0, false
+	first.env.SetOnActivityCompletedListener(func(info *activity.Info, answer converter.EncodedValue, err error) {
+		var out workflows.SentBatch
+		if info.ActivityType.Name != policy.SendBatch || err != nil || answer.Get(&out) != nil {
+			return
 		}
-		if sent == 8 {
+		sent++
+		waits = waits || out.Deferred > 0
+		if sent >= 8 && waits {
 			first.env.SetContinueAsNewSuggested(true)
 		}
 	})

@@ -12,7 +12,7 @@ func TestTheWindowFollowsTheNumberOfWorkers(t *testing.T) {
 	for workers, want := range map[int]int{1: 6, 2: 10, 8: 34, 200: maxWindow} {
 		w := SendWindow{Size: firstWindow}
 		for i := range 1000 {
-			w.answered(SentBatch{Closed: true, Worker: fmt.Sprint("w", i%workers)}, now)
+			w.answered(SentBatch{Closed: true, Worker: fmt.Sprint("w", i%workers)}, 1, now)
 		}
 		if w.Size != want {
 			t.Errorf("%d workers: %d batches in flight, want %d", workers, w.Size, want)
@@ -25,7 +25,7 @@ func TestTheWindowDoesNotCollapseBeforeEveryWorkerHasAnswered(t *testing.T) {
 	t.Parallel()
 	w := SendWindow{Size: firstWindow}
 	for i := range 8 {
-		w.answered(SentBatch{Worker: fmt.Sprint("w", i)}, time.Now())
+		w.answered(SentBatch{Worker: fmt.Sprint("w", i)}, 1, time.Now())
 		if w.Size < 8 {
 			t.Fatalf("after the answer of %d of 8 workers there is room for %d batches", i+1, w.Size)
 		}
@@ -49,13 +49,13 @@ func TestTheWindowShrinksWhereMoreBatchesDoNotHelp(t *testing.T) {
 			for i := range 100 {
 				answer := c.answer
 				answer.Worker = fmt.Sprint("w", i%4)
-				w.answered(answer, now)
+				w.answered(answer, 1, now)
 			}
 			if w.Size != c.want {
 				t.Errorf("the window is %d, want %d", w.Size, c.want)
 			}
 			for range 100 { // and grows again
-				w.answered(SentBatch{Closed: true, Worker: "w0"}, now)
+				w.answered(SentBatch{Closed: true, Worker: "w0"}, 1, now)
 			}
 			if w.Size != 18 {
 				t.Errorf("afterwards the window is %d, want 18", w.Size)
@@ -64,15 +64,53 @@ func TestTheWindowShrinksWhereMoreBatchesDoNotHelp(t *testing.T) {
 	}
 }
 
+// Batches may wait for answers that take minutes: others go on meanwhile.
+func TestTheWindowGrowsWhileNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	w := SendWindow{Size: 2, Answered: now}
+	for range 600 {
+		now = now.Add(time.Second)
+		if next := w.quiet(now); !next.After(now) {
+			t.Fatal("nothing wakes the workflow")
+		}
+	}
+	if w.Size != 42 {
+		t.Errorf("after ten minutes of silence %d batches may be in flight, want 42", w.Size)
+	}
+	for i := range 600 { // a turn's answer now and then is no silence
+		now = now.Add(time.Second)
+		if i%10 == 0 {
+			w.answered(SentBatch{Worker: "w", HandedOver: 1}, 1, now)
+		}
+		w.quiet(now)
+	}
+	if w.Size != 2 {
+		t.Errorf("afterwards %d batches may be in flight, want 2", w.Size)
+	}
+}
+
+// Where a mailing has a slow drop point and a quick one, some batches of each worker wait for the slow one.
+func TestTheWindowHasRoomBesidesBatchesThatWaitForASlowDropPoint(t *testing.T) {
+	t.Parallel()
+	w := SendWindow{Size: 20}
+	for range 100 {
+		w.answered(SentBatch{Worker: "w", HandedOver: 1}, 2, time.Now())
+	}
+	if w.Size != 4 {
+		t.Errorf("%d batches may be in flight, want 4: two wait, one is sent, and one is on its way", w.Size)
+	}
+}
+
 func TestAWorkerThatAnswersNoMoreIsNotCounted(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	w := SendWindow{Size: firstWindow}
 	for i := range 100 {
-		w.answered(SentBatch{Worker: fmt.Sprint("w", i%8)}, now)
+		w.answered(SentBatch{Worker: fmt.Sprint("w", i%8)}, 1, now)
 	}
 	for range 100 {
-		w.answered(SentBatch{Worker: "w0"}, now.Add(workerGone+time.Second))
+		w.answered(SentBatch{Worker: "w0"}, 1, now.Add(workerGone+time.Second))
 	}
 	if len(w.Workers) != 1 || w.Size != 6 {
 		t.Errorf("%d workers, %d batches in flight", len(w.Workers), w.Size)

@@ -78,6 +78,9 @@ func (m *mailing) fill(ctx workflow.Context) {
 	m.lookAtPoints(ctx)
 	due, inVain := m.releasePaced(ctx)
 	m.gather(ctx)
+	if m.maySend() && len(m.Ready) > 0 && m.sending >= m.Window.Size {
+		m.Window.quiet(workflow.Now(ctx))
+	}
 	for m.maySend() && len(m.Ready) > 0 && m.sending < m.Window.Size && (due > 0 || m.sending+inVain < m.Window.Size) {
 		points := m.usable(ctx)
 		if len(points) == 0 {
@@ -197,7 +200,7 @@ func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
 	m.Refused += int64(out.Refused)
 	m.reported(ctx, out.Points)
 	now := workflow.Now(ctx)
-	m.Window.answered(out, now)
+	m.Window.answered(out, len(m.DropPoints), now)
 	delete(m.Partial, batch)
 	switch {
 	case out.Closed:
@@ -340,6 +343,9 @@ func (m *mailing) nextEvent(now time.Time) (at time.Time, what string) {
 		first(s.Until, "suspended: next probe")
 	}
 	first(m.HeldBack, "render again after a failure")
+	if len(m.Ready) > 0 && m.sending >= m.Window.Size {
+		first(m.Window.Answered.Add(silence), "no batch was answered: one more may start")
+	}
 	for _, p := range m.DropPoints {
 		switch {
 		case m.checks[p.Name]:
