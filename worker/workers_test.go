@@ -1,13 +1,16 @@
 package main_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
+	"google.golang.org/protobuf/proto"
 
 	"directmailer/internal/smtptest"
 	"directmailer/workflows"
@@ -140,5 +143,34 @@ func TestAWorkerWithoutTheDropPointGivesItsBatchesToAnother(t *testing.T) {
 	status, err := p.status()
 	if err != nil || len(status.DropPoints) != 1 || status.DropPoints[0].LastFailure != "" {
 		t.Errorf("the drop point is blamed: %+v, %v", status.DropPoints, err)
+	}
+}
+
+// A mailing may wait for days to be opened: its content must not be in the history again with each probe.
+func TestTheContentOfAMailingIsOnceInItsHistory(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := newPlant(t, mx(s))
+	p.importList(20)
+	p.startWorker()
+	in := mailing(10)
+	const mark = "a line that nobody else writes"
+	in.Content.Text += mark
+	run := p.start(in)
+	p.result(run)
+	found := 0
+	for events := p.temporal.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+		event, err := events.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := proto.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found += bytes.Count(data, []byte(mark))
+	}
+	if found != 1 {
+		t.Errorf("the content is %d times in the history", found)
 	}
 }
