@@ -48,8 +48,9 @@ type Activities struct {
 	log        *slog.Logger
 }
 
-// New returns the activities on a database, a set of drop points, and the source databases that mailings may query.
-func New(pool *pgxpool.Pool, points *droppoint.Set, sources *source.Set, log *slog.Logger) *Activities {
+// New returns the activities on a database, a set of drop points, the source databases that mailings may query, and the fetcher of their
+// pages.
+func New(pool *pgxpool.Pool, points *droppoint.Set, sources *source.Set, pages *page.Fetcher, log *slog.Logger) *Activities {
 	store := mailings.New(pool)
 	return &Activities{
 		mailings:   store,
@@ -60,7 +61,7 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, sources *source.Set, log *sl
 		dropPoints: points,
 		sources:    sources,
 		contents:   newContents(),
-		pages:      page.NewFetcher(),
+		pages:      pages,
 		begun:      newBegun(maxBegun),
 		admission:  newAdmission(),
 		worker:     rand.Text()[:8],

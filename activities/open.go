@@ -126,7 +126,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 	if !in.NotAfter.IsZero() && !in.NotAfter.After(time.Now()) {
 		problems = append(problems, workflows.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"})
 	}
-	for _, p := range CheckContent(in) {
+	for _, p := range append(CheckContent(in), a.checkPages(ctx, in)...) {
 		if !slices.ContainsFunc(problems, func(q workflows.Problem) bool { return q.Field == p.Field }) { // said already
 			problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
 		}

@@ -13,6 +13,7 @@ import (
 	"directmailer/internal/page"
 	"directmailer/internal/render"
 	"directmailer/internal/spool"
+	"directmailer/workflows"
 )
 
 // renderPages is renderSpan for a mailing whose pages are fetched. When the page server fails in the middle, what has been composed is
@@ -33,7 +34,7 @@ func (a *Activities) renderPages(
 		return nil
 	})
 	if err == nil {
-		err = a.fetch(ctx, w, open, &before.last)
+		err = a.fetch(ctx, m.ID, w, open, &before.last)
 	}
 	blob, finished := w.encoder.Finish()
 	if err != nil {
@@ -46,10 +47,10 @@ func (a *Activities) renderPages(
 }
 
 // fetch composes the messages of recipients from their pages; last is the number of the latest that is done.
-func (a *Activities) fetch(ctx context.Context, w *composer, open []mailings.Recipient, last *int32) error {
+func (a *Activities) fetch(ctx context.Context, mailing string, w *composer, open []mailings.Recipient, last *int32) error {
 	locator := w.content.pages.NewLocator()
 	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(open[i])) }
-	return a.pages.Each(ctx, w.content.pages, len(open), locate, func(i int, p render.Page, err error) error {
+	return a.pages.Each(ctx, mailing, w.content.pages, len(open), locate, func(i int, p render.Page, err error) error {
 		var unlocated *render.Problem
 		var failed *page.Failure
 		switch {
@@ -65,6 +66,16 @@ func (a *Activities) fetch(ctx context.Context, w *composer, open []mailings.Rec
 		*last = open[i].Number
 		return nil
 	})
+}
+
+// checkPages returns a problem for each page host that this worker refuses to ask. Without this check,
+// every recipient of such a mailing would be failed.
+func (a *Activities) checkPages(ctx context.Context, in workflows.Input) []render.Problem {
+	source, problems := Pages(in)
+	if source == nil || len(problems) > 0 { // CheckContent returns these problems
+		return nil
+	}
+	return a.pages.Check(ctx, source)
 }
 
 // resume takes over what an earlier attempt has composed.

@@ -78,7 +78,19 @@ func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool
 	if _, err := store.Freeze(t.Context(), in.ID, 5000); err != nil {
 		t.Fatal(err)
 	}
-	return pool, New(pool, nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return pool, New(pool, nil, nil, loopback(t), slog.New(slog.NewTextHandler(io.Discard, nil)))
+}
+
+// loopback fetches pages from this machine.
+func loopback(t *testing.T) *page.Fetcher {
+	t.Helper()
+	var allowed page.Allowed
+	if err := allowed.UnmarshalText([]byte("127.0.0.0/8")); err != nil {
+		t.Fatal(err)
+	}
+	f := page.NewFetcher(allowed)
+	t.Cleanup(f.Close)
+	return f
 }
 
 func asProblems(in workflows.Input) (out []workflows.Problem) {

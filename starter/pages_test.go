@@ -24,6 +24,7 @@ func TestPreviewShowsThePageThatSomebodyWouldGet(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	s := newBareShell(t)
+	s.env["DM_PAGE_HOSTS"] = "127.0.0.0/8"
 	s.write("people.csv", "email,step\na@example.com,ä b\nb@example.com,gone\nc@example.com,down\nd@example.com,..\n")
 	letter := "from: news@example.com\nsubject: News\nlist: {name: people, file: people.csv}\ncontent:\n  page_url: " + server.URL + "/{{.step}}?to={{.email}}\n"
 	s.write("letter.yaml", letter)
@@ -33,6 +34,9 @@ func TestPreviewShowsThePageThatSomebodyWouldGet(t *testing.T) {
 	s.run("preview", "-f", "letter.yaml", "--recipient", "b@example.com").wantError(t, 2, "this recipient would be failed: letter.yaml:5:13: content.page_url: 127.0.0.1 answered 404")
 	s.run("preview", "-f", "letter.yaml", "--recipient", "c@example.com").wantError(t, 1, "the page server is unavailable: 127.0.0.1 answered 503; a mailing would try again")
 	s.run("preview", "-f", "letter.yaml", "--recipient", "d@example.com").wantError(t, 2, "would be failed: letter.yaml:5:13: content.page_url: a value holds")
+
+	s.with("DM_PAGE_HOSTS", "").run("preview", "-f", "letter.yaml").wantError(t, 2, "would be failed: letter.yaml:5:13: content.page_url: 127.0.0.1:", "its address is not public")
+	s.with("DM_PAGE_HOSTS", "ftp://x").run("preview", "-f", "letter.yaml").wantError(t, 2, "DM_PAGE_HOSTS: entry 1 is not a host")
 
 	s.write("letter.yaml", strings.Replace(letter, "{{.step}}", "{{.stpe}}", 1)+"  page_column: pgae\n")
 	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "content.page_url: no column of the list is named stpe: there are email, step",

@@ -86,7 +86,7 @@ func TestEachRecipientGetsHisOwnPageAndTheOneWithoutIsFailed(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
-	p.startWorker()
+	p.startWorker("DM_PAGE_HOSTS=127.0.0.0/8")
 	run := p.start(paged(50, pages))
 	r := p.result(run)
 	p.judge(s.Copies(), recipients)
@@ -138,7 +138,7 @@ func TestAMailingOutlivesItsPageServer(t *testing.T) {
 	}})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
-	p.startWorker()
+	p.startWorker("DM_PAGE_HOSTS=127.0.0.0/8")
 	run := p.start(paged(batch, pages))
 	var st workflows.Status
 	p.eventually("the mailing is suspended because of its pages", func() bool {
@@ -183,7 +183,7 @@ func TestTheLossOfThePageServerEndsAMailingThatIsToFail(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
-	p.startWorker()
+	p.startWorker("DM_PAGE_HOSTS=127.0.0.0/8")
 	in := paged(batch, pages)
 	in.OnExhausted = workflows.Fail
 	failure, r := p.failure(p.start(in))

@@ -76,7 +76,11 @@ func fetchFor(ctx context.Context, p plan, to render.Recipient) (render.Page, er
 	if source == nil {
 		return render.Page{}, nil
 	}
-	fetcher := page.NewFetcher()
+	c, err := settings()
+	if err != nil {
+		return render.Page{}, err
+	}
+	fetcher := page.NewFetcher(c.PageHosts)
 	defer fetcher.Close()
 	u, err := source.NewLocator().Locate(to)
 	var fetched render.Page

@@ -13,6 +13,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"directmailer/internal/droppoint"
+	"directmailer/internal/page"
 	"directmailer/internal/source"
 )
 
@@ -25,6 +26,8 @@ type Worker struct {
 	// Sources are the databases that mailings may query for their audience: "name=postgres://user:password@host/database …". Optional; every
 	// worker of a queue must have the same names.
 	Sources Sources `env:"DM_SOURCES"`
+	// PageHosts are the hosts and networks that pages may be fetched from although they are not public: "host host:port 10.1.0.0/16 …".
+	PageHosts page.Allowed `env:"DM_PAGE_HOSTS"`
 	// TaskQueue is the Temporal task queue.
 	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 	// MaxBatches bounds the batches that are sent at the same time, and as many again that are rendered; and with them the memory.
@@ -40,10 +43,11 @@ type Worker struct {
 
 // Starter is the starter's environment. Any of it may be empty: commands that need it say so.
 type Starter struct {
-	DatabaseURL string     `env:"DATABASE_URL"`
-	DropPoints  DropPoints `env:"DM_DROP_POINTS"`
-	Sources     Sources    `env:"DM_SOURCES"`
-	TaskQueue   string     `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
+	DatabaseURL string       `env:"DATABASE_URL"`
+	DropPoints  DropPoints   `env:"DM_DROP_POINTS"`
+	Sources     Sources      `env:"DM_SOURCES"`
+	PageHosts   page.Allowed `env:"DM_PAGE_HOSTS"`
+	TaskQueue   string       `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 }
 
 // LoadWorker reads a worker's environment; every problem is reported at once.
@@ -94,7 +98,8 @@ func plain(err error, target reflect.Type) error {
 	case errors.As(err, &parse):
 		field, _ := target.FieldByName(parse.Name)
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
-		if field.Type == reflect.TypeFor[DropPoints]() || field.Type == reflect.TypeFor[Sources]() {
+		switch field.Type {
+		case reflect.TypeFor[DropPoints](), reflect.TypeFor[Sources](), reflect.TypeFor[page.Allowed]():
 			return eachOf(name, parse.Err) // quotes no credentials
 		}
 		return fmt.Errorf("%s cannot be read as %s", name, kindOf(parse.Type))

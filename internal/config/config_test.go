@@ -16,7 +16,7 @@ import (
 // environment sets what is given and unsets every other variable that is ours.
 func environment(t *testing.T, given map[string]string) {
 	t.Helper()
-	for _, name := range []string{"DATABASE_URL", "DM_DROP_POINTS", "DM_SOURCES", "DM_TASK_QUEUE", "DM_MAX_BATCHES", "DM_STOP_TIMEOUT", "DM_HEALTH_ADDRESS", "DM_LOG_LEVEL", "DM_LOG_FORMAT"} {
+	for _, name := range []string{"DATABASE_URL", "DM_DROP_POINTS", "DM_SOURCES", "DM_PAGE_HOSTS", "DM_TASK_QUEUE", "DM_MAX_BATCHES", "DM_STOP_TIMEOUT", "DM_HEALTH_ADDRESS", "DM_LOG_LEVEL", "DM_LOG_FORMAT"} {
 		t.Setenv(name, given[name]) // restores it afterwards
 		if _, ok := given[name]; !ok {
 			if err := os.Unsetenv(name); err != nil {
@@ -177,4 +177,24 @@ func TestEveryBadSourceIsNamedAtOnceWithoutItsCredentials(t *testing.T) {
 		"DM_SOURCES: a source's name must be up to 63 lower-case letters and digits, with single - or _ between them",
 		"DM_SOURCES: source bad: its URL cannot be used: it must be like postgres://user:password@host:5432/database "+
 			"(are marks in the password written as %xx? do the files that it names exist?)")
+}
+
+func TestPageHostsAreHostsAndNetworks(t *testing.T) {
+	given := map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25"}
+	for _, good := range []string{"", " \n", "pages.internal  10.1.2.3:8080\n10.1.0.0/16\t[::1]:80 ::1 fd00::/8"} {
+		given["DM_PAGE_HOSTS"] = good
+		environment(t, given)
+		if _, err := config.LoadWorker(); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+		if _, err := config.LoadStarter(); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	given["DM_PAGE_HOSTS"] = "https://user:secret@pages.internal pages.internal 10.0.0.0/33"
+	environment(t, given)
+	_, err := config.LoadWorker()
+	wantLines(t, err,
+		"DM_PAGE_HOSTS: entry 1 is not a host such as pages.example.com or 10.1.2.3:8080, nor a network such as 10.1.0.0/16",
+		"DM_PAGE_HOSTS: entry 3 is not a host such as pages.example.com or 10.1.2.3:8080, nor a network such as 10.1.0.0/16")
 }

@@ -25,6 +25,7 @@ import (
 	"directmailer/internal/config"
 	"directmailer/internal/database"
 	"directmailer/internal/droppoint"
+	"directmailer/internal/page"
 	"directmailer/internal/source"
 	"directmailer/workflows"
 )
@@ -74,7 +75,9 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	points := droppoint.NewSet(c.DropPoints)
 	defer points.Close()
 	sources := source.NewSet(c.Sources)
-	all := activities.New(pool, points, sources, log)
+	pages := page.NewFetcher(c.PageHosts)
+	defer pages.Close()
+	all := activities.New(pool, points, sources, pages, log)
 	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
 		return startWorkers(temporal.Client, c, all)
 	}, cluster.Unreachable)

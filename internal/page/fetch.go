@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 )
 
 const (
-	perWorker    = 64 // requests at a time, of all batches together
+	perWorker    = 64 // requests at a time, of all mailings together
+	perMailing   = 16 // requests at a time, of all batches of a mailing together
 	perBatch     = 16 // pages of a batch that are fetched, or wait for those before them
 	maxRedirects = 5
 
@@ -48,33 +50,44 @@ type Unavailable struct {
 
 func (u *Unavailable) Error() string { return u.Cause }
 
-// Fetcher fetches pages over connections that it keeps. One serves all mailings of a worker.
+// Fetcher fetches pages over connections that it keeps. One serves all mailings of a worker. It is
+// safe for concurrent use.
 type Fetcher struct {
 	transport *http.Transport
+	dialer    net.Dialer
+	guard     *guard
 	slots     chan struct{}
 	whole     time.Duration
 	pauses    []time.Duration
+
+	mu     sync.Mutex
+	shares map[string]*share // by mailing, of those that fetch pages at the moment
 }
 
-// NewFetcher returns a Fetcher without connections.
-func NewFetcher() *Fetcher {
-	return &Fetcher{
-		transport: &http.Transport{
-			Proxy:                  nil, // pages are of our own hosts; a proxy would see who reads what
-			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
-			TLSHandshakeTimeout:    connectTimeout,
-			ResponseHeaderTimeout:  headerTimeout,
-			MaxResponseHeaderBytes: maxHeader,
-			MaxIdleConns:           2 * perWorker,
-			MaxIdleConnsPerHost:    perWorker,
-			MaxConnsPerHost:        perWorker,
-			IdleConnTimeout:        90 * time.Second,
-			ForceAttemptHTTP2:      true,
-		},
+// NewFetcher returns a Fetcher without connections. It connects to public addresses, and to the
+// other addresses that are allowed.
+func NewFetcher(allowed Allowed) *Fetcher {
+	f := &Fetcher{
+		guard:  newGuard(allowed),
 		slots:  make(chan struct{}, perWorker),
 		whole:  wholeTimeout,
 		pauses: pauses,
+		shares: map[string]*share{},
 	}
+	f.dialer = net.Dialer{Timeout: connectTimeout, ControlContext: f.guard.control}
+	f.transport = &http.Transport{
+		Proxy:                  nil, // it would see who reads what, and dial addresses that are refused here
+		DialContext:            f.dial,
+		TLSHandshakeTimeout:    connectTimeout,
+		ResponseHeaderTimeout:  headerTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		MaxIdleConns:           2 * perWorker,
+		MaxIdleConnsPerHost:    perWorker,
+		MaxConnsPerHost:        perWorker,
+		IdleConnTimeout:        90 * time.Second,
+		ForceAttemptHTTP2:      true,
+	}
+	return f
 }
 
 // Close closes the connections that are idle.
@@ -82,15 +95,19 @@ func (f *Fetcher) Close() { f.transport.CloseIdleConnections() }
 
 // Fetch returns the page at u, which [Locator.Locate] has found. The error is a [*Failure], [*Unavailable] or ctx's.
 func (f *Fetcher) Fetch(ctx context.Context, s *Source, u *url.URL) (render.Page, error) {
-	return f.fetch(ctx, s, u, MaxBody)
+	return f.fetch(ctx, make(chan struct{}, 1), s, u, MaxBody)
 }
 
-func (f *Fetcher) fetch(ctx context.Context, s *Source, u *url.URL, limit int) (render.Page, error) {
-	select {
-	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
-	case <-ctx.Done():
-		return render.Page{}, ctx.Err()
+// fetch takes a slot of the mailing before it takes one of the worker: a mailing that waits for its
+// own slots keeps none from the others.
+func (f *Fetcher) fetch(ctx context.Context, mailing chan struct{}, s *Source, u *url.URL, limit int) (render.Page, error) {
+	for _, slots := range []chan struct{}{mailing, f.slots} {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-ctx.Done():
+			return render.Page{}, ctx.Err()
+		}
 	}
 	for try := 0; ; try++ {
 		page, err := f.once(ctx, s, u, limit)
@@ -115,7 +132,11 @@ func (f *Fetcher) once(ctx context.Context, s *Source, u *url.URL, limit int) (r
 	defer cancel()
 	for redirects := 0; ; redirects++ {
 		answer, err := f.transport.RoundTrip(request(whole, u))
-		if err != nil {
+		var no *refused
+		switch {
+		case errors.As(err, &no):
+			return render.Page{}, s.failure("%v", no)
+		case err != nil:
 			return render.Page{}, broken(ctx, u, err)
 		}
 		if !isRedirect(answer) {
@@ -123,7 +144,7 @@ func (f *Fetcher) once(ctx context.Context, s *Source, u *url.URL, limit int) (r
 		}
 		target, err := answer.Location()
 		discard(answer)
-		from := u.Hostname()
+		from, secure := u.Hostname(), u.Scheme == "https"
 		u = target
 		switch {
 		case err != nil:
@@ -133,6 +154,9 @@ func (f *Fetcher) once(ctx context.Context, s *Source, u *url.URL, limit int) (r
 		}
 		if fault := s.check(u); fault != "" {
 			return render.Page{}, s.failure("%s redirects, and the target %s", from, fault)
+		}
+		if secure && u.Scheme != "https" {
+			return render.Page{}, s.failure("%s redirects from https to http", from)
 		}
 	}
 }
@@ -266,7 +290,8 @@ func broken(ctx context.Context, u *url.URL, err error) error {
 		away.Cause = "its certificate is not to be trusted"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		away.Cause = "it refuses connections"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, errNotPublic):
+		// errNotPublic: another address of the host is public, and did not answer.
 		away.Cause = "it cannot be reached"
 	default:
 		away.Cause = "the connection breaks, or it does not speak HTTP"

@@ -64,8 +64,18 @@ func source(t testing.TB, template string, hosts ...string) *Source {
 	return s
 }
 
+// allowed is the list of an operator.
+func allowed(t testing.TB, list string) (a Allowed) {
+	t.Helper()
+	if err := a.UnmarshalText([]byte(list)); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// quickFetcher may ask the servers of the test, which are all on this machine.
 func quickFetcher(t testing.TB) *Fetcher {
-	f := NewFetcher()
+	f := NewFetcher(allowed(t, "127.0.0.0/8"))
 	f.pauses = []time.Duration{time.Millisecond, time.Millisecond}
 	t.Cleanup(f.Close)
 	return f
@@ -441,7 +451,7 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 	const n = 400
 	failed := 0
 	next := 0
-	err := f.Each(t.Context(), src, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(i int, p render.Page, err error) error {
+	err := f.Each(t.Context(), "spring", src, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(i int, p render.Page, err error) error {
 		if i != next {
 			t.Errorf("%d comes in place of %d", i, next)
 		}
@@ -462,9 +472,13 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 	}
 }
 
-func TestRequestsAtATimeAreBoundedForABatchAndForAWorker(t *testing.T) {
+func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 	t.Parallel()
-	for batches, most := range map[int]int64{1: perBatch, 8: perWorker} {
+	for _, c := range []struct {
+		mailings, batches int // batches of each mailing
+		most              int64
+	}{{1, 1, perBatch}, {1, 8, perMailing}, {8, 1, perWorker}, {6, 3, perWorker}} {
+		mailings, batches, most := c.mailings, c.batches, c.most
 		var s *server
 		full := make(chan struct{})
 		var once sync.Once
@@ -475,16 +489,16 @@ func TestRequestsAtATimeAreBoundedForABatchAndForAWorker(t *testing.T) {
 			select {
 			case <-full:
 			case <-time.After(time.Minute):
-				t.Errorf("%d batches: no more than %d requests at a time", batches, s.most.Load())
+				t.Errorf("%d mailings of %d batches: no more than %d requests at a time", mailings, batches, s.most.Load())
 			}
 			html("x")(w, r)
 		})
 		f, src := quickFetcher(t), source(t, s.URL+"/{{.n}}")
 		var all sync.WaitGroup
-		for range batches {
+		for n := range mailings * batches {
 			all.Go(func() {
 				l := src.NewLocator()
-				err := f.Each(t.Context(), src, 200, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+				err := f.Each(t.Context(), fmt.Sprint("mailing-", n%mailings), src, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
 					func(int, render.Page, error) error { return nil })
 				if err != nil {
 					t.Error(err)
@@ -493,7 +507,10 @@ func TestRequestsAtATimeAreBoundedForABatchAndForAWorker(t *testing.T) {
 		}
 		all.Wait()
 		if got := s.most.Load(); got != most {
-			t.Errorf("%d batches: %d requests at a time, want up to %d", batches, got, most)
+			t.Errorf("%d mailings of %d batches: %d requests at a time, want up to %d", mailings, batches, got, most)
+		}
+		if len(f.shares) > 0 {
+			t.Errorf("the slots of %d mailings are kept for ever", len(f.shares))
 		}
 	}
 }
@@ -517,7 +534,7 @@ func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 	var sizes []int
 	done := make(chan error, 1)
 	go func() {
-		done <- f.Each(t.Context(), src, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(_ int, p render.Page, err error) error {
+		done <- f.Each(t.Context(), "spring", src, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(_ int, p render.Page, err error) error {
 			sizes = append(sizes, len(p.HTML))
 			return err
 		})
@@ -548,7 +565,7 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 	f, src := quickFetcher(t), source(t, s.URL+"/{{.n}}")
 	l := src.NewLocator()
 	taken := 0
-	err := f.Each(t.Context(), src, 1000, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { taken++; return nil })
+	err := f.Each(t.Context(), "spring", src, 1000, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { taken++; return nil })
 	var away *Unavailable
 	if !errors.As(err, &away) || taken != bad {
 		t.Errorf("%d taken, then %v", taken, err)
@@ -557,12 +574,12 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 		t.Errorf("%d requests", n)
 	}
 	errTake := errors.New("no room")
-	if err := f.Each(t.Context(), src, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return errTake }); err != errTake {
+	if err := f.Each(t.Context(), "spring", src, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return errTake }); err != errTake {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.Each(ctx, src, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return nil }); err != context.Canceled {
+	if err := f.Each(ctx, "spring", src, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return nil }); err != context.Canceled {
 		t.Errorf("got %v", err)
 	}
 }
@@ -574,10 +591,10 @@ func BenchmarkEach(b *testing.B) {
 		_, _ = w.Write(page)
 	}))
 	defer s.Close()
-	f, src := NewFetcher(), source(b, s.URL+"/{{.n}}")
+	f, src := NewFetcher(allowed(b, "127.0.0.0/8")), source(b, s.URL+"/{{.n}}")
 	l := src.NewLocator()
 	b.ReportAllocs()
-	err := f.Each(b.Context(), src, b.N, func(i int) (*url.URL, error) { return l.Locate(anna("n", "7")) }, func(_ int, _ render.Page, err error) error { return err })
+	err := f.Each(b.Context(), "spring", src, b.N, func(i int) (*url.URL, error) { return l.Locate(anna("n", "7")) }, func(_ int, _ render.Page, err error) error { return err })
 	if err != nil {
 		b.Fatal(err)
 	}

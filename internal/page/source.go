@@ -27,6 +27,7 @@ type Source struct {
 	template *render.URLTemplate // nil: none
 	column   string              // empty: none
 	hosts    []host
+	ownHost  bool // the only host is that of the template: none are named beside it
 }
 
 // NewSource compiles a mailing's template of URLs, the column that goes before it, and the hosts that pages may be on ("www.example.com",
@@ -52,7 +53,7 @@ func NewSource(template, column string, hosts []string) (*Source, []render.Probl
 		case err != nil:
 			problems = append(problems, render.Problem{Field: render.FieldPageURL, Line: 1, Column: 1, Message: "its host " + err.Error()})
 		case len(hosts) == 0:
-			s.hosts = []host{h}
+			s.hosts, s.ownHost = []host{h}, true
 		case len(problems) == 0 && !s.allows(&base):
 			problems = append(problems, render.Problem{Field: render.FieldPageURL, Line: 1, Column: 1, Message: "its host is not one of page_hosts"})
 		}
