@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -27,9 +28,21 @@ const leftAfter = time.Hour
 type directory struct {
 	path  string
 	sweep sync.Once
+	files files
 }
 
-// open looks whether files can be written, so that a directory that is not there is known before a message is begun.
+// files holds the steps that make a message visible and durable, in the order write, sync (file),
+// rename, sync (folder). Tests record them, or let them fail.
+type files struct {
+	write  func(f *os.File, data []byte) (int, error)
+	sync   func(f *os.File) error // of a file or a folder
+	rename func(from, to string) error
+}
+
+var realFiles = files{write: (*os.File).Write, sync: (*os.File).Sync, rename: os.Rename}
+
+// open looks whether files can be written, and the directory synced, so that a directory that is not there, or cannot promise to keep
+// a message, is known before a message is begun.
 func (d *directory) open(context.Context) (connection, error) {
 	info, err := os.Stat(d.path)
 	if err == nil && !info.IsDir() {
@@ -42,16 +55,21 @@ func (d *directory) open(context.Context) (connection, error) {
 	if err != nil {
 		return nil, d.unavailable("write into the drop directory", err)
 	}
-	_, err = f.WriteString("can this be written?\r\n")
+	_, err = d.files.write(f, []byte("can this be written?\r\n"))
 	if err == nil {
-		err = f.Sync()
+		err = d.files.sync(f)
 	}
-	_ = f.Close()
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
 	if removeErr := os.Remove(f.Name()); err == nil {
 		err = removeErr
 	}
 	if err != nil {
 		return nil, d.unavailable("write into the drop directory", err)
+	}
+	if err := d.syncFolder(); err != nil {
+		return nil, d.unavailable("sync the drop directory", err)
 	}
 	d.sweep.Do(d.removeLeft)
 	return &dirConnection{directory: d, aside: f.Name()}, nil
@@ -107,10 +125,11 @@ const maxName = 200
 
 type dirConnection struct {
 	*directory
-	aside string // the lane's own
-	final string // of the message that has begun
-	head  []byte
-	count int
+	aside   string // the lane's own
+	final   string // of the message that has begun
+	written fs.FileInfo
+	head    []byte
+	count   int
 }
 
 // begin writes the message aside, and syncs it.
@@ -141,12 +160,15 @@ func (c *dirConnection) write(data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(c.head)
+	_, err = c.files.write(f, c.head)
 	if err == nil {
-		_, err = f.Write(data)
+		_, err = c.files.write(f, data)
 	}
 	if err == nil {
-		err = f.Sync()
+		err = c.files.sync(f)
+	}
+	if err == nil {
+		c.written, err = f.Stat()
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
@@ -154,33 +176,65 @@ func (c *dirConnection) write(data []byte) error {
 	return err
 }
 
-// finish makes the message visible, durably. What cannot be synced is uncertain.
+// finish makes the message visible, durably. A rename can succeed and answer an error: when a file
+// server's answer is lost, its client asks again, and the server no longer has the old name. So finish
+// looks at the final name before it says that the message was not handed over.
 func (c *dirConnection) finish(*Message) (Answer, error) {
 	final := c.final
 	if final == "" {
 		return Answer{}, c.unavailable("rename a message", errors.New("no message was begun"))
 	}
-	if err := os.Rename(c.aside, final); err != nil {
-		if _, lookErr := os.Lstat(c.aside); lookErr == nil || errors.Is(err, fs.ErrNotExist) {
+	// After an error c.final stays: the lane is used no more, and abort removes what is left.
+	if err := c.files.rename(c.aside, final); err != nil && !c.isVisible() {
+		if c.notRenamed(err) {
 			return Answer{}, c.unavailable("rename a message", err)
 		}
-		c.final = ""
 		return Answer{}, c.uncertain("rename a message", err)
 	}
-	c.final = ""
-	if err := syncDir(c.path); err != nil {
+	if err := c.syncFolder(); err != nil {
 		return Answer{}, c.uncertain("sync the drop directory", err)
 	}
+	c.final = ""
 	return Answer{Text: filepath.Base(final)}, nil
 }
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
+// isVisible tells whether the file that this lane has written has its final name. A file of that name
+// can also be from an earlier attempt.
+func (c *dirConnection) isVisible() bool {
+	info, err := os.Lstat(c.final)
+	return err == nil && os.SameFile(info, c.written)
+}
+
+// notRenamed tells whether err proves that the message was not made visible, and cannot become so
+// later. The final name is not ours, which proves nothing alone: whoever collects the messages may
+// have taken the file already.
+//
+// ENOENT proves it only where the directory itself is gone. Other errors prove it where they are the
+// file system's own decision and the file is still there. EIO, ESTALE, ETIMEDOUT, EINTR and all others
+// can mean that an answer was lost.
+func (c *dirConnection) notRenamed(err error) bool {
+	if errors.Is(err, fs.ErrNotExist) {
+		_, lookErr := os.Stat(c.path)
+		return errors.Is(lookErr, fs.ErrNotExist)
+	}
+	for _, decision := range []error{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EXDEV,
+		syscall.EISDIR, syscall.ENOTDIR, syscall.EBUSY, syscall.EMLINK, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL} {
+		if errors.Is(err, decision) {
+			_, lookErr := os.Lstat(c.aside)
+			return lookErr == nil
+		}
+	}
+	return false
+}
+
+// syncFolder makes the names of the directory durable.
+func (d *directory) syncFolder() error {
+	f, err := os.Open(d.path)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	defer f.Close()
+	return d.files.sync(f)
 }
 
 func (c *dirConnection) announces() bool { return false }

@@ -44,7 +44,7 @@ func newPoint(c Config) *Point {
 	if c.SMTP != nil {
 		p.transport = &smtpTransport{*c.SMTP, c.Idempotency}
 	} else {
-		p.transport = &directory{path: c.Dir}
+		p.transport = &directory{path: c.Dir, files: realFiles}
 	}
 	return p
 }
