@@ -89,11 +89,11 @@ func newGuard(allowed Allowed) *guard {
 			v6 = append(v6, network)
 		}
 	}
-	// A mailing names the ports that it uses, so any port of a public address may be asked.
-	return &guard{allowed, ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}
+	return &guard{allowed, ssrf.New(ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}
 }
 
-// permits tells whether a page of h may be fetched from the address.
+// permits tells whether a page of h may be fetched from the address. A public address may be asked on
+// any port: the mailing names it.
 func (g *guard) permits(h host, at netip.Addr) bool {
 	at = at.Unmap()
 	return g.allowed.hosts[h] || g.allowed.hosts[host{at.String(), h.port}] || g.public.SafeAddr(at) == nil

@@ -183,6 +183,9 @@ func TestAPageIsFetchedFromNoAddressThatIsNotPublic(t *testing.T) {
 	}
 	w.names.set("www.example.com", notPublic...)
 	w.mustRefuse(t, "http://www.example.com:81/", "the operator can allow it with DM_PAGE_HOSTS=www.example.com:81")
+	if err := w.guard.control(t.Context(), "tcp4", "1.1.1.1:80", nil); err == nil {
+		t.Error("a connection of which the host is not known is permitted")
+	}
 	w.mustRefuse(t, "http://127.0.0.1:8080/", "127.0.0.1:8080 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:8080")
 	for _, public := range []string{"1.1.1.1", "172.32.0.1", "100.128.0.1", "169.253.0.1", "2606:4700::1111", "2a00::1"} {
 		w.names.set("www.example.com", public)
@@ -276,14 +279,18 @@ func TestTheOperatorAllowsHostsAddressesAndNetworks(t *testing.T) {
 			t.Errorf("%q, %s: the check finds %v", c.list, c.where, problems)
 		}
 	}
-	w := watch(t, "10.1.2.3 pages.internal [fd00::1]:8080")
+	w := watch(t, "10.1.2.3 10.9.9.9:443 pages.internal [fd00::1]:8080")
 	w.names.set("pages.internal", "169.254.0.1")
 	w.names.set("other.internal", "10.1.2.3")
 	for where, want := range map[string]string{ // a host without a port is that of http and https
-		"http://10.1.2.3/": "10.1.2.3", "https://10.1.2.3/": "10.1.2.3", "https://other.internal/": "10.1.2.3", "http://pages.internal:443/": "169.254.0.1", "http://[fd00::1]:8080/": "fd00::1"} {
+		"http://10.1.2.3/": "10.1.2.3", "https://10.1.2.3/": "10.1.2.3", "https://other.internal/": "10.1.2.3", "http://pages.internal:443/": "169.254.0.1", "http://[fd00::1]:8080/": "fd00::1",
+		"http://10.9.9.9/": "10.9.9.9", "http://10.1.2.3:443/": "10.1.2.3"} {
 		var away *Unavailable
 		if _, err := get(t, w.Fetcher, source(t, where), anna()); !errors.As(err, &away) || w.taken() != want {
 			t.Errorf("%s: got %v", where, err)
+		}
+		if problems := w.Check(t.Context(), source(t, where)); len(problems) > 0 {
+			t.Errorf("%s: %v", where, problems)
 		}
 	}
 	w.mustRefuse(t, "http://10.1.2.3:8080/", "DM_PAGE_HOSTS=10.1.2.3:8080")
@@ -401,11 +408,12 @@ func TestTheProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 // A mailing whose page server hangs holds its own slots, and all other mailings go on.
 func TestAMailingWhosePageServerHangsLeavesSlotsToOthers(t *testing.T) {
 	t.Parallel()
+	const most = 16
 	full, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	var hung *server
 	hung = serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if hung.now.Load() == perMailing {
+		if hung.now.Load() == most {
 			once.Do(func() { close(full) })
 		}
 		<-release
@@ -431,7 +439,7 @@ func TestAMailingWhosePageServerHangsLeavesSlotsToOthers(t *testing.T) {
 	if n, err := fetch("goes-on", source(t, quick.URL+"/{{.n}}"), 300); err != nil || n != 300 {
 		t.Errorf("%d pages of another mailing, then %v", n, err)
 	}
-	if n := hung.requests.Load(); n != perMailing {
+	if n := hung.requests.Load(); n != most {
 		t.Errorf("the mailing that hangs has %d requests", n)
 	}
 	close(release)

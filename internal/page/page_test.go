@@ -477,7 +477,7 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 	for _, c := range []struct {
 		mailings, batches int // batches of each mailing
 		most              int64
-	}{{1, 1, perBatch}, {1, 8, perMailing}, {8, 1, perWorker}, {6, 3, perWorker}} {
+	}{{1, 1, 16}, {1, 8, 16}, {8, 1, 64}, {6, 3, 64}} {
 		mailings, batches, most := c.mailings, c.batches, c.most
 		var s *server
 		full := make(chan struct{})
@@ -494,6 +494,7 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 			html("x")(w, r)
 		})
 		f, src := quickFetcher(t), source(t, s.URL+"/{{.n}}")
+		f.transport.MaxConnsPerHost = 0 // pages of several hosts
 		var all sync.WaitGroup
 		for n := range mailings * batches {
 			all.Go(func() {
