@@ -480,11 +480,17 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 	}{{1, 1, 16}, {1, 8, 16}, {8, 1, 64}, {6, 3, 64}} {
 		mailings, batches, most := c.mailings, c.batches, c.most
 		var s *server
+		f := quickFetcher(t)
 		full := make(chan struct{})
 		var once sync.Once
 		s = serve(t, func(w http.ResponseWriter, r *http.Request) { // nobody is answered before there are as many as may be
 			if s.now.Load() == most {
-				once.Do(func() { close(full) })
+				once.Do(func() {
+					if n := len(f.slots); n < int(most) || cap(f.slots) != 64 {
+						t.Errorf("%d requests hold %d of %d slots", most, n, cap(f.slots))
+					}
+					close(full)
+				})
 			}
 			select {
 			case <-full:
@@ -493,8 +499,8 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 			}
 			html("x")(w, r)
 		})
-		f, src := quickFetcher(t), source(t, s.URL+"/{{.n}}")
-		f.transport.MaxConnsPerHost = 0 // pages of several hosts
+		src := source(t, s.URL+"/{{.n}}")
+		f.transport.MaxConnsPerHost = 0 // as if the pages were on several hosts
 		var all sync.WaitGroup
 		for n := range mailings * batches {
 			all.Go(func() {
