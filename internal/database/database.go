@@ -51,6 +51,9 @@ func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error
 	set("tcp_keepalives_interval", "5")
 	set("tcp_keepalives_count", "3")
 	set("idle_in_transaction_session_timeout", "60000")
+	if config.ConnConfig.RuntimeParams["tcp_user_timeout"] == "" { // else the URL says it
+		config.AfterConnect = limitClientSilence
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", redact(err))
@@ -66,6 +69,25 @@ func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error
 func Guard(config *pgconn.Config) {
 	config.ConnectTimeout = 10 * time.Second
 	config.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: limitSilence}).DialContext
+}
+
+// giveUpAfter is how long either side may leave what the other one has written without an
+// acknowledgement. The kernel's own limit is a quarter of an hour.
+const giveUpAfter = 30 * time.Second
+
+// limitClientSilence has the server's side of a session notice a client that is gone, also while an
+// answer is on its way to it, when keep-alives do not help: until then the session keeps its locks.
+//
+// The setting is not a parameter of the start, because a server or a pooler that does not know it
+// would refuse the connection. A refusal of the statement changes nothing but that the server waits for
+// longer.
+func limitClientSilence(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.PgConn().Exec(ctx, fmt.Sprintf("SET tcp_user_timeout = %d", giveUpAfter.Milliseconds())).ReadAll()
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !conn.IsClosed() {
+		return nil
+	}
+	return err
 }
 
 // Place names host, port and database of a URL, without user and password.

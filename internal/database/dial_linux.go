@@ -3,11 +3,7 @@ package database
 import (
 	"strings"
 	"syscall"
-	"time"
 )
-
-// giveUpAfter is how long a server may leave what we have written without an acknowledgement.
-const giveUpAfter = 30 * time.Second
 
 // tcpUserTimeout is TCP_USER_TIMEOUT (RFC 5482), which package syscall does not name. Keep-alives do not help while data is on its way:
 // without it the kernel tries for a quarter of an hour.
