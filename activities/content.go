@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,35 +62,65 @@ type content struct {
 	envelope string       // envelope sender
 }
 
-// contents keeps the compiled content of the mailings that this worker renders. An input never changes once it is in the database, so
-// what is here is never stale; only the number is bounded.
-type contents struct {
+// contents keeps the compiled content of the mailings that this worker renders, by their IDs. An input
+// never changes once it is in the database, so what is here is never stale; only the number is bounded.
+type contents = compiled[*content]
+
+func newContents() *contents { return &contents{byID: map[string]*entry[*content]{}} }
+
+// compiled keeps what was compiled for up to maxContents mailings. It is safe for concurrent use.
+type compiled[T any] struct {
 	mu    sync.Mutex
-	byID  map[string]*content
+	byID  map[string]*entry[T]
 	order []string // oldest first
 }
 
+// entry is what was compiled for one mailing, or is being compiled.
+type entry[T any] struct{ get func() (T, error) }
+
 const maxContents = 32
 
-func newContents() *contents { return &contents{byID: map[string]*content{}} }
+// get returns what compile returns for the mailing. A mailing is compiled once: whoever else asks for
+// it waits for the same result. Nobody waits for the compilation of another mailing. After an error the
+// next call compiles again.
+func (c *compiled[T]) get(id string, compile func() (T, error)) (T, error) {
+	e := c.entry(id, compile)
+	done := false
+	defer func() { // also after a panic of compile
+		if !done {
+			c.forget(id, e)
+		}
+	}()
+	v, err := e.get()
+	done = err == nil
+	return v, err
+}
 
-func (c *contents) get(m mailings.Mailing) (*content, error) {
+// entry finds or begins the mailing's entry. Only this happens under the lock.
+func (c *compiled[T]) entry(id string, compile func() (T, error)) *entry[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known, ok := c.byID[m.ID]; ok {
-		return known, nil
-	}
-	compiled, err := compile(m)
-	if err != nil {
-		return nil, err
+	if known, ok := c.byID[id]; ok {
+		return known
 	}
 	if len(c.order) == maxContents {
 		delete(c.byID, c.order[0])
 		c.order = c.order[1:]
 	}
-	c.byID[m.ID] = compiled
-	c.order = append(c.order, m.ID)
-	return compiled, nil
+	e := &entry[T]{get: sync.OnceValues(compile)}
+	c.byID[id] = e
+	c.order = append(c.order, id)
+	return e
+}
+
+// forget removes the entry, unless the mailing has another one by now.
+func (c *compiled[T]) forget(id string, e *entry[T]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byID[id] == e {
+		delete(c.byID, id)
+		c.order = slices.DeleteFunc(c.order, func(other string) bool { return other == id })
+	}
 }
 
 func compile(m mailings.Mailing) (*content, error) {
@@ -116,12 +147,12 @@ func compile(m mailings.Mailing) (*content, error) {
 	return &content{template: template, pages: pages, envelope: sender.String()}, nil
 }
 
-// read is contents.get for a mailing by its ID.
+// content returns a mailing by its ID, and its compiled content.
 func (a *Activities) content(ctx context.Context, id string) (mailings.Mailing, *content, error) {
 	m, err := a.mailing(ctx, id)
 	if err != nil {
 		return m, nil, err
 	}
-	c, err := a.contents.get(m)
+	c, err := a.contents.get(m.ID, func() (*content, error) { return compile(m) })
 	return m, c, err
 }
