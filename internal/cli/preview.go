@@ -30,9 +30,10 @@ func (a *app) previewCommand() *cobra.Command {
 		Use:   "preview -f FILE",
 		Short: "See the exact message that somebody would get",
 		Long: `Renders the message for one recipient, as it would be sent, and writes it as .eml to the standard output or into a folder.
-A page is fetched as it would be, from this machine. Nothing is stored and nothing is sent. The recipient comes from the list
-file that the mailing names, else from the stored list, from the mailing that it continues, or from its query, for which
-DM_SOURCES must name the source; without --recipient it is the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
+A page is fetched as it would be, from this machine; DM_PAGE_HOSTS must allow a host that has no public address. Nothing
+is stored and nothing is sent. The recipient comes from the list file that the mailing names, else from the stored list,
+from the mailing that it continues, or from its query, for which DM_SOURCES must name the source; without --recipient it
+is the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
 		Example: `  starter preview -f newsletter.yaml
   printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient - --out previews`,
 		Args: wants(),
