@@ -1,6 +1,10 @@
 package workflows
 
-import "time"
+import (
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+)
 
 const (
 	// firstWindow is where the window begins, before any worker has answered.
@@ -39,8 +43,8 @@ func (w *SendWindow) answered(out SentBatch, points int, now time.Time) {
 		}
 		w.Workers[out.Worker] = now
 	}
-	for worker, at := range w.Workers { // the order does not matter
-		if now.Sub(at) > workerGone {
+	for _, worker := range workflow.DeterministicKeys(w.Workers) {
+		if now.Sub(w.Workers[worker]) > workerGone {
 			delete(w.Workers, worker)
 		}
 	}

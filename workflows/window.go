@@ -231,8 +231,8 @@ func (m *mailing) keepPartial(batch int, n Counts) {
 // counts are the outcomes of all batches, closed or not.
 func (m *mailing) counts() Counts {
 	c := m.Counts
-	for _, n := range m.Partial { // sums: the order does not matter
-		c = c.Add(n)
+	for _, batch := range workflow.DeterministicKeys(m.Partial) {
+		c = c.Add(m.Partial[batch])
 	}
 	return c
 }
