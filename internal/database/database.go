@@ -201,6 +201,9 @@ func Unavailable(err error) bool {
 		strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "unexpected EOF") || strings.Contains(err.Error(), "closed pool")
 }
 
+// Duplicate tells whether a unique index has refused a row.
+func Duplicate(err error) bool { return isCode(err, "23505") }
+
 // Reason is a text for err that names no value of a row: PostgreSQL's own message can quote addresses.
 func Reason(err error) string {
 	var pgErr *pgconn.PgError

@@ -74,12 +74,16 @@ type Failure struct {
 
 // Store keeps the rendered messages of a batch and the failures among its recipients, both or neither. If another attempt has
 // rendered the batch meanwhile, its messages stand and these are dropped: what may have been sent must not change.
+// ErrTooLarge, ErrNoBatch.
 func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures []Failure) error {
+	if len(messages) > MaxSpool {
+		return fmt.Errorf("spool the batch: %w", ErrTooLarge)
+	}
 	recipients, reasons := make([]int32, len(failures)), make([]string, len(failures))
 	for i, f := range failures {
 		recipients[i], reasons[i] = f.Recipient, f.Reason
 	}
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		var open bool
 		err := tx.QueryRow(ctx, `SELECT closed_at IS NULL FROM batches WHERE mailing = $1 AND number = $2 FOR UPDATE`, b.Mailing, b.Number).Scan(&open)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -92,14 +96,10 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		// A recipient that already has a final delivery (the spool was lost and is rendered again) keeps it.
-		_, err = tx.Exec(ctx, `
-			INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply, answered_at)
-			SELECT $1, x.recipient, 0, 'failed', true, x.reason, now() FROM unnest($2::int[], $3::text[]) AS x(recipient, reason)
-			WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = x.recipient AND d.recipient = ANY($2) AND d.final)`,
-			b.Mailing, recipients, reasons)
-		if err != nil {
-			return err
+		if len(failures) > 0 {
+			if err := fail(ctx, tx, b.Mailing, recipients, reasons); err != nil {
+				return err
+			}
 		}
 		_, err = tx.Exec(ctx, `UPDATE batches SET rendered_at = now() WHERE mailing = $1 AND number = $2`, b.Mailing, b.Number)
 		return err
@@ -108,6 +108,27 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 		return fmt.Errorf("spool the batch: %w", err)
 	}
 	return nil
+}
+
+// fail gives recipients that could not be rendered their outcome. Where the messages were lost and are rendered
+// again, a recipient may have an outcome already, which stands; and one that may have got the earlier mail is
+// uncertain, and not failed.
+func fail(ctx context.Context, tx pgx.Tx, mailing int64, recipients []int32, reasons []string) error {
+	if err := joinByHash(ctx, tx); err != nil {
+		return err
+	}
+	var batch pgx.Batch
+	batch.Queue(`
+		UPDATE deliveries d SET status = 'uncertain', final = true, answered_at = coalesce(d.answered_at, now())
+		FROM (SELECT recipient, max(attempt) FILTER (WHERE status IN ('intent', 'uncertain')) AS attempt
+		      FROM deliveries WHERE mailing = $1 AND recipient = ANY($2) GROUP BY recipient HAVING NOT bool_or(final)) latest
+		WHERE d.mailing = $1 AND d.recipient = ANY($2) AND d.recipient = latest.recipient AND d.attempt = latest.attempt`,
+		mailing, recipients)
+	batch.Queue(`
+		INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply, answered_at)
+		SELECT $1, x.recipient, 0, 'failed', true, x.reason, now() FROM unnest($2::int[], $3::text[]) AS x(recipient, reason)
+		ON CONFLICT DO NOTHING`, mailing, recipients, reasons)
+	return tx.SendBatch(ctx, &batch).Close()
 }
 
 // DropSpool deletes the batch's rendered messages, so that the batch is rendered again: for messages that
@@ -168,7 +189,7 @@ type Tried struct {
 // Recipients who have opted out since the list was frozen get that outcome. ErrNoSpool, ErrNoBatch.
 func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) {
 	c := &Claim{Batch: b}
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		var opened *time.Time
 		n := &c.Settled.Counts
 		err := tx.QueryRow(ctx, `
@@ -193,9 +214,13 @@ func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) 
 	return c, nil
 }
 
+// leaveUncertain makes no second outcome: not of a recipient that has one, and not of two intents of one recipient.
 var leaveUncertain = ofBatch(`
 	UPDATE deliveries d SET status = 'uncertain', reply = 'the answer was never seen', answered_at = now(),
-		final = $3 OR (SELECT count(*) FROM deliveries u WHERE u.mailing = $1 AND u.recipient = d.recipient AND u.status = 'uncertain') + 1 >= $4
+		final = ($3 OR (SELECT count(*) FROM deliveries u
+				WHERE u.mailing = $1 AND u.recipient = d.recipient AND u.status IN ('uncertain', 'intent')) >= $4)
+			AND NOT EXISTS (SELECT FROM deliveries o
+				WHERE o.mailing = $1 AND o.recipient = d.recipient AND (o.final OR o.status = 'intent' AND o.attempt > d.attempt))
 	WHERE mailing = $1 AND recipient OF_BATCH AND status = 'intent'`)
 
 // As a scalar subquery it is a look-up for each recipient; as a join the planner may read all opt-outs for each batch.
@@ -269,12 +294,14 @@ func (c *Claim) spare(ctx context.Context, tx pgx.Tx, optedOut []int32) error {
 	if len(maybe) > 0 {
 		batch.Queue(`
 			UPDATE deliveries d SET final = true WHERE mailing = $1 AND recipient = ANY($2) AND attempt = (
-				SELECT max(attempt) FROM deliveries u WHERE u.mailing = $1 AND u.recipient = d.recipient AND u.status = 'uncertain')`, c.Mailing, maybe)
+				SELECT max(attempt) FROM deliveries u WHERE u.mailing = $1 AND u.recipient = d.recipient AND u.status = 'uncertain')
+			AND NOT EXISTS (SELECT FROM deliveries o WHERE o.mailing = $1 AND o.recipient = d.recipient AND o.final)`, c.Mailing, maybe)
 	}
 	if len(untouched) > 0 {
 		batch.Queue(`
 			INSERT INTO deliveries (mailing, recipient, attempt, status, final)
-			SELECT $1, number, 0, 'opted_out', true FROM unnest($2::int[]) AS number`, c.Mailing, untouched)
+			SELECT $1, number, 0, 'opted_out', true FROM unnest($2::int[]) AS number
+			ON CONFLICT DO NOTHING`, c.Mailing, untouched)
 	}
 	if batch.Len() == 0 {
 		return nil

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
 // Ending is what Close found.
@@ -18,6 +20,8 @@ type Ending struct {
 	// Counts are the outcomes, row by row, of an ended mailing; Recipients is their sum.
 	Counts     Counts
 	Recipients int64
+	// Suppression is what was done about addresses that do not exist.
+	Suppression Suppression
 }
 
 // errOvertaken says that somebody has changed outcomes while they were being counted.
@@ -59,9 +63,10 @@ func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, state,
 	if err != nil {
 		return Ending{}, fmt.Errorf("read the mailing: %w", err)
 	}
+	v := verdicts{}
 	for first := int64(1); first <= e.Recipients; first += l.chunk {
 		last := min(first+l.chunk-1, e.Recipients)
-		r, err := l.closeChunk(ctx, mailing, int32(first), int32(last), complete)
+		r, err := l.closeChunk(ctx, mailing, int32(first), int32(last), complete, v)
 		if err != nil {
 			return Ending{}, err
 		}
@@ -70,15 +75,16 @@ func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, state,
 		}
 		e.Counts = e.Counts.add(r.counts)
 	}
-	deferred, err := l.end(ctx, mailing, revision, complete, state, reason, e.Counts)
+	deferred, err := l.end(ctx, mailing, revision, complete, state, reason, &e, v)
 	if err != nil || complete && deferred > 0 {
 		return Ending{Deferred: deferred}, err
 	}
 	return e, nil
 }
 
-func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int32, complete bool) (r reconciliation, err error) {
-	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int32, complete bool, v verdicts) (r reconciliation, err error) {
+	var found verdicts
+	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		if err := joinByHash(ctx, tx); err != nil {
 			return err
 		}
@@ -89,14 +95,16 @@ func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int3
 			if _, err := tx.Exec(ctx, endUnsent, mailing, first, last); err != nil {
 				return fmt.Errorf("mark unsent recipients: %w", err)
 			}
-			span := Span{First: first, Last: last} // of batches that were never settled
-			if _, err := tx.Exec(ctx, suppress.of(span), mailing, span.numbers()); err != nil {
-				return fmt.Errorf("keep bad addresses from later mailings: %w", err)
-			}
 		}
-		r, err = reconcile(ctx, tx, mailing, Span{First: first, Last: last})
+		if r, err = reconcile(ctx, tx, mailing, Span{First: first, Last: last}); err != nil {
+			return err
+		}
+		found, err = readVerdicts(ctx, tx, mailing, first, last)
 		return err
 	})
+	if err == nil {
+		v.add(found)
+	}
 	return r, err
 }
 
@@ -111,12 +119,13 @@ const endUnsent = `
 	INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply)
 	SELECT r.mailing, r.number, 0, 'unsent', true, 'the mailing ended first'
 	FROM recipients r WHERE r.mailing = $1 AND r.number BETWEEN $2 AND $3
-	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 AND d.recipient = r.number AND d.final)`
+	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 AND d.recipient = r.number AND d.final)
+	ON CONFLICT DO NOTHING`
 
 // fenceOff closes every batch, and ends the waiting of the deferred. From here on nobody is added to the mailing or sent to again: whoever
 // asked for it would be told that it is going to happen, and it would not.
 func (l *Ledger) fenceOff(ctx context.Context, mailing int64) error {
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		var batch pgx.Batch
 		batch.Queue(`UPDATE mailings SET ending = true WHERE key = $1`, mailing) // and nobody gathers meanwhile
 		batch.Queue(`UPDATE batches SET fence = fence + 1, closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
@@ -141,17 +150,23 @@ func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, co
 	if !complete {
 		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.first)
 	}
-	_, err := l.pool.Exec(ctx, `
-		INSERT INTO deferrals (mailing, recipient, batch, due)
-		SELECT $1, r.number, 0, now() FROM recipients r
-		WHERE r.mailing = $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)
-		ON CONFLICT DO NOTHING`, mailing)
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		if err := joinByHash(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO deferrals (mailing, recipient, batch, due)
+			SELECT $1, r.number, 0, now() FROM recipients r
+			WHERE r.mailing = $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)
+			ON CONFLICT DO NOTHING`, mailing)
+		return err
+	})
 	if err != nil {
 		return Ending{}, fmt.Errorf("open recipients again: %w", err)
 	}
 	deferred, err := l.deferred(ctx, mailing) // somebody may have opened them before
 	if err == nil && deferred == 0 {
-		err = fmt.Errorf("the ledger does not close: recipient %d has more than one outcome", r.first)
+		err = fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.first)
 	}
 	return Ending{Deferred: deferred}, err
 }
@@ -170,12 +185,8 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 
 // end writes the end down. A complete mailing whose recipients somebody has opened again meanwhile is not ended: their number is returned.
 // errOvertaken: the counts are not those of the rows any more.
-func (l *Ledger) end(ctx context.Context, mailing, revision int64, complete bool, state, reason string, n Counts) (deferred int, err error) {
-	counts, err := json.Marshal(n)
-	if err != nil {
-		return 0, err
-	}
-	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+func (l *Ledger) end(ctx context.Context, mailing, revision int64, complete bool, state, reason string, e *Ending, v verdicts) (deferred int, err error) {
+	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		var now int64 // whoever raises it holds the row until his changes are there
 		if err := tx.QueryRow(ctx, `SELECT revision FROM mailings WHERE key = $1 FOR UPDATE`, mailing).Scan(&now); err != nil {
 			return err
@@ -187,8 +198,13 @@ func (l *Ledger) end(ctx context.Context, mailing, revision int64, complete bool
 		if err != nil || complete && deferred > 0 {
 			return err
 		}
+		if e.Suppression, err = suppress(ctx, tx, mailing, v); err != nil {
+			return err
+		}
 		var batch pgx.Batch
-		batch.Queue(`UPDATE mailings SET state = $2, reason = $3, counts = $4, closed_at = now() WHERE key = $1 AND closed_at IS NULL`, mailing, state, reason, counts)
+		batch.Queue(`
+			UPDATE mailings SET state = $2, reason = $3, counts = $4, suppression = $5, closed_at = now()
+			WHERE key = $1 AND closed_at IS NULL`, mailing, state, reason, e.Counts, e.Suppression)
 		batch.Queue(`UPDATE batches SET closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
 		batch.Queue(`DELETE FROM spool WHERE mailing = $1`, mailing)
 		batch.Queue(`DELETE FROM deferrals WHERE mailing = $1`, mailing)
@@ -204,7 +220,9 @@ func (l *Ledger) end(ctx context.Context, mailing, revision int64, complete bool
 func (l *Ledger) ended(ctx context.Context, mailing int64) (*Ending, error) {
 	var counts []byte
 	var e Ending
-	err := l.pool.QueryRow(ctx, `SELECT recipients, counts FROM mailings WHERE key = $1`, mailing).Scan(&e.Recipients, &counts)
+	err := l.pool.QueryRow(ctx, `
+		SELECT recipients, counts, coalesce(suppression, '{}') FROM mailings WHERE key = $1`, mailing).
+		Scan(&e.Recipients, &counts, &e.Suppression)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoBatch
 	}

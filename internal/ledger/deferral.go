@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
 // Gathered says what Gather has made, and how many wait on.
@@ -26,7 +28,8 @@ type Gathering struct {
 	// Size is that of a full batch. What does not fill one waits for Linger, so that batches of deferred recipients are as big as others.
 	Size   int
 	Linger time.Duration
-	// Pack makes the blob of a batch from those that hold its messages; nil if they do not hold all of them.
+	// Pack makes the blob of a batch from those that hold its messages; nil if they do not hold all of them, or
+	// cannot be read: the batch is rendered again then.
 	Pack func(members []int32, blobs [][]byte) ([]byte, error)
 }
 
@@ -41,7 +44,7 @@ type waiting struct {
 // Gather makes batches of deferred recipients whose time has come, wherever in the mailing they are.
 func (l *Ledger) Gather(ctx context.Context, mailing int64, g Gathering) (Gathered, error) {
 	var out Gathered
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		out = Gathered{}
 		var ended bool
 		if err := tx.QueryRow(ctx, `SELECT closed_at IS NOT NULL FROM mailings WHERE key = $1 FOR UPDATE`, mailing).Scan(&ended); err != nil || ended {
@@ -161,7 +164,7 @@ func makeBatch(ctx context.Context, tx pgx.Tx, mailing int64, number int, of []w
 	if err != nil {
 		return false, err
 	}
-	rendered = blob != nil
+	rendered = blob != nil && len(blob) <= MaxSpool
 	var batch pgx.Batch
 	batch.Queue(`
 		INSERT INTO batches (mailing, number, first, last, members, opened_at, rendered_at)

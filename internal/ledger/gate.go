@@ -255,9 +255,10 @@ func (g *Gate) locked(ctx context.Context) (map[hold]bool, error) {
 	return collect(rows, map[hold]bool{})
 }
 
-// One statement is one transaction and one round trip. FOR SHARE makes a claim wait for it, and a batch that is being claimed is skipped: so
+// enterWith is the statement that commits a group. FOR SHARE makes a claim wait for it, and a batch that is being claimed is skipped: so
 // an intent is either seen by the next claim or refused. It does not wait for the claimant, who may be stopped: other batches must go on.
-const enter = `
+func enterWith(outcome, results string) string {
+	return `
 	WITH held AS MATERIALIZED (
 		SELECT b.mailing, b.number, b.fence FROM batches b
 		JOIN unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(mailing, number, fence)
@@ -265,10 +266,9 @@ const enter = `
 		WHERE b.closed_at IS NULL
 		FOR SHARE OF b SKIP LOCKED
 	), results AS (
-		UPDATE deliveries d SET status = x.status::delivery_status, final = x.final, code = nullif(x.code, 0), enhanced = nullif(x.enhanced, ''),
-			reply = nullif(x.reply, ''), answered_at = now()
-		FROM unnest($4::bigint[], $5::int[], $6::bigint[], $7::int[], $8::int[], $9::text[], $10::bool[], $11::smallint[], $12::text[], $13::text[])
-			AS x(mailing, batch, fence, recipient, attempt, status, final, code, enhanced, reply)
+		UPDATE deliveries d SET status = x.status::delivery_status, ` + outcome + `, code = nullif(x.code, 0),
+			enhanced = nullif(x.enhanced, ''), reply = nullif(x.reply, ''), answered_at = now()
+		FROM ` + results + `
 		JOIN held h ON h.mailing = x.mailing AND h.number = x.batch AND h.fence = x.fence
 		WHERE d.mailing = x.mailing AND d.recipient = x.recipient AND d.attempt = x.attempt AND d.status = 'intent'
 	), intents AS (
@@ -280,20 +280,50 @@ const enter = `
 		ON CONFLICT DO NOTHING
 	)
 	SELECT mailing, number, fence FROM held`
+}
+
+const givenResults = `
+		unnest($4::bigint[], $5::int[], $6::bigint[], $7::int[], $8::int[], $9::text[], $10::bool[], $11::smallint[], $12::text[], $13::text[])
+			AS x(mailing, batch, fence, recipient, attempt, status, final, code, enhanced, reply)`
+
+var enter = enterWith(`final = x.final`, givenResults)
+
+// enterBesideOutcomes looks first whether a recipient has an outcome already, which costs too much to be done
+// each time. The first of two outcomes stands. Whoever was sent to all the same may have got two.
+var enterBesideOutcomes = enterWith(
+	`final = x.final AND NOT x.second, possibly_twice = possibly_twice OR x.second AND x.status = 'sent'`, `(
+		SELECT x.*, x.final AND (row_number() OVER (PARTITION BY x.mailing, x.recipient, x.final ORDER BY x.attempt) > 1 OR EXISTS (
+			SELECT FROM deliveries o WHERE o.mailing = x.mailing AND o.recipient = x.recipient AND o.final)) AS second
+		FROM `+givenResults+`) x`)
 
 type hold struct {
 	Batch
 	fence int64
 }
 
+// write commits the group. A result that would be the second outcome of its recipient is written down without
+// being one: whatever has gone wrong before, the other connections of the worker go on, and the batch can be closed.
 func (g *Gate) write(ctx context.Context, group []*Ticket) error {
-	rows, err := g.pool.Query(ctx, enter, g.form.fill(group)...)
-	if err != nil {
-		return err
+	args := g.form.fill(group)
+	err := g.run(ctx, enter, args)
+	if database.Duplicate(err) {
+		err = g.run(ctx, enterBesideOutcomes, args)
 	}
-	clear(g.form.held)
-	_, err = collect(rows, g.form.held)
 	return err
+}
+
+// run executes the statement in a transaction of its own, in one round trip.
+func (g *Gate) run(ctx context.Context, sql string, args []any) error {
+	clear(g.form.held)
+	var batch pgx.Batch
+	batch.Queue(database.BeginReadCommitted)
+	batch.Queue(database.RaiseDurability)
+	batch.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		_, err := collect(rows, g.form.held)
+		return err
+	})
+	batch.Queue(`COMMIT`)
+	return g.pool.SendBatch(ctx, &batch).Close()
 }
 
 // collect adds the rows' claims to found.

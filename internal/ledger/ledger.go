@@ -27,11 +27,17 @@ var (
 	ErrNoSpool = errors.New("the batch has no rendered messages")
 	// ErrNoBatch says that the mailing has no such batch, or has been deleted.
 	ErrNoBatch = errors.New("no such batch")
+	// ErrTooLarge says that a batch's rendered messages do not fit into one value of PostgreSQL.
+	ErrTooLarge = errors.New("the batch's rendered messages are larger than the 1 GiB that PostgreSQL stores in one value: use a smaller batch_size")
 )
 
 // MaxUncertain is how many attempts at a recipient may stay without an answer: then that is the outcome, whatever the mailing's policy.
 // A server that takes every message and answers none would else be sent to for ever.
 const MaxUncertain = 3
+
+// MaxSpool is how many bytes of rendered messages a batch may have. PostgreSQL's own limit for a value and for
+// the protocol message around it is 1 GiB; a MiB is left for what else is in the message.
+const MaxSpool = 1<<30 - 1<<20
 
 // Status is where an attempt stands, in the words of the database's type delivery_status.
 type Status string

@@ -322,20 +322,6 @@ func TestASecondAttemptAfterAnUncertainOneIsMarkedPossiblyTwice(t *testing.T) {
 	}
 }
 
-func TestOnlyAddressesThatAreBadThemselvesAreSuppressed(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, 4, 4)
-	c := f.claim(1, false)
-	for i, enhanced := range []string{"5.1.1", "5.1.8", "5.2.1", "5.1.10"} {
-		f.intend(c, int32(i+1), 1)
-		f.answer(c, int32(i+1), 1, ledger.Bounced, enhanced)
-	}
-	f.want(f.settle(c).Closed, true)
-	var keys []string
-	f.row(`SELECT array_agg(address_key || ' ' || reason || ' ' || mailing ORDER BY address_key) FROM opt_outs`)(&keys)
-	f.want(keys, []string{"r1@example.com 5.1.1 m", "r4@example.com 5.1.10 m"})
-}
-
 func TestWhoOptsOutAfterTheFreezeIsNotSentTo(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 2, 2)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
 // Resolution is what somebody has decided about recipients whose outcome is uncertain.
@@ -35,7 +37,7 @@ const heldUncertain = `
 // are left for another time. Sending again is for mailings that have not ended and are not about to: ErrEnded. ErrNoBatch: there is no such mailing.
 func (l *Ledger) Resolve(ctx context.Context, mailing int64, as Resolution) (int, error) {
 	var resolved int
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		var ended bool
 		// The revision tells a Close that is counting. It may be raised by whoever was stopped here and goes on after it has begun.
 		err := tx.QueryRow(ctx, `

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
 // Schedule is when recipients that are refused for now are tried again.
@@ -56,11 +58,11 @@ func (s *Settled) readDeferred(ctx context.Context, tx pgx.Tx, b Batch) error {
 
 // Settle closes the batch if each of its recipients has exactly one final delivery or was refused for now. The latter leave it for a later
 // round, or become failed when their time is over; keep is given their numbers, in order, and returns the spool's blob with no more than
-// their messages, or nil if it does not have them. Addresses that bounced for good as addresses (5.1.x) are kept from later mailings.
-// ErrFenced.
+// their messages, or nil if it cannot make one:
+// they are rendered again then. ErrFenced.
 func (l *Ledger) Settle(ctx context.Context, c *Claim, plan Schedule, keep func(recipients []int32) ([]byte, error)) (Settled, error) {
 	var s Settled
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		s = Settled{}
 		var held bool
 		err := tx.QueryRow(ctx, `
@@ -155,15 +157,6 @@ func (c *Claim) postpone(ctx context.Context, tx pgx.Tx, plan Schedule) ([]int32
 	return away, tx.SendBatch(ctx, &batch).Close()
 }
 
-// suppress keeps addresses that do not exist from later mailings. 5.1.7 and 5.1.8 are about the sender's address.
-var suppress = ofBatch(`
-	INSERT INTO opt_outs (address_key, reason, mailing)
-	SELECT r.address_key, d.enhanced, m.id
-	FROM deliveries d JOIN recipients r ON r.mailing = d.mailing AND r.number = d.recipient JOIN mailings m ON m.key = d.mailing
-	WHERE d.mailing = $1 AND d.recipient OF_BATCH AND r.number OF_BATCH AND d.status = 'bounced'
-	AND d.enhanced LIKE '5.1.%' AND d.enhanced NOT IN ('5.1.7', '5.1.8')
-	ON CONFLICT DO NOTHING`)
-
 func (c *Claim) close(ctx context.Context, tx pgx.Tx, n Counts, away []int32, keep func([]int32) ([]byte, error)) error {
 	var messages []byte
 	if len(away) > 0 {
@@ -181,16 +174,15 @@ func (c *Claim) close(ctx context.Context, tx pgx.Tx, n Counts, away []int32, ke
 	} else {
 		batch.Queue(`DELETE FROM spool WHERE mailing = $1 AND batch = $2`, c.Mailing, c.Number)
 	}
-	if n.Bounced > 0 {
-		batch.Queue(suppress.of(c.Span), c.Mailing, c.Span.numbers())
-	}
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
 // joinByHash keeps the planner from nested loops for the rest of the transaction. The tables grow by millions of rows faster than
 // statistics are gathered; taking them for empty, it would compare every recipient with every delivery.
+// A plan that has to use a nested loop all the same is given an enormous cost, for which PostgreSQL would
+// compile it: that takes longer than the statement.
 func joinByHash(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off`)
+	_, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off; SET LOCAL jit = off`)
 	return err
 }
 

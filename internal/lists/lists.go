@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"directmailer/internal/database"
 )
 
 var (
@@ -69,7 +71,7 @@ func (l *List) fields() []any {
 // answer is ErrExists. ErrEmpty when no row is usable. A mailing that is being prepared from the list is waited for.
 func (s *Store) Import(ctx context.Context, name, file string, columns []string, source Source, replace bool) (List, error) {
 	list := List{Name: name}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		// Imports of one name go one after the other: a row that is not there yet, or is being replaced, cannot be locked.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('import of the list ' || $1::text, 0))`, name); err != nil {
 			return err
@@ -211,7 +213,7 @@ func (s *Store) First(ctx context.Context, name, key string, limit int) ([]Entry
 
 // Delete removes the list and its members, or answers ErrNotFound. Mailings keep the recipients that they have frozen.
 func (s *Store) Delete(ctx context.Context, name string) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		var id int64
 		err := tx.QueryRow(ctx, `SELECT id FROM lists WHERE name = $1 FOR UPDATE`, name).Scan(&id)
 		if errors.Is(err, pgx.ErrNoRows) {

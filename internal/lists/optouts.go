@@ -6,9 +6,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
-// Asked is the reason of an opt-out that somebody asked for; others hold the enhanced status code of a bounce.
+// Asked is the reason of an opt-out that a person has asked for. Any other reason is the enhanced status
+// code of a bounce: a machine's finding, which never replaces a person's request.
 const Asked = "asked"
 
 // OptOut is an address that must not be mailed.
@@ -19,22 +22,44 @@ type OptOut struct {
 	AddedAt time.Time `json:"added_at"`
 }
 
-// AddOptOuts adds addresses, given by their keys, and returns how many were new.
-func (s *Store) AddOptOuts(ctx context.Context, keys []string, reason string) (int64, error) {
-	tag, err := s.pool.Exec(ctx, `INSERT INTO opt_outs (address_key, reason) SELECT DISTINCT k, $2 FROM unnest($1::text[]) k ON CONFLICT DO NOTHING`, keys, reason)
+// AddOptOuts adds addresses, given by their keys, and returns how many were new. A person's request (Asked)
+// replaces a bounce as the reason, and counts as new: whoever cleans up bounces later does not remove it.
+// Nothing replaces a request.
+func (s *Store) AddOptOuts(ctx context.Context, keys []string, reason string) (n int64, err error) {
+	n, err = s.change(ctx, `
+		INSERT INTO opt_outs (address_key, reason) SELECT DISTINCT k, $2 FROM unnest($1::text[]) k
+		ON CONFLICT (address_key) DO UPDATE SET reason = excluded.reason, mailing = NULL, added_at = now()
+		WHERE excluded.reason = $3 AND opt_outs.reason <> $3`, keys, reason, Asked)
 	if err != nil {
 		return 0, fmt.Errorf("add opt-outs: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return n, nil
 }
 
-// RemoveOptOuts removes addresses and returns how many had been there.
-func (s *Store) RemoveOptOuts(ctx context.Context, keys []string) (int64, error) {
-	tag, err := s.pool.Exec(ctx, `DELETE FROM opt_outs WHERE address_key = ANY($1)`, keys)
-	if err != nil {
+// RemoveOptOuts removes addresses, whatever their reason, and returns how many had been there.
+func (s *Store) RemoveOptOuts(ctx context.Context, keys []string) (n int64, err error) {
+	if n, err = s.change(ctx, `DELETE FROM opt_outs WHERE address_key = ANY($1)`, keys); err != nil {
 		return 0, fmt.Errorf("remove opt-outs: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return n, nil
+}
+
+// RemoveBounced removes the addresses that the mailing suppressed because they bounced, and returns how many
+// there were. Requests of people stay.
+func (s *Store) RemoveBounced(ctx context.Context, mailing string) (n int64, err error) {
+	if n, err = s.change(ctx, `DELETE FROM opt_outs WHERE mailing = $1 AND reason <> $2`, mailing, Asked); err != nil {
+		return 0, fmt.Errorf("remove the suppressed addresses of a mailing: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) change(ctx context.Context, sql string, args ...any) (n int64, err error) {
+	err = pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, sql, args...)
+		n = tag.RowsAffected()
+		return err
+	})
+	return n, err
 }
 
 // OptOuts calls each for every opt-out, in the order of addresses, while it reads.

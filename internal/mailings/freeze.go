@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"directmailer/internal/database"
 	"directmailer/internal/lists"
 )
 
@@ -95,8 +96,7 @@ func overtaken(err error) bool {
 func tryPrepare(ctx context.Context, db beginner, id string, batchSize int, fill audience) (f Frozen, err error) {
 	// One snapshot for all statements: an address that opts out meanwhile must not move the border between numbers. Such late
 	// opt-outs are subtracted when their batch is claimed.
-	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead}
-	err = pgx.BeginTxFunc(ctx, db, snapshot, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, db, database.Snapshot, func(tx pgx.Tx) error {
 		var m Mailing
 		err := tx.QueryRow(ctx, `SELECT `+columns+` FROM mailings WHERE id = $1 FOR UPDATE`, id).Scan(m.fields()...)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -114,7 +114,8 @@ func tryPrepare(ctx context.Context, db beginner, id string, batchSize int, fill
 		}
 		// Sorting in memory where it fits; the setting ends with the transaction.
 		// Hash joins, because rows that were written a moment ago have no statistics yet, and would be taken for few.
-		if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off`); err != nil {
+		// A plan that has to use a nested loop all the same is given an enormous cost, for which it would be compiled.
+		if _, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off; SET LOCAL jit = off`); err != nil {
 			return err
 		}
 		if f, err = fill(ctx, tx, m); err != nil {

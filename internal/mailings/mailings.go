@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/database"
 	"directmailer/internal/lists"
 )
 
@@ -69,12 +70,14 @@ type Mailing struct {
 // The same owner may reserve again: nothing changes.
 func (s *Store) Reserve(ctx context.Context, id, firstRunID, list string, input json.RawMessage) error {
 	var owner string
-	err := s.pool.QueryRow(ctx, `
-		WITH added AS (
-			INSERT INTO mailings (id, first_run_id, list, input, state) VALUES ($1, $2, $3, $4, 'preparing')
-			ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
-		SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = $1 LIMIT 1`,
-		id, firstRunID, list, input).Scan(&owner)
+	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `
+			WITH added AS (
+				INSERT INTO mailings (id, first_run_id, list, input, state) VALUES ($1, $2, $3, $4, 'preparing')
+				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
+			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = $1 LIMIT 1`,
+			id, firstRunID, list, input).Scan(&owner)
+	})
 	if errors.Is(err, pgx.ErrNoRows) { // another start committed it between the two halves of the statement
 		return s.Reserve(ctx, id, firstRunID, list, input)
 	}
