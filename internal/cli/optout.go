@@ -25,10 +25,51 @@ batches that have not begun leave the address out.`,
 		a.optoutChange("add", "Add opt-outs", "added", "had been there", func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
 			return s.AddOptOuts(ctx, keys, lists.Asked)
 		}),
-		a.optoutChange("remove", "Remove opt-outs", "removed", "had not been there", func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
-			return s.RemoveOptOuts(ctx, keys)
-		}),
+		a.optoutRemove(),
 		a.optoutLs())
+	return cmd
+}
+
+// optoutRemove removes addresses that are given, or those that a mailing suppressed.
+func (a *app) optoutRemove() *cobra.Command {
+	cmd := a.optoutChange("remove", "Remove opt-outs", "removed", "had not been there", func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
+		return s.RemoveOptOuts(ctx, keys)
+	})
+	var mailing string
+	var bounced bool
+	cmd.Use = "remove {--file FILE | - | ADDRESS... | --mailing ID --bounced}"
+	cmd.Long += `
+
+With --mailing ID --bounced, the command removes the addresses that the mailing suppressed because they bounced, so that
+later mailings go to them again. Use it when the mail server was wrong about them. Addresses of people who asked not to
+be mailed stay opted out.`
+	cmd.Example += "\n  starter optout remove --mailing newsletter-2026-11 --bounced"
+	cmd.Flags().StringVar(&mailing, "mailing", "", "mailing whose suppressed addresses are removed (with --bounced)")
+	cmd.Flags().BoolVar(&bounced, "bounced", false, "remove only addresses that bounced (with --mailing)")
+	_ = cmd.RegisterFlagCompletionFunc("mailing", a.completeMailing)
+	given := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if mailing == "" && !bounced {
+			return given(cmd, args)
+		}
+		if mailing == "" || !bounced || len(args) > 0 || cmd.Flags().Changed("file") {
+			return usage("give either addresses, or --mailing ID and --bounced: %s", cmd.UseLine())
+		}
+		s, err := openStore(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		if _, err := s.mailings.Get(cmd.Context(), mailing); err != nil {
+			return notStored(err, mailing)
+		}
+		n, err := s.lists.RemoveBounced(cmd.Context(), mailing)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Out, "%s removed\n", count(n, "address"))
+		return nil
+	}
 	return cmd
 }
 

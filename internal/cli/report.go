@@ -30,7 +30,10 @@ it runs: recipients without an outcome are "open".
 
 CSV is meant to be opened in a spreadsheet: a value that would be taken for a formula there has an apostrophe before it,
 and control characters are blanks. JSON has the exact values, as one array with an element a line. Both are written while
-the ledger is read, however long it is.`,
+the ledger is read, however long it is.
+
+When the mailing has ended, the command says on the standard error how many addresses it suppressed for later mailings,
+and which drop points called too many addresses non-existent to be believed.`,
 		Example: `  starter report newsletter-2026-11 --out who-got-it.csv
   starter report newsletter-2026-11 --outcome bounced,failed,uncertain
   starter report newsletter-2026-11 --format json | jq '.[] | select(.possibly_twice)'`,
@@ -56,11 +59,32 @@ the ledger is read, however long it is.`,
 		if err != nil {
 			return notStored(err, args[0])
 		}
-		return a.toFile(out, func(w io.Writer) error {
+		err = a.toFile(out, func(w io.Writer) error {
 			return writeReport(cmd.Context(), s.ledger, m.Key, outcomes, format.value, w)
 		})
+		if err != nil {
+			return err
+		}
+		suppression, err := s.ledger.Suppression(cmd.Context(), m.Key)
+		if err != nil {
+			return err
+		}
+		a.saySuppression(m.ID, suppression)
+		return nil
 	}
 	return cmd
+}
+
+// saySuppression tells on the standard error what the end of the mailing did about addresses that do not exist.
+func (a *app) saySuppression(id string, s ledger.Suppression) {
+	if s.Suppressed > 0 {
+		a.say("%s suppressed: later mailings do not go to addresses that do not exist (to undo: starter optout remove --mailing %s --bounced)",
+			count(s.Suppressed, "address"), id)
+	}
+	for _, w := range s.Withheld {
+		a.say("no address suppressed on the word of drop point %s: it refused %s of %s as addresses that do not exist, %.1f %%; more than %g %% suggests a fault of the server",
+			w.DropPoint, thousands(w.Bad), count(w.Answered, "recipient"), 100*w.Share(), 100*ledger.MaxBadShare)
+	}
 }
 
 func notStored(err error, id string) error {

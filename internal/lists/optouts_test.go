@@ -40,7 +40,7 @@ func TestAPersonsRequestReplacesABounceAndIsNeverReplaced(t *testing.T) {
 	f.bounced("m", "a@example.com", "b@example.com")
 	add(lists.Asked, 2, "a@example.com", "c@example.com")
 	add(lists.Asked, 0, "a@example.com", "c@example.com")
-	add("5.1.1", 1, "a@example.com", "c@example.com", "d@example.com")
+	add("5.1.1", 1, "a@example.com", "b@example.com", "c@example.com", "d@example.com")
 	f.want(f.optOuts(), []string{"a@example.com asked ", "b@example.com 5.1.1 m", "c@example.com asked ", "d@example.com 5.1.1 "})
 }
 
