@@ -72,7 +72,7 @@ func (b *bar) show(v standing, m *meter) {
 
 // describe always has the same number of lines for the same mailing, so that nothing jumps.
 func (b *bar) describe(v standing) []string {
-	below := []string{"  " + waiting(v)}
+	below := []string{"  " + waiting(v), "  " + describeWaitings(v.Waiting)}
 	if v.Recipients > 0 {
 		below = append(below, fmt.Sprintf("  %s; batches: %d of %d closed, %d rendered", outcomeLine(v.Counts), v.ClosedBatches, v.Batches, v.Rendered),
 			"  "+describeDeferred(v))
@@ -85,7 +85,7 @@ func (b *bar) describe(v standing) []string {
 
 func (b *bar) end(v standing) {
 	var m meter
-	v.Doing, v.Since, v.Until, v.Deferred = "", time.Time{}, time.Time{}, 0
+	v.Doing, v.Since, v.Until, v.Deferred, v.Waiting = "", time.Time{}, time.Time{}, 0, nil
 	b.show(v, &m)
 	b.mu.Lock()
 	b.below = nil

@@ -8,6 +8,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
@@ -26,6 +27,7 @@ type live struct {
 	state      workflows.State   // by the search attribute; empty before the first worker took it up
 	answer     *workflows.Status // nil when no worker answered
 	pollers    int               // workers that lately asked for work; -1 when not asked
+	waiting    []waitingFor      // while the workflow runs
 	startedAt  time.Time
 
 	ended    workflows.State // empty while the workflow runs
@@ -40,7 +42,7 @@ const queryPatience = 3 * time.Second
 // askTemporal describes the mailing's workflow and, while it runs, asks it what it does.
 func askTemporal(ctx context.Context, c client.Client, id string) live {
 	l := live{pollers: -1}
-	info, err := describe(ctx, c, id)
+	d, err := describeAll(ctx, c, id)
 	if isNotFound(err) {
 		return l
 	}
@@ -48,6 +50,7 @@ func askTemporal(ctx context.Context, c client.Client, id string) live {
 		l.err = err
 		return l
 	}
+	info := d.WorkflowExecutionInfo
 	l.known = true
 	l.read(info)
 	if l.ended != "" {
@@ -57,6 +60,7 @@ func askTemporal(ctx context.Context, c client.Client, id string) live {
 	if queue, err := c.DescribeTaskQueue(ctx, l.queue, enumspb.TASK_QUEUE_TYPE_WORKFLOW); err == nil {
 		l.pollers = len(queue.Pollers)
 	}
+	l.waiting = waitingOf(ctx, c, l.queue, d.PendingActivities, time.Now())
 	if l.pollers != 0 {
 		l.answer = query(ctx, c, id, info.Execution.RunId)
 	}
@@ -65,15 +69,23 @@ func askTemporal(ctx context.Context, c client.Client, id string) live {
 
 // describe returns the workflow's description; NotFound also for a workflow that is no mailing.
 func describe(ctx context.Context, c client.Client, id string) (*workflowpb.WorkflowExecutionInfo, error) {
+	d, err := describeAll(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	return d.WorkflowExecutionInfo, nil
+}
+
+// describeAll is describe with what the workflow waits for.
+func describeAll(ctx context.Context, c client.Client, id string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	d, err := c.DescribeWorkflowExecution(ctx, id, "")
 	if err != nil {
 		return nil, err
 	}
-	info := d.WorkflowExecutionInfo
-	if info.Type.GetName() != workflows.MailingType {
+	if d.WorkflowExecutionInfo.Type.GetName() != workflows.MailingType {
 		return nil, serviceerror.NewNotFound("the workflow is no mailing")
 	}
-	return info, nil
+	return d, nil
 }
 
 func (l *live) read(info *workflowpb.WorkflowExecutionInfo) {

@@ -91,6 +91,9 @@ func writeStanding(w io.Writer, v standing) {
 	if !v.Until.IsZero() {
 		row(untilWord(v), moment(v.Until))
 	}
+	for _, w := range v.Waiting {
+		row("waits", describeWaiting(w))
+	}
 	row("deferred", describeDeferred(v))
 	if v.List != "" {
 		row("list", v.List)

@@ -28,6 +28,8 @@ type standing struct {
 	Doing string    `json:"doing,omitempty"`
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
+	// Waiting is work that has failed and is tried again, or that no worker has taken up.
+	Waiting []waitingFor `json:"waiting,omitempty"`
 	// Audience is a list's name, "query:SOURCE" or "continue:ID"; List is empty if it is no list.
 	Audience string `json:"audience,omitempty"`
 	List     string `json:"list,omitempty"`
@@ -187,11 +189,12 @@ func (s *standing) with(l live) {
 	if l.answer != nil {
 		s.addAnswer(*l.answer)
 	}
+	s.Waiting = l.waiting
 	switch {
 	case l.ended != "":
 		s.State, s.Reason, s.Problems, s.Doing, s.Until = l.ended, l.reason, l.problems, "", time.Time{}
 		s.Since, s.NextRound = time.Time{}, time.Time{}
-		s.ClosedAt = l.closedAt
+		s.ClosedAt, s.Waiting = l.closedAt, nil
 	case l.pollers == 0:
 		s.Doing = fmt.Sprintf("waits for a worker: none polls the task queue %q", l.queue)
 	case l.answer == nil:

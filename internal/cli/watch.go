@@ -243,6 +243,9 @@ func (l *lines) text(v standing, m *meter) string {
 	if doing := waiting(v); doing != "" {
 		text += "; " + doing
 	}
+	if waits := describeWaitings(v.Waiting); waits != "" {
+		text += "; " + waits
+	}
 	if deferred := describeDeferred(v); deferred != "" {
 		text += "; " + deferred
 	}
