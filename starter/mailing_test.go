@@ -184,7 +184,7 @@ func TestAMailingThatNoWorkerTakesUpSaysSoAndIsRefusedASecondTime(t *testing.T) 
 	if m.State != "started" || !strings.Contains(m.Doing, "none polls the task queue") {
 		t.Errorf("show: %+v", m)
 	}
-	until(t, "ls shows it", func() bool { return strings.Contains(s.must("ls"), id) })
+	until(t, "ls shows it", func() bool { return strings.Contains(s.must("ls", "--output", "json"), id) })
 	s.run("cancel", id).want(t, 0)
 	s.worker()
 	s.run("watch", id).wantError(t, 8, "mailing "+id+" was cancelled")

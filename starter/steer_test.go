@@ -205,7 +205,7 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 	if v.State != "completed" || v.Sent != 2 || v.OptedOut != 1 || v.Audience != "continue:"+id || v.List != "" {
 		t.Errorf("show: %+v", v)
 	}
-	s.run("ls").want(t, 0, "continue:"+id)
+	s.run("ls", "--output", "json").want(t, 0, `"continue:`+id+`"`)
 	message, err := os.ReadFile(filepath.Join(s.dir, "late", id+"-2.00000001.eml"))
 	if err != nil || !strings.Contains(string(message), "X-Receiver: <a@example.com>") && !strings.Contains(string(message), "a@example.com") {
 		t.Errorf("%v: %s", err, message)

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 
@@ -32,7 +31,7 @@ type finding struct {
 func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Is everything there, usable, and how long does it take to answer",
+		Short: "Check PostgreSQL, Temporal, workers, drop points and sources, and print the latency of each",
 		Long: `Checks PostgreSQL (version, schema), Temporal, whether workers ask for work, and each drop point of DM_DROP_POINTS: it
 connects, greets, encrypts and logs in as a mailing would, or writes and removes a file in a drop directory. No mail is
 sent. It logs in to each source database of DM_SOURCES, too, and asks it nothing. All checks run at the same time.`,
@@ -63,15 +62,15 @@ sent. It logs in to each source database of DM_SOURCES, too, and asks it nothing
 }
 
 func (a *app) showFindings(findings []finding) {
-	t := newTable(a.Out, table.Row{"what", "usable", "detail", "took"}, "took")
-	for _, f := range findings {
+	rows := make([][]string, len(findings))
+	for i, f := range findings {
 		usable := "yes"
 		if !f.OK {
 			usable = "NO"
 		}
-		t.AppendRow(table.Row{f.What, usable, f.Detail, fmt.Sprintf("%.0f ms", f.Took*1000)})
+		rows[i] = []string{f.What, usable, f.Detail, fmt.Sprintf("%.0f ms", f.Took*1000)}
 	}
-	t.Render()
+	writeFitted(a.Out, []string{"what", "usable", "detail", "took"}, rows, map[string]int{"what": 24, "detail": 50}, "took")
 }
 
 func badFindings(findings []finding) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,6 +111,63 @@ func newTable(w io.Writer, header table.Row, numbers ...string) table.Writer {
 	}
 	t.SetColumnConfigs(configs)
 	return t
+}
+
+// pageWidth is what tables must fit in, whatever the names and texts in them.
+const pageWidth = 120
+
+// writeFitted writes a table of at most pageWidth columns. The columns named in least are wrapped where there is not enough room for all: none
+// of them below that width, and those that need less leave the rest to the others.
+func writeFitted(w io.Writer, header []string, rows [][]string, least map[string]int, numbers ...string) {
+	t := newTable(w, asRow(header), numbers...)
+	configs := make([]table.ColumnConfig, 0, len(header))
+	room := pageWidth - 3*len(header) - 1 // what the lines and blanks between the columns leave
+	needs := make([]int, len(header))
+	for i, name := range header {
+		needs[i] = text.LongestLineLen(name)
+		for _, row := range rows {
+			needs[i] = max(needs[i], text.LongestLineLen(row[i]))
+		}
+		if least[name] > 0 {
+			room -= min(needs[i], least[name])
+		} else {
+			room -= needs[i]
+		}
+	}
+	for i, name := range header {
+		c := table.ColumnConfig{Name: name}
+		if slices.Contains(numbers, name) {
+			c.Align, c.AlignHeader = text.AlignRight, text.AlignRight
+		}
+		if least[name] > 0 {
+			c.WidthMax = min(needs[i], least[name]+max(room, 0))
+			c.WidthMaxEnforcer = wrapLines
+			room -= c.WidthMax - min(needs[i], least[name])
+		}
+		configs = append(configs, c)
+	}
+	t.SetColumnConfigs(configs)
+	for _, row := range rows {
+		t.AppendRow(asRow(row))
+	}
+	t.Render()
+}
+
+// wrapLines wraps each line of a text between words, or in a word that is too long.
+func wrapLines(s string, width int) string {
+	var lines []string
+	for line := range strings.SplitSeq(s, "\n") {
+		lines = append(lines, text.WrapText(text.WrapSoft(line, width), width))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func asRow(cells []string) table.Row {
+	row := make(table.Row, len(cells))
+	for i, c := range cells {
+		row[i] = c
+	}
+	return row
 }
 
 // thousands writes a number as 1,234,567.

@@ -263,19 +263,29 @@ func (a *app) lsCommand() *cobra.Command {
 		if output.json() {
 			return writeJSON(a.Out, all)
 		}
-		t := newTable(a.Out, table.Row{"mailing", "state", "audience", "recipients", "sent", "bounced", "failed", "opted out", "uncertain", "unsent", "open", "started"},
-			"recipients", "sent", "bounced", "failed", "opted out", "uncertain", "unsent", "open")
-		for _, v := range all {
-			row := table.Row{v.ID, v.State, clean(v.Audience), thousands(v.Recipients)}
-			for _, o := range outcomesOf(v.Counts) {
-				row = append(row, thousands(o.n))
-			}
-			t.AppendRow(append(row, thousands(v.Open), optional(v.CreatedAt)))
-		}
-		t.Render()
+		writeList(a.Out, all)
 		return nil
 	}
 	return cmd
+}
+
+// writeList shows mailings in a table that fits the page: the audience stands below the ID, and outcomes that nobody has are left out.
+func writeList(w io.Writer, all []standing) {
+	rows := make([][]string, len(all))
+	for i, v := range all {
+		var others []string
+		for _, o := range append([]outcome{{"open", v.Open}}, outcomesOf(v.Counts)...) {
+			if o.n > 0 && o.name != "sent" {
+				others = append(others, o.name+" "+thousands(o.n))
+			}
+		}
+		started := ""
+		if v.CreatedAt != nil {
+			started = v.CreatedAt.Local().Format("2006-01-02 15:04")
+		}
+		rows[i] = []string{v.ID + "\n" + clean(v.Audience), string(v.State), thousands(v.Recipients), thousands(v.Sent), strings.Join(others, ", "), started}
+	}
+	writeFitted(w, []string{"mailing", "state", "recipients", "sent", "others", "started"}, rows, map[string]int{"mailing": 30, "others": 20}, "recipients", "sent")
 }
 
 // latest returns the newest mailings, those that only Temporal knows first.
