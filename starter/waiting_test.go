@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -90,15 +92,14 @@ func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.
 	until(t, "show explains the failure", func() bool { return len(s.waiting(id).Waiting) > 0 })
 	v := s.waiting(id)
 	w := v.Waiting[0]
-	if len(v.Waiting) != 1 || w.Activity != "SendBatch" || w.What != "send a batch" || w.Failure != refusal || w.Count != 1 || w.Attempt != 1 || w.Of != 5 || w.Running {
+	if len(v.Waiting) != 1 || w.Activity != "SendBatch" || w.What != "send through drop point mx" || w.Failure != refusal || w.Count != 1 || w.Attempt != 1 || w.Of != 5 || w.Running {
 		t.Errorf("%+v", v)
 	}
 	if w.NextAttempt.Before(began.Add(2*time.Hour)) || w.NextAttempt.After(time.Now().Add(2*time.Hour)) {
 		t.Errorf("the next attempt is at %v, and it is %v", w.NextAttempt, time.Now())
 	}
 	at := w.NextAttempt.Local().Format("2006-01-02 15:04:05 MST")
-	text := refusal + "; attempt 1 of 5 has failed, next attempt at " + at
-	s.run("show", id).want(t, 0, text)
+	s.run("show", id).want(t, 0, "mx waits until "+at+", after attempt 1 of 5: "+refusal)
 	line := s.watch(id)
 	if line.next(); !strings.Contains(line.lines.Text(), `"attempt":1,"of":5,"next_attempt":"`) {
 		t.Errorf("watch: %s", line.lines.Text())
@@ -130,10 +131,41 @@ func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 		if w := v.Waiting[0]; w.Failure != refusal || w.Of != 5 || w.Attempt != failed || !w.NextAttempt.IsZero() {
 			t.Errorf("%+v", v)
 		}
-		s.run("show", id).want(t, 0, fmt.Sprintf("attempt %d of 5 has failed, the next one runs", failed))
+		s.run("show", id).want(t, 0, fmt.Sprintf("mx is tried again, after attempt %d of 5: "+refusal, failed))
 	}
 	until(t, "it is suspended", func() bool { server.answer(server.holds()); return s.waiting(id).State == "suspended" })
-	s.run("show", id).want(t, 0, "refuses us: MAIL FROM was refused: 550 5.1.0")
+	if w := s.waiting(id).Waiting; len(w) != 1 || w[0].Failure != refusal || w[0].Attempt < 5 || w[0].Of != 5 { // probed, or on trial
+		t.Errorf("%+v", w)
+	}
 	s.run("cancel", id).want(t, 0)
 	until(t, "it has ended", func() bool { server.answer(server.holds()); return s.waiting(id).State == "cancelled" })
+}
+
+// What an activity itself tries again is known to Temporal only.
+func TestABatchWhosePagesAreAwayIsExplainedWhileItIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60") // so that it is not asked twice more at once
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(server.Close)
+	s := newShell(t)
+	s.letter()
+	s.env["DM_PAGE_HOSTS"] = "127.0.0.1"
+	s.write("letter.yaml", strings.Split(letter, "content:")[0]+"content:\n  page_url: "+server.URL+"/page\nbatch_size: 1\nretry:\n  page: {attempts: 7, interval: 2h}\n")
+	s.worker()
+	id := id(t)
+	began := time.Now()
+	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
+	until(t, "each batch has failed", func() bool { w := s.waiting(id).Waiting; return len(w) == 1 && w[0].Count == 3 && !w[0].Running })
+	v := s.waiting(id)
+	w := v.Waiting[0]
+	if v.State != "sending" || w.Activity != "RenderBatch" || w.What != "render 3 batches" || w.Failure != "the page server is unavailable: 127.0.0.1 answered 503" ||
+		w.Attempt != 1 || w.Of != 7 || w.NextAttempt.Before(began.Add(2*time.Hour)) || w.NextAttempt.After(time.Now().Add(2*time.Hour)) {
+		t.Errorf("%+v", v)
+	}
+	text := "render 3 batches: " + w.Failure + "; attempt 1 of 7 has failed, next attempt at " + w.NextAttempt.Local().Format("2006-01-02 15:04:05 MST")
+	s.run("show", id).want(t, 0, text)
+	s.run("cancel", id).want(t, 0)
+	s.run("watch", id).want(t, 8)
 }

@@ -314,8 +314,9 @@ type DropPointStatus struct {
 	Name string `json:"name"`
 	// InList is false after the drop point has used up its attempts. It is looked at then until it is back.
 	InList bool `json:"in_list"`
-	// Failures counts its failures since it last accepted mail.
+	// Failures counts its failures since it last accepted mail. After Attempts failures it leaves the list.
 	Failures int `json:"failures,omitempty"`
+	Attempts int `json:"attempts,omitempty"`
 	// Until is when it is tried, or looked at, again after a failure; zero when it is in use.
 	Until time.Time `json:"until,omitzero"`
 	// OnTrial is true when it has come back and has not accepted mail since: it is given one batch at a time.

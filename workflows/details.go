@@ -91,7 +91,7 @@ func (s Status) writePoints(b *strings.Builder) {
 	}
 }
 
-// severity orders drop points: out of the list, resting, on trial, failed before, without a failure.
+// severity orders drop points: out of the list, resting, on trial, being tried again, failed before, without a failure.
 func (p DropPointStatus) severity() int {
 	switch {
 	case !p.InList:
@@ -100,10 +100,12 @@ func (p DropPointStatus) severity() int {
 		return 1
 	case p.OnTrial:
 		return 2
-	case p.LastFailure != "":
+	case p.Failures > 0:
 		return 3
+	case p.LastFailure != "":
+		return 4
 	}
-	return 4
+	return 5
 }
 
 // standing says in words how a drop point does.
@@ -113,9 +115,11 @@ func (p DropPointStatus) standing() string {
 	case !p.InList:
 		return fmt.Sprintf("has left the list, next probe %s: %s", stamp(p.Until), failure)
 	case !p.Until.IsZero():
-		return fmt.Sprintf("rests until %s: %s", stamp(p.Until), failure)
+		return fmt.Sprintf("rests until %s after attempt %d of %d: %s", stamp(p.Until), p.Failures, p.Attempts, failure)
 	case p.OnTrial:
 		return "is back, on trial; before: " + failure
+	case p.Failures > 0:
+		return fmt.Sprintf("is tried again after attempt %d of %d: %s", p.Failures, p.Attempts, failure)
 	case p.LastFailure != "":
 		return "is in use; before: " + failure
 	}

@@ -35,9 +35,10 @@ func TestTheDetailsNameADropPointThatRestsBeforeThoseWithoutAFailure(t *testing.
 	t.Parallel()
 	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
 	s := Status{State: StateSending, Doing: "renders and sends", DropPoints: []DropPointStatus{{Name: "a", InList: true},
-		{Name: "b", InList: true, Until: at, Failures: 1, LastFailure: "drop point b: refused"}, {Name: "c", Until: at, LastFailure: "gone"}}}
+		{Name: "b", InList: true, Until: at, Failures: 1, Attempts: 5, LastFailure: "drop point b: refused"}, {Name: "c", Until: at, LastFailure: "gone"},
+		{Name: "d", InList: true, Failures: 2, Attempts: 5, LastFailure: "busy"}}}
 	_, points, _ := strings.Cut(s.Details(), "Drop points:\n\n")
-	want := "- **c** has left the list, next probe 2026-11-25 16:00:00 UTC: gone\n- **b** rests until 2026-11-25 16:00:00 UTC: refused\n- **a** is in use\n"
+	want := "- **c** has left the list, next probe 2026-11-25 16:00:00 UTC: gone\n- **b** rests until 2026-11-25 16:00:00 UTC after attempt 1 of 5: refused\n- **d** is tried again after attempt 2 of 5: busy\n- **a** is in use\n"
 	if !strings.HasPrefix(points, want) {
 		t.Errorf("got\n%s", points)
 	}

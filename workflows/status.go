@@ -43,6 +43,9 @@ func (m *mailing) status() Status {
 		Closed:     m.Closed,
 		DropPoints: append([]DropPointStatus(nil), m.DropPoints...),
 	}
+	for i := range s.DropPoints {
+		s.DropPoints[i].Attempts = m.in.Retry.DropPoint.Attempts
+	}
 	if m.Deferred > 0 {
 		s.NextRound = m.NextRound
 	}

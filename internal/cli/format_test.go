@@ -19,7 +19,9 @@ func TestADropPointSaysHowItDoes(t *testing.T) {
 		"mx has left the list, is looked at again at " + moment(at) + ", after 5 failures: connection refused": {Name: "mx", Failures: 5, Until: at, LastFailure: "connection refused"},
 		"mx waits until " + moment(at) + ", after 1 failure: 421":                                              {Name: "mx", InList: true, Failures: 1, Until: at, LastFailure: "421"},
 		"mx, back in the list, on trial with one batch at a time: 421":                                         {Name: "mx", InList: true, OnTrial: true, LastFailure: "421"},
-		"mx, in the list again: 421": {Name: "mx", InList: true, LastFailure: "421", Proven: true},
+		"mx waits until " + moment(at) + ", after attempt 1 of 5: 421":                                         {Name: "mx", InList: true, Failures: 1, Attempts: 5, Until: at, LastFailure: "421"},
+		"mx is tried again, after attempt 1 of 5: 421":                                                         {Name: "mx", InList: true, Failures: 1, Attempts: 5, LastFailure: "421"},
+		"mx, in the list again: 421":                                                                           {Name: "mx", InList: true, LastFailure: "421", Proven: true},
 	} {
 		if got := describeDropPoint(p); got != want {
 			t.Errorf("got %q, want %q", got, want)

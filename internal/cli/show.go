@@ -92,7 +92,9 @@ func writeStanding(w io.Writer, v standing) {
 		row(untilWord(v), moment(v.Until))
 	}
 	for _, w := range v.Waiting {
-		row("waits", describeWaiting(w))
+		if w.point == "" { // drop points have lines of their own
+			row("waits", describeWaiting(w))
+		}
 	}
 	row("deferred", describeDeferred(v))
 	if v.List != "" {
@@ -164,12 +166,17 @@ func describeDropPoint(p workflows.DropPointStatus) string {
 		text = p.Name + " waits until " + moment(p.Until)
 	case p.OnTrial:
 		text = p.Name + ", back in the list, on trial with one batch at a time"
+	case p.Failures > 0:
+		text = p.Name + " is tried again"
 	case p.LastFailure != "":
 		text = p.Name + ", in the list again"
 	default:
 		return p.Name
 	}
-	if p.Failures > 0 {
+	switch {
+	case p.InList && p.Failures > 0 && p.Attempts > 0:
+		text += fmt.Sprintf(", after attempt %d of %d", p.Failures, p.Attempts)
+	case p.Failures > 0:
 		text += ", after " + count(p.Failures, "failure")
 	}
 	if p.LastFailure != "" {

@@ -190,6 +190,9 @@ func (s *standing) with(l live) {
 		s.addAnswer(*l.answer)
 	}
 	s.Waiting = l.waiting
+	if l.answer != nil {
+		s.Waiting = append(waitingPoints(l.answer.DropPoints), l.waiting...)
+	}
 	switch {
 	case l.ended != "":
 		s.State, s.Reason, s.Problems, s.Doing, s.Until = l.ended, l.reason, l.problems, "", time.Time{}

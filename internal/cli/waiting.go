@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"directmailer/activities/policy"
+	"directmailer/workflows"
 )
 
 // waitingFor is work that has failed and is tried again, or that no worker has taken up. Work that waits for the same is told once, with
@@ -34,6 +35,8 @@ type waitingFor struct {
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
 	// Running tells that the next attempt has begun.
 	Running bool `json:"running,omitempty"`
+
+	point string // name of the drop point that it is about, if the workflow has told it
 }
 
 // works says in words what an activity does, for one and for several.
@@ -189,11 +192,32 @@ func describeWaiting(w waitingFor) string {
 	return text
 }
 
-// describeWaitings is all of it in one line; empty if nothing is waited for.
+// describeWaitings is all of it in one line, without the drop points; empty if nothing is waited for.
 func describeWaitings(all []waitingFor) string {
-	parts := make([]string, len(all))
-	for i, w := range all {
-		parts[i] = describeWaiting(w)
+	var parts []string
+	for _, w := range all {
+		if w.point == "" {
+			parts = append(parts, describeWaiting(w))
+		}
 	}
 	return clean(strings.Join(parts, "; "))
+}
+
+// waitingPoints reads which drop points have failed and are tried again. The workflow counts their failures; no activity waits meanwhile.
+func waitingPoints(points []workflows.DropPointStatus) []waitingFor {
+	var all []waitingFor
+	for _, p := range points {
+		w := waitingFor{Activity: policy.SendBatch, What: "send through drop point " + p.Name, Count: 1, Failure: clean(p.LastFailure),
+			Attempt: p.Failures, Of: p.Attempts, NextAttempt: p.Until, Running: p.InList && p.Until.IsZero(), point: p.Name}
+		switch {
+		case !p.InList:
+			w.Activity, w.What, w.Running = policy.CheckDropPoint, "probe drop point "+p.Name, false
+		case p.OnTrial:
+			w.What += ", on trial"
+		case p.Failures == 0:
+			continue
+		}
+		all = append(all, w)
+	}
+	return all
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"directmailer/activities/policy"
 	"directmailer/internal/devtest"
+	"directmailer/workflows"
 )
 
 func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
@@ -131,5 +133,27 @@ func TestEveryActivityHasWords(t *testing.T) {
 		if works[name][0] == "" {
 			t.Errorf("nobody says what %s does", name)
 		}
+	}
+}
+
+func TestADropPointThatFailsIsWaitedForUntilItAcceptsMail(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
+	got := waitingPoints([]workflows.DropPointStatus{
+		{Name: "fine", InList: true, Attempts: 5},
+		{Name: "was-bad", InList: true, Attempts: 5, LastFailure: "busy", Proven: true},
+		{Name: "rests", InList: true, Attempts: 5, Failures: 2, Until: at, LastFailure: "busy"},
+		{Name: "tries", InList: true, Attempts: 5, Failures: 2, LastFailure: "busy"},
+		{Name: "trial", InList: true, Attempts: 5, Failures: 5, OnTrial: true, LastFailure: "busy"},
+		{Name: "left", Attempts: 5, Failures: 5, Until: at, LastFailure: "gone"},
+	})
+	want := []waitingFor{
+		{Activity: "SendBatch", What: "send through drop point rests", Count: 1, Failure: "busy", Attempt: 2, Of: 5, NextAttempt: at, point: "rests"},
+		{Activity: "SendBatch", What: "send through drop point tries", Count: 1, Failure: "busy", Attempt: 2, Of: 5, Running: true, point: "tries"},
+		{Activity: "SendBatch", What: "send through drop point trial, on trial", Count: 1, Failure: "busy", Attempt: 5, Of: 5, Running: true, point: "trial"},
+		{Activity: "CheckDropPoint", What: "probe drop point left", Count: 1, Failure: "gone", Attempt: 5, Of: 5, NextAttempt: at, point: "left"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }

@@ -172,7 +172,7 @@ func isSent(t *testing.T, browser context.Context, temporal client.Client, ui st
 		t.Fatal(err)
 	}
 	d := show(t, browser, ui, run.GetID(), run.GetRunID(), "sending.png", func(d details) bool {
-		return len(d.Tables) == 1 && len(cells(d.Tables[0])["sent"]) > 2 && strings.Contains(d.Text, "spare rests until")
+		return len(d.Tables) == 1 && len(cells(d.Tables[0])["sent"]) > 2 && strings.Contains(d.Text, "Rate:") && strings.Contains(d.Text, "Done at about:") && strings.Contains(d.Text, "spare rests until")
 	})
 	readable(t, d)
 	if got := entry(d.Lists[0], "State:"); got != "State: sending" {
@@ -188,7 +188,7 @@ func isSent(t *testing.T, browser context.Context, temporal client.Client, ui st
 	if got := entry(d.Lists[1], "mx"); got != "mx is in use" {
 		t.Errorf("%q", got)
 	}
-	if got := entry(d.Lists[1], "spare rests until "); !strings.HasSuffix(got, " UTC: greeting was refused: 421 4.3.2") {
+	if got := entry(d.Lists[1], "spare rests until "); !strings.HasSuffix(got, " UTC after attempt 1 of 5: greeting was refused: 421 4.3.2") {
 		t.Errorf("%q", got)
 	}
 }
