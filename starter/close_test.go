@@ -13,7 +13,8 @@ import (
 	"directmailer/internal/smtptest"
 )
 
-// gate is a mail server that takes as many messages as it may and holds the answer of every further one until it is opened.
+// gate is a mail server that takes as many messages as it may and holds the answer of every further
+// one until it is opened.
 type gate struct {
 	*smtptest.Server
 	held atomic.Int64 // messages whose final dot has come, and whose answer is held
@@ -33,7 +34,8 @@ func newGate(t *testing.T, free int64) *gate {
 	return g
 }
 
-// many starts a mailing to n recipients in batches of size over four connections to the server, with a rate limit of its own.
+// many starts a mailing to n recipients in batches of size over four connections to the server,
+// with a rate limit of its own.
 func (s *shell) many(server *gate, n, size int) (id string) {
 	s.t.Helper()
 	s.letter()
@@ -52,7 +54,8 @@ func (s *shell) many(server *gate, n, size int) (id string) {
 	return id
 }
 
-// limits is the number of rate limits in the database: commands do not show those of mailings that are over.
+// limits is the number of rate limits in the database: commands do not show those of mailings that
+// are over.
 func (s *shell) limits() (n int) {
 	s.t.Helper()
 	conn, err := pgx.Connect(s.t.Context(), s.database)
@@ -73,7 +76,8 @@ func (s *shell) terminate(id string) {
 	}
 }
 
-// The server holds four answers, so nobody knows of those four: the ledger says so, and the server's own record is the judge of all others.
+// The server holds four answers, so nobody knows of those four: the ledger says so, and the
+// server's own record is the judge of all others.
 func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *testing.T) {
 	t.Parallel()
 	server := newGate(t, 10)

@@ -17,7 +17,7 @@ func TestHelpNamesEveryExitCodeAndCommand(t *testing.T) {
 			t.Errorf("--help does not say %q", text)
 		}
 	}
-	for _, command := range []string{"start", "watch", "show", "ls", "pause", "resume", "cancel", "resolve", "rate", "report", "preview", "list", "optout", "check", "migrate", "dev", "demo", "completion", "version"} {
+	for _, command := range []string{"start", "watch", "show", "ls", "pause", "resume", "cancel", "close", "resolve", "rate", "report", "preview", "list", "optout", "check", "migrate", "dev", "demo", "completion", "version"} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("--help does not list %s", command)
 		}

@@ -10,18 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// The Web UI passes the details to its Markdown renderer in the address of a frame. Proxies refuse addresses of more than 8 KiB, so the details
-// are bounded: by the number of drop points, and by what each text that somebody else has written takes in an address.
+// The Web UI passes the details to its Markdown renderer in the address of a frame. Proxies refuse
+// addresses of more than 8 KiB, so the details are bounded: by the number of drop points, and by
+// what each text that somebody else has written takes in an address.
 const (
 	shownPoints   = 8
 	longestText   = 360
 	longestReason = 1000
 )
 
-// Details returns the status as Markdown of at most 8,000 bytes in an address, for the current details of the Web UI: first the state, the rate, the time
-// of the end and what the mailing waits for, then the counts as a table and the drop points as a list.
+// Details returns the status as Markdown of at most 8,000 bytes in an address, for the current
+// details of the Web UI: first the state, the rate, the time of the end and what the mailing waits
+// for, then the counts as a table and the drop points as a list.
 //
-// Each table and each list stands between blank lines: the Web UI runs them together otherwise. Texts of servers are escaped.
+// Each table and each list stands between blank lines: the Web UI runs them together otherwise.
+// Texts of servers are escaped.
 func (s Status) Details() string {
 	var b strings.Builder
 	fact := func(name, format string, args ...any) {
@@ -62,7 +65,8 @@ func (s Status) Details() string {
 	return b.String()
 }
 
-// writeCounts writes the outcomes as a table. The Web UI sets no space between columns, so no-break spaces do.
+// writeCounts writes the outcomes as a table. The Web UI sets no space between columns, so no-break
+// spaces do.
 func (s Status) writeCounts(b *strings.Builder) {
 	c := s.Counts
 	b.WriteString("\n| Outcome | Recipients |\n| :-- | --: |\n")
@@ -91,7 +95,8 @@ func (s Status) writePoints(b *strings.Builder) {
 	}
 }
 
-// severity orders drop points: out of the list, resting, on trial, being tried again, failed before, without a failure.
+// severity orders drop points: out of the list, resting, on trial, being tried again, failed
+// before, without a failure.
 func (p DropPointStatus) severity() int {
 	switch {
 	case !p.InList:
@@ -145,8 +150,8 @@ func thousands(n int64) string {
 	return text
 }
 
-// plainText escapes what Markdown and HTML would give a meaning, puts everything on one line and cuts it where it takes more than most bytes
-// in an address. Servers have written parts of it.
+// plainText escapes what Markdown and HTML would give a meaning, puts everything on one line and
+// cuts it where it takes more than most bytes in an address. Servers have written parts of it.
 func plainText(text string, most int) string {
 	var b strings.Builder
 	runes := []rune(text[:min(len(text), most)])

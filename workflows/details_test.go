@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// The Web UI puts the details into an address, and many a proxy refuses addresses of more than 8 KiB.
+// The Web UI puts the details into an address, and many a proxy refuses addresses of more than 8
+// KiB.
 func TestTheDetailsFitIntoAnAddressWhateverOthersHaveWritten(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)

@@ -83,8 +83,8 @@ func (a *app) closeLedger(ctx context.Context, s *store, id string, yes bool) er
 	return nil
 }
 
-// gone returns why the mailing's workflow will never close the ledger, or an error if it may. What Temporal says decides: a workflow that is
-// open sends, whatever else looks like its end.
+// gone returns why the mailing's workflow will never close the ledger, or an error if it may. What
+// Temporal says decides: a workflow that is open sends, whatever else looks like its end.
 func gone(ctx context.Context, m mailings.Mailing) (why string, err error) {
 	c, err := dial(ctx)
 	if err != nil {
@@ -113,7 +113,8 @@ func gone(ctx context.Context, m mailings.Mailing) (why string, err error) {
 	return "", failf(NotFound, "mailing %s has an open workflow: `starter cancel %s` ends it and closes its ledger; nothing was done", m.ID, m.ID)
 }
 
-// closedAlready answers for a ledger that is closed: that is no error where this command has done it before.
+// closedAlready answers for a ledger that is closed: that is no error where this command has done
+// it before.
 func (a *app) closedAlready(ctx context.Context, s *store, m mailings.Mailing) error {
 	if m.State != string(workflows.StateTerminated) {
 		return hasEnded(m.ID, workflows.State(m.State), "close")

@@ -116,8 +116,9 @@ func newTable(w io.Writer, header table.Row, numbers ...string) table.Writer {
 // pageWidth is what tables must fit in, whatever the names and texts in them.
 const pageWidth = 120
 
-// writeFitted writes a table of at most pageWidth columns. The columns named in least are wrapped where there is not enough room for all: none
-// of them below that width, and those that need less leave the rest to the others.
+// writeFitted writes a table of at most pageWidth columns. The columns named in least are wrapped
+// where there is not enough room for all: none of them below that width, and those that need less
+// leave the rest to the others.
 func writeFitted(w io.Writer, header []string, rows [][]string, least map[string]int, numbers ...string) {
 	t := newTable(w, asRow(header), numbers...)
 	configs := make([]table.ColumnConfig, 0, len(header))

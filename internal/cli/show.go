@@ -276,7 +276,8 @@ func (a *app) lsCommand() *cobra.Command {
 	return cmd
 }
 
-// writeList shows mailings in a table that fits the page: the audience stands below the ID, and outcomes that nobody has are left out.
+// writeList shows mailings in a table that fits the page: the audience stands below the ID, and
+// outcomes that nobody has are left out.
 func writeList(w io.Writer, all []standing) {
 	rows := make([][]string, len(all))
 	for i, v := range all {

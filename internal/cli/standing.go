@@ -15,7 +15,8 @@ import (
 	"directmailer/workflows"
 )
 
-// stateStarted is no [workflows.State], because the workflow cannot say it: known to Temporal only, no worker has taken it up.
+// stateStarted is no [workflows.State], because the workflow cannot say it: known to Temporal only,
+// no worker has taken it up.
 const stateStarted workflows.State = "started"
 
 // standing is what is known of a mailing: from the database, and from Temporal as far as that answers.

@@ -19,8 +19,8 @@ import (
 	"directmailer/workflows"
 )
 
-// waitingFor is work that has failed and is tried again, or that no worker has taken up. Work that waits for the same is told once, with
-// its number.
+// waitingFor is work that has failed and is tried again, or that no worker has taken up. Work that
+// waits for the same is told once, with its number.
 type waitingFor struct {
 	// Activity is its name in Temporal, What the same in words, Count how many there are.
 	Activity string `json:"activity"`
@@ -28,10 +28,12 @@ type waitingFor struct {
 	Count    int    `json:"count"`
 	// Failure says what failed, or why nobody has taken the work up.
 	Failure string `json:"failure"`
-	// Attempt has failed; zero if none has. Of is the number of attempts after which the mailing acts; zero if that is not known.
+	// Attempt has failed; zero if none has. Of is the number of attempts after which the mailing
+	// acts; zero if that is not known.
 	Attempt int `json:"attempt,omitempty"`
 	Of      int `json:"of,omitempty"`
-	// NextAttempt is when it is tried again; zero while it is being tried, or while a worker is waited for.
+	// NextAttempt is when it is tried again; zero while it is being tried, or while a worker is
+	// waited for.
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
 	// Running tells that the next attempt has begun.
 	Running bool `json:"running,omitempty"`
@@ -55,7 +57,8 @@ var works = map[string][2]string{
 // unclaimed is how long work may wait for a worker before that is worth telling.
 const unclaimed = 5 * time.Second
 
-// attemptOf is how a typed failure ends: it counts failures of its own kind, where Temporal's number counts crashes as well.
+// attemptOf is how a typed failure ends: it counts failures of its own kind, where Temporal's
+// number counts crashes as well.
 var attemptOf = regexp.MustCompile(` \(attempt (\d+) of (\d+)\)$`)
 
 // waitingOf reads what a workflow of the task queue main waits for from its pending activities.
@@ -129,8 +132,8 @@ func failureText(f *failurepb.Failure) string {
 	return clean(f.GetMessage())
 }
 
-// addWaiting adds w to those that wait for the same. The one with the most failures stands for all, with the time of the first that is
-// tried again.
+// addWaiting adds w to those that wait for the same. The one with the most failures stands for all,
+// with the time of the first that is tried again.
 func addWaiting(all []waitingFor, w waitingFor) []waitingFor {
 	i := slices.IndexFunc(all, func(o waitingFor) bool { return o.Activity == w.Activity && o.Failure == w.Failure })
 	if i < 0 {
@@ -192,7 +195,8 @@ func describeWaiting(w waitingFor) string {
 	return text
 }
 
-// describeWaitings is all of it in one line, without the drop points; empty if nothing is waited for.
+// describeWaitings is all of it in one line, without the drop points; empty if nothing is waited
+// for.
 func describeWaitings(all []waitingFor) string {
 	var parts []string
 	for _, w := range all {
@@ -203,7 +207,8 @@ func describeWaitings(all []waitingFor) string {
 	return clean(strings.Join(parts, "; "))
 }
 
-// waitingPoints reads which drop points have failed and are tried again. The workflow counts their failures; no activity waits meanwhile.
+// waitingPoints reads which drop points have failed and are tried again. The workflow counts their
+// failures; no activity waits meanwhile.
 func waitingPoints(points []workflows.DropPointStatus) []waitingFor {
 	var all []waitingFor
 	for _, p := range points {

@@ -19,7 +19,8 @@ const patience = 2 * time.Minute
 // browsers are the names of a Chromium, in the order in which they are tried.
 var browsers = []string{"chromium", "chromium-browser", "google-chrome"}
 
-// startBrowser starts a browser with a new profile, which asks nobody but the pages that it is sent to. Without one the test is skipped.
+// startBrowser starts a browser with a new profile, which asks nobody but the pages that it is sent
+// to. Without one the test is skipped.
 func startBrowser(t *testing.T) context.Context {
 	t.Helper()
 	var program string
@@ -77,7 +78,8 @@ const readDetails = `(() => {
 	return null;
 })()`
 
-// show opens the page with the workflow's current details, again and again until they are as they should be, and keeps a picture of it.
+// show opens the page with the workflow's current details, again and again until they are as they
+// should be, and keeps a picture of it.
 func show(t *testing.T, browser context.Context, ui, workflow, run, picture string, is func(details) bool) details {
 	t.Helper()
 	address := ui + "/namespaces/default/workflows/" + workflow + "/" + run + "/user-metadata"

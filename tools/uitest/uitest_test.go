@@ -1,5 +1,5 @@
-// Package uitest looks at mailings in Temporal's Web UI with a real browser: a module of its own, so that the browser's driver is no
-// dependency of Direct Mailer.
+// Package uitest looks at mailings in Temporal's Web UI with a real browser: a module of its own,
+// so that the browser's driver is no dependency of Direct Mailer.
 package uitest
 
 import (
@@ -121,8 +121,8 @@ func entry(list []string, begins string) string {
 	return list[i]
 }
 
-// readable checks the form that every page has: facts as a list, counts as a table, drop points as a list, and nothing else. Facts and counts fit
-// on one screen.
+// readable checks the form that every page has: facts as a list, counts as a table, drop points as
+// a list, and nothing else. Facts and counts fit on one screen.
 func readable(t *testing.T, d details) {
 	t.Helper()
 	if len(d.Tables) != 1 || len(d.Lists) != 2 || len(d.Others) > 0 || strings.ContainsAny(d.Text, "|") && !strings.Contains(d.Text, "| a |") {
@@ -143,8 +143,8 @@ func TestAStrangerReadsInTheWebUIHowAMailingDoes(t *testing.T) {
 	t.Run("whatever there is to say", func(t *testing.T) { isSaid(t, browser, temporal, ui) })
 }
 
-// isSent looks at a mailing of 3,000 whose server has taken 1,000 messages and holds the next ones, while another one refuses every
-// connection.
+// isSent looks at a mailing of 3,000 whose server has taken 1,000 messages and holds the next ones,
+// while another one refuses every connection.
 func isSent(t *testing.T, browser context.Context, temporal client.Client, ui string) {
 	const recipients, taken = 3000, 1000
 	url := devtest.Database(t, func(ctx context.Context, url string) error {
