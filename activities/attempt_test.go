@@ -51,6 +51,7 @@ func tryUntilDone(t *testing.T, fail func(attempt int) error) (r run) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // the default of a second needs free processors
 	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
 		r.attempts++
 		return attempt(ctx, retries, func(context.Context) (string, error) { return "done", fail(r.attempts) })

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -27,11 +28,14 @@ func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 type stage struct {
 	*testing.T
 	client   client.Client
-	queue    string
+	queue    string        // also the workflow's ID
 	started  chan struct{} // closed when the first attempt has begun
 	attempts atomic.Int32
 	do       func(ctx context.Context, attempt int32) (string, error)
 }
+
+// stages tells the stages of one test from each other when it runs more than once.
+var stages atomic.Int64
 
 func newStage(t *testing.T, do func(ctx context.Context, attempt int32) (string, error)) *stage {
 	t.Helper()
@@ -43,7 +47,7 @@ func newStage(t *testing.T, do func(ctx context.Context, attempt int32) (string,
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return &stage{T: t, client: c, queue: t.Name(), started: make(chan struct{}), do: do}
+	return &stage{T: t, client: c, queue: fmt.Sprintf("%s-%d", t.Name(), stages.Add(1)), started: make(chan struct{}), do: do}
 }
 
 func one(ctx workflow.Context) (string, error) {
@@ -54,7 +58,7 @@ func one(ctx workflow.Context) (string, error) {
 
 func (s *stage) worker() worker.Worker {
 	s.Helper()
-	w := worker.New(s.client, s.queue, worker.Options{WorkerStopTimeout: 100 * time.Millisecond})
+	w := worker.New(s.client, s.queue, worker.Options{WorkerStopTimeout: 100 * time.Millisecond, DeadlockDetectionTimeout: time.Minute})
 	w.RegisterWorkflowWithOptions(one, workflow.RegisterOptions{Name: "one"})
 	w.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
 		return attempt(ctx, retries, func(ctx context.Context) (string, error) {
@@ -73,7 +77,7 @@ func (s *stage) worker() worker.Worker {
 
 func (s *stage) start() client.WorkflowRun {
 	s.Helper()
-	run, err := s.client.ExecuteWorkflow(s.Context(), client.StartWorkflowOptions{ID: s.Name(), TaskQueue: s.queue}, "one")
+	run, err := s.client.ExecuteWorkflow(s.Context(), client.StartWorkflowOptions{ID: s.queue, TaskQueue: s.queue}, "one")
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -247,7 +247,7 @@ func (s *scene) round(random *rand.Rand, n int, policy workflows.OnUncertain) ro
 	if random.IntN(2) == 0 { // drop points leave the list, and the mailing is suspended until they are back
 		in.Retry.DropPoint.Attempts, in.Retry.Database.Attempts = 2, 2
 	}
-	s.name = fmt.Sprintf("chaos-%s-%d-%d", s.fault.name, os.Getpid(), n)
+	s.name = fmt.Sprintf("chaos-%s-%d-%d", s.fault.name, os.Getpid(), plants.Add(1))
 	s.mail.begin(in.EnvelopeSender)
 	s.over = make(chan struct{})
 	began := time.Now()

@@ -8,7 +8,6 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"directmailer/activities/policy"
-	"directmailer/internal/smtptest"
 	"directmailer/workflows"
 )
 
@@ -16,16 +15,15 @@ import (
 // the message exactly once.
 func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	t.Parallel()
-	const recipients = 10_000
-	half := make(chan struct{})
-	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 50, func() { close(half) })})
+	const recipients, sent = 2000, 50
+	s, hold := held(t, sent)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
-	next, in := mailing(2000), mailing(2000)
+	next, in := mailing(400), mailing(400)
 	in.Content.Text = "{{slice .name 0 5}}" // a fault that some recipients meet: "Nr 1" is too short
 	run := p.start(in)
-	<-half
+	p.full(s, hold, sent)
 
 	second := p.another("2")
 	next.List, next.Continue = "", &workflows.Continuation{Mailing: p.id(), Outcomes: []string{"failed", "unsent"}}
@@ -40,6 +38,8 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	if err := p.temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
 		t.Fatal(err)
 	}
+	p.heard()
+	hold.ReleaseAll()
 	var cancelled *temporal.CanceledError
 	var first workflows.Result
 	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&first) != nil {

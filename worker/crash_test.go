@@ -112,25 +112,33 @@ func TestAWorkerThatWakesUpAfterItsBatchWasGivenAwaySendsAtMostWhatWasInFlight(t
 	}
 }
 
+// From the signal on, the server takes a message at each look of the test: it takes much longer to send all than to stop.
 func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *testing.T) {
 	t.Parallel()
-	const recipients = 200
-	var first *worker
-	ready := make(chan struct{})
-	s := smtptest.Start(t, smtptest.Options{Script: after("DOT", 60, func() { <-ready; first.signal(syscall.SIGTERM) })})
+	const recipients, first = 1000, 60
+	s, hold := held(t, first)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
-	first = p.startWorker()
-	close(ready)
-	run := p.start(mailing(100))
-	<-first.exited
-	if code := first.cmd.ProcessState.ExitCode(); code != 0 {
+	w := p.startWorker()
+	run := p.start(mailing(recipients / 2))
+	p.full(s, hold, first)
+	w.signal(syscall.SIGTERM)
+	p.eventually("the worker has ended", func() bool {
+		hold.Release(1)
+		select {
+		case <-w.exited:
+			return true
+		default:
+			return false
+		}
+	})
+	if code := w.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	before := len(s.Received())
-	if before >= recipients {
+	if before := len(s.Received()); before >= recipients/2 {
 		t.Errorf("it did not stop: %d messages", before)
 	}
+	hold.ReleaseAll()
 	p.startWorker()
 	r := p.result(run)
 	if duplicates := p.judge(s.Copies(), recipients); duplicates > 0 || r.Counts.Sent != recipients || r.Counts.PossiblyTwice > 0 {

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,32 +60,43 @@ func slowly(pause time.Duration) func(smtptest.Event) *smtptest.Action {
 }
 
 // A server goes away for longer than its attempts: it leaves the list, its recipients go to the other, it is looked at, and takes part again
-// when it is back.
+// when it is back. The other one takes a message at each look of the test, so that there is always something left to send.
 func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	t.Parallel()
-	const recipients = 3000
+	const recipients, first = 3000, 50
 	var down atomic.Bool
+	flakyHold := smtptest.NewHold("DOT", first)
 	flaky := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if down.Load() {
 			return &smtptest.Action{Die: true}
 		}
-		return nil
+		return flakyHold.Script(e)
 	}})
-	steady := smtptest.Start(t, smtptest.Options{Script: slowly(8 * time.Millisecond)})
+	steady, steadyHold := held(t, 0)
 	p := newPlant(t, fmt.Sprintf("flaky=smtp://%s?connections=1 steady=smtp://%s?connections=1", flaky.Addr(), steady.Addr()))
 	p.importList(recipients)
 	p.startWorker()
 	in := mailing(20)
 	in.Retry.DropPoint = workflows.Retry{Attempts: 2, Interval: workflows.Duration(100 * time.Millisecond)}
 	run := p.start(in)
-	p.eventually("the server has taken some", func() bool { return len(flaky.Received()) > 50 })
+	p.eventually("the server has taken some", func() bool {
+		steadyHold.Release(1)
+		return len(flaky.Received()) == first && flakyHold.Waiting() == 1
+	})
 	down.Store(true)
+	flaky.Drop()
+	flakyHold.ReleaseAll()
 	p.doing("it has left the list, and is looked at", func(s workflows.Status) bool {
+		steadyHold.Release(1)
 		return s.State == workflows.StateSending && !s.DropPoints[0].InList && s.DropPoints[0].LastFailure != "" && s.DropPoints[1].InList
 	})
 	before := len(flaky.Received())
 	down.Store(false)
-	p.eventually("it is used again", func() bool { return len(flaky.Received()) > before+20 })
+	p.eventually("it is used again", func() bool {
+		steadyHold.Release(1)
+		return len(flaky.Received()) > before+20
+	})
+	steadyHold.ReleaseAll()
 	r := p.result(run)
 	copies := steady.Copies()
 	for a, n := range flaky.Copies() {
@@ -185,7 +197,8 @@ func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T
 	t.Parallel()
 	const recipients = 300
 	var mu sync.Mutex
-	first := map[string]time.Time{}
+	told := map[string]time.Time{} // when each was told to come again: all at about the same time
+	var open time.Time
 	early := 0
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "RCPT" {
@@ -193,14 +206,18 @@ func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		at, known := first[e.To]
-		if !known {
-			first[e.To] = time.Now()
-			return &smtptest.Action{Reply: "450 4.2.0 Greylisted, try again in 3 seconds"}
+		now := time.Now()
+		if open.IsZero() {
+			open = now.Add(10 * time.Second)
 		}
-		if time.Since(at) < 3*time.Second {
+		at, known := told[e.To]
+		if known && now.Before(at) {
 			early++
-			return &smtptest.Action{Reply: "450 4.2.0 Greylisted, try again in 3 seconds"}
+		}
+		if !known || now.Before(at) {
+			seconds := max(1, int(open.Sub(now)/time.Second))
+			told[e.To] = now.Add(time.Duration(seconds) * time.Second)
+			return &smtptest.Action{Reply: fmt.Sprintf("450 4.2.0 Greylisted, try again in %d seconds", seconds)}
 		}
 		return nil
 	}})
@@ -208,7 +225,7 @@ func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T
 	p.importList(recipients)
 	p.startWorker()
 	in := mailing(50)
-	in.Deferral.First, in.Deferral.Most = workflows.Duration(time.Hour), workflows.Duration(time.Hour) // but the server says 3 seconds
+	in.Deferral.First, in.Deferral.Most = workflows.Duration(time.Hour), workflows.Duration(time.Hour) // but the server says some seconds
 	in.MaxErrorPercent, in.ErrorMinimum = 1, 1                                                         // which deferral does not touch
 	r := p.result(p.start(in))
 	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients || early > 0 {
@@ -218,7 +235,7 @@ func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T
 	if err := p.pool.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE cardinality(members) = 50) FROM batches WHERE members IS NOT NULL`).Scan(&later, &full); err != nil {
 		t.Fatal(err)
 	}
-	if full < 4 || later > 10 {
+	if full < 4 || later > 10 { // six of fifty if the machine has sent all within the ten seconds
 		t.Errorf("%d batches of later rounds, %d of them full", later, full)
 	}
 }
@@ -235,7 +252,7 @@ func TestADeferredRecipientIsFailedWhenItsTimeIsOver(t *testing.T) {
 	p.importList(3)
 	p.startWorker()
 	in := mailing(3)
-	in.Deferral.For = workflows.Duration(2 * time.Second)
+	in.Deferral.For = workflows.Duration(6 * time.Second)
 	r := p.result(p.start(in))
 	p.judge(s.Copies(), 3)
 	if l := p.report()[address(2)]; r.Counts.Failed != 1 || l.Outcome != ledger.Failed || l.Code != 452 || l.Reply != "mailbox full" || l.Attempts < 2 {
@@ -268,11 +285,12 @@ func TestAServerThatRefusesUsIsLeftAndNoRecipientIsBlamed(t *testing.T) {
 func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 	t.Parallel()
 	const recipients = 2000
+	hold := smtptest.NewHold("RCPT", 0) // the server answers on each connection at each look of the test
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "RCPT" {
-			return &smtptest.Action{Reply: "550 5.1.1 unknown"}
+		if e.Phase != "RCPT" {
+			return nil
 		}
-		return nil
+		return &smtptest.Action{Wait: hold.Wait(), Reply: "550 5.1.1 unknown"}
 	}})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
@@ -281,8 +299,10 @@ func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 	in.MaxErrorPercent, in.ErrorMinimum = 10, 40
 	p.start(in)
 	p.doing("it is suspended, and says why", func(s workflows.Status) bool {
+		hold.Release(lanes)
 		return s.State == workflows.StateSuspended && strings.Contains(s.Doing, "error limit") && !s.Since.IsZero()
 	})
+	hold.ReleaseAll()
 	p.steer(workflows.CancelUpdate)
 	r := p.result(p.temporal.GetWorkflow(t.Context(), p.id(), ""))
 	p.judge(s.Copies(), recipients)
@@ -293,63 +313,71 @@ func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 
 func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *testing.T) {
 	t.Parallel()
-	const recipients = 3000
-	s := smtptest.Start(t, smtptest.Options{Script: slowly(5 * time.Millisecond)})
+	const recipients, first = 1000, 100
+	s, hold := held(t, first)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(recipients)) // one batch
-	p.eventually("some are sent", func() bool { return len(s.Received()) > 100 })
+	p.full(s, hold, first)
 	p.steer(workflows.PauseUpdate)
+	p.heard()
+	hold.ReleaseAll() // from here on, only the pause keeps the rest of the batch from being sent
 	p.doing("nothing is in flight any more", func(st workflows.Status) bool {
 		return st.State == workflows.StatePaused && strings.Contains(st.Doing, "waits to be resumed")
 	})
-	if n := len(s.Received()); n >= recipients || !s.Quiet() {
-		t.Errorf("%d of %d were sent before it was paused", n, recipients)
+	if n := len(s.Received()); n != first+lanes || !s.Quiet() {
+		t.Errorf("%d of %d were sent before it was paused, want %d and those in flight", n, recipients, first)
 	}
-	before := len(s.Received())
 	if _, err := p.update(workflows.PauseUpdate); err == nil {
 		t.Error("a paused mailing was paused again")
 	}
 	p.steer(workflows.ResumeUpdate)
 	r := p.result(run)
-	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients || r.Counts.PossiblyTwice > 0 || before == 0 {
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients || r.Counts.PossiblyTwice > 0 {
 		t.Errorf("%d duplicates; %+v", d, r.Counts)
 	}
 }
 
 func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
 	t.Parallel()
-	const recipients = 3000
-	s := smtptest.Start(t, smtptest.Options{Script: slowly(5 * time.Millisecond)})
+	const recipients, first = 1000, 100
+	s, hold := held(t, first)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(recipients))
-	p.eventually("some are sent", func() bool { return len(s.Received()) > 100 })
+	p.full(s, hold, first)
 	p.steer(workflows.CancelUpdate)
+	p.heard()
+	hold.ReleaseAll()
 	r := p.result(run)
-	if d := p.judge(s.Copies(), recipients); d > 0 || r.State != workflows.StateCancelled || r.Counts.Unsent == 0 || int(r.Counts.Sent) != len(s.Received()) {
+	if d := p.judge(s.Copies(), recipients); d > 0 || r.State != workflows.StateCancelled || r.Counts != (workflows.Counts{Sent: first + lanes, Unsent: recipients - first - lanes}) ||
+		len(s.Received()) != first+lanes {
 		t.Errorf("%d duplicates, %d received; %+v", d, len(s.Received()), r)
 	}
 }
 
-// checkRate counts the most messages that arrived in any second.
-func mostInASecond(received []smtptest.Message) int {
-	most, first := 0, 0
+// aheadOf returns by how many messages a rate limit was exceeded at the worst, if its first turn was given at began. A turn is never given
+// before its time, so this holds on a machine of any speed.
+func aheadOf(received []smtptest.Message, began time.Time, perSecond float64) float64 {
+	worst := math.Inf(-1)
 	for i, m := range received {
-		for m.At.Sub(received[first].At) >= time.Second {
-			first++
-		}
-		most = max(most, i-first+1)
+		worst = max(worst, float64(i+1)-m.At.Sub(began).Seconds()*perSecond)
 	}
-	return most
+	return worst
 }
 
 func TestARateLimitHoldsOverAllWorkersAndAChangeTakesEffectInTheMiddleOfABatch(t *testing.T) {
 	t.Parallel()
-	const recipients, limit = 600, 40
-	s := smtptest.Start(t, smtptest.Options{})
+	const recipients, limit = 600, 25
+	var connected times
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "connect" { // a worker has its connection before it asks for the first turn
+			connected.add(time.Now())
+		}
+		return nil
+	}})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
@@ -358,19 +386,18 @@ func TestARateLimitHoldsOverAllWorkersAndAChangeTakesEffectInTheMiddleOfABatch(t
 	in := mailing(100)
 	in.Rates.Mailing = workflows.Rate(fmt.Sprintf("%d/s", limit))
 	run := p.start(in)
-	p.eventually("it has sent for a while", func() bool { return len(s.Received()) > 5*limit })
-	// What was let go in time may arrive a little later than what follows.
-	if most := mostInASecond(s.Received()); most > limit+limit/4 {
-		t.Errorf("%d messages arrived in one second, the limit is %d", most, limit)
+	p.eventually("it has sent for a while", func() bool { return len(s.Received()) > 4*limit })
+	began := connected.all[0]
+	if ahead := aheadOf(s.Received(), began, limit); ahead > 3 {
+		t.Errorf("%.1f messages more arrived than the limit of %d a second allows", ahead, limit)
 	}
 	p.steer(workflows.RateUpdate, workflows.RateChange{Rate: "none"})
 	r := p.result(run)
-	received := s.Received()
 	if d := p.judge(s.Copies(), recipients); d > 0 || r.Counts.Sent != recipients {
 		t.Errorf("%d duplicates; %+v", d, r.Counts)
 	}
-	if fast := mostInASecond(received[5*limit:]); fast <= 2*limit {
-		t.Errorf("no more than %d messages a second after the limit was lifted", fast)
+	if ahead := aheadOf(s.Received(), began, limit); ahead < limit {
+		t.Errorf("the limit was kept after it was lifted: at no time were more than %.1f messages out that it did not allow", ahead)
 	}
 }
 
@@ -386,7 +413,7 @@ func TestALimitOfADomainHoldsUpNoOther(t *testing.T) {
 	}
 	p.startWorker()
 	in := mailing(200)
-	in.Rates.Domains = map[string]workflows.Rate{"example.net": "5/s"}
+	in.Rates.Domains = map[string]workflows.Rate{"example.net": "1/min"}
 	p.start(in)
 	slow := func() (n int) {
 		for a := range s.Copies() {
@@ -397,7 +424,7 @@ func TestALimitOfADomainHoldsUpNoOther(t *testing.T) {
 		return n
 	}
 	p.eventually("everybody else has got it", func() bool { return len(s.Copies())-slow() == 150 })
-	if n := slow(); n > 40 {
+	if n := slow(); n > 10 {
 		t.Errorf("%d of 50 messages to the limited domain are out already", n)
 	}
 	p.steer(workflows.RateUpdate, workflows.RateChange{Domain: "example.net", Rate: "none"})
@@ -410,13 +437,13 @@ func TestALimitOfADomainHoldsUpNoOther(t *testing.T) {
 // One who is held is resolved while the mailing goes on: sent to again, marked as possibly twice.
 func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
 	t.Parallel()
-	var died atomic.Bool
+	var died, decided atomic.Bool
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase == "DOT" && e.To == address(3) && !died.Swap(true) {
 			return &smtptest.Action{Die: true}
 		}
-		if e.Phase == "RCPT" && e.To == address(8) {
-			return &smtptest.Action{Reply: "451 4.7.1 try again in 5 seconds"} // keeps the mailing open
+		if e.Phase == "RCPT" && e.To == address(8) && !decided.Load() {
+			return &smtptest.Action{Reply: "451 4.7.1 try again in 1 second"} // keeps the mailing open
 		}
 		return nil
 	}})
@@ -425,7 +452,6 @@ func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
 	p.startWorker()
 	in := mailing(5)
 	in.OnUncertain = workflows.Hold
-	in.Deferral.For = workflows.Duration(12 * time.Second)
 	run := p.start(in)
 	p.doing("one is held", func(s workflows.Status) bool { return s.Counts.Uncertain == 1 })
 	var n int
@@ -437,9 +463,10 @@ func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
 	if err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
+	decided.Store(true)
 	r := p.result(run)
 	p.judge(s.Copies(), 10)
-	if l := p.report()[address(3)]; l.Outcome != ledger.Sent || !l.PossiblyTwice || r.Counts != (workflows.Counts{Sent: 9, Failed: 1, PossiblyTwice: 1}) {
+	if l := p.report()[address(3)]; l.Outcome != ledger.Sent || !l.PossiblyTwice || r.Counts != (workflows.Counts{Sent: 10, PossiblyTwice: 1}) {
 		t.Errorf("%+v; %+v", r.Counts, l)
 	}
 }
@@ -542,15 +569,16 @@ func TestALongOutageOfTheDatabaseSuspendsTheMailingWhichGoesOnByItself(t *testin
 	if err := migrate(t.Context(), server.URL("mail")); err != nil {
 		t.Fatal(err)
 	}
-	s := smtptest.Start(t, smtptest.Options{Script: slowly(5 * time.Millisecond)})
+	s, hold := held(t, 40)
 	p := newPlantOn(t, mx(s), server.URL("mail"), devtest.Temporal(t))
 	p.importList(recipients)
 	p.startWorker()
 	in := mailing(20)
 	in.Retry.Database.Attempts = 2
 	run := p.start(in)
-	p.eventually("some are sent", func() bool { return len(s.Received()) > 40 })
+	p.full(s, hold, 40)
 	server.Kill()
+	hold.ReleaseAll()
 	p.doing("it is suspended", func(s workflows.Status) bool { return s.State == workflows.StateSuspended && !s.Since.IsZero() })
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)

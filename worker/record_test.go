@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -32,16 +31,17 @@ func TestHistories(t *testing.T) {
 		members int // 20 unless it says so
 		script  func(smtptest.Event) *smtptest.Action
 		change  func(*workflows.Input)
+		held    bool // the server takes two messages, and the others after steer
 		steer   func(*plant)
 	}{
 		"completed": {},
 		"deferred":  {script: refuse("RCPT", "451 4.7.1 later", 2)},
-		"steered": {script: slowly(100 * time.Millisecond), steer: func(p *plant) {
+		"steered": {held: true, steer: func(p *plant) {
 			p.steer(workflows.PauseUpdate)
 			p.steer(workflows.RateUpdate, workflows.RateChange{DropPoint: "mx", Rate: "1000/s"})
 			p.steer(workflows.ResumeUpdate)
 		}},
-		"cancelled-by-update": {script: slowly(100 * time.Millisecond), steer: func(p *plant) { p.steer(workflows.CancelUpdate) }},
+		"cancelled-by-update": {held: true, steer: func(p *plant) { p.steer(workflows.CancelUpdate) }},
 		"error-limit": {members: 60, script: func(e smtptest.Event) *smtptest.Action { // more than the first window of batches
 			if e.Phase == "RCPT" && !known.Load() {
 				return &smtptest.Action{Reply: "550 5.1.1 unknown"}
@@ -64,6 +64,10 @@ func TestHistories(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			hold := smtptest.NewHold("DOT", 2)
+			if test.held {
+				test.script = hold.Script
+			}
 			s := smtptest.Start(t, smtptest.Options{Script: test.script})
 			p := newPlant(t, "mx=smtp://"+s.Addr()+"?connections=1")
 			p.importList(cmp.Or(test.members, 20))
@@ -79,6 +83,7 @@ func TestHistories(t *testing.T) {
 				})
 				test.steer(p)
 			}
+			hold.ReleaseAll()
 			err := run.Get(t.Context(), nil)
 			if failed := name == "failed" || name == "invalid"; (err != nil) != failed {
 				t.Fatalf("it ended with %v", err)

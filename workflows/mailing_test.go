@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"directmailer/activities/policy"
@@ -56,6 +57,8 @@ func newOffice(t *testing.T, batches int) *office {
 	suite.SetLogger(slog.New(slog.DiscardHandler))
 	o := &office{T: t, env: suite.NewTestWorkflowEnvironment(), batches: batches}
 	o.env.SetStartWorkflowOptions(startOptions)
+	o.env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // the default of a second needs free processors
+	o.env.SetTestTimeout(time.Minute)                                             // so does the default of three seconds
 	o.env.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
 	for name, do := range map[string]any{
 		policy.OpenMailing: o.OpenMailing, policy.PrepareList: o.PrepareList, policy.RenderBatch: o.RenderBatch,

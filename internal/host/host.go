@@ -120,11 +120,14 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 			MaxConcurrentActivityExecutionSize: q.slots,
 			WorkerStopTimeout:                  cfg.StopTimeout,
 			DisableWorkflowWorker:              q.name != cfg.TaskQueue,
-			// News of a cancellation or termination comes with a heartbeat's answer: it must not be held back for long.
-			MaxHeartbeatThrottleInterval:     2 * time.Second,
-			DefaultHeartbeatThrottleInterval: 2 * time.Second,
-			WorkflowTaskPollerBehavior:       worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
-			ActivityTaskPollerBehavior:       pollers,
+			// A worker learns of a cancellation or termination from a heartbeat's answer. The activities beat once a second, so with
+			// this throttle the worker asks at least every two seconds.
+			MaxHeartbeatThrottleInterval:     time.Second,
+			DefaultHeartbeatThrottleInterval: time.Second,
+			// The default of one second fails workflow tasks on a host without free processors. Temporal itself gives a task ten.
+			DeadlockDetectionTimeout:   10 * time.Second,
+			WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+			ActivityTaskPollerBehavior: pollers,
 		})
 		a.Register(w, cfg.TaskQueue, q.name)
 		if q.name == cfg.TaskQueue {
