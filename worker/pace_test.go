@@ -54,30 +54,6 @@ func (p *plant) heard() {
 	})
 }
 
-// afterAHeartbeat waits until Temporal gets a heartbeat of the mailing's only batch that is being sent. The next one is a whole interval
-// away then.
-func (p *plant) afterAHeartbeat() {
-	p.Helper()
-	var last time.Time
-	p.eventually("there is a heartbeat", func() bool {
-		d, err := p.temporal.DescribeWorkflowExecution(p.Context(), p.id(), "")
-		if err != nil {
-			return false
-		}
-		for _, a := range d.PendingActivities {
-			if a.ActivityType.Name != policy.SendBatch || a.State != enumspb.PENDING_ACTIVITY_STATE_STARTED {
-				continue
-			}
-			at := a.LastHeartbeatTime.AsTime()
-			if !last.IsZero() && at.After(last) {
-				return true
-			}
-			last = at
-		}
-		return false
-	})
-}
-
 // times keeps when something happened.
 type times struct {
 	mu  sync.Mutex
