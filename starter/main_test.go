@@ -120,7 +120,7 @@ type answer struct {
 }
 
 // patience is for a machine that does much else at the same time, with the race detector.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // run runs the starter in the shell's folder.
 func (s *shell) run(args ...string) answer { return s.type_("", args...) }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"directmailer/internal/devstack"
 	"directmailer/internal/devtest"
 )
 
@@ -60,16 +61,23 @@ func TestTheDemoAccountsForEveryRecipient(t *testing.T) {
 	s.nothingRuns(s.env["TMPDIR"])
 }
 
+// A rate limit keeps the mailing from its end until it has been interrupted.
 func TestAnInterruptedDemoStopsEverythingAndGoesOnLater(t *testing.T) {
 	t.Parallel()
 	s := demoShell(t)
 	data := filepath.Join(s.env["TMPDIR"], "data")
-	for _, sign := range []string{"starting PostgreSQL", "starting Temporal", "mailing demo-"} {
+	interrupt := func(sign string) {
+		t.Helper()
 		if code, text := s.interruptAt(sign, "demo", "--data", data); code != 130 {
 			t.Fatalf("interrupted at %q: exit code %d\n%s", sign, code, text)
 		}
 		s.nothingRuns(data)
 	}
+	interrupt("starting PostgreSQL")
+	interrupt("starting Temporal")
+	s.demoRate(data, "1/h")
+	interrupt("mailing demo-")
+	s.demoRate(data, "none")
 	a := s.run("demo", "--data", data, "--output", "json").want(t, 0, "was interrupted and goes on")
 	var r struct {
 		Closed     bool
@@ -79,6 +87,23 @@ func TestAnInterruptedDemoStopsEverythingAndGoesOnLater(t *testing.T) {
 	if !r.Closed || r.Recipients != 2000 {
 		t.Errorf("%s", a.out)
 	}
+}
+
+// demoRate sets the limit of the demo's drop directory in the demo's database, while the demo does not run.
+func (s *shell) demoRate(data, limit string) {
+	s.t.Helper()
+	server, err := devstack.StartPostgres(s.t.Context(), devstack.PostgresOptions{Dir: filepath.Join(data, "postgres")})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer server.Stop(context.WithoutCancel(s.t.Context()))
+	if err := server.CreateDatabase(s.t.Context(), "mail"); err != nil {
+		s.t.Fatal(err)
+	}
+	operator := s.with("DATABASE_URL", server.URL("mail"))
+	operator.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+	operator.must("migrate")
+	operator.must("rate", "set", "drop", limit)
 }
 
 func TestDevServesAnotherShellUntilItIsInterrupted(t *testing.T) {
@@ -147,7 +172,7 @@ func (s *shell) interruptAt(sign string, args ...string) (code int, text string)
 func (s *shell) nothingRuns(dir string) {
 	s.t.Helper()
 	var list []byte
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		out, err := exec.Command("ps", "-eo", "pid,args").Output()
 		if err != nil {
 			s.t.Fatal(err)

@@ -43,6 +43,9 @@ func (p *plant) doing(what string, is func(workflows.Status) bool) {
 	p.Helper()
 	p.eventually(what, func() bool {
 		s, err := p.status()
+		if err == nil && s.State.Ended() && !is(s) {
+			p.Fatalf("the mailing has ended before %s: %+v", what, s)
+		}
 		return err == nil && is(s)
 	})
 }

@@ -2,7 +2,9 @@ package devstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -87,12 +89,50 @@ func (t *Temporal) Start(ctx context.Context) error {
 	}
 	var err error
 	for range 5 { // a free port, also one of those that the server chooses itself, may be taken by somebody else before it has it
-		if err = t.startOnce(ctx); err == nil || ctx.Err() != nil || !taken(err) {
+		if err := t.beginDatabase(); err != nil {
+			return fmt.Errorf("prepare Temporal's data folder: %w", err)
+		}
+		if err = t.startOnce(ctx); err == nil {
+			return t.databaseIsMade()
+		}
+		if ctx.Err() != nil || !taken(err) {
 			return err
 		}
 		t.port, t.uiPort = t.options.Port, t.options.UIPort
 	}
 	return err
+}
+
+// unfinished is a file that is there from before the server makes its database until the server has answered. A server that is interrupted
+// between leaves a database without all of its tables, with which no later one starts.
+func (t *Temporal) unfinished() string { return t.database() + ".unfinished" }
+
+// beginDatabase removes a database that was never finished, and marks one that is still to be made.
+func (t *Temporal) beginDatabase() error {
+	if t.options.Dir == "" {
+		return nil
+	}
+	if _, err := os.Stat(t.unfinished()); err == nil {
+		for _, file := range []string{"", "-wal", "-shm", "-journal"} {
+			if err := os.Remove(t.database() + file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	if _, err := os.Stat(t.database()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(t.unfinished(), nil, 0o600)
+}
+
+func (t *Temporal) databaseIsMade() error {
+	if t.options.Dir == "" {
+		return nil
+	}
+	if err := os.Remove(t.unfinished()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("prepare Temporal's data folder: %w", err)
+	}
+	return nil
 }
 
 func (t *Temporal) startOnce(ctx context.Context) (err error) {
