@@ -211,7 +211,7 @@ func (s *standing) addAnswer(a workflows.Status) {
 	if !a.NextRound.IsZero() { // the workflow says when it comes again, the database when the first is due
 		s.NextRound = a.NextRound
 	}
-	if a.State != "" {
+	if a.State != "" && !a.State.Ended() { // an end, and why, is what Temporal says of the workflow: a moment later
 		s.State = a.State
 	}
 	if len(a.DropPoints) > 0 {
