@@ -21,7 +21,10 @@ import (
 	"directmailer/internal/devtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+func TestMain(m *testing.M) {
+	devtest.Parallel(6)
+	os.Exit(devtest.Main(m))
+}
 
 func migrate(ctx context.Context, url string) error {
 	_, _, err := database.Migrate(ctx, url)

@@ -32,7 +32,10 @@ import (
 // taken for dead before.
 const patience = 6 * time.Minute
 
-func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+func TestMain(m *testing.M) {
+	devtest.Parallel(6)
+	os.Exit(devtest.Main(m))
+}
 
 // plant is everything a mailing needs: a database, Temporal, a task queue of its own, and worker processes that may be killed.
 type plant struct {

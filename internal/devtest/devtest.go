@@ -7,10 +7,13 @@ package devtest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +28,20 @@ var (
 	scratch  string
 	numbers  atomic.Int64 // tell databases and folders of one test binary apart
 )
+
+// Parallel runs up to n tests of a package at a time on a machine with fewer processors, unless -parallel says how many. It is for tests that
+// wait most of the time: for programs to start, timeouts to pass, servers to come back. Call it before Main.
+func Parallel(n int) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given || n < runtime.GOMAXPROCS(0) {
+		return
+	}
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err)
+	}
+}
 
 // Main runs the tests of a package and ends what they have started: os.Exit(devtest.Main(m)).
 func Main(m *testing.M) int {

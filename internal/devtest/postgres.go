@@ -40,7 +40,8 @@ func startPostgres(ctx context.Context, throwaway bool) (*devstack.Postgres, err
 	if err != nil {
 		return nil, err
 	}
-	return devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: dir, Throwaway: throwaway})
+	// Several tests at a time, each with several workers, each with a pool of dozens of connections.
+	return devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: map[string]string{"max_connections": "1000"}})
 }
 
 // blank is the database that those of the tests are copies of.

@@ -166,9 +166,9 @@ func (r *record) start(t testing.TB, all []*pacing.Pacer, lanes int, scopes ...p
 // until polls a condition that must come true.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in a minute there was no sign of: %s", what)
+			t.Fatalf("in five minutes there was no sign of: %s", what)
 		}
 	}
 }
@@ -267,7 +267,7 @@ func TestAHigherRateIsUsedAtOnce(t *testing.T) {
 	stop()
 	all.check(t, parse(t, "500/s"))
 	t.Logf("%d messages %s after the change", all.count(), time.Since(changed))
-	if took := time.Since(changed); took > 10*time.Second { // two, on a machine that is not busy
+	if took := time.Since(changed); took > 30*time.Second { // two, on a machine that is not busy; the old rate would take months
 		t.Errorf("it took %s", took)
 	}
 }
@@ -509,7 +509,7 @@ func TestAServersClockThatIsSetBackStopsNothing(t *testing.T) {
 	if _, err := open(t, url).Exec(t.Context(), `UPDATE rate_limits SET frame_at = frame_at + 86400 * 1000000000::bigint`); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := workers(t, url, 1)[0].Wait(ctx, domain); err != nil {
 		t.Error(err)

@@ -190,12 +190,16 @@ func TestBatchesShareAConnection(t *testing.T) {
 	for _, behind := range []bool{false, true} {
 		t.Run(fmt.Sprintf("next_behind_dot=%v", behind), func(t *testing.T) {
 			t.Parallel()
+			crowded := make(chan struct{}) // the second batch waits for the connection
 			o := newOffice(t, fmt.Sprintf("connections=1&next_behind_dot=%v", behind), func(e smtptest.Event) *smtptest.Action {
 				if e.Phase != "DOT" {
 					return nil
 				}
 				answer := make(chan struct{})
-				time.AfterFunc(30*time.Millisecond, func() { close(answer) })
+				go func() {
+					<-crowded
+					time.AfterFunc(30*time.Millisecond, func() { close(answer) })
+				}()
 				return &smtptest.Action{Wait: answer}
 			})
 			done := make(chan int, 2)
@@ -208,6 +212,10 @@ func TestBatchesShareAConnection(t *testing.T) {
 					done <- len(o.server.Received())
 				}()
 			}
+			for !o.point.Crowded() {
+				time.Sleep(time.Millisecond)
+			}
+			close(crowded)
 			if ended := <-done; ended == recipients {
 				t.Error("one batch had the connection to its end")
 			}
