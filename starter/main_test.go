@@ -245,7 +245,7 @@ func (s *shell) temporal() client.Client {
 // until waits for a condition.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !condition(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); !condition(); time.Sleep(200 * time.Millisecond) { // each look runs a program
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain until %s", what)
 		}

@@ -66,7 +66,7 @@ func slowly(pause time.Duration) func(smtptest.Event) *smtptest.Action {
 // when it is back. The other one takes a message at each look of the test, so that there is always something left to send.
 func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	t.Parallel()
-	const recipients, first = 3000, 50
+	const recipients, first = 1500, 50
 	var down atomic.Bool
 	flakyHold := smtptest.NewHold("DOT", first)
 	flaky := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
@@ -493,8 +493,8 @@ func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
 
 // smallBesideLarge starts a mailing of 100 beside one of which 100 seconds are left, and looks at what was sent until it was done.
 func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
-	const many, few, pace = 20_000, 100, 200
-	s := smtptest.Start(t, smtptest.Options{Script: slowly(20 * time.Millisecond)}) // 200 a second over the four connections
+	const many, few, pace = 10_000, 100, 100
+	s := smtptest.Start(t, smtptest.Options{Script: slowly(40 * time.Millisecond)}) // 100 a second over the four connections
 	address := devtest.Temporal(t)
 	if dynamic != nil {
 		address = devtest.OwnTemporal(t, dynamic).Address()
@@ -503,7 +503,7 @@ func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 	p.importList(many)
 	p.startWorker()
 	large := p.start(mailing(500))
-	p.eventually("the large one is under way", func() bool { return len(s.Received()) > 400 })
+	p.eventually("the large one is under way", func() bool { return len(s.Received()) > 2*pace })
 	small := p.another("small")
 	if _, err := p.pool.Exec(t.Context(), `INSERT INTO lists (name, source, members, columns) VALUES ('few', 'few.csv', $1, '{name}')`, few); err != nil {
 		t.Fatal(err)

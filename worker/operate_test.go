@@ -266,7 +266,7 @@ func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 // the batch was begun.
 func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
 	t.Parallel()
-	const recipients, first, most = 3000, 50, 5 * time.Second // two seconds, and three more for a machine that is busy
+	const recipients, first, most = 1000, 50, 5 * time.Second // two seconds, and three more for a machine that is busy
 	hold := smtptest.NewHold("DOT", first)
 	var begun times
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {

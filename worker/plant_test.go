@@ -289,11 +289,11 @@ func (p *plant) status() (workflows.Status, error) {
 	return s, v.Get(&s)
 }
 
-// eventually waits until the condition holds.
+// eventually waits until the condition holds. It looks less often as time goes on: each look may cost a query of the workflow.
 func (p *plant) eventually(what string, holds func() bool) {
 	p.Helper()
 	deadline := time.Now().Add(patience)
-	for !holds() {
+	for pause := 20 * time.Millisecond; !holds(); pause = min(pause*5/4, 100*time.Millisecond) {
 		if time.Now().After(deadline) {
 			s, err := p.status()
 			p.Fatalf("it did not happen in %v that %s; status: %+v, %v\n%s", patience, what, s, err, p.explain())
@@ -301,7 +301,7 @@ func (p *plant) eventually(what string, holds func() bool) {
 		select {
 		case <-p.Context().Done():
 			p.Fatal(errors.New("the test was ended"))
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
