@@ -89,7 +89,8 @@ func TestAnInterruptedDemoStopsEverythingAndGoesOnLater(t *testing.T) {
 	}
 }
 
-// demoRate sets the limit of the demo's drop directory in the demo's database, while the demo does not run.
+// demoRate sets the limit of the demo's drop directory in the demo's database, while the demo does
+// not run.
 func (s *shell) demoRate(data, limit string) {
 	s.t.Helper()
 	server, err := devstack.StartPostgres(s.t.Context(), devstack.PostgresOptions{Dir: filepath.Join(data, "postgres")})

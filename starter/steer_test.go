@@ -93,7 +93,8 @@ func TestWithoutAWorkerNothingIsSteeredAndItIsSaid(t *testing.T) {
 	}
 }
 
-// slow starts a mailing that does not end by itself: three recipients, and a drop point that takes one a day.
+// slow starts a mailing that does not end by itself: three recipients, and a drop point that takes
+// one a day.
 func (s *shell) slow() (id string) {
 	s.t.Helper()
 	s.letter()
@@ -140,8 +141,8 @@ func TestAPausedMailingIsHeldUntilItIsResumed(t *testing.T) {
 	}
 }
 
-// askAgain saves the minute after which a batch asks again whether a limit still holds it up: a new limit of the mailing's own, which is high,
-// has all of its batches ask at once.
+// askAgain saves the minute after which a batch asks again whether a limit still holds it up: a new
+// limit of the mailing's own, which is high, has all of its batches ask at once.
 func (s *shell) askAgain(id string) {
 	s.t.Helper()
 	s.run("rate", "set", "--mailing", id, "1000/s").want(s.t, 0)

@@ -112,7 +112,8 @@ func TestAWorkerThatWakesUpAfterItsBatchWasGivenAwaySendsAtMostWhatWasInFlight(t
 	}
 }
 
-// From the signal on, the server takes a message at each look of the test: it takes much longer to send all than to stop.
+// From the signal on, the server takes a message at each look of the test: it takes much longer to
+// send all than to stop.
 func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1000, 60

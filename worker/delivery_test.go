@@ -63,7 +63,8 @@ func slowly(pause time.Duration) func(smtptest.Event) *smtptest.Action {
 }
 
 // A server goes away for longer than its attempts: it leaves the list, its recipients go to the other, it is looked at, and takes part again
-// when it is back. The other one takes a message at each look of the test, so that there is always something left to send.
+// when it is back. The other one takes a message at each look of the test, so that there is always
+// something left to send.
 func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1500, 50
@@ -361,8 +362,9 @@ func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
 	}
 }
 
-// aheadOf returns by how many messages a rate limit was exceeded at the worst, if its first turn was given at began. A turn is never given
-// before its time, so this holds on a machine of any speed.
+// aheadOf returns by how many messages a rate limit was exceeded at the worst, if its first turn
+// was given at began. A turn is never given before its time, so this holds on a machine of any
+// speed.
 func aheadOf(received []smtptest.Message, began time.Time, perSecond float64) float64 {
 	worst := math.Inf(-1)
 	for i, m := range received {

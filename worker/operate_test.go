@@ -261,9 +261,10 @@ func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 	}
 }
 
-// The server takes a message at each look of the test, and after the termination as well. Terminate tells the worker nothing: it learns of
-// it when Temporal answers its next heartbeat, which comes after a second or two. With the SDK's own throttle it comes eight seconds after
-// the batch was begun.
+// The server takes a message at each look of the test, and after the termination as well. Terminate
+// tells the worker nothing: it learns of it when Temporal answers its next heartbeat, which comes
+// after a second or two. With the SDK's own throttle it comes eight seconds after the batch was
+// begun.
 func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
 	t.Parallel()
 	const recipients, first, most = 1000, 50, 5 * time.Second // two seconds, and three more for a machine that is busy
@@ -409,7 +410,8 @@ func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing
 	}
 }
 
-// The list is there when the mailing is opened. It is deleted in the moment in which the mailing wants to freeze it.
+// The list is there when the mailing is opened. It is deleted in the moment in which the mailing
+// wants to freeze it.
 func TestAListThatIsGoneBeforeItIsPreparedFailsTheMailingByItsName(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})

@@ -11,21 +11,24 @@ import (
 	"directmailer/internal/smtptest"
 )
 
-// held starts a server that accepts n messages and holds every later one at its dot until the test releases it.
+// held starts a server that accepts n messages and holds every later one at its dot until the test
+// releases it.
 func held(t testing.TB, n int) (*smtptest.Server, *smtptest.Hold) {
 	t.Helper()
 	hold := smtptest.NewHold("DOT", n)
 	return smtptest.Start(t, smtptest.Options{Script: hold.Script}), hold
 }
 
-// full waits until the server has accepted n messages and every connection holds one more at its dot.
+// full waits until the server has accepted n messages and every connection holds one more at its
+// dot.
 func (p *plant) full(s *smtptest.Server, hold *smtptest.Hold, n int) {
 	p.Helper()
 	p.eventually("every connection waits for an answer", func() bool { return len(s.Received()) == n && hold.Waiting() == lanes })
 }
 
-// heard waits until the workers have learned that the mailing's batches are cancelled. Temporal has asked each SendBatch for it, and has
-// had two heartbeats since: a worker sends the second only after the answer to the first.
+// heard waits until the workers have learned that the mailing's batches are cancelled. Temporal has
+// asked each SendBatch for it, and has had two heartbeats since: a worker sends the second only
+// after the answer to the first.
 func (p *plant) heard() {
 	p.Helper()
 	last, beats := map[string]time.Time{}, map[string]int{}

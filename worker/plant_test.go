@@ -28,8 +28,8 @@ import (
 	"directmailer/workflows"
 )
 
-// patience is how long a mailing of a test may take on a machine that does much else at the same time. Several workers may have to be
-// taken for dead before.
+// patience is how long a mailing of a test may take on a machine that does much else at the same
+// time. Several workers may have to be taken for dead before.
 const patience = 6 * time.Minute
 
 func TestMain(m *testing.M) {
@@ -289,7 +289,8 @@ func (p *plant) status() (workflows.Status, error) {
 	return s, v.Get(&s)
 }
 
-// eventually waits until the condition holds. It looks less often as time goes on: each look may cost a query of the workflow.
+// eventually waits until the condition holds. It looks less often as time goes on: each look may
+// cost a query of the workflow.
 func (p *plant) eventually(what string, holds func() bool) {
 	p.Helper()
 	deadline := time.Now().Add(patience)

@@ -27,7 +27,8 @@ func histories(t *testing.T) []string {
 
 func replay(t *testing.T, file string, mailing any) error {
 	t.Helper()
-	// The detector's limit of one second is too short for a machine without free processors, and the replayer has no other limit.
+	// The detector's limit of one second is too short for a machine without free processors, and
+	// the replayer has no other limit.
 	r, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DisableDeadlockDetection: true})
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"directmailer/workflows"
 )
 
-// A workflow may end between Temporal's description, which says that it runs, and its own answer. Its end is shown with the next
-// description, which also has the reason.
+// A workflow may end between Temporal's description, which says that it runs, and its own answer.
+// Its end is shown with the next description, which also has the reason.
 func TestAnEndIsNotShownBeforeTemporalKnowsItsReason(t *testing.T) {
 	t.Parallel()
 	v := standing{ID: "m", State: workflows.StatePreparing}

@@ -498,7 +498,8 @@ func TestATemporalThatStillRunsOnTheFolderIsTakenOver(t *testing.T) {
 	}
 }
 
-// The server makes the tables of its database one after the other. Interrupted between, it leaves a database with which no server starts.
+// The server makes the tables of its database one after the other. Interrupted between, it leaves a
+// database with which no server starts.
 func TestATemporalThatWasInterruptedWhileItMadeItsDatabaseStartsAgain(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

@@ -103,8 +103,9 @@ func (t *Temporal) Start(ctx context.Context) error {
 	return err
 }
 
-// unfinished is a file that is there from before the server makes its database until the server has answered. A server that is interrupted
-// between leaves a database without all of its tables, with which no later one starts.
+// unfinished is a file that is there from before the server makes its database until the server has
+// answered. A server that is interrupted between leaves a database without all of its tables, with
+// which no later one starts.
 func (t *Temporal) unfinished() string { return t.database() + ".unfinished" }
 
 // beginDatabase removes a database that was never finished, and marks one that is still to be made.

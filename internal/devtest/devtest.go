@@ -29,8 +29,9 @@ var (
 	numbers  atomic.Int64 // tell databases and folders of one test binary apart
 )
 
-// Parallel runs up to n tests of a package at a time on a machine with fewer processors, unless -parallel says how many. It is for tests that
-// wait most of the time: for programs to start, timeouts to pass, servers to come back. Call it before Main.
+// Parallel runs up to n tests of a package at a time on a machine with fewer processors, unless
+// -parallel says how many. It is for tests that wait most of the time: for programs to start,
+// timeouts to pass, servers to come back. Call it before Main.
 func Parallel(n int) {
 	flag.Parse()
 	given := false

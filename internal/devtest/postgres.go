@@ -40,7 +40,8 @@ func startPostgres(ctx context.Context, throwaway bool) (*devstack.Postgres, err
 	if err != nil {
 		return nil, err
 	}
-	// Several tests at a time, each with several workers, each with a pool of dozens of connections.
+	// Several tests at a time, each with several workers, each with a pool of dozens of
+	// connections.
 	return devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: map[string]string{"max_connections": "1000"}})
 }
 

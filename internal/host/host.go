@@ -120,11 +120,13 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 			MaxConcurrentActivityExecutionSize: q.slots,
 			WorkerStopTimeout:                  cfg.StopTimeout,
 			DisableWorkflowWorker:              q.name != cfg.TaskQueue,
-			// A worker learns of a cancellation or termination from a heartbeat's answer. The activities beat once a second, so with
-			// this throttle the worker asks at least every two seconds.
+			// A worker learns of a cancellation or termination from a heartbeat's answer. The
+			// activities beat once a second, so with this throttle the worker asks at least every
+			// two seconds.
 			MaxHeartbeatThrottleInterval:     time.Second,
 			DefaultHeartbeatThrottleInterval: time.Second,
-			// The default of one second fails workflow tasks on a host without free processors. Temporal itself gives a task ten.
+			// The default of one second fails workflow tasks on a host without free processors.
+			// Temporal itself gives a task ten.
 			DeadlockDetectionTimeout:   10 * time.Second,
 			WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 			ActivityTaskPollerBehavior: pollers,

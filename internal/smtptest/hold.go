@@ -2,8 +2,8 @@ package smtptest
 
 import "sync"
 
-// Hold makes every message wait at one phase until the test lets it go on, so that the test and not the machine sets the pace. Its methods
-// are safe for concurrent use.
+// Hold makes every message wait at one phase until the test lets it go on, so that the test and not
+// the machine sets the pace. Its methods are safe for concurrent use.
 type Hold struct {
 	phase string
 
@@ -41,7 +41,8 @@ func (h *Hold) Wait() <-chan struct{} {
 	return done
 }
 
-// Release lets up to n of the messages go on that wait now, and returns how many those were. Later messages wait.
+// Release lets up to n of the messages go on that wait now, and returns how many those were. Later
+// messages wait.
 func (h *Hold) Release(n int) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
