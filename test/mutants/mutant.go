@@ -21,7 +21,8 @@ import (
 type mutant struct {
 	ID   string `yaml:"id"`   // unique
 	Kind string `yaml:"kind"` // what the fault is about: the score is given for each kind
-	// Grave is "loses", "doubles" or "blames" if that is what happens to a recipient; empty for every other fault.
+	// Grave is what happens to a recipient: "loses", "doubles", "blames", or "mails" if the recipient must not be mailed. It is empty for
+	// every other fault.
 	Grave string `yaml:"grave"`
 	// Breaks is the promise that the fault breaks.
 	Breaks string `yaml:"breaks"`
@@ -85,8 +86,8 @@ func (m *mutant) check() error {
 		return errors.New("id, kind, breaks, file, old, run and a package are needed")
 	case m.Old == m.New:
 		return errors.New("old and new are the same")
-	case m.Grave != "" && m.Grave != "loses" && m.Grave != "doubles" && m.Grave != "blames":
-		return errors.New("grave must be loses, doubles or blames, or left out")
+	case !slices.Contains([]string{"", "loses", "doubles", "blames", "mails"}, m.Grave):
+		return errors.New("grave must be loses, doubles, blames or mails, or left out")
 	}
 	return nil
 }
@@ -207,9 +208,9 @@ func (b *bench) overlay(dir string, m mutant) (string, error) {
 	return overlay, os.WriteFile(overlay, description, 0o644)
 }
 
-// compile builds a package's test binary. -trimpath makes the copy share the build cache with every other copy.
+// compile builds a package's test binary.
 func (b *bench) compile(ctx context.Context, pkg, binary, overlay string) ([]byte, error) {
-	args := []string{"test", "-c", "-trimpath", "-o", binary}
+	args := []string{"test", "-c", "-o", binary}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
