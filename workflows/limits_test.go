@@ -1,0 +1,202 @@
+package workflows_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"directmailer/activities/policy"
+	"directmailer/workflows"
+)
+
+// One batch, whose counts are or are not more than the error limit of 10 % from 100 recipients on.
+func TestTheErrorLimitCountsErrorsAmongThoseTriedFromItsMinimumOn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		counts  workflows.Counts
+		refused int
+		reached bool
+	}{
+		"more than the limit bounced":          {workflows.Counts{Sent: 89, Bounced: 11}, 0, true},
+		"just the limit bounced":               {workflows.Counts{Sent: 90, Bounced: 10}, 0, false},
+		"more than the limit failed":           {workflows.Counts{Sent: 89, Failed: 11}, 0, true},
+		"more than the limit refused us":       {workflows.Counts{Sent: 89}, 11, true},
+		"just the limit refused us":            {workflows.Counts{Sent: 90}, 10, false},
+		"bounced and failed and refused":       {workflows.Counts{Sent: 89, Bounced: 4, Failed: 4}, 3, true},
+		"fewer than the minimum, all bounced":  {workflows.Counts{Bounced: 99}, 0, false},
+		"just the minimum, all bounced":        {workflows.Counts{Bounced: 100}, 0, true},
+		"uncertain is tried, and no error":     {workflows.Counts{Sent: 50, Uncertain: 50}, 0, false},
+		"uncertain counts to the minimum":      {workflows.Counts{Uncertain: 80, Bounced: 20}, 0, true},
+		"opted out is not tried":               {workflows.Counts{OptedOut: 60, Bounced: 40}, 0, false},
+		"possibly twice is one recipient only": {workflows.Counts{Sent: 90, Bounced: 10, PossiblyTwice: 90}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, 1)
+			o.send = func(call workflows.SendCall) (workflows.SentBatch, error) {
+				out := closed(call)
+				out.Counts, out.Refused = c.counts, c.refused
+				return out, nil
+			}
+			in := input()
+			in.MaxErrorPercent, in.ErrorMinimum, in.OnExhausted = 10, 100, workflows.Fail
+			o.run(in)
+			err := o.env.GetWorkflowError()
+			if reached := err != nil && strings.Contains(err.Error(), "error limit"); reached != c.reached {
+				t.Errorf("the mailing ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestTheStatusCountsEachBatchOnce(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 3)
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		if c.Batch <= 3 {
+			out.Counts, out.Deferred, out.NextRound = workflows.Counts{Sent: 7, Bounced: 1, Failed: 1}, 1, o.env.Now().Add(time.Hour)
+		}
+		return out, nil
+	}
+	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) { return workflows.Gathered{Ready: []int{4}}, nil }
+	o.env.RegisterDelayedCallback(func() {
+		s := o.status()
+		if want := (workflows.Counts{Sent: 21, Bounced: 3, Failed: 3}); s.Counts != want || s.Deferred != 3 || s.Closed != 3 || s.Recipients != 30 {
+			t.Errorf("while three wait for a later round: %+v", s)
+		}
+	}, 30*time.Minute)
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+}
+
+// Each activity goes by what the input says.
+func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 1)
+	in := input()
+	in.OnUncertain = workflows.Hold
+	in.BatchSize = 17
+	in.Deferral = workflows.Deferral{First: workflows.Duration(time.Minute), Most: workflows.Duration(time.Hour), For: workflows.Duration(48 * time.Hour)}
+	retry := func(n int) workflows.Retry {
+		return workflows.Retry{Attempts: n, Interval: workflows.Duration(time.Duration(n) * time.Second)}
+	}
+	in.Retry = workflows.Retries{List: retry(2), Database: retry(3), Page: retry(4), DropPoint: retry(5)}
+	o.open = func(c workflows.OpenCall) (workflows.Opened, error) {
+		if c.Input.Retry != in.Retry || c.Input.OnUncertain != in.OnUncertain || c.Input.BatchSize != in.BatchSize {
+			t.Errorf("open: %+v", c)
+		}
+		return workflows.Opened{DropPoints: []string{"a", "b"}}, nil
+	}
+	o.render = func(c workflows.RenderCall) error {
+		if c.Mailing != id || c.Batch != 1 || c.Retry != in.Retry {
+			t.Errorf("render: %+v", c)
+		}
+		return nil
+	}
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		if c.Mailing != id || c.OnUncertain != workflows.Hold || c.Retry != in.Retry || c.Deferral != in.Deferral || len(c.DropPoints) != 2 {
+			t.Errorf("send: %+v", c)
+		}
+		out := closed(c)
+		if c.Batch == 1 {
+			out.Deferred, out.NextRound = 1, o.env.Now().Add(time.Minute)
+		}
+		return out, nil
+	}
+	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+		if c.Mailing != id || c.Known != 1 || c.BatchSize != 17 || c.Retry != in.Retry.Database || c.Deferral != in.Deferral {
+			t.Errorf("gather: %+v", c)
+		}
+		return workflows.Gathered{Ready: []int{2}}, nil
+	}
+	if r := o.run(in); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if len(o.closes) != 1 || o.closes[0].Retry != in.Retry.Database || o.closes[0].Mailing != id {
+		t.Errorf("closes: %+v", o.closes)
+	}
+}
+
+// Batches of a later round whose messages are gone are rendered again, and known from then on.
+func TestBatchesOfALaterRoundAreKnownOnceTheyAreGathered(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 2)
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		if c.Batch <= 3 { // the first three batches leave one behind each
+			out.Deferred, out.NextRound = 1, o.env.Now().Add(time.Hour)
+		}
+		return out, nil
+	}
+	rounds := 0
+	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+		switch rounds++; {
+		case rounds == 1 && c.Known == 2:
+			return workflows.Gathered{Unrendered: []int{3}, Ready: []int{4}}, nil
+		case rounds == 2 && c.Known == 4:
+			return workflows.Gathered{Ready: []int{5}}, nil
+		}
+		t.Errorf("round %d: %+v", rounds, c)
+		return workflows.Gathered{}, nil
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	sentOnce(t, 5, o)
+	if o.rendered != 3 {
+		t.Errorf("%d batches were rendered: the list's two and the one whose messages were gone", o.rendered)
+	}
+}
+
+// A drop point leaves the list at its last attempt, not one later.
+func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 1)
+	failures := 0
+	var turns atomic.Int32
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		out.Closed, out.Counts = false, workflows.Counts{}
+		for i, p := range c.DropPoints {
+			if p.Name == "a" {
+				failures++
+				out.Points[i] = workflows.PointReport{Name: "a", Failure: "drop point a: connection refused"}
+			}
+		}
+		if out.NotBefore = o.env.Now().Add(time.Minute + time.Second); turns.Add(1) > 6 {
+			out.Closed = true
+		}
+		return out, nil
+	}
+	o.check = func(workflows.CheckCall) (workflows.Checked, error) { return workflows.Checked{Failure: "still down"}, nil }
+	in := input()
+	in.Retry.DropPoint = workflows.Retry{Attempts: 3, Interval: workflows.Duration(time.Minute)}
+	if r := o.run(in); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if p := o.status().DropPoints[0]; failures != 3 || p.InList {
+		t.Errorf("after %d failures: %+v", failures, p)
+	}
+}
+
+// The database is away while batches are rendered: each of them is rendered afterwards, and none is left out.
+func TestABatchWhoseRenderingIsGivenUpIsRenderedAgain(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 6)
+	began := o.env.Now()
+	o.render = func(workflows.RenderCall) error {
+		if o.env.Now().Sub(began) < 10*time.Minute {
+			return temporal.NewNonRetryableApplicationError("the database is away", policy.DatabaseUnavailable, nil)
+		}
+		return nil
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	sentOnce(t, 6, o)
+}
