@@ -87,7 +87,7 @@ func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 	}
 	in.Retry = workflows.Retries{List: retry(2), Database: retry(3), Page: retry(4), DropPoint: retry(5)}
 	o.open = func(c workflows.OpenCall) (workflows.Opened, error) {
-		if c.Input.Retry != in.Retry || c.Input.OnUncertain != in.OnUncertain || c.Input.BatchSize != in.BatchSize {
+		if c.Mailing != id || c.Retry != in.Retry.Database {
 			t.Errorf("open: %+v", c)
 		}
 		return workflows.Opened{DropPoints: []string{"a", "b"}}, nil
@@ -199,4 +199,141 @@ func TestABatchWhoseRenderingIsGivenUpIsRenderedAgain(t *testing.T) {
 		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
 	}
 	sentOnce(t, 6, o)
+}
+
+func TestAMailingThatIsStoppedByItsErrorLimitSendsNothing(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 60)
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		out.Counts = workflows.Counts{Bounced: 10}
+		return out, nil
+	}
+	sent := 0
+	o.env.RegisterDelayedCallback(func() { sent = len(o.sends) }, time.Minute)
+	o.env.RegisterDelayedCallback(func() {
+		if s := o.status(); len(o.sends) != sent || s.State != workflows.StateSuspended {
+			t.Errorf("%d batches were begun in %d hours; %+v", len(o.sends)-sent, 47, s)
+		}
+		o.env.CancelWorkflow()
+	}, 48*time.Hour)
+	in := input()
+	in.MaxErrorPercent, in.ErrorMinimum = 10, 10
+	o.run(in)
+	if sent == 60 {
+		t.Error("the whole list was sent to")
+	}
+}
+
+// The turn of a batch ends, with or without a rate limit, until the batch is closed.
+func TestABatchWhoseTurnEndsIsSentOn(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 5)
+	turns := map[int]int{}
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		out := closed(c)
+		if turns[c.Batch]++; turns[c.Batch] < 4 {
+			out.Closed, out.Counts = false, workflows.Counts{Sent: int64(turns[c.Batch])}
+			if turns[c.Batch] == 2 {
+				out.NotBefore = o.env.Now().Add(time.Minute)
+			}
+		}
+		return out, nil
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	for n := 1; n <= 5; n++ {
+		if turns[n] != 4 {
+			t.Errorf("batch %d had %d turns", n, turns[n])
+		}
+	}
+}
+
+// A pause takes batches back in the middle: their activities end as cancelled.
+func TestABatchThatIsHandedBackForAPauseIsSentAfterwards(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 3)
+	var begun atomic.Int32
+	var resumed atomic.Bool
+	paused := make(chan struct{})
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		begun.Add(1)
+		if resumed.Load() {
+			return closed(c), nil
+		}
+		<-paused
+		return workflows.SentBatch{}, temporal.NewCanceledError()
+	}
+	var pause, resume error
+	var look func()
+	look = func() {
+		if begun.Load() < 3 {
+			o.env.RegisterDelayedCallback(look, time.Millisecond)
+			return
+		}
+		o.update(0, workflows.PauseUpdate, &pause)
+		o.env.RegisterDelayedCallback(func() { close(paused) }, time.Millisecond)
+		o.env.RegisterDelayedCallback(func() { resumed.Store(true) }, time.Hour)
+		o.update(time.Hour+time.Second, workflows.ResumeUpdate, &resume)
+	}
+	o.env.RegisterDelayedCallback(look, time.Millisecond)
+	if r := o.run(input()); r.State != workflows.StateCompleted || pause != nil || resume != nil {
+		t.Fatalf("result %+v, error %v; pause %v, resume %v", r, o.env.GetWorkflowError(), pause, resume)
+	}
+	got := map[int]int{}
+	for _, c := range o.sends {
+		got[c.Batch]++
+	}
+	if len(o.sends) != 6 || got[1] != 2 || got[2] != 2 || got[3] != 2 {
+		t.Errorf("batches were sent %v times", got)
+	}
+}
+
+func TestTheNextRoundIsThatOfTheFirstWhoIsDue(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 2)
+	began := o.env.Now()
+	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		if c.Batch <= 2 {
+			out.Deferred, out.NextRound = 1, began.Add(time.Duration(c.Batch)*time.Hour)
+		}
+		return out, nil
+	}
+	var rounds []time.Duration
+	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+		rounds = append(rounds, o.env.Now().Sub(began).Round(time.Minute))
+		if len(rounds) == 1 {
+			return workflows.Gathered{Ready: []int{3}, Deferred: 1, NextRound: began.Add(2 * time.Hour)}, nil
+		}
+		return workflows.Gathered{Ready: []int{4}}, nil
+	}
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	if len(rounds) != 2 || rounds[0] != time.Hour || rounds[1] != 2*time.Hour {
+		t.Errorf("rounds at %v", rounds)
+	}
+}
+
+func TestARecipientWhomTheLedgerFindsOpenIsSentToAfterAll(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, 1)
+	o.close = func(c workflows.CloseCall) (workflows.Closing, error) {
+		if len(o.closes) == 1 {
+			return workflows.Closing{Deferred: 1}, nil
+		}
+		return workflows.Closing{Result: workflows.Result{State: c.State}}, nil
+	}
+	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) { return workflows.Gathered{Unrendered: []int{2}}, nil }
+	if r := o.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	}
+	sentOnce(t, 2, o)
+	if len(o.closes) != 2 {
+		t.Errorf("closed %d times", len(o.closes))
+	}
 }

@@ -69,7 +69,7 @@ func (f *filler) fill(t *testing.T, path string, v reflect.Value) {
 func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	t.Parallel()
 	var given workflows.Progress
-	f := filler{fixed: map[string]any{"State": workflows.StatePaused}}
+	f := filler{fixed: map[string]any{"Step": workflows.StepSend, "State": workflows.StatePaused}}
 	f.fill(t, "", reflect.ValueOf(&given).Elem())
 
 	o := newOffice(t, 1)
@@ -108,7 +108,7 @@ func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 		"Resume": (*workflows.Progress)(nil), "Query.SQL": "", "Query.Timeout": workflows.Duration(time.Minute), "Content": workflows.Content{},
 		"Continue": (*workflows.Continuation)(nil)}}
 	f.fill(t, "", reflect.ValueOf(&given).Elem())
-	given.Resume = &workflows.Progress{State: workflows.StatePaused, Paused: &workflows.Pause{Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	given.Resume = &workflows.Progress{Step: workflows.StepSend, State: workflows.StatePaused, Paused: &workflows.Pause{Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
 
 	o := newOffice(t, 1)
 	o.env.SetContinuedExecutionRunID("the run before")

@@ -76,8 +76,10 @@ func (o *office) onDelivery(when, do string) {
 // waitForLock returns when a statement in this database waits for a lock.
 func (o *office) waitForLock() {
 	o.Helper()
+	ctx, cancel := context.WithTimeout(o.Context(), time.Minute)
+	defer cancel()
 	for waiting := false; !waiting; {
-		row := o.pool.QueryRow(o.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+		row := o.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 		if err := row.Scan(&waiting); err != nil {
 			o.Fatal(err)
 		}
@@ -207,7 +209,7 @@ func TestARetryBeginsAfterTheLastAttemptIsWritten(t *testing.T) {
 			return nil
 		}
 		if tries.Add(1) == 1 {
-			return &smtptest.Action{Die: true}
+			return &smtptest.Action{Reply: "421 4.3.2 closing down"}
 		}
 		if !released.Load() {
 			close(early)
@@ -504,7 +506,7 @@ func TestAnAttemptThatFailsIsARowOfItsOwn(t *testing.T) {
 	var tries atomic.Int32
 	o := newOffice(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
 		if e.Phase == "RCPT" && numberOf(e.To) == 50 && tries.Add(1) == 1 {
-			return &smtptest.Action{Die: true}
+			return &smtptest.Action{Reply: "421 4.3.2 closing down"}
 		}
 		return nil
 	})
