@@ -62,7 +62,9 @@ func TestTheStatusCountsEachBatchOnce(t *testing.T) {
 		}
 		return out, nil
 	}
-	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) { return workflows.Gathered{Ready: []int{4}}, nil }
+	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+		return workflows.Gathered{Ready: []int{4}}, nil
+	}
 	o.env.RegisterDelayedCallback(func() {
 		s := o.status()
 		if want := (workflows.Counts{Sent: 21, Bounced: 3, Failed: 3}); s.Counts != want || s.Deferred != 3 || s.Closed != 3 || s.Recipients != 30 {
@@ -173,7 +175,9 @@ func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 		}
 		return out, nil
 	}
-	o.check = func(workflows.CheckCall) (workflows.Checked, error) { return workflows.Checked{Failure: "still down"}, nil }
+	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+		return workflows.Checked{Failure: "still down"}, nil
+	}
 	in := input()
 	in.Retry.DropPoint = workflows.Retry{Attempts: 3, Interval: workflows.Duration(time.Minute)}
 	if r := o.run(in); r.State != workflows.StateCompleted {
@@ -328,7 +332,9 @@ func TestARecipientWhomTheLedgerFindsOpenIsSentToAfterAll(t *testing.T) {
 		}
 		return workflows.Closing{Result: workflows.Result{State: c.State}}, nil
 	}
-	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) { return workflows.Gathered{Unrendered: []int{2}}, nil }
+	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+		return workflows.Gathered{Unrendered: []int{2}}, nil
+	}
 	if r := o.run(input()); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
 	}

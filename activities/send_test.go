@@ -1,0 +1,432 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"directmailer/activities/policy"
+	"directmailer/internal/droppoint"
+	"directmailer/internal/ledger"
+	"directmailer/internal/mailings"
+	"directmailer/internal/pacing"
+	"directmailer/internal/rate"
+	"directmailer/internal/smtptest"
+	"directmailer/internal/spool"
+	"directmailer/workflows"
+)
+
+// depot is a mailing of one rendered batch, and a worker's activities with a drop point mx.
+type depot struct {
+	*testing.T
+	pool   *pgxpool.Pool
+	server *smtptest.Server
+	a      *Activities
+	stop   chan struct{} // closed when the worker stops
+}
+
+const crowdSize = 40
+
+func newDepot(t *testing.T, script func(smtptest.Event) *smtptest.Action) *depot {
+	t.Helper()
+	pool, _ := prepared(t, crowdSize, workflows.Content{Text: "Hello {{.n}}"})
+	d := &depot{T: t, pool: pool, server: smtptest.Start(t, smtptest.Options{Script: script}), stop: make(chan struct{})}
+	d.a = d.worker()
+	if _, err := renderOnce(t, d.a); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// worker is another worker of the mailing.
+func (d *depot) worker() *Activities {
+	d.Helper()
+	config, err := droppoint.Parse("mx", "smtp://"+d.server.Addr()+"?tls=none&connections=2")
+	if err != nil {
+		d.Fatal(err)
+	}
+	set := droppoint.NewSet([]droppoint.Config{config})
+	d.Cleanup(set.Close)
+	return New(d.pool, set, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+}
+
+// send does one attempt at the batch.
+func (d *depot) send(a *Activities, on workflows.OnUncertain) (workflows.SentBatch, error) {
+	d.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(time.Minute)
+	env.SetWorkerStopChannel(d.stop)
+	env.RegisterActivityWithOptions(a.SendBatch, activity.RegisterOptions{Name: policy.SendBatch})
+	var out workflows.SentBatch
+	v, err := env.ExecuteActivity(policy.SendBatch, workflows.SendCall{Mailing: "spring", Batch: 1, DropPoints: []workflows.UsedPoint{{Name: "mx"}}, OnUncertain: on,
+		Retry: retries, Deferral: workflows.Deferral{First: workflows.Duration(time.Minute), Most: workflows.Duration(time.Hour), For: workflows.Duration(48 * time.Hour)}})
+	if err != nil {
+		return out, err
+	}
+	return out, v.Get(&out)
+}
+
+// isOfType tells whether an activity's error has the type.
+func isOfType(err error, kind policy.ErrorType) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.Type() == kind
+}
+
+// wantOneCopyEach checks the server's own record.
+func (d *depot) wantOneCopyEach() {
+	d.Helper()
+	copies := d.server.Copies()
+	for n := 1; n <= crowdSize; n++ {
+		if got := copies[fmt.Sprintf("r%d@example.org", n)]; got != 1 {
+			d.Errorf("recipient %d has got %d copies", n, got)
+		}
+	}
+}
+
+func TestABatchThatWasClosedBeforeItsAnswerWasLostIsAnsweredAgain(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	for range 2 {
+		out, err := d.send(d.a, workflows.Resend)
+		if err != nil || !out.Closed || out.Counts != (workflows.Counts{Sent: crowdSize}) {
+			t.Fatalf("%+v, %v", out, err)
+		}
+	}
+	d.wantOneCopyEach()
+}
+
+// The worker stops in the middle of a batch: it does not wait for the turn, which is long, and another one goes on.
+func TestAWorkerThatStopsInTheMiddleOfABatchHandsItBack(t *testing.T) {
+	t.Parallel()
+	var dots atomic.Int32
+	goOn := make(chan struct{})
+	var d *depot
+	d = newDepot(t, func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "DOT" {
+			return nil
+		}
+		if dots.Add(1) == 5 {
+			close(d.stop)
+			time.AfterFunc(50*time.Millisecond, func() { close(goOn) }) // the news has arrived by then
+		}
+		if dots.Load() >= 5 {
+			return &smtptest.Action{Wait: goOn}
+		}
+		return nil
+	})
+	if _, err := d.send(d.a, workflows.Hold); !isOfType(err, policy.WorkerStopping) {
+		t.Errorf("got %v, want %s", err, policy.WorkerStopping)
+	}
+	if got := len(d.server.Received()); got >= crowdSize {
+		t.Errorf("%d messages went out before the worker stopped", got)
+	}
+	d.stop = make(chan struct{})
+	if out, err := d.send(d.worker(), workflows.Hold); err != nil || !out.Closed || out.Counts != (workflows.Counts{Sent: crowdSize}) {
+		t.Errorf("the next worker: %+v, %v", out, err)
+	}
+	d.wantOneCopyEach()
+}
+
+// The server takes the message of recipient 5 and does not answer, in the attempt of a worker or before another claims the batch.
+func TestWithHoldNobodyIsSentToTwiceByAnyWorker(t *testing.T) {
+	t.Parallel()
+	for _, on := range []workflows.OnUncertain{workflows.Hold, workflows.Resend} {
+		t.Run(string(on), func(t *testing.T) {
+			t.Parallel()
+			var silent atomic.Bool
+			silent.Store(true)
+			d := newDepot(t, func(e smtptest.Event) *smtptest.Action {
+				if e.Phase == "DOT" && e.To == "r5@example.org" && silent.CompareAndSwap(true, false) {
+					return &smtptest.Action{Die: true, Accept: true}
+				}
+				return nil
+			})
+			claim, err := d.a.ledger.Claim(t.Context(), ledger.Batch{Mailing: 1, Number: 1}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.a.gate.Enter(claim, nil, &ledger.Attempt{Recipient: 7, Number: 1, DropPoint: "mx"}).Wait(); err != nil {
+				t.Fatal(err)
+			} // and the worker dies here
+			out, err := d.send(d.worker(), on)
+			want := workflows.Counts{Sent: crowdSize, PossiblyTwice: 2}
+			copies := map[string]int{"r5@example.org": 2, "r7@example.org": 1}
+			if on == workflows.Hold {
+				want = workflows.Counts{Sent: crowdSize - 2, Uncertain: 2}
+				copies = map[string]int{"r5@example.org": 1, "r7@example.org": 0}
+			}
+			if err != nil || !out.Closed || out.Counts != want {
+				t.Errorf("%+v, %v", out, err)
+			}
+			for to, n := range copies {
+				if got := d.server.Copies()[to]; got != n {
+					t.Errorf("%s has got %d copies, want %d", to, got, n)
+				}
+			}
+		})
+	}
+}
+
+// Messages are rendered anew after the spool was lost: whoever gets one twice can tell by its Message-ID.
+func TestMessageIDsAreTheSameHoweverOftenABatchIsRendered(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	first := messages(t, spooled(t, d.pool))
+	if _, err := d.pool.Exec(t.Context(), `DELETE FROM spool`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := renderOnce(t, d.worker()); err != nil {
+		t.Fatal(err)
+	}
+	again := messages(t, spooled(t, d.pool))
+	ids := map[string]bool{}
+	for n := int32(1); n <= crowdSize; n++ {
+		_, rest, found := strings.Cut(first[n], "Message-ID: ")
+		id, _, _ := strings.Cut(rest, "\r\n")
+		if ids[id] = true; !found || first[n] != again[n] {
+			t.Errorf("recipient %d: %q, then %q", n, first[n], again[n])
+		}
+	}
+	if len(ids) != crowdSize {
+		t.Errorf("%d recipients have %d Message-IDs", crowdSize, len(ids))
+	}
+}
+
+func TestABatchWithARecipientWithoutAMessageIsNotClosed(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	blob, err := pack([]int32{1, 2, 3}, [][]byte{spooled(t, d.pool)})
+	if err != nil || blob == nil {
+		t.Fatal(err)
+	}
+	if _, err := d.pool.Exec(t.Context(), `UPDATE spool SET messages = $1`, blob); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := d.send(d.a, workflows.Resend); err == nil {
+		t.Errorf("the batch was answered: %+v", out)
+	}
+	if _, err := renderOnce(t, d.a); err != nil { // the workflow has it rendered again
+		t.Fatal(err)
+	}
+	if out, err := d.send(d.worker(), workflows.Resend); err != nil || out.Counts.Sent != crowdSize {
+		t.Errorf("rendered again: %+v, %v", out, err)
+	}
+	d.wantOneCopyEach()
+}
+
+func TestABlobIsMadeOfTheRecipientsThatAreWantedAndOfNobodyTwice(t *testing.T) {
+	t.Parallel()
+	blob := func(recipients ...int32) []byte {
+		e, err := spool.NewEncoder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range recipients {
+			if err := e.Add(&spool.Entry{Recipient: r, From: "a@example.com", To: "b@example.com", Data: []byte("x")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := e.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	got, err := pack([]int32{2, 3, 5}, [][]byte{blob(1, 2, 3), blob(3, 4, 5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var numbers []int32
+	r, err := spool.NewReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Reset(got); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		var e spool.Entry
+		if err := r.Next(&e); err != nil {
+			break
+		}
+		numbers = append(numbers, e.Recipient)
+	}
+	if fmt.Sprint(numbers) != "[2 3 5]" {
+		t.Errorf("the blob has %v", numbers)
+	}
+	if got, err := pack([]int32{2, 9}, [][]byte{blob(1, 2, 3)}); err != nil || got != nil {
+		t.Errorf("recipient 9 has no message: got %d octets, %v", len(got), err)
+	}
+}
+
+func TestDeferredRecipientsAreTriedAsTheMailingSays(t *testing.T) {
+	t.Parallel()
+	s := schedule(workflows.Deferral{First: 1, Most: 2, For: 3})
+	if s.First != 1 || s.Most != 2 || s.For != 3 || s.Told == nil {
+		t.Errorf("%+v", s)
+	}
+	if told, ok := s.Told("greylisted, try again in 5 minutes"); !ok || told != 5*time.Minute {
+		t.Errorf("a server's words are read as %s, %v", told, ok)
+	}
+}
+
+// Each kind of limit is set to one message a day, and asked for twice.
+func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	for name, scope := range map[string]pacing.Scope{
+		"mailing": pacing.OfMailing(1), "drop point": pacing.OfDropPoint("mx"), "domain": pacing.OfDomain("example.org"),
+	} {
+		a := d.worker()
+		if err := a.pacer.Set(t.Context(), scope, rate.Rate{Count: 1, Per: 24 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		pace := a.pace(1)
+		refused := false
+		for range 3 {
+			wait, err := pace(t.Context(), "mx", "example.org")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wait.Ask > 0 {
+				refused = true
+				if wait.Domain != (name == "domain") {
+					t.Errorf("the limit of the %s is waited for as %+v", name, wait)
+				}
+			}
+		}
+		if !refused {
+			t.Errorf("the limit of the %s was not asked for", name)
+		}
+		if wait, err := a.pace(2)(t.Context(), "other", "example.net"); err != nil || wait.Ask > 0 {
+			t.Errorf("the limit of the %s holds another mailing, drop point and domain up: %+v, %v", name, wait, err)
+		}
+		if err := a.pacer.Drop(t.Context(), scope); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The second start of an ID is refused by the database, also when Temporal has forgotten the first.
+func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	if _, err := d.a.reserved(t.Context(), "spring", "another run"); !errors.As(err, new(*failure)) || classify(err).kind != policy.MailingExists {
+		t.Errorf("got %v, want %s", err, policy.MailingExists)
+	}
+	if opened, err := d.a.reserved(t.Context(), "spring", "run"); err != nil || opened == nil {
+		t.Errorf("its own start: %v, %v", opened, err)
+	}
+	in, err := json.Marshal(workflows.Input{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.a.mailings.Reserve(t.Context(), "spring", "another run", "people", in); !errors.Is(err, mailings.ErrExists) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A second start that is cancelled closes its ledger, as every mailing does: it has none, and must not close the first one's.
+func TestAMailingThatEndsClosesItsOwnLedgerOnly(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	end := func(run string) {
+		t.Helper()
+		var suite testsuite.WorkflowTestSuite
+		env := suite.NewTestActivityEnvironment()
+		env.SetTestTimeout(time.Minute)
+		env.RegisterActivityWithOptions(d.a.CloseMailing, activity.RegisterOptions{Name: policy.CloseMailing})
+		call := workflows.CloseCall{Mailing: "spring", FirstRunID: run, State: workflows.StateCancelled, Reason: "cancelled", Retry: retries.Database}
+		if _, err := env.ExecuteActivity(policy.CloseMailing, call); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end("another run")
+	if out, err := d.send(d.a, workflows.Resend); err != nil || !out.Closed || out.Counts.Sent != crowdSize {
+		t.Errorf("after another start was cancelled: %+v, %v", out, err)
+	}
+	end("run")
+	m, err := d.a.mailings.Get(t.Context(), "spring")
+	if err != nil || m.ClosedAt == nil || m.State != string(workflows.StateCancelled) {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func TestACompletedMailingWithOpenBatchesIsNotEnded(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.RegisterActivityWithOptions(d.a.CloseMailing, activity.RegisterOptions{Name: policy.CloseMailing})
+	v, err := env.ExecuteActivity(policy.CloseMailing, workflows.CloseCall{Mailing: "spring", FirstRunID: "run", State: workflows.StateCompleted, Retry: retries.Database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out workflows.Closing
+	if err := v.Get(&out); err != nil || fmt.Sprint(out.Open) != "[1]" {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if m, err := d.a.mailings.Get(t.Context(), "spring"); err != nil || m.ClosedAt != nil {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// An attempt begins with what earlier ones have counted, and says so again with each beat: whatever ends it, the next one knows.
+func TestWhatFailedBeforeIsKnownAfterACrash(t *testing.T) {
+	t.Parallel()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(time.Minute)
+	before := tally{Database: 3, Page: 2, DropPoint: 1, List: 4}
+	env.SetHeartbeatDetails(before)
+	var mu sync.Mutex
+	var beats []tally
+	second := make(chan struct{})
+	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
+		var t tally
+		_ = details.Get(&t)
+		mu.Lock()
+		defer mu.Unlock()
+		if beats = append(beats, t); len(beats) == 2 {
+			close(second)
+		}
+	})
+	works := func(ctx context.Context) error {
+		_, err := attempt(ctx, retries, func(context.Context) (string, error) {
+			<-second // a second's work
+			return "", fail(policy.DatabaseUnavailable, "away")
+		})
+		return err
+	}
+	env.RegisterActivityWithOptions(works, activity.RegisterOptions{Name: "works"})
+	_, err := env.ExecuteActivity("works")
+	if !isOfType(err, policy.DatabaseUnavailable) || !strings.Contains(err.Error(), "(attempt 4 of 4)") {
+		t.Errorf("got %v", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for i, b := range beats[:2] {
+		if b != before {
+			t.Errorf("beat %d says %+v, earlier attempts have counted %+v", i+1, b, before)
+		}
+	}
+	if last := beats[len(beats)-1]; last.Database != 4 {
+		t.Errorf("the last beat says %+v", last)
+	}
+}
