@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -186,14 +187,24 @@ func TestWithHoldNobodyIsSentToTwiceByAnyWorker(t *testing.T) {
 func TestMessageIDsAreTheSameHoweverOftenABatchIsRendered(t *testing.T) {
 	t.Parallel()
 	d := newDepot(t, nil)
-	first := messages(t, spooled(t, d.pool))
-	if _, err := d.pool.Exec(t.Context(), `DELETE FROM spool`); err != nil {
+	if _, err := d.pool.Exec(t.Context(), `UPDATE mailings SET prepared_at = '2020-02-03 04:05:06Z'`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := renderOnce(t, d.worker()); err != nil {
-		t.Fatal(err)
+	render := func() map[int32]string {
+		t.Helper()
+		if _, err := d.pool.Exec(t.Context(), `DELETE FROM spool`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := renderOnce(t, d.worker()); err != nil {
+			t.Fatal(err)
+		}
+		return messages(t, spooled(t, d.pool))
 	}
-	again := messages(t, spooled(t, d.pool))
+	first := render()
+	again := render()
+	if !strings.Contains(first[1], "Date: Mon, 03 Feb 2020 04:05:06") {
+		t.Errorf("the date is not that of the preparation: %q", first[1])
+	}
 	ids := map[string]bool{}
 	for n := int32(1); n <= crowdSize; n++ {
 		_, rest, found := strings.Cut(first[n], "Message-ID: ")
@@ -204,6 +215,54 @@ func TestMessageIDsAreTheSameHoweverOftenABatchIsRendered(t *testing.T) {
 	}
 	if len(ids) != crowdSize {
 		t.Errorf("%d recipients have %d Message-IDs", crowdSize, len(ids))
+	}
+}
+
+func TestARenderedBatchIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, nil)
+	before := spooled(t, d.pool)
+	if _, err := d.pool.Exec(t.Context(), `UPDATE recipients SET attributes = '{"n": "changed"}'`); err != nil {
+		t.Fatal(err)
+	}
+	out, err := renderOnce(t, d.worker())
+	if err != nil || out.Messages != 0 || !bytes.Equal(spooled(t, d.pool), before) {
+		t.Errorf("rendered again: %+v, %v", out, err)
+	}
+}
+
+func TestARecipientWhoseTemplateFailsIsFailed(t *testing.T) {
+	t.Parallel()
+	pool, a := prepared(t, 5, workflows.Content{Text: `Hello {{if eq .n "3"}}{{.nothing}}{{end}}`})
+	if out, err := renderOnce(t, a); err != nil || out.Messages != 4 || out.Failed != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	var failed string
+	if err := pool.QueryRow(t.Context(), `SELECT string_agg(recipient || ' ' || status || ' ' || final, ', ') FROM deliveries`).Scan(&failed); err != nil || failed != "3 failed true" {
+		t.Errorf("the ledger has %q, %v", failed, err)
+	}
+}
+
+func TestADropPointThatRefusesUsIsTypedAndNamed(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t, func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" {
+			return &smtptest.Action{Reply: "550 5.7.1 not from you"}
+		}
+		return nil
+	})
+	_, err := d.send(d.a, workflows.Resend)
+	var app *temporal.ApplicationError
+	var out workflows.SentBatch
+	if !errors.As(err, &app) || app.Type() != policy.DropPointRefuses || app.Details(&out) != nil {
+		t.Fatalf("got %v", err)
+	}
+	if len(out.Points) != 1 || out.Points[0].Name != "mx" || !strings.Contains(out.Points[0].Failure, "550 5.7.1") || out.Refused == 0 {
+		t.Errorf("the workflow is told %+v", out)
+	}
+	var blamed int
+	if err := d.pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE final`).Scan(&blamed); err != nil || blamed != 0 {
+		t.Errorf("%d recipients are blamed, %v", blamed, err)
 	}
 }
 
