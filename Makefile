@@ -96,6 +96,11 @@ chaos: ## Break mailings at random, at length, and write docs/reliability.md (AR
 	@result=$$(mktemp) && go test ./worker -count=1 -v -timeout 6h -run '^TestChaos$$' $(CHAOS) -chaos.json $$result $(ARGS); code=$$?; \
 		cat $$result; rm -f $$result; exit $$code
 
+# The last line is the run's result, whether it went well or not. A part of the mutants, by -only, writes no document.
+.PHONY: mutants
+mutants: ## Put small faults into a copy, show which the tests notice, write docs/reliability.md (ARGS="-only gate" for less)
+	@go run ./test/mutants -write docs/reliability.md $(ARGS)
+
 .PHONY: schema
 schema: ## Write the JSON Schema of a mailing's input again, after a change of the input
 	go test ./workflows -run Schema -update
