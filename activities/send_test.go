@@ -452,7 +452,7 @@ func TestWhatFailedBeforeIsKnownAfterACrash(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.SetTestTimeout(time.Minute)
-	before := tally{Database: 3, Page: 2, DropPoint: 1, List: 4}
+	before := tally{Database: 3, Page: 2, List: 4}
 	env.SetHeartbeatDetails(before)
 	var mu sync.Mutex
 	var beats []tally
