@@ -134,3 +134,94 @@ func TestTheEndOfTheContextDoesNotEndTheWaitForTheDot(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The server has said that it closes, and takes its time.
+func TestAConnectionIsUsedNoMoreAfter421(t *testing.T) {
+	t.Parallel()
+	for name, answers := range map[string][]string{
+		"MAIL": {"421 4.3.2 closing"},
+		"RCPT": {"250 ok", "421 4.3.2 closing"},
+		"DATA": {"250 ok", "250 ok", "421 4.3.2 closing"},
+		"dot":  {"250 ok", "250 ok", "354 go on", "421 4.3.2 closing"},
+	} {
+		addr, _ := play(t, pipelining, func(p *peer) {
+			for range 3 {
+				p.hear()
+			}
+			p.say(answers[:min(len(answers), 3)]...)
+			if len(answers) > 3 {
+				for p.hear() != "." {
+				}
+				p.say(answers[3])
+			}
+			p.hearAll()
+		})
+		c := dialPeer(t, addr, smtp.Options{})
+		if err := send(t, c, "a@example.org"); err == nil || smtp.Classify(err) != smtp.Connection {
+			t.Errorf("%s: %v is of class %v", name, err, smtp.Classify(err))
+		}
+		if c.Alive() {
+			t.Errorf("%s: the connection counts as alive", name)
+		}
+	}
+}
+
+func TestAnotherMessageIsNotSentInAnAnnouncedEnvelope(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*smtp.Message){
+		"recipient": func(m *smtp.Message) { m.To = "other@example.org" },
+		"sender":    func(m *smtp.Message) { m.From = "other@example.com" },
+		"size":      func(m *smtp.Message) { m.Data = append([]byte("X: y\r\n"), m.Data...) },
+	} {
+		s := smtptest.Start(t, smtptest.Options{})
+		c := dial(t, s, smtp.Options{NextBehindDot: true})
+		if err := c.Begin(t.Context(), message("a@example.org")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Finish(message("b@example.org")); err != nil {
+			t.Fatal(err)
+		}
+		other := message("b@example.org")
+		change(other)
+		if err := c.Begin(t.Context(), other); err == nil {
+			_, err = c.Finish(nil)
+			t.Errorf("a message with another %s was begun in the envelope that was announced, then %v", name, err)
+		}
+		c.Close()
+		s.Stop()
+		if got := s.Copies(); len(got) != 1 || got["a@example.org"] != 1 {
+			t.Errorf("received %v", got)
+		}
+	}
+}
+
+func TestAConnectionThatHasAnnouncedAMessageIsNotFree(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := smtptest.Start(t, smtptest.Options{Script: at("MAIL", 2, smtptest.Action{Wait: release})})
+	t.Cleanup(func() { close(release) })
+	c := dial(t, s, smtp.Options{NextBehindDot: true})
+	if err := c.Begin(t.Context(), message("a@example.org")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Finish(message("b@example.org")); err != nil {
+		t.Fatal(err)
+	}
+	if c.Alive() { // the server has not answered yet, so there is nothing that could be read
+		t.Error("it counts as free")
+	}
+}
+
+// A carriage return and a line feed of which neither belongs to the other: some servers end a line at either.
+func TestLoneLineEndsThatMakeUpForEachOtherAreNotSent(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	c := dial(t, s, smtp.Options{})
+	for _, data := range []string{"a\rb\nc\r\n", "a\nb\rc\r\n", "a\n.\r\r\n", "\nx\r"} {
+		m := message("a@example.org")
+		m.Data = []byte(data)
+		if err := c.Begin(t.Context(), m); err == nil || smtp.Classify(err) != smtp.Bounced {
+			t.Fatalf("%q: %v is of class %v", data, err, smtp.Classify(err))
+		}
+	}
+}
