@@ -160,10 +160,10 @@ func TestADirectoryThatVanishesFailsBeforeTheFinalStep(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Finish(nil); droppoint.OutcomeOf(err) != droppoint.Unavailable {
+	if _, err := l.Finish(nil); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
 		t.Errorf("finish: %v", err)
 	}
-	if err := l.Begin(t.Context(), message(2)); droppoint.OutcomeOf(err) != droppoint.Unavailable {
+	if err := l.Begin(t.Context(), message(2)); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
 		t.Errorf("begin: %v", err)
 	}
 }

@@ -174,7 +174,9 @@ func (b *bench) try(ctx context.Context, slot int, m mutant) (r result) {
 		r.by = "does not compile: " + lastLine(out)
 		return r
 	}
-	out, err := b.command(ctx, m.In, binary, "-test.run", pattern(strings.Fields(m.Run)), "-test.failfast", "-test.timeout", b.limit.String()).CombinedOutput()
+	tests := b.command(ctx, m.In, binary, "-test.run", pattern(strings.Fields(m.Run)), "-test.failfast", "-test.timeout", b.limit.String())
+	tests.Env = append(tests.Env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)) // programs that tests build have the fault as well
+	out, err := tests.CombinedOutput()
 	if err == nil {
 		r.state = unnoticed
 		return r
