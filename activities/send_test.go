@@ -62,7 +62,7 @@ func (d *depot) worker() *Activities {
 	}
 	set := droppoint.NewSet([]droppoint.Config{config})
 	d.Cleanup(set.Close)
-	return New(d.pool, set, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return New(d.pool, set, nil, loopback(d.T), slog.New(slog.NewTextHandler(io.Discard, nil)))
 }
 
 // send does one attempt at the batch.
