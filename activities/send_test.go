@@ -31,8 +31,8 @@ import (
 	"directmailer/workflows"
 )
 
-// depot is a mailing of one rendered batch, and a worker's activities with a drop point mx.
-type depot struct {
+// fixture is a mailing of one rendered batch, and a worker's activities with a drop point mx.
+type fixture struct {
 	*testing.T
 	pool   *pgxpool.Pool
 	server *smtptest.Server
@@ -42,10 +42,10 @@ type depot struct {
 
 const crowdSize = 40
 
-func newDepot(t *testing.T, script func(smtptest.Event) *smtptest.Action) *depot {
+func newFixture(t *testing.T, script func(smtptest.Event) *smtptest.Action) *fixture {
 	t.Helper()
 	pool, _ := prepared(t, crowdSize, workflows.Content{Text: "Hello {{.n}}"})
-	d := &depot{T: t, pool: pool, server: smtptest.Start(t, smtptest.Options{Script: script}), stop: make(chan struct{})}
+	d := &fixture{T: t, pool: pool, server: smtptest.Start(t, smtptest.Options{Script: script}), stop: make(chan struct{})}
 	d.a = d.worker()
 	if _, err := renderOnce(t, d.a); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func newDepot(t *testing.T, script func(smtptest.Event) *smtptest.Action) *depot
 }
 
 // worker is another worker of the mailing.
-func (d *depot) worker() *Activities {
+func (d *fixture) worker() *Activities {
 	d.Helper()
 	config, err := droppoint.Parse("mx", "smtp://"+d.server.Addr()+"?tls=none&connections=2")
 	if err != nil {
@@ -66,7 +66,7 @@ func (d *depot) worker() *Activities {
 }
 
 // send does one attempt at the batch.
-func (d *depot) send(a *Activities, on workflows.OnUncertain) (workflows.SentBatch, error) {
+func (d *fixture) send(a *Activities, on workflows.OnUncertain) (workflows.SentBatch, error) {
 	d.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
@@ -89,7 +89,7 @@ func isOfType(err error, kind policy.ErrorType) bool {
 }
 
 // wantOneCopyEach checks the server's own record.
-func (d *depot) wantOneCopyEach() {
+func (d *fixture) wantOneCopyEach() {
 	d.Helper()
 	copies := d.server.Copies()
 	for n := 1; n <= crowdSize; n++ {
@@ -101,7 +101,7 @@ func (d *depot) wantOneCopyEach() {
 
 func TestABatchThatWasClosedBeforeItsAnswerWasLostIsAnsweredAgain(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	for range 2 {
 		out, err := d.send(d.a, workflows.Resend)
 		if err != nil || !out.Closed || out.Counts != (workflows.Counts{Sent: crowdSize}) {
@@ -111,13 +111,14 @@ func TestABatchThatWasClosedBeforeItsAnswerWasLostIsAnsweredAgain(t *testing.T) 
 	d.wantOneCopyEach()
 }
 
-// The worker stops in the middle of a batch: it does not wait for the turn, which is long, and another one goes on.
+// The worker stops in the middle of a batch: it does not wait for the turn, which is long, and
+// another one goes on.
 func TestAWorkerThatStopsInTheMiddleOfABatchHandsItBack(t *testing.T) {
 	t.Parallel()
 	var dots atomic.Int32
 	goOn := make(chan struct{})
-	var d *depot
-	d = newDepot(t, func(e smtptest.Event) *smtptest.Action {
+	var d *fixture
+	d = newFixture(t, func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "DOT" {
 			return nil
 		}
@@ -143,7 +144,8 @@ func TestAWorkerThatStopsInTheMiddleOfABatchHandsItBack(t *testing.T) {
 	d.wantOneCopyEach()
 }
 
-// The server takes the message of recipient 5 and does not answer, in the attempt of a worker or before another claims the batch.
+// The server takes the message of recipient 5 and does not answer, in the attempt of a worker or
+// before another claims the batch.
 func TestWithHoldNobodyIsSentToTwiceByAnyWorker(t *testing.T) {
 	t.Parallel()
 	for _, on := range []workflows.OnUncertain{workflows.Hold, workflows.Resend} {
@@ -151,7 +153,7 @@ func TestWithHoldNobodyIsSentToTwiceByAnyWorker(t *testing.T) {
 			t.Parallel()
 			var silent atomic.Bool
 			silent.Store(true)
-			d := newDepot(t, func(e smtptest.Event) *smtptest.Action {
+			d := newFixture(t, func(e smtptest.Event) *smtptest.Action {
 				if e.Phase == "DOT" && e.To == "r5@example.org" && silent.CompareAndSwap(true, false) {
 					return &smtptest.Action{Die: true, Accept: true}
 				}
@@ -183,10 +185,11 @@ func TestWithHoldNobodyIsSentToTwiceByAnyWorker(t *testing.T) {
 	}
 }
 
-// Messages are rendered anew after the spool was lost: whoever gets one twice can tell by its Message-ID.
+// Messages are rendered anew after the spool was lost: whoever gets one twice can tell by its
+// Message-ID.
 func TestMessageIDsAreTheSameHoweverOftenABatchIsRendered(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	if _, err := d.pool.Exec(t.Context(), `UPDATE mailings SET prepared_at = '2020-02-03 04:05:06Z'`); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +223,7 @@ func TestMessageIDsAreTheSameHoweverOftenABatchIsRendered(t *testing.T) {
 
 func TestARenderedBatchIsLeftAsItIs(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	before := spooled(t, d.pool)
 	if _, err := d.pool.Exec(t.Context(), `UPDATE recipients SET attributes = '{"n": "changed"}'`); err != nil {
 		t.Fatal(err)
@@ -245,7 +248,7 @@ func TestARecipientWhoseTemplateFailsIsFailed(t *testing.T) {
 
 func TestADropPointThatRefusesUsIsTypedAndNamed(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, func(e smtptest.Event) *smtptest.Action {
+	d := newFixture(t, func(e smtptest.Event) *smtptest.Action {
 		if e.Phase == "RCPT" {
 			return &smtptest.Action{Reply: "550 5.7.1 not from you"}
 		}
@@ -268,7 +271,7 @@ func TestADropPointThatRefusesUsIsTypedAndNamed(t *testing.T) {
 
 func TestABatchWithARecipientWithoutAMessageIsNotClosed(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	blob, err := pack([]int32{1, 2, 3}, [][]byte{spooled(t, d.pool)})
 	if err != nil || blob == nil {
 		t.Fatal(err)
@@ -348,7 +351,7 @@ func TestDeferredRecipientsAreTriedAsTheMailingSays(t *testing.T) {
 // Each kind of limit is set to one message a day, and asked for twice.
 func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	for name, scope := range map[string]pacing.Scope{
 		"mailing": pacing.OfMailing(1), "drop point": pacing.OfDropPoint("mx"), "domain": pacing.OfDomain("example.org"),
 	} {
@@ -385,7 +388,7 @@ func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) 
 // The second start of an ID is refused by the database, also when Temporal has forgotten the first.
 func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	if _, err := d.a.reserved(t.Context(), "spring", "another run"); !errors.As(err, new(*failure)) || classify(err).kind != policy.MailingExists {
 		t.Errorf("got %v, want %s", err, policy.MailingExists)
 	}
@@ -401,10 +404,11 @@ func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
-// A second start that is cancelled closes its ledger, as every mailing does: it has none, and must not close the first one's.
+// A second start that is cancelled closes its ledger, as every mailing does: it has none, and must
+// not close the first one's.
 func TestAMailingThatEndsClosesItsOwnLedgerOnly(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	end := func(run string) {
 		t.Helper()
 		var suite testsuite.WorkflowTestSuite
@@ -429,7 +433,7 @@ func TestAMailingThatEndsClosesItsOwnLedgerOnly(t *testing.T) {
 
 func TestACompletedMailingWithOpenBatchesIsNotEnded(t *testing.T) {
 	t.Parallel()
-	d := newDepot(t, nil)
+	d := newFixture(t, nil)
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.RegisterActivityWithOptions(d.a.CloseMailing, activity.RegisterOptions{Name: policy.CloseMailing})
@@ -446,7 +450,8 @@ func TestACompletedMailingWithOpenBatchesIsNotEnded(t *testing.T) {
 	}
 }
 
-// An attempt begins with what earlier ones have counted, and says so again with each beat: whatever ends it, the next one knows.
+// An attempt begins with what earlier ones have counted, and says so again with each beat: whatever
+// ends it, the next one knows.
 func TestWhatFailedBeforeIsKnownAfterACrash(t *testing.T) {
 	t.Parallel()
 	var suite testsuite.WorkflowTestSuite

@@ -188,7 +188,8 @@ func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 	}
 }
 
-// The database is away while batches are rendered: each of them is rendered afterwards, and none is left out.
+// The database is away while batches are rendered: each of them is rendered afterwards, and none is
+// left out.
 func TestABatchWhoseRenderingIsGivenUpIsRenderedAgain(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 6)

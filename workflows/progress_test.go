@@ -13,7 +13,8 @@ import (
 	"directmailer/workflows"
 )
 
-// filler gives each field of a value, however deep, a value that no other field has and that is not zero.
+// filler gives each field of a value, however deep, a value that no other field has and that is not
+// zero.
 type filler struct {
 	n     int64
 	fixed map[string]any // values that must be others, by path
@@ -64,8 +65,9 @@ func (f *filler) fill(t *testing.T, path string, v reflect.Value) {
 	}
 }
 
-// A run that is to continue as new, and that is paused, does nothing but hand on what it was handed. Whatever a field holds, the next run must
-// have it: a mailing that forgets that it is paused starts by itself.
+// A run that is to continue as new, and that is paused, does nothing but hand on what it was
+// handed. Whatever a field holds, the next run must have it: a mailing that forgets that it is
+// paused starts by itself.
 func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	t.Parallel()
 	var given workflows.Progress
@@ -100,7 +102,8 @@ func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	}
 }
 
-// What the starter has said holds for all runs, except what the first run has put into the database.
+// What the starter has said holds for all runs, except what the first run has put into the
+// database.
 func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 	t.Parallel()
 	var given workflows.Input

@@ -129,7 +129,8 @@ func TestPossiblyTwiceCountsOnlyAmongOutcomes(t *testing.T) {
 	twice(3, 2, ledger.Uncertain)
 	f.want(marked(), []int32{2, 3})
 	f.want(f.standing(), ledger.Counts{Sent: 1, PossiblyTwice: 1})
-	// The first one bounces at last: only one copy can have arrived. The third may have two, but waits for its outcome.
+	// The first one bounces at last: only one copy can have arrived. The third may have two, but
+	// waits for its outcome.
 	f.intend(c, 1, 3)
 	f.answer(c, 1, 3, ledger.Bounced, "5.1.1")
 	f.refuse(c, 3, 3, "later")
@@ -177,7 +178,8 @@ func TestAMailingThatEndsEarlyKeepsWhatIsUncertainAndWhatIsSent(t *testing.T) {
 	f.want(state+": "+reason, "cancelled: somebody asked")
 }
 
-// Close is held while it counts: a worker that still has a batch must not get a message out that the counts do not know of.
+// Close is held while it counts: a worker that still has a batch must not get a message out that
+// the counts do not know of.
 func TestNothingIsSentFromAMailingThatIsBeingEnded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 2, 2)
@@ -212,7 +214,8 @@ func TestOnlyOutcomesAreResolved(t *testing.T) {
 	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Bounced, 2: ledger.Sent})
 }
 
-// The outcome of a recipient need not be the latest row: an attempt of a batch that was rendered again is numbered 0.
+// The outcome of a recipient need not be the latest row: an attempt of a batch that was rendered
+// again is numbered 0.
 func TestAReportShowsTheOutcomeAndNotALaterAttempt(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 1, 1)

@@ -19,20 +19,21 @@ import (
 	"directmailer/internal/smtptest"
 )
 
-// letter is the message of one recipient of an office's batch.
-func letter(n int) sender.Message {
+// messageTo is the message of one recipient of an office's batch.
+func messageTo(n int) sender.Message {
 	return sender.Message{Recipient: int32(n), Message: droppoint.Message{
 		From: "a@example.com", To: fmt.Sprintf("r%d@example.com", n), Name: fmt.Sprint("m", n),
 		Data: fmt.Appendf(nil, "Message-ID: <%d@example.com>\r\nSubject: x\r\n\r\nhello\r\n", n)}}
 }
 
-// numberOf is the recipient's number in the address that letter has made of it.
+// numberOf is the recipient's number in the address that messageTo has made of it.
 func numberOf(address string) int {
 	n, _ := strconv.Atoi(strings.TrimPrefix(strings.TrimSuffix(address, "@example.com"), "r"))
 	return n
 }
 
-// batch is that of a claim, with change made to it. Its messages are those of all recipients, as in a spool.
+// batch is that of a claim, with change made to it. Its messages are those of all recipients, as in
+// a spool.
 func (o *office) batch(claim *ledger.Claim, change func(*sender.Batch)) sender.Batch {
 	n := 0
 	b := sender.Batch{Claim: claim, Gate: o.gate, Points: []sender.Point{{Point: o.point}}, Turn: time.Hour,
@@ -40,7 +41,7 @@ func (o *office) batch(claim *ledger.Claim, change func(*sender.Batch)) sender.B
 			if n++; n > recipients {
 				return sender.Message{}, io.EOF
 			}
-			return letter(n), nil
+			return messageTo(n), nil
 		},
 		Pace: func(context.Context, string, string) (sender.Wait, error) { return sender.Wait{}, nil }}
 	if change != nil {
@@ -66,7 +67,8 @@ func (o *office) exec(sql string) {
 	}
 }
 
-// onDelivery has PostgreSQL run PL/pgSQL for each row of deliveries that is written and for which the condition holds.
+// onDelivery has PostgreSQL run PL/pgSQL for each row of deliveries that is written and for which
+// the condition holds.
 func (o *office) onDelivery(when, do string) {
 	o.Helper()
 	o.exec(`CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ` + do + `; RETURN NEW; END $$`)
@@ -86,7 +88,8 @@ func (o *office) waitForLock() {
 	}
 }
 
-// holdDeliveries keeps each row for which the condition holds from being written until release is called.
+// holdDeliveries keeps each row for which the condition holds from being written until release is
+// called.
 func (o *office) holdDeliveries(when string) (release func()) {
 	o.Helper()
 	o.onDelivery(when, `PERFORM pg_advisory_xact_lock(1)`)
@@ -133,7 +136,8 @@ func (o *office) deliveries() map[string]written {
 	return out
 }
 
-// wantAllInLedger checks that the ledger has an attempt for each message that the server has accepted.
+// wantAllInLedger checks that the ledger has an attempt for each message that the server has
+// accepted.
 func (o *office) wantAllInLedger() {
 	o.Helper()
 	rows := o.deliveries()
@@ -144,7 +148,8 @@ func (o *office) wantAllInLedger() {
 	}
 }
 
-// The gate's commit fails, and not because the fence is another's. The message must not get its dot, and what was known must be kept.
+// The gate's commit fails, and not because the fence is another's. The message must not get its
+// dot, and what was known must be kept.
 func TestNoDotFollowsAnIntentThatIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]string{
@@ -171,7 +176,8 @@ func TestNoDotFollowsAnIntentThatIsNotCommitted(t *testing.T) {
 	}
 }
 
-// Until the last answer is in the ledger, its connection belongs to the batch: two messages of one connection must not be uncertain at once.
+// Until the last answer is in the ledger, its connection belongs to the batch: two messages of one
+// connection must not be uncertain at once.
 func TestAConnectionIsGivenBackAfterItsLastAnswerIsWritten(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "connections=1", nil)
@@ -239,7 +245,8 @@ func TestARetryBeginsAfterTheLastAttemptIsWritten(t *testing.T) {
 	}
 }
 
-// Two connections, each of which announces the next envelope behind the dot or not; every kind of answer at every step.
+// Two connections, each of which announces the next envelope behind the dot or not; every kind of
+// answer at every step.
 func TestEachAnswerIsWrittenForItsOwnRecipient(t *testing.T) {
 	t.Parallel()
 	replyTo := func(phase string, n int) string {
@@ -340,7 +347,8 @@ func TestWhoseAnswerIsNeverSeenIsSentToAgainAndMarkedOrHeld(t *testing.T) {
 	}
 }
 
-// Another worker claims the batch while a message of each connection waits for the answer to its dot.
+// Another worker claims the batch while a message of each connection waits for the answer to its
+// dot.
 func TestAfterItsFenceIsGoneABatchSendsNothingMore(t *testing.T) {
 	t.Parallel()
 	const connections, before = 2, 10
@@ -377,7 +385,8 @@ func TestAfterItsFenceIsGoneABatchSendsNothingMore(t *testing.T) {
 	o.wantAllInLedger()
 }
 
-// The worker stops in the middle of a batch: what is in flight gets its answer, and nothing more is sent, however long the turn lasts.
+// The worker stops in the middle of a batch: what is in flight gets its answer, and nothing more is
+// sent, however long the turn lasts.
 func TestAWorkerThatStopsFinishesWhatIsInFlightAndNoMore(t *testing.T) {
 	t.Parallel()
 	const connections, before = 2, 10
@@ -457,7 +466,8 @@ func TestABatchThatIsTakenUpAgainMailsNobodyTwice(t *testing.T) {
 	}
 }
 
-// Every attempt asks for a turn under the limits of its drop point and of its recipient's domain, and goes only when it has one.
+// Every attempt asks for a turn under the limits of its drop point and of its recipient's domain,
+// and goes only when it has one.
 func TestEachMessageHasATurnOfItsOwnUnderTheRateLimits(t *testing.T) {
 	t.Parallel()
 	const turns = 37

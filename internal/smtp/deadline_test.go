@@ -10,7 +10,8 @@ import (
 	"directmailer/internal/smtptest"
 )
 
-// observed is a connection that notes the latest deadline for reading, and fails to write what begins with a text.
+// observed is a connection that notes the latest deadline for reading, and fails to write what
+// begins with a text.
 type observed struct {
 	net.Conn
 	read   time.Time
@@ -47,7 +48,8 @@ func begun(t *testing.T, o Options) (*Conn, *observed, *smtptest.Server) {
 	return c, under, s
 }
 
-// RFC 5321, 4.5.3.2, gives the server ten minutes after the dot: an answer that is not waited for is a duplicate later.
+// RFC 5321, 4.5.3.2, gives the server ten minutes after the dot: an answer that is not waited for
+// is a duplicate later.
 func TestTheAnswerToTheDotIsWaitedForLongerThanThatToACommand(t *testing.T) {
 	t.Parallel()
 	c, under, _ := begun(t, Options{Timeouts: Timeouts{Command: time.Minute, Body: 2 * time.Minute, Dot: time.Hour}})
@@ -70,7 +72,8 @@ func TestWithoutOtherWordTimeoutsAreThoseOfTheStandard(t *testing.T) {
 	}
 }
 
-// TLS may have sent a record before it reports a failure: only without TLS, and with nothing written, the dot was certainly not sent.
+// TLS may have sent a record before it reports a failure: only without TLS, and with nothing
+// written, the dot was certainly not sent.
 func TestADotThatCouldNotBeWrittenIsCertainlyNotSentOnlyWithoutTLS(t *testing.T) {
 	t.Parallel()
 	for secure, want := range map[bool]Class{false: Connection, true: Uncertain} {

@@ -36,7 +36,8 @@ func TestWhatServersSayOfThemselvesBlamesNoRecipient(t *testing.T) {
 	}
 }
 
-// A relay may pass on the code of another answer: 5.7.1 behind 450 is no refusal for good, and 4.x.x behind 550 no policy.
+// A relay may pass on the code of another answer: 5.7.1 behind 450 is no refusal for good, and
+// 4.x.x behind 550 no policy.
 func TestAnEnhancedCodeOfAnotherClassMeansNothing(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]smtp.Class{"550 4.7.1 unknown": smtp.Bounced, "452 2.3.1 later": smtp.Deferred} {
@@ -69,7 +70,8 @@ func TestNothingGoesBehindTheDotWithoutPipelining(t *testing.T) {
 	}
 }
 
-// A server that has accepted MAIL answers the next MAIL with 503 until it is told RSET (RFC 5321, 4.1.4).
+// A server that has accepted MAIL answers the next MAIL with 503 until it is told RSET (RFC 5321,
+// 4.1.4).
 func TestAnEnvelopeThatWasRefusedHalfwayIsReset(t *testing.T) {
 	t.Parallel()
 	for _, pipelining := range []bool{true, false} {
@@ -212,7 +214,8 @@ func TestAConnectionThatHasAnnouncedAMessageIsNotFree(t *testing.T) {
 	}
 }
 
-// A carriage return and a line feed of which neither belongs to the other: some servers end a line at either.
+// A carriage return and a line feed of which neither belongs to the other: some servers end a line
+// at either.
 func TestLoneLineEndsThatMakeUpForEachOtherAreNotSent(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})

@@ -1,12 +1,16 @@
-// Command mutants puts small faults into a copy of the source, one at a time, and shows which of them the tests notice.
+// Command mutants puts small faults into a copy of the source, one at a time, and shows which of
+// them the tests notice.
 //
-// Each *.yaml file of this folder lists faults (mutants). A mutant replaces one text of one file, and names the tests that should notice it.
-// The program never changes the work tree. It compiles each mutant with the -overlay flag of the go command, runs the tests that the
-// mutant names, and prints one line for each mutant, a table of the kinds, and one JSON object.
+// Each *.yaml file of this folder lists faults (mutants). A mutant replaces one text of one file,
+// and names the tests that should notice it. The program never changes the work tree. It compiles
+// each mutant with the -overlay flag of the go command, runs the tests that the mutant names, and
+// prints one line for each mutant, a table of the kinds, and one JSON object.
 //
-// The exit code is 1 if a grave mutant (a recipient is lost, mailed twice, wrongly blamed, or mailed against a request) goes unnoticed, if the score is below
-// 95 %, or if a mutant is stale. A stale mutant does not fit the source any more: its text is not there exactly once, the result does not
-// compile, or a test that it names does not exist. The exit code is 2 if the tests fail without a mutant.
+// The exit code is 1 if a grave mutant (a recipient is lost, mailed twice, wrongly blamed, or
+// mailed against a request) goes unnoticed, if the score is below 95 %, or if a mutant is stale. A
+// stale mutant does not fit the source any more: its text is not there exactly once, the result
+// does not compile, or a test that it names does not exist. The exit code is 2 if the tests fail
+// without a mutant.
 package main
 
 import (
@@ -67,17 +71,17 @@ func run(ctx context.Context, o options) (int, error) {
 	if err := os.Chmod(work, 0o755); err != nil { // PostgreSQL runs as another user where we are root
 		return 2, err
 	}
-	bench, err := newBench(ctx, work, o.limit)
+	r, err := newRunner(ctx, work, o.limit)
 	if err != nil {
 		return 2, err
 	}
-	defer bench.close()
+	defer r.close()
 
 	began := time.Now()
-	if err := bench.baseline(ctx, chosen); err != nil {
+	if err := r.baseline(ctx, chosen); err != nil {
 		return 2, err
 	}
-	results := bench.tryAll(ctx, chosen, func(r result) { fmt.Println(r.line()) })
+	results := r.tryAll(ctx, chosen, func(r result) { fmt.Println(r.line()) })
 	if ctx.Err() != nil {
 		return 2, errors.New("interrupted")
 	}
@@ -107,8 +111,8 @@ func choose(all []mutant, only string) []mutant {
 	})
 }
 
-// bench is a copy of the source, and a PostgreSQL for the tests.
-type bench struct {
+// runner is a copy of the source, and a PostgreSQL for the tests.
+type runner struct {
 	work, tree string
 	limit      time.Duration
 	env        []string
@@ -116,9 +120,9 @@ type bench struct {
 	tests      map[string]string // lists of the tests' names, by package
 }
 
-// newBench copies the source below the working directory and starts the server.
-func newBench(ctx context.Context, work string, limit time.Duration) (*bench, error) {
-	b := &bench{work: work, tree: filepath.Join(work, "tree"), limit: limit, stop: func() {}, tests: map[string]string{}}
+// newRunner copies the source below the working directory and starts the server.
+func newRunner(ctx context.Context, work string, limit time.Duration) (*runner, error) {
+	b := &runner{work: work, tree: filepath.Join(work, "tree"), limit: limit, stop: func() {}, tests: map[string]string{}}
 	if err := copyTree(".", b.tree); err != nil {
 		return nil, fmt.Errorf("copy the source: %w", err)
 	}
@@ -147,10 +151,10 @@ func newBench(ctx context.Context, work string, limit time.Duration) (*bench, er
 	return b, nil
 }
 
-func (b *bench) close() { b.stop() }
+func (b *runner) close() { b.stop() }
 
 // tryAll tries the mutants, two at a time: one is compiled while the tests of the other wait.
-func (b *bench) tryAll(ctx context.Context, all []mutant, each func(result)) []result {
+func (b *runner) tryAll(ctx context.Context, all []mutant, each func(result)) []result {
 	results := make([]result, len(all))
 	var mu sync.Mutex
 	next := 0

@@ -21,8 +21,8 @@ import (
 type mutant struct {
 	ID   string `yaml:"id"`   // unique
 	Kind string `yaml:"kind"` // what the fault is about: the score is given for each kind
-	// Grave is what happens to a recipient: "loses", "doubles", "blames", or "mails" if the recipient must not be mailed. It is empty for
-	// every other fault.
+	// Grave is what happens to a recipient: "loses", "doubles", "blames", or "mails" if the
+	// recipient must not be mailed. It is empty for every other fault.
 	Grave string `yaml:"grave"`
 	// Breaks is the promise that the fault breaks.
 	Breaks string `yaml:"breaks"`
@@ -30,7 +30,8 @@ type mutant struct {
 	// Old is a text that the file has exactly once, New takes its place.
 	Old string `yaml:"old"`
 	New string `yaml:"new"`
-	// Run names the tests that should notice the fault, separated by blanks. In is their package; default: that of the list.
+	// Run names the tests that should notice the fault, separated by blanks. In is their package;
+	// default: that of the list.
 	Run string `yaml:"run"`
 	In  string `yaml:"in"`
 }
@@ -41,7 +42,8 @@ type list struct {
 	Mutants []mutant `yaml:"mutants"`
 }
 
-// readMutants reads the lists of a folder. Mutants whose tests are in one package come one after the other.
+// readMutants reads the lists of a folder. Mutants whose tests are in one package come one after
+// the other.
 func readMutants(folder string) ([]mutant, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil {
@@ -120,8 +122,9 @@ func (r result) line() string {
 	return fmt.Sprintf("%-9s %5.1fs  %s: %s%s  %s", r.state, r.took.Seconds(), r.In, r.ID, grave, r.by)
 }
 
-// baseline compiles each package's tests without a mutant, and runs all that mutants name. They must pass.
-func (b *bench) baseline(ctx context.Context, all []mutant) error {
+// baseline compiles each package's tests without a mutant, and runs all that mutants name. They
+// must pass.
+func (b *runner) baseline(ctx context.Context, all []mutant) error {
 	named := map[string][]string{}
 	for _, m := range all {
 		named[m.In] = append(named[m.In], strings.Fields(m.Run)...)
@@ -152,8 +155,9 @@ func (b *bench) baseline(ctx context.Context, all []mutant) error {
 	return nil
 }
 
-// try compiles the tests with a mutant and runs them. slot tells apart the mutants that are tried at the same time.
-func (b *bench) try(ctx context.Context, slot int, m mutant) (r result) {
+// try compiles the tests with a mutant and runs them. slot tells apart the mutants that are tried
+// at the same time.
+func (b *runner) try(ctx context.Context, slot int, m mutant) (r result) {
 	r = result{mutant: m, state: stale}
 	began := time.Now()
 	defer func() { r.took = time.Since(began) }()
@@ -175,7 +179,8 @@ func (b *bench) try(ctx context.Context, slot int, m mutant) (r result) {
 		return r
 	}
 	tests := b.command(ctx, m.In, binary, "-test.run", pattern(strings.Fields(m.Run)), "-test.failfast", "-test.timeout", b.limit.String())
-	tests.Env = append(tests.Env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)) // programs that tests build have the fault as well
+	// Programs that the tests build have the fault as well.
+	tests.Env = append(tests.Env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	out, err := tests.CombinedOutput()
 	if err == nil {
 		r.state = unnoticed
@@ -186,7 +191,7 @@ func (b *bench) try(ctx context.Context, slot int, m mutant) (r result) {
 }
 
 // overlay writes the mutated file, and the description of it that the go command takes.
-func (b *bench) overlay(dir string, m mutant) (string, error) {
+func (b *runner) overlay(dir string, m mutant) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -211,7 +216,7 @@ func (b *bench) overlay(dir string, m mutant) (string, error) {
 }
 
 // compile builds a package's test binary.
-func (b *bench) compile(ctx context.Context, pkg, binary, overlay string) ([]byte, error) {
+func (b *runner) compile(ctx context.Context, pkg, binary, overlay string) ([]byte, error) {
 	args := []string{"test", "-c", "-o", binary}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
@@ -221,7 +226,7 @@ func (b *bench) compile(ctx context.Context, pkg, binary, overlay string) ([]byt
 	return c.CombinedOutput()
 }
 
-func (b *bench) command(ctx context.Context, pkg, binary string, args ...string) *exec.Cmd {
+func (b *runner) command(ctx context.Context, pkg, binary string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, binary, args...)
 	c.Dir, c.Env = filepath.Join(b.tree, pkg), b.env
 	c.WaitDelay = 10 * time.Second
