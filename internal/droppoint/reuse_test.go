@@ -1,6 +1,7 @@
 package droppoint_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -119,4 +120,18 @@ func TestEveryAttemptHasTheKeyOfItsRecipient(t *testing.T) {
 		}
 		l.Release()
 	}
+}
+
+func TestAnAbortedConnectionGivesItsPlaceBack(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := point(t, "smtp://"+s.Addr()+"?connections=1")
+	acquire(t, p).Abort()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	l, err := p.Acquire(ctx)
+	if err != nil {
+		t.Fatalf("the only place is taken for ever: %v", err)
+	}
+	l.Release()
 }
