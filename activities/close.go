@@ -32,7 +32,12 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		if m, err = a.mailings.Get(ctx, call.Mailing); err != nil {
 			return workflows.Closing{}, err
 		}
+		var withheld []workflows.WithheldSuppression
+		for _, w := range end.Suppression.Withheld {
+			withheld = append(withheld, workflows.WithheldSuppression(w))
+		}
 		return workflows.Closing{Result: workflows.Result{
+			Suppressed: end.Suppression.Suppressed, Withheld: withheld,
 			ID: m.ID, State: workflows.State(m.State), Reason: m.Reason, Members: m.Members, Duplicates: m.Duplicates, Rejected: m.Rejected,
 			Recipients: m.Recipients, Counts: workflows.Counts(end.Counts), Batches: m.Batches,
 		}}, nil

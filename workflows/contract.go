@@ -280,6 +280,18 @@ type Result struct {
 	Recipients int64  `json:"recipients"`
 	Counts     Counts `json:"counts"`
 	Batches    int    `json:"batches"`
+	// Suppressed is the number of addresses that do not exist (5.1.1, 5.1.6, 5.1.10) and are kept from later mailings.
+	Suppressed int64 `json:"suppressed,omitempty"`
+	// Withheld lists the drop points on whose word nobody was suppressed, because they said so of too many.
+	Withheld []WithheldSuppression `json:"withheld,omitempty"`
+}
+
+// WithheldSuppression is a drop point that said of too many recipients that they do not exist: its recipient map may be broken.
+type WithheldSuppression struct {
+	DropPoint string `json:"drop_point"`
+	// Bad recipients do not exist, in its words, of those that it Answered: accepted, or refused for good.
+	Bad      int64 `json:"bad"`
+	Answered int64 `json:"answered"`
 }
 
 // Status is what a mailing is doing, as [StatusQuery] answers it.
