@@ -136,8 +136,11 @@ func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *test
 	if code := w.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if before := len(s.Received()); before >= recipients/2 {
-		t.Errorf("it did not stop: %d messages", before)
+	// A turn of ten seconds is a hundred looks.
+	if after := len(s.Received()) - first; after > 60 {
+		t.Errorf("it did not stop: %d messages after the signal", after)
+	} else {
+		t.Logf("%d messages after the signal", after)
 	}
 	hold.ReleaseAll()
 	p.startWorker()
