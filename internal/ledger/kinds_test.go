@@ -104,6 +104,28 @@ func TestPossiblyTwiceCountsOnlyWhoHasAnOutcomeAndWasHandedOverAgain(t *testing.
 	f.want(f.ended(false).Counts, ledger.Counts{Sent: 2, Uncertain: 1, Unsent: 1, PossiblyTwice: 2})
 }
 
+func TestWhoWaitsForALaterRoundIsCountedPossiblyTwiceWhenItsOutcomeIsKnown(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, false)
+	f.intend(c, 1, 1)
+	c = f.claim(1, false)
+	if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 1, Number: 2, PossiblyTwice: true}).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	c = f.claim(1, false) // two attempts without an answer, the second possibly the second mail
+	f.refuse(c, 1, 3, "later")
+	f.send(c, 2)
+	f.want(f.settle(c).Counts, ledger.Counts{Sent: 1})
+	f.makeDue()
+	f.want(f.gather(1, 1), ledger.Gathered{Ready: []int{2}})
+	c = f.claim(2, false)
+	f.intend(c, 1, 4)
+	f.answer(c, 1, 4, ledger.Sent, "")
+	f.want(f.settle(c).Counts, ledger.Counts{Sent: 1, PossiblyTwice: 1})
+	f.want(f.ended(true).Counts, ledger.Counts{Sent: 2, PossiblyTwice: 1})
+}
+
 func TestEachOutcomeIsCountedAsItself(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 21, 21)

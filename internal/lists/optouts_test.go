@@ -3,6 +3,8 @@ package lists_test
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"directmailer/internal/lists"
 )
 
@@ -61,4 +63,51 @@ func TestTheBouncesOfOneMailingAreRemovedAndRequestsStay(t *testing.T) {
 	}
 	f.want(n, int64(2))
 	f.want(f.optOuts(), []string{"b@example.com asked ", "d@example.com 5.1.1 n", "e@example.com asked m"})
+}
+
+// What somebody has asked for must not depend on the defaults of a server, a database or a role.
+func TestEveryChangeOfListsAndOptOutsSetsItsIsolationAndItsDurability(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, sql := range []string{
+		`CREATE TABLE seen (task text, settings text, UNIQUE (task, settings))`,
+		`CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO seen VALUES (TG_TABLE_NAME || ' ' || TG_OP, current_setting('transaction_isolation') || ', ' || current_setting('synchronous_commit'))
+				ON CONFLICT DO NOTHING;
+			RETURN NULL; END $$`,
+		`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON lists FOR EACH STATEMENT EXECUTE FUNCTION see()`,
+		`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON opt_outs FOR EACH STATEMENT EXECUTE FUNCTION see()`,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''', current_database()); END $$`,
+	} {
+		if _, err := f.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.pool.Reset()
+	check := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.imported("people", of("a@example.com"), false)
+	f.imported("people", of("b@example.com"), true)
+	check(nil, f.store.Delete(t.Context(), "people"))
+	check(f.store.AddOptOuts(t.Context(), []string{"a@example.com"}, lists.Asked))
+	check(f.store.RemoveOptOuts(t.Context(), []string{"a@example.com"}))
+	check(f.store.RemoveBounced(t.Context(), "m"))
+	rows, err := f.pool.Query(t.Context(), `SELECT task || ': ' || settings FROM seen ORDER BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, task := range []string{"lists DELETE", "lists INSERT", "lists UPDATE", "opt_outs DELETE", "opt_outs INSERT", "opt_outs UPDATE"} {
+		want = append(want, task+": read committed, on")
+	}
+	f.want(seen, want)
 }
