@@ -607,3 +607,21 @@ func TestABatchWhoseTurnIsOverIsHandedBack(t *testing.T) {
 		t.Errorf("%d messages; %+v, %v", got, report, err)
 	}
 }
+
+func TestABatchIsNotOverWhileItsLastMessageWaits(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "connections=1", nil)
+	given := 0
+	report, err := sender.Send(t.Context(), o.batch(o.claim("m", false), func(b *sender.Batch) {
+		b.Pace = func(context.Context, string, string) (sender.Wait, error) {
+			if given == recipients-1 {
+				return sender.Wait{Ask: time.Hour, Turn: time.Hour}, nil
+			}
+			given++
+			return sender.Wait{}, nil
+		}
+	}))
+	if err != nil || report.Over || report.NotBefore.IsZero() {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
