@@ -151,7 +151,7 @@ func TestABatchWhosePagesAreAwayIsExplainedWhileItIsTriedAgain(t *testing.T) {
 	t.Cleanup(server.Close)
 	s := newShell(t)
 	s.letter()
-	s.env["DM_PAGE_HOSTS"] = "127.0.0.1"
+	s.env["DM_PAGE_HOSTS"] = strings.TrimPrefix(server.URL, "http://")
 	s.write("letter.yaml", strings.Split(letter, "content:")[0]+"content:\n  page_url: "+server.URL+"/page\nbatch_size: 1\nretry:\n  page: {attempts: 7, interval: 2h}\n")
 	s.worker()
 	id := id(t)
