@@ -66,7 +66,7 @@ func (row serverRow) MarshalJSON() ([]byte, error) {
 
 func (row *serverRow) measure(t *testing.T, content workflows.Content) {
 	s := startSlowServer(t, row.takes)
-	p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none", s.addr, row.connections), migrated(t), devtest.Temporal(t))
+	p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr, row.connections), migrated(t), devtest.Temporal(t))
 	row.allowed = float64(row.workers*row.connections) / row.takes.Seconds()
 	inTime := int(row.allowed * (settledAfter + measuredFor + 5*time.Second).Seconds())
 	p.importReaders(max(inTime, 2*row.workers*row.size)) // whoever has finished a batch finds another
@@ -113,8 +113,9 @@ func (r *reachTable) printMatrix(w io.Writer) {
 
 // slowServer is an SMTP server that takes a time for each message and remembers when it accepted how many.
 type slowServer struct {
-	addr  string
-	takes time.Duration
+	addr    string
+	takes   time.Duration
+	waiting chan waitingMessage // in the order of their times
 
 	mu    sync.Mutex
 	first time.Time
@@ -128,7 +129,12 @@ func startSlowServer(t testing.TB, takes time.Duration) *slowServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	s := &slowServer{addr: listener.Addr().String(), takes: takes}
+	s := &slowServer{addr: listener.Addr().String(), takes: takes, waiting: make(chan waitingMessage, 1024)}
+	t.Cleanup(func() { close(s.waiting) })
+	// A goroutine that sleeps precisely keeps a processor of the runtime for up to 10 ms.
+	before := runtime.GOMAXPROCS(8)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	go s.answer()
 	go func() {
 		for {
 			c, err := listener.Accept()
@@ -185,8 +191,24 @@ func (s *slowServer) serve(c net.Conn) {
 	}
 }
 
+// waitingMessage is one that the server has, and answers at a time.
+type waitingMessage struct {
+	due  time.Time
+	done chan struct{}
+}
+
+// answer answers each message when it is due. One goroutine sleeps for all: many would keep the runtime's processors.
+func (s *slowServer) answer() {
+	for m := range s.waiting {
+		sleepUntil(m.due)
+		close(m.done)
+	}
+}
+
 func (s *slowServer) accept() {
-	sleepUntil(time.Now().Add(s.takes))
+	m := waitingMessage{time.Now().Add(s.takes), make(chan struct{})}
+	s.waiting <- m
+	<-m.done
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
