@@ -25,7 +25,6 @@ import (
 	"directmailer/internal/config"
 	"directmailer/internal/database"
 	"directmailer/internal/droppoint"
-	"directmailer/internal/ledger"
 	"directmailer/internal/page"
 	"directmailer/internal/source"
 	"directmailer/workflows"
@@ -44,7 +43,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	// One for each batch that is sent or rendered, for each list that is prepared, for each step, for the gate, and some to spare.
 	pool, err := await(ctx, log, "PostgreSQL at "+database.Place(c.DatabaseURL), func(ctx context.Context) (*pgxpool.Pool, error) {
-		pool, err := database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+ledger.GateConnections+3))
+		pool, err := database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+4))
 		if err != nil {
 			return nil, err
 		}

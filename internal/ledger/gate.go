@@ -39,66 +39,33 @@ const patience = 5 * time.Second
 
 // Each commit costs the same CPU time and the same wait for the disk however many entries it holds. Where entries come thick and fast, the
 // gate therefore waits a moment before it commits what it has: until half of the connections are there, while the other half is busy with
-// its server, or until gatherFor has passed. Where they come slowly, few more would come in that time, and nothing is waited for: up to
-// mostCommits are under way at the same time, so that a connection waits for no commit but its own.
+// its server, or until gatherFor has passed. Where they come slowly, few more would come in that time, and nothing is waited for.
 const (
-	gatherFor   = 2 * time.Millisecond
-	gatherFrom  = 2000 // entries a second
-	mostCommits = 4
-	// measureFor is the shortest time over which entries a second are measured.
-	measureFor = 20 * time.Millisecond
+	gatherFor  = 2 * time.Millisecond
+	gatherFrom = 2000 // entries a second
 )
 
-// Gate commits results and intents in groups: all that connections have handed in while commits were under way goes into the next. One
-// Gate serves all batches of a worker. It is safe for use by several goroutines.
+// Gate commits results and intents in groups: all that connections have handed in while the last commit was under way goes into the
+// next. One Gate serves all batches of a worker. It is safe for use by several goroutines.
 type Gate struct {
 	pool *pgxpool.Pool
 
 	mu      sync.Mutex
 	waiting []*Ticket
-	spare   []*Ticket     // room for the next group
-	commits int           // goroutines that commit
-	forms   []*form       // that none of them uses
+	spare   []*Ticket // room for the next group
+	busy    bool
 	out     int           // connections with an intent that is committed, from which the result is still to come
 	enough  int           // entries that end the gathering; 0 when nothing gathers
 	full    chan struct{} // says so
 
-	rate    float64 // entries a second, smoothed
-	since   time.Time
-	entries int // since then
+	// of the goroutine that commits
+	rate  float64 // entries a second, smoothed
+	since time.Time
+	form  form
 }
 
-// GateConnections is how many connections to the database a Gate uses at most.
-const GateConnections = mostCommits
-
-// NewGate returns a Gate on pool, of which it uses up to [GateConnections] connections.
+// NewGate returns a Gate on pool; it uses one connection.
 func NewGate(pool *pgxpool.Pool) *Gate { return &Gate{pool: pool, full: make(chan struct{}, 1)} }
-
-// atOnce is how many commits may be under way. g.mu is held.
-func (g *Gate) atOnce() int {
-	switch {
-	case g.rate < gatherFrom/2:
-		return mostCommits
-	case g.rate < gatherFrom:
-		return 2
-	}
-	return 1
-}
-
-// measure takes up that so many entries are committed. g.mu is held.
-func (g *Gate) measure(entries int) {
-	now := time.Now()
-	passed := now.Sub(g.since)
-	if g.entries += entries; passed < measureFor {
-		return
-	}
-	rate := float64(g.entries) / passed.Seconds()
-	if passed < time.Second {
-		const weight = 0.3
-		rate = g.rate + weight*(rate-g.rate)
-	}
-	g.rate, g.since, g.entries = rate, now, 0
-}
 
 // Ticket stands for an entry that is on its way into the ledger.
 type Ticket struct {
@@ -127,13 +94,9 @@ func (g *Gate) Enter(c *Claim, result *Result, intent *Attempt) *Ticket {
 func (g *Gate) queue(t *Ticket) {
 	g.waiting = append(g.waiting, t)
 	switch {
-	case g.commits == 0 || g.commits < g.atOnce() && g.enough == 0:
-		g.commits++
-		f := &form{}
-		if n := len(g.forms); n > 0 {
-			f, g.forms = g.forms[n-1], g.forms[:n-1]
-		}
-		go g.commitAll(f)
+	case !g.busy:
+		g.busy = true
+		go g.commitAll()
 	case g.enough > 0 && len(g.waiting) >= g.enough:
 		g.enough = 0
 		g.full <- struct{}{}
@@ -151,13 +114,13 @@ func (t *Ticket) Wait() error {
 	return err
 }
 
-func (g *Gate) commitAll(f *form) {
+func (g *Gate) commitAll() {
 	for {
-		group := g.gather(f)
+		group := g.gather()
 		if group == nil {
 			return
 		}
-		g.commit(group, f)
+		g.commit(group)
 		g.mu.Lock()
 		clear(group)
 		g.spare = group[:0]
@@ -165,13 +128,12 @@ func (g *Gate) commitAll(f *form) {
 	}
 }
 
-// gather returns the next group. When nobody is waiting, or enough others commit, it takes the form back and returns nil.
-func (g *Gate) gather(f *form) []*Ticket {
+// gather returns the next group, or nil, and ends the busy time, when nobody is waiting.
+func (g *Gate) gather() []*Ticket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.waiting) == 0 || g.commits > g.atOnce() {
-		g.commits--
-		g.forms = append(g.forms, f)
+	if len(g.waiting) == 0 {
+		g.busy = false
 		return nil
 	}
 	if wanted := (len(g.waiting) + g.out) / 2; g.rate >= gatherFrom && len(g.waiting) < wanted {
@@ -193,40 +155,47 @@ func (g *Gate) gather(f *form) []*Ticket {
 		g.enough = 0
 	}
 	group := g.waiting
-	g.waiting, g.spare = g.spare, nil
-	g.measure(len(group))
+	g.waiting = g.spare
+	now := time.Now()
+	if passed := now.Sub(g.since).Seconds(); passed < 1 {
+		const weight = 0.1
+		g.rate += weight * (float64(len(group))/max(passed, 1e-6) - g.rate)
+	} else {
+		g.rate = 0
+	}
+	g.since = now
 	return group
 }
 
 // commit writes the group and wakes its members. A commit whose answer was lost is repeated: the statement changes nothing that it
 // has written before.
-func (g *Gate) commit(group []*Ticket, f *form) {
+func (g *Gate) commit(group []*Ticket) {
 	deadline := time.Now().Add(patience)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	var err error
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		if err = g.write(ctx, group, f); err == nil || ctx.Err() != nil || !database.Unavailable(err) || time.Now().Add(pause).After(deadline) {
+		if err = g.write(ctx, group); err == nil || ctx.Err() != nil || !database.Unavailable(err) || time.Now().Add(pause).After(deadline) {
 			break
 		}
 		time.Sleep(pause)
 	}
 	var locked map[hold]bool
 	if err != nil {
-		clear(f.held)
-	} else if len(f.held) < len(f.asked) {
-		locked, err = g.locked(ctx, f)
+		clear(g.form.held)
+	} else if len(g.form.held) < len(g.form.asked) {
+		locked, err = g.locked(ctx)
 	}
 	if err != nil {
 		err = fmt.Errorf("write the ledger: %w", err)
 	}
-	answers := f.answers[:0]
+	answers := g.form.answers[:0]
 	committed := 0
 	for _, t := range group {
 		h := hold{t.claim.Batch, t.claim.Fence}
 		answer := err
 		switch {
-		case f.held[h]:
+		case g.form.held[h]:
 			answer = nil
 			if t.intent != nil {
 				committed++
@@ -244,7 +213,7 @@ func (g *Gate) commit(group []*Ticket, f *form) {
 		}
 		answers = append(answers, answer)
 	}
-	f.answers = answers
+	g.form.answers = answers
 	g.mu.Lock()
 	g.out += committed // before any of them can come back
 	g.mu.Unlock()
@@ -274,12 +243,12 @@ var errLater = errors.New("the batch is locked")
 
 // locked tells which of the claims that were asked for and not found to hold may yet hold: somebody takes the batch over, or closes it,
 // and has not committed that.
-func (g *Gate) locked(ctx context.Context, f *form) (map[hold]bool, error) {
+func (g *Gate) locked(ctx context.Context) (map[hold]bool, error) {
 	rows, err := g.pool.Query(ctx, `
 		SELECT b.mailing, b.number, b.fence FROM batches b
 		JOIN unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(mailing, number, fence)
 			ON b.mailing = c.mailing AND b.number = c.number AND b.fence = c.fence
-		WHERE b.closed_at IS NULL`, f.claims.mailing, f.claims.number, f.claims.fence)
+		WHERE b.closed_at IS NULL`, g.form.claims.mailing, g.form.claims.number, g.form.claims.fence)
 	if err != nil {
 		return nil, err
 	}
@@ -334,23 +303,23 @@ type hold struct {
 
 // write commits the group. A result that would be the second outcome of its recipient is written down without
 // being one: whatever has gone wrong before, the other connections of the worker go on, and the batch can be closed.
-func (g *Gate) write(ctx context.Context, group []*Ticket, f *form) error {
-	args := f.fill(group)
-	err := g.run(ctx, enter, args, f)
+func (g *Gate) write(ctx context.Context, group []*Ticket) error {
+	args := g.form.fill(group)
+	err := g.run(ctx, enter, args)
 	if database.Duplicate(err) {
-		err = g.run(ctx, enterBesideOutcomes, args, f)
+		err = g.run(ctx, enterBesideOutcomes, args)
 	}
 	return err
 }
 
 // run executes the statement in a transaction of its own, in one round trip.
-func (g *Gate) run(ctx context.Context, sql string, args []any, f *form) error {
-	clear(f.held)
+func (g *Gate) run(ctx context.Context, sql string, args []any) error {
+	clear(g.form.held)
 	var batch pgx.Batch
 	batch.Queue(database.BeginReadCommitted)
 	batch.Queue(database.RaiseDurability)
 	batch.Queue(sql, args...).Query(func(rows pgx.Rows) error {
-		_, err := collect(rows, f.held)
+		_, err := collect(rows, g.form.held)
 		return err
 	})
 	batch.Queue(`COMMIT`)
