@@ -9,9 +9,9 @@ import (
 const (
 	// firstWindow is where the window begins, before any worker has answered.
 	firstWindow = 16
-	// perWorker bounds the window by the number of workers: one batch that is sent, and those on the way to and from Temporal, which
-	// are many where batches are small and servers quick.
-	perWorker = 4
+	// leastPerWorker is what each worker needs: a batch that is sent, and the next when its end is near. perWorker bounds the window by the
+	// number of workers: more batches are on the way to and from Temporal where batches are small and servers quick.
+	leastPerWorker, perWorker = 2, 4
 	// maxWindow bounds the window however many workers there are: Temporal takes 2,000 activities of a workflow that are in flight.
 	maxWindow = 500
 	// workerGone is how long a worker counts that answers no more.
@@ -50,7 +50,7 @@ func (w *SendWindow) answered(out SentBatch, points int, now time.Time) {
 	}
 	workers := max(len(w.Workers), 1)
 	waiting := perSlowPoint * max(points-1, 0)
-	smallest, largest := (1+waiting)*workers+1, min((perWorker+waiting)*workers+2, maxWindow)
+	smallest, largest := (leastPerWorker+waiting)*workers+1, min((perWorker+waiting)*workers+2, maxWindow)
 	switch {
 	case out.NotBefore.After(now): // for longer than the way of another batch to a worker
 		w.Size = max(w.Size-1, 1)
