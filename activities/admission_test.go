@@ -41,13 +41,13 @@ func TestAWorkerTakesAnotherBatchOnlyWhenItsConnectionsWouldSoonBeIdle(t *testin
 		if a.acquire(1) != nil {
 			t.Error("a second batch is taken while the first is claimed")
 		}
-		b := send(first, 1000)
+		b := send(first, 5000)
 		if a.acquire(1) != nil {
 			t.Error("a second batch is taken before the first answer")
 		}
 		b.pass(time.Second, 100)
 		if a.acquire(1) != nil {
-			t.Error("a second batch is taken although there is work for nine seconds")
+			t.Error("a second batch is taken although there is work for 49 seconds")
 		}
 		b.pass(7500*time.Millisecond, 100)
 		second := a.acquire(1)
