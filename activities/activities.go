@@ -48,8 +48,8 @@ type Activities struct {
 	log        *slog.Logger
 }
 
-// New returns the activities on a database, a set of drop points, the source databases that mailings may query, and the fetcher of their
-// pages.
+// New returns the activities on a database, a set of drop points, the source databases that
+// mailings may query, and the fetcher of their pages.
 func New(pool *pgxpool.Pool, points *droppoint.Set, sources *source.Set, pages *page.Fetcher, log *slog.Logger) *Activities {
 	store := mailings.New(pool)
 	return &Activities{

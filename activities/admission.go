@@ -8,17 +8,20 @@ import (
 )
 
 const (
-	// enough is how long what a worker has of a mailing must keep its connections busy: then another batch of the mailing is better off
-	// with another worker. It covers the time until a batch that was handed over comes back.
+	// enough is how long what a worker has of a mailing must keep its connections busy: then
+	// another batch of the mailing is better off with another worker. It covers the time until a
+	// batch that was handed over comes back.
 	enough = 2 * time.Second
-	// beginning is how long a worker waits for the first answers to a mailing before it concludes nothing from their absence.
+	// beginning is how long a worker waits for the first answers to a mailing before it concludes
+	// nothing from their absence.
 	beginning = 2 * time.Second
 	// sampling is the shortest time over which a mailing's rate is measured, memory how long it is believed.
 	sampling, memory = 500 * time.Millisecond, 10 * time.Second
 )
 
-// admission decides whether this worker takes another batch of a mailing. Batches are dealt out by a queue that does not know how much a
-// worker has: without this, one worker could have all batches of a mailing while others have none.
+// admission decides whether this worker takes another batch of a mailing. Batches are dealt out by
+// a queue that does not know how much a worker has: without this, one worker could have all batches
+// of a mailing while others have none.
 type admission struct {
 	mu       sync.Mutex
 	mailings map[int64]*share
@@ -48,7 +51,8 @@ type slot struct {
 
 func newAdmission() *admission { return &admission{mailings: map[int64]*share{}} }
 
-// acquire gives a batch of a mailing a slot, or nil if what is here keeps the worker's connections busy. [slot.release] must follow.
+// acquire gives a batch of a mailing a slot, or nil if what is here keeps the worker's connections
+// busy. [slot.release] must follow.
 func (a *admission) acquire(mailing int64) *slot {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -39,7 +39,8 @@ func earlier(ctx context.Context) (t tally) {
 	return t
 }
 
-// attempt runs one attempt of an activity: it beats while do works, and turns do's error into one of the policy's types.
+// attempt runs one attempt of an activity: it beats while do works, and turns do's error into one
+// of the policy's types.
 func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx context.Context) (T, error)) (T, error) {
 	failures := earlier(ctx)
 	stop := sync.OnceFunc(beat(ctx, failures))
@@ -114,7 +115,8 @@ func classify(err error) *failure {
 	return &failure{kind: policy.Unexpected, text: database.Redact(err)}
 }
 
-// mostAbsent is how many workers that know none of the drop points are asked before that counts as a failure of the drop points.
+// mostAbsent is how many workers that know none of the drop points are asked before that counts as
+// a failure of the drop points.
 const mostAbsent = 20
 
 // decide is where the retry settings of the mailing meet the error: which are tried again, when, and how often.

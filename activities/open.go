@@ -58,8 +58,9 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 	})
 }
 
-// startInput reads a mailing's input from the first event of its run, where Temporal keeps it: passed to the activity, it would be in the
-// history once more with each attempt of a mailing that waits for its database.
+// startInput reads a mailing's input from the first event of its run, where Temporal keeps it:
+// passed to the activity, it would be in the history once more with each attempt of a mailing that
+// waits for its database.
 func startInput(ctx context.Context, call workflows.OpenCall) (workflows.Input, error) {
 	answer, err := activity.GetClient(ctx).WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace: activity.GetInfo(ctx).Namespace, Execution: &common.WorkflowExecution{WorkflowId: call.Mailing, RunId: call.RunID}, MaximumPageSize: 1})

@@ -100,8 +100,8 @@ func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m ma
 // errNotInSpool: recipients of the batch have no outcome, and no message that could be sent to them.
 var errNotInSpool = fmt.Errorf("%w: recipients without an outcome have no message in it", spool.ErrDamaged)
 
-// renderAgain makes a batch whose spool is damaged be rendered again; other errors it returns as they are. The claim's fence makes sure
-// that nobody is sending from the spool meanwhile.
+// renderAgain makes a batch whose spool is damaged be rendered again; other errors it returns as
+// they are. The claim's fence makes sure that nobody is sending from the spool meanwhile.
 func (a *Activities) renderAgain(ctx context.Context, claim *ledger.Claim, err error) error {
 	if !errors.Is(err, spool.ErrDamaged) {
 		return err

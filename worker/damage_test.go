@@ -82,7 +82,8 @@ func (p *plant) half(blob []byte) []byte {
 	return out
 }
 
-// A spool that was damaged on its way, or that lacks messages, is rendered again: nobody is left out, and nobody gets two messages.
+// A spool that was damaged on its way, or that lacks messages, is rendered again: nobody is left
+// out, and nobody gets two messages.
 func TestADamagedSpoolIsRenderedAgain(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"flipped", "half"} {

@@ -25,10 +25,11 @@ const (
 	measuredFor  = 15 * time.Second
 )
 
-// servers measures how busy one mailing keeps the connections of so many workers, whose server takes so long for each message. What the
-// connections allow is their number divided by the server's time. A message must also wait for the ledger, which no connection can do while
-// its server works on another: with a server of 5 ms, that shows. Where the machine itself would be the limit, each worker has fewer
-// connections.
+// servers measures how busy one mailing keeps the connections of so many workers, whose server
+// takes so long for each message. What the connections allow is their number divided by the
+// server's time. A message must also wait for the ledger, which no connection can do while its
+// server works on another: with a server of 5 ms, that shows. Where the machine itself would be the
+// limit, each worker has fewer connections.
 func (r *reachTable) servers(t *testing.T) {
 	content := newsletter(t, 2_000)
 	for _, takes := range []time.Duration{5 * time.Millisecond, 40 * time.Millisecond, 400 * time.Millisecond} {
@@ -87,7 +88,8 @@ func (row *serverRow) measure(t *testing.T, content workflows.Content) {
 	p.result(run)
 }
 
-// waitForPollers waits until so many workers listen for batches: a mailing that starts before would go to those that are quick to start.
+// waitForPollers waits until so many workers listen for batches: a mailing that starts before would
+// go to those that are quick to start.
 func (p *plant) waitForPollers(workers int) {
 	p.Helper()
 	p.eventually("every worker listens", func() bool {
@@ -96,8 +98,8 @@ func (p *plant) waitForPollers(workers int) {
 	})
 }
 
-// printMatrix shows what part of what the connections allow was reached: a row for each server and number of workers, a column for each
-// batch size.
+// printMatrix shows what part of what the connections allow was reached: a row for each server and
+// number of workers, a column for each batch size.
 func (r *reachTable) printMatrix(w io.Writer) {
 	if len(r.matrix) == 0 {
 		return

@@ -46,8 +46,9 @@ func (h *hall) waiting() int {
 	return h.held
 }
 
-// Each worker gets a share of the mailing, however large its batches are, and whichever worker was the first to ask: with no answer given,
-// every connection of every worker has a message at its dot. There are no more batches than workers, so none may have two.
+// Each worker gets a share of the mailing, however large its batches are, and whichever worker was
+// the first to ask: with no answer given, every connection of every worker has a message at its
+// dot. There are no more batches than workers, so none may have two.
 func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{60, 500} {
@@ -74,8 +75,8 @@ func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
 	}
 }
 
-// A mailing whose server answers nothing has one batch on each worker. Another mailing, through another drop point, finds room on a worker
-// that has two slots.
+// A mailing whose server answers nothing has one batch on each worker. Another mailing, through
+// another drop point, finds room on a worker that has two slots.
 func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	t.Parallel()
 	slow := startHall(t)
@@ -114,8 +115,9 @@ func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	}
 }
 
-// A worker whose DM_DROP_POINTS lacks the drop point has nothing to say about it: it gives its batches to the other one, and no failure is
-// counted, though one would suffice to suspend the mailing.
+// A worker whose DM_DROP_POINTS lacks the drop point has nothing to say about it: it gives its
+// batches to the other one, and no failure is counted, though one would suffice to suspend the
+// mailing.
 func TestAWorkerWithoutTheDropPointGivesItsBatchesToAnother(t *testing.T) {
 	t.Parallel()
 	s := startHall(t)

@@ -2,8 +2,9 @@ package workflows
 
 import "time"
 
-// What passes between the workflow and its activities: references and counts, never a recipient (P7). The mailing's content does not
-// pass: OpenMailing reads it from the workflow's start, where it is once, and all others read it from the database.
+// What passes between the workflow and its activities: references and counts, never a recipient
+// (P7). The mailing's content does not pass: OpenMailing reads it from the workflow's start, where
+// it is once, and all others read it from the database.
 
 // OpenCall asks OpenMailing to check the input of a workflow and to reserve its ID.
 type OpenCall struct {
@@ -68,8 +69,9 @@ type UsedPoint struct {
 
 // SentBatch is the answer of SendBatch.
 type SentBatch struct {
-	// Closed is true when every recipient of the batch has an outcome or has left it as deferred. Otherwise the activity's turn was
-	// over, and the batch is to be sent on, not before NotBefore if a rate limit says so.
+	// Closed is true when every recipient of the batch has an outcome or has left it as deferred.
+	// Otherwise the activity's turn was over, and the batch is to be sent on, not before NotBefore
+	// if a rate limit says so.
 	Closed bool `json:"closed"`
 	// Counts holds the outcomes of the batch, those of earlier turns among them.
 	Counts    Counts    `json:"counts"`

@@ -222,8 +222,8 @@ const (
 	StateCancelled State = "cancelled"
 	StateExpired   State = "expired" // not_after came before the end of the list
 	StateFailed    State = "failed"
-	// StateTerminated is the end of a mailing whose workflow is gone: it was terminated, or Temporal has forgotten it. No workflow sets it:
-	// `starter close` closes the ledger so.
+	// StateTerminated is the end of a mailing whose workflow is gone: it was terminated, or
+	// Temporal has forgotten it. No workflow sets it: `starter close` closes the ledger so.
 	StateTerminated State = "terminated"
 )
 
@@ -286,7 +286,8 @@ type Result struct {
 	Withheld []WithheldSuppression `json:"withheld,omitempty"`
 }
 
-// WithheldSuppression is a drop point that said of too many recipients that they do not exist: its recipient map may be broken.
+// WithheldSuppression is a drop point that said of too many recipients that they do not exist: its
+// recipient map may be broken.
 type WithheldSuppression struct {
 	DropPoint string `json:"drop_point"`
 	// Bad recipients do not exist, in its words, of those that it Answered: accepted, or refused for good.
@@ -307,8 +308,8 @@ type Status struct {
 	Recipients int64     `json:"recipients"`
 	// Counts are the outcomes so far, those in batches that are still open among them.
 	Counts Counts `json:"counts"`
-	// RatePerSecond is the number of messages a second lately, and ETA the time at which the mailing is done at that rate. Both are zero
-	// when they are not known.
+	// RatePerSecond is the number of messages a second lately, and ETA the time at which the
+	// mailing is done at that rate. Both are zero when they are not known.
 	RatePerSecond float64   `json:"rate_per_second,omitempty"`
 	ETA           time.Time `json:"eta,omitzero"`
 	// Deferred recipients are refused for now; NextRound is when the next of them are tried again.

@@ -258,7 +258,8 @@ func TestASpoolThatIsDamagedAgainAndAgainSuspendsTheMailing(t *testing.T) {
 	}
 }
 
-// Batches that wait for the limits of single domains are part of what one run hands to the next: there are only so many.
+// Batches that wait for the limits of single domains are part of what one run hands to the next:
+// there are only so many.
 func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 500_000)

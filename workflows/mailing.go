@@ -307,7 +307,8 @@ func typeOf(err error) policy.ErrorType {
 	return ""
 }
 
-// plain is the cause as the workflow's own error: the type and the problems that the activity gave, without the wrapping.
+// plain is the cause as the workflow's own error: the type and the problems that the activity gave,
+// without the wrapping.
 func plain(err error) error {
 	var app *temporal.ApplicationError
 	if !errors.As(err, &app) {

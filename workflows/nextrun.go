@@ -7,12 +7,14 @@ import (
 )
 
 const (
-	// longHistory is where a run gives way to the next: below what Temporal suggests (4,096 events), so that what is in flight fits in.
+	// longHistory is where a run gives way to the next: below what Temporal suggests (4,096
+	// events), so that what is in flight fits in.
 	longHistory = 3500
 	// longestHistory is where it does so whatever it has to wait for: Temporal ends a run at 51,200 events.
 	longestHistory = 20_000
-	// leaveWithin is how long a run waits for what is in flight before it goes on instead, for stayFor: the answer to one final dot may
-	// take ten minutes, and the rest of the mailing must not wait for it.
+	// leaveWithin is how long a run waits for what is in flight before it goes on instead, for
+	// stayFor: the answer to one final dot may take ten minutes, and the rest of the mailing must
+	// not wait for it.
 	leaveWithin, stayFor = 15 * time.Second, time.Minute
 )
 

@@ -9,23 +9,27 @@ import (
 const (
 	// firstWindow is where the window begins, before any worker has answered.
 	firstWindow = 16
-	// leastPerWorker is what each worker needs: a batch that is sent, and the next when its end is near. perWorker bounds the window by the
-	// number of workers: more batches are on the way to and from Temporal where batches are small and servers quick.
+	// leastPerWorker is what each worker needs: a batch that is sent, and the next when its end is
+	// near. perWorker bounds the window by the number of workers: more batches are on the way to
+	// and from Temporal where batches are small and servers quick.
 	leastPerWorker, perWorker = 2, 4
-	// maxWindow bounds the window however many workers there are: Temporal takes 2,000 activities of a workflow that are in flight.
+	// maxWindow bounds the window however many workers there are: Temporal takes 2,000 activities
+	// of a workflow that are in flight.
 	maxWindow = 500
 	// workerGone is how long a worker counts that answers no more.
 	workerGone = 2 * time.Minute
-	// perSlowPoint is how many batches of each worker may wait for a slow drop point while others go through the other drop points.
+	// perSlowPoint is how many batches of each worker may wait for a slow drop point while others
+	// go through the other drop points.
 	perSlowPoint = 2
-	// silence is how long no batch is answered, though turns are shorter, before one more may start: those that are out may wait for
-	// answers that take minutes.
+	// silence is how long no batch is answered, though turns are shorter, before one more may
+	// start: those that are out may wait for answers that take minutes.
 	silence = 15 * time.Second
 )
 
-// SendWindow is how many SendBatch activities of a mailing may be in flight, over all workers. Each worker that answers has room for some;
-// the window shrinks when workers hand batches over because their connections are busy, and when rate limits hold the mailing back: more
-// batches would then only take the place of other mailings'.
+// SendWindow is how many SendBatch activities of a mailing may be in flight, over all workers. Each
+// worker that answers has room for some; the window shrinks when workers hand batches over because
+// their connections are busy, and when rate limits hold the mailing back: more batches would then
+// only take the place of other mailings'.
 type SendWindow struct {
 	Size int `json:"size"`
 	// Workers holds when each worker answered last.

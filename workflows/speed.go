@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// speed measures how many messages a second a mailing has sent lately. It is not carried over to the next run, which measures anew.
+// speed measures how many messages a second a mailing has sent lately. It is not carried over to
+// the next run, which measures anew.
 type speed struct{ samples []speedSample }
 
 type speedSample struct {

@@ -115,7 +115,8 @@ func (m *mailing) failed(ctx workflow.Context, err error) {
 	_ = m.giveUp(ctx, cause, message(err), every)
 }
 
-// causeOf says what a mailing waits for after an activity has used up its tries, and how long it waits before its first probe.
+// causeOf says what a mailing waits for after an activity has used up its tries, and how long it
+// waits before its first probe.
 func (m *mailing) causeOf(err error) (Cause, Duration) {
 	switch policy.SettingOf(typeOf(err)) {
 	case policy.Page:

@@ -13,14 +13,15 @@ import (
 )
 
 const (
-	// renderAhead bounds the batches that are rendered or being rendered and not yet sent: the size of the spool. Where the window is
-	// larger, that does.
+	// renderAhead bounds the batches that are rendered or being rendered and not yet sent: the size
+	// of the spool. Where the window is larger, that does.
 	renderAhead = 16
 	// maxRendering bounds the batches that are rendered at a time; with a page for each recipient, maxPages.
 	maxRendering, maxPages = 8, 4
-	// maxDeferred bounds the recipients who wait for a later round, or in batches for the limit of a domain, with their messages in the spool,
-	// before no more new batches are begun: a server that defers everybody is not given the whole list. maxPaced bounds those batches: they
-	// are part of what one run hands to the next.
+	// maxDeferred bounds the recipients who wait for a later round, or in batches for the limit of
+	// a domain, with their messages in the spool, before no more new batches are begun: a server
+	// that defers everybody is not given the whole list. maxPaced bounds those batches: they are
+	// part of what one run hands to the next.
 	maxDeferred, maxPaced = 500_000, 1000
 )
 
@@ -58,8 +59,8 @@ func (m *mailing) sendAll(ctx workflow.Context) error {
 	}
 }
 
-// hold makes sends hand back their batches while the mailing is paused, stopped by its error limit or given up, and when the run gives way
-// to the next; it lets new ones start afterwards.
+// hold makes sends hand back their batches while the mailing is paused, stopped by its error limit
+// or given up, and when the run gives way to the next; it lets new ones start afterwards.
 func (m *mailing) hold(ctx workflow.Context, leaves bool) {
 	held := leaves || m.Paused != nil || m.gaveUp != "" || m.Suspended != nil && m.Suspended.Cause == CauseErrors
 	switch {
@@ -264,8 +265,9 @@ func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
 // mostRerendered is how often a batch is rendered anew at once because its spool was lost or damaged.
 const mostRerendered = 3
 
-// renderAgain has a batch rendered whose spool is lost or damaged. Where that happens to one batch again and again, the mailing is suspended
-// each time: something is wrong that rendering does not mend.
+// renderAgain has a batch rendered whose spool is lost or damaged. Where that happens to one batch
+// again and again, the mailing is suspended each time: something is wrong that rendering does not
+// mend.
 func (m *mailing) renderAgain(ctx workflow.Context, batch int, err error) {
 	m.Redo = append(m.Redo, batch)
 	if m.Rerendered == nil {

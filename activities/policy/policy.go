@@ -117,12 +117,14 @@ const (
 	// Never tried again by the activity: the workflow renders the batch anew.
 	SpoolMissing ErrorType = "SpoolMissing" // the batch is open and has no rendered messages
 
-	// Never tried again by the activity: the workflow counts the failures of each drop point, lets it rest for the interval of the
-	// mailing's retry setting, and after its attempts goes on without it, or is suspended or fails.
+	// Never tried again by the activity: the workflow counts the failures of each drop point, lets
+	// it rest for the interval of the mailing's retry setting, and after its attempts goes on
+	// without it, or is suspended or fails.
 	DropPointUnavailable ErrorType = "DropPointUnavailable"
 	DropPointRefuses     ErrorType = "DropPointRefuses" // policy, authentication, TLS: it will not take our mail
 
-	// Tried again at the interval of the mailing's retry setting, as often as that says. Then the mailing is suspended or fails.
+	// Tried again at the interval of the mailing's retry setting, as often as that says. Then the
+	// mailing is suspended or fails.
 	DatabaseUnavailable ErrorType = "DatabaseUnavailable"
 	SourceUnavailable   ErrorType = "SourceUnavailable" // the source database of a query
 	PageUnavailable     ErrorType = "PageUnavailable"
@@ -133,13 +135,13 @@ const (
 	WorkerBusy     ErrorType = "WorkerBusy"     // what the worker has keeps its connections busy
 	NoDropPoint    ErrorType = "NoDropPoint"    // the worker knows none of the drop points
 
-	// Tried again [UnexpectedAttempts] times, at growing pauses. Then the mailing is suspended with the reason: somebody has to
-	// look, and nobody is given up.
+	// Tried again [UnexpectedAttempts] times, at growing pauses. Then the mailing is suspended with
+	// the reason: somebody has to look, and nobody is given up.
 	Unexpected ErrorType = "Unexpected"
 )
 
-// UnexpectedAttempts is how often an activity fails for a reason that no type above names before its mailing is suspended. Crashes and
-// timeouts do not count.
+// UnexpectedAttempts is how often an activity fails for a reason that no type above names before
+// its mailing is suspended. Crashes and timeouts do not count.
 const UnexpectedAttempts = 10
 
 // Setting is the part of a mailing's retry settings that counts an error type.
@@ -188,8 +190,9 @@ func Permanent(t ErrorType) bool { return decisions[t].permanent }
 // HandsOver tells whether an error of the type only gives the work to another worker: nothing has failed.
 func HandsOver(t ErrorType) bool { return decisions[t].handOver }
 
-// HandOverPause is the time after which work that was handed over n times, by an error of the type, is offered again. Work that a worker
-// leaves because it must is offered at once; work for which there was no room, at growing pauses.
+// HandOverPause is the time after which work that was handed over n times, by an error of the type,
+// is offered again. Work that a worker leaves because it must is offered at once; work for which
+// there was no room, at growing pauses.
 func HandOverPause(t ErrorType, n int) time.Duration {
 	if t == WorkerBusy || t == NoDropPoint {
 		return 250 * time.Millisecond << min(n-1, 3)

@@ -26,7 +26,8 @@ type Worker struct {
 	// Sources are the databases that mailings may query for their audience: "name=postgres://user:password@host/database …". Optional; every
 	// worker of a queue must have the same names.
 	Sources Sources `env:"DM_SOURCES"`
-	// PageHosts are the hosts and networks that pages may be fetched from although they are not public: "host host:port 10.1.0.0/16 …".
+	// PageHosts are the hosts and networks that pages may be fetched from although they are not
+	// public: "host host:port 10.1.0.0/16 …".
 	PageHosts page.Allowed `env:"DM_PAGE_HOSTS"`
 	// TaskQueue is the Temporal task queue.
 	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`

@@ -41,8 +41,8 @@ type files struct {
 
 var realFiles = files{write: (*os.File).Write, sync: (*os.File).Sync, rename: os.Rename}
 
-// open looks whether files can be written, and the directory synced, so that a directory that is not there, or cannot promise to keep
-// a message, is known before a message is begun.
+// open looks whether files can be written, and the directory synced, so that a directory that is
+// not there, or cannot promise to keep a message, is known before a message is begun.
 func (d *directory) open(context.Context) (connection, error) {
 	info, err := os.Stat(d.path)
 	if err == nil && !info.IsDir() {

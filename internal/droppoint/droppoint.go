@@ -29,10 +29,11 @@
 //	X-Sender: <bounces@example.com>
 //	X-Receiver: <somebody@example.org>
 //
-// and then follows the message. Files are written aside under names with a dot in front (.dm-*.part), synced, and renamed. They are
-// readable by owner and group: a service that picks them up as another user needs the directory's group (chmod g+s).
-// After the rename the directory is synced. Where a file server's answer to the rename is lost, the message is uncertain, unless the
-// file is found under its final name.
+// and then follows the message. Files are written aside under names with a dot in front
+// (.dm-*.part), synced, and renamed. They are readable by owner and group: a service that picks
+// them up as another user needs the directory's group (chmod g+s). After the rename the directory
+// is synced. Where a file server's answer to the rename is lost, the message is uncertain, unless
+// the file is found under its final name.
 package droppoint
 
 import (

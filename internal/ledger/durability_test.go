@@ -193,7 +193,8 @@ func (f *fixture) setting(name, value string) {
 	}
 }
 
-// stopper has the intents of one recipient wait, in the middle of the gate's transaction, until the test lets them go on.
+// stopper has the intents of one recipient wait, in the middle of the gate's transaction, until the
+// test lets them go on.
 func (f *fixture) stopper(recipient int32) (release func()) {
 	f.Helper()
 	f.exec(`CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`)

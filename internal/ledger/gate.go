@@ -255,8 +255,9 @@ func (g *Gate) locked(ctx context.Context) (map[hold]bool, error) {
 	return collect(rows, map[hold]bool{})
 }
 
-// enterWith is the statement that commits a group. FOR SHARE makes a claim wait for it, and a batch that is being claimed is skipped: so
-// an intent is either seen by the next claim or refused. It does not wait for the claimant, who may be stopped: other batches must go on.
+// enterWith is the statement that commits a group. FOR SHARE makes a claim wait for it, and a batch
+// that is being claimed is skipped: so an intent is either seen by the next claim or refused. It
+// does not wait for the claimant, who may be stopped: other batches must go on.
 func enterWith(outcome, results string) string {
 	return `
 	WITH held AS MATERIALIZED (

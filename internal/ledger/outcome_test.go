@@ -30,7 +30,8 @@ func TestTheDatabaseRefusesASecondOutcome(t *testing.T) {
 	}
 }
 
-// However a second outcome came about: nothing of it is lost, the others of the group are written, and the batch can be closed.
+// However a second outcome came about: nothing of it is lost, the others of the group are written,
+// and the batch can be closed.
 func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 5, 5)

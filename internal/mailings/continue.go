@@ -9,8 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// They keep the order, the address and the attributes that they had then. An address that does not exist has been
-// suppressed when that mailing ended: to continue the bounced sends to the others, those refused for good for another reason.
+// They keep the order, the address and the attributes that they had then. An address that does not
+// exist has been suppressed when that mailing ended: to continue the bounced sends to the others,
+// those refused for good for another reason.
 const continueRecipients = `
 	INSERT INTO recipients (mailing, number, address, address_key, attributes)
 	SELECT $1, row_number() OVER (ORDER BY o.address_key IS NOT NULL, r.number), r.address, r.address_key, r.attributes

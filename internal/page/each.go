@@ -10,9 +10,10 @@ import (
 	"directmailer/internal/render"
 )
 
-// Each fetches the pages of n recipients of a mailing, several at a time, and gives them to take one by one in their order. locate says
-// where the page of the i-th is. What is about one recipient, an error of locate or a [*Failure], is given to take. Each ends with the
-// first error of take, with an [*Unavailable] when it is that page's turn, or with ctx's error.
+// Each fetches the pages of n recipients of a mailing, several at a time, and gives them to take
+// one by one in their order. locate says where the page of the i-th is. What is about one
+// recipient, an error of locate or a [*Failure], is given to take. Each ends with the first error
+// of take, with an [*Unavailable] when it is that page's turn, or with ctx's error.
 //
 // No more than a window of pages is fetched ahead, however many there are. All calls for one mailing share its slots.
 func (f *Fetcher) Each(ctx context.Context, mailing string, s *Source, n int,

@@ -1,10 +1,12 @@
 // Package page fetches the pages of recipients by HTTP (RFC 9110): the body of a message that a web server makes for each of them.
 //
-// What is asked for is checked at each step: http and https only, only hosts that the mailing allows, no user information, at most
-// five redirects, none from https to http. The author of a mailing names its hosts, so an address that is dialled must be public
-// unless the operator allows it ([Allowed]): else an author could mail out what only workers may read. The request says nothing of who asks but "User-Agent: Direct-Mailer": no cookie, no referrer, and the proxies of the
-// environment are not used. A page is text/html or text/plain of any charset, up to [MaxBody] octets after decompression, and comes out as
-// UTF-8.
+// What is asked for is checked at each step: http and https only, only hosts that the mailing
+// allows, no user information, at most five redirects, none from https to http. The author of a
+// mailing names its hosts, so an address that is dialled must be public unless the operator allows
+// it ([Allowed]): else an author could mail out what only workers may read. The request says
+// nothing of who asks but "User-Agent: Direct-Mailer": no cookie, no referrer, and the proxies of
+// the environment are not used. A page is text/html or text/plain of any charset, up to [MaxBody]
+// octets after decompression, and comes out as UTF-8.
 //
 // What goes wrong is either a [*Failure], which is about one recipient's page, or [*Unavailable], which is about the server. Neither has a
 // recipient's data in it, nor words of the server.

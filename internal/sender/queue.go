@@ -451,7 +451,8 @@ func (q *queue) report() (Report, error) {
 // left counts messages without an answer. q.mu is held.
 func (q *queue) left() int { return q.open - q.read + len(q.again) + len(q.paced) + q.flying }
 
-// limited tells whether each drop point that is up has waited for rate limits for more than half of the time. q.mu is held.
+// limited tells whether each drop point that is up has waited for rate limits for more than half of
+// the time. q.mu is held.
 func (q *queue) limited() bool {
 	half := time.Since(q.began) / 2
 	waited := false

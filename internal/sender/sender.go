@@ -112,9 +112,10 @@ func New(b Batch) *Sending { return &Sending{newQueue(b)} }
 // Send sends a batch: see [Sending.Run].
 func Send(ctx context.Context, b Batch) (Report, error) { return New(b).Run(ctx) }
 
-// Run sends the messages of the batch whose recipients have no outcome. In all cases everything that is known is in the ledger before it
-// returns. Errors: [*Unavailable] or [*Refuses] if none of the drop points could be used to the end, [ErrStopped], ledger.ErrFenced, errors
-// of the database and of ctx: the rest is open. The report is good with an error, too.
+// Run sends the messages of the batch whose recipients have no outcome. In all cases everything
+// that is known is in the ledger before it returns. Errors: [*Unavailable] or [*Refuses] if none of
+// the drop points could be used to the end, [ErrStopped], ledger.ErrFenced, errors of the database
+// and of ctx: the rest is open. The report is good with an error, too.
 func (s *Sending) Run(ctx context.Context) (Report, error) {
 	q := s.queue
 	if q.open == 0 {
@@ -148,7 +149,8 @@ type Load struct {
 	Left     int // messages that have none
 	// Idle is true if a drop point of the batch that works has a connection that nobody uses.
 	Idle bool
-	// Limited is true if rate limits of the mailing or of the drop points hold the next message back: more connections would not help.
+	// Limited is true if rate limits of the mailing or of the drop points hold the next message
+	// back: more connections would not help.
 	Limited bool
 }
 
