@@ -8,20 +8,19 @@ import (
 )
 
 const (
-	// enough is how long what a worker has of a mailing must keep its connections busy: then
-	// another batch of the mailing is better off with another worker. It covers the time until a
-	// batch that was handed over comes back.
+	// A worker with messages of a mailing for enough time leaves the mailing's other batches to
+	// other workers. A batch that was handed over comes back sooner than that.
 	enough = 2 * time.Second
-	// beginning is how long a worker waits for the first answers to a mailing before it concludes
-	// nothing from their absence.
+	// beginning is how long a worker waits for the first answer of the drop points before it takes
+	// another batch without knowing their speed.
 	beginning = 2 * time.Second
 	// sampling is the shortest time over which a mailing's rate is measured, memory how long it is believed.
 	sampling, memory = 500 * time.Millisecond, 10 * time.Second
 )
 
-// admission decides whether this worker takes another batch of a mailing. Batches are dealt out by
-// a queue that does not know how much a worker has: without this, one worker could have all batches
-// of a mailing while others have none.
+// admission decides whether this worker takes another batch of a mailing. Temporal hands out batches
+// without knowing how busy a worker is. Without admission, one worker could have all batches of a
+// mailing while other workers have none. It is safe for concurrent use.
 type admission struct {
 	mu       sync.Mutex
 	mailings map[int64]*share
@@ -51,8 +50,8 @@ type slot struct {
 
 func newAdmission() *admission { return &admission{mailings: map[int64]*share{}} }
 
-// acquire gives a batch of a mailing a slot, or nil if what is here keeps the worker's connections
-// busy. [slot.release] must follow.
+// acquire returns a slot for a batch of a mailing, or nil if the worker's connections have enough to
+// do with the mailing. The caller must call [slot.release].
 func (a *admission) acquire(mailing int64) *slot {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -97,7 +96,7 @@ func (c *slot) release() {
 	}
 }
 
-// full tells whether the batches that are here keep the connections busy for long enough.
+// full reports whether the mailing's batches on this worker keep its connections busy for enough time.
 func (s *share) full(now time.Time) bool {
 	answered, left := s.done, 0
 	var rest time.Duration

@@ -28,8 +28,8 @@ func (a *Activities) GatherDeferred(ctx context.Context, call workflows.GatherCa
 	})
 }
 
-// pack makes one blob of the recipients' messages, which are in the others; nil if not all of them
-// are, or one of the others is damaged: the messages are rendered again then.
+// pack copies the recipients' messages from the blobs into one blob. It returns nil if a message is
+// missing or a blob is damaged. The caller then has the messages rendered again.
 func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
 	wanted := make(map[int32]bool, len(recipients))
 	for _, r := range recipients {

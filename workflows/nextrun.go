@@ -38,12 +38,14 @@ func (m *mailing) longHistory(ctx workflow.Context) bool {
 	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() > longHistory
 }
 
-// leaves tells whether the run is giving way to the next: nothing new starts, and what is in flight is handed back.
+// leaves reports whether the run ends now so that the next run goes on. While it does, nothing new
+// starts, and batches in flight are handed back.
 func (m *mailing) leaves(ctx workflow.Context) bool {
 	return m.longHistory(ctx) && m.leaving.leaves(workflow.Now(ctx), m.inFlight(), workflow.GetInfo(ctx).GetCurrentHistoryLength())
 }
 
-// leaves tells whether a run with a long history, of so many events, gives way to the next now.
+// leaves reports whether a run with a long history, of the given number of events, ends now so that
+// the next run goes on.
 func (l *leaving) leaves(now time.Time, inFlight, events int) bool {
 	switch {
 	case events > longestHistory:
