@@ -20,8 +20,9 @@ const (
 	StatusQuery = "status"
 	// PauseUpdate holds the mailing: messages in flight are finished, everything else waits for a resume. It takes no argument.
 	PauseUpdate = "pause"
-	// ResumeUpdate goes on with a paused mailing, and makes a suspended one try again at once. It takes no argument and is refused when
-	// the mailing is neither.
+	// ResumeUpdate goes on with a paused mailing. A suspended one, and one whose drop points all rest
+	// after a failure, tries again at once. It takes no argument. It is refused when there is nothing
+	// to resume.
 	ResumeUpdate = "resume"
 	// CancelUpdate ends the mailing: messages in flight are finished, everybody else becomes unsent. It takes no argument.
 	CancelUpdate = "cancel"

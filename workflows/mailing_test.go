@@ -474,8 +474,18 @@ func TestAMailingOfWhichOnlyTheDeferredAreLeftIsNotCalledSuspendedWhenADropPoint
 	}
 }
 
-func TestResumeTriesASuspendedMailingAtOnceAndIsRefusedOtherwise(t *testing.T) {
+func TestResumeTriesAtOnceWhatIsWaitedForAndIsRefusedOtherwise(t *testing.T) {
 	t.Parallel()
+	for state, attempts := range map[workflows.State]int{workflows.StateSuspended: 1, workflows.StateSending: 2} { // after one failure
+		t.Run(string(state), func(t *testing.T) {
+			t.Parallel()
+			resumeEndsTheWaiting(t, state, attempts)
+		})
+	}
+}
+
+func resumeEndsTheWaiting(t *testing.T, state workflows.State, attempts int) {
+	t.Helper()
 	o := newOffice(t, 2)
 	up := false
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
@@ -490,7 +500,12 @@ func TestResumeTriesASuspendedMailingAtOnceAndIsRefusedOtherwise(t *testing.T) {
 	o.update(5*time.Second, workflows.ResumeUpdate, &accepted)
 	o.update(time.Second, workflows.ResumeUpdate, &refused)
 	in := input()
-	in.Retry.DropPoint.Interval = workflows.Duration(time.Hour)
+	in.Retry.DropPoint = workflows.Retry{Attempts: attempts, Interval: workflows.Duration(time.Hour)}
+	o.env.RegisterDelayedCallback(func() {
+		if s := o.status(); s.State != state || s.Until.IsZero() || !strings.Contains(s.Doing, "connection refused") {
+			t.Errorf("before the resume: %+v", s)
+		}
+	}, 3*time.Second)
 	in.NotBefore = began.Add(2 * time.Second)
 	if r := o.run(in); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())

@@ -19,7 +19,7 @@ func (m *mailing) handleUpdates(ctx workflow.Context) error {
 	}
 	return errors.Join(
 		update(PauseUpdate, "Hold the mailing: what is in flight is finished, the rest waits for a resume", m.pause, m.mayPause),
-		update(ResumeUpdate, "Go on with a paused mailing, or try again at once instead of waiting for the next probe of a suspended one", m.goOn, m.mayGoOn),
+		update(ResumeUpdate, "Go on with a paused mailing, or try again at once instead of waiting for the next probe or for drop points that rest", m.goOn, m.mayGoOn),
 		update(CancelUpdate, "End the mailing: what is in flight is finished, everybody else becomes unsent", m.cancel, m.mayCancel),
 		update(RateUpdate, "Set the rate limit of the mailing, of a drop point or of a domain", m.setRate, m.maySetRate),
 		update(ResolveUpdate, "Decide about recipients that are held as uncertain", m.resolve, m.mayResolve),
