@@ -70,7 +70,7 @@ func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
 	t.Parallel()
 	const recipients = 600
 	var seen atomic.Int32
-	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+	s := smtptest.Start(t, smtptest.Options{Script: sparing(func(e smtptest.Event) *smtptest.Action {
 		switch n := seen.Add(1); {
 		case e.Phase == "DOT" && n%11 == 0:
 			return &smtptest.Action{Reply: "451 4.3.0 later"}
@@ -80,7 +80,7 @@ func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
 			return &smtptest.Action{Die: true}
 		}
 		return nil
-	}})
+	})})
 	p := newPlant(t, fmt.Sprintf("mx=smtp://%s?connections=6&next_behind_dot=true&tls=none", s.Addr()))
 	// Of many lengths: room that is too short, and room with more in it than is wanted.
 	if _, err := lists.New(p.pool).Import(p.Context(), "people", "people.csv", []string{"name"}, &people{n: recipients, name: ownWords}, true); err != nil {
