@@ -51,7 +51,7 @@ lint: ## Only the checks that run nothing
 test: compiler ## Everything, as the continuous integration does: all tests with the race detector, against real servers
 	@echo "make test: all tests with the race detector, against a PostgreSQL, a Temporal and mail servers of their own on this machine."
 	@echo "Missing servers are installed or built first; the first build of Temporal takes about 6 minutes on 2 cores."
-	@go run ./internal/devstack/prepare
+	@go run ./internal/dev/servers/prepare
 	go test -race -timeout 20m -p $(TEST_PACKAGES) ./worker ./starter ./...
 	cd tools/compose && go test -count=1 ./...
 	@$(MAKE) --no-print-directory ui-test
@@ -60,7 +60,7 @@ test: compiler ## Everything, as the continuous integration does: all tests with
 .PHONY: ui-test
 ui-test: ## Look at mailings in Temporal's Web UI with a real browser; skipped where there is none
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \
-		go run ./internal/devstack/prepare && cd tools/uitest && go test -count=1 $(ARGS) .; else \
+		go run ./internal/dev/servers/prepare && cd tools/uitest && go test -count=1 $(ARGS) .; else \
 		echo "ui-test: SKIPPED, the Web UI is not tested: there is no Chromium on PATH. Debian, Ubuntu: sudo apt-get install chromium"; fi
 
 # The race detector is C; Go builds it without a C compiler on macOS only.
@@ -92,7 +92,7 @@ fuzz: ## Run every fuzz test for FUZZTIME (default 30s)
 CHAOS := -chaos.long -chaos.rounds 10 -chaos.recipients 20000 -chaos.write ../docs/reliability.md
 .PHONY: chaos
 chaos: ## Break mailings at random, at length, and write docs/reliability.md (ARGS="-chaos.rounds 2 ..." for less)
-	@go run ./internal/devstack/prepare
+	@go run ./internal/dev/servers/prepare
 	@result=$$(mktemp) && go test ./worker -count=1 -v -timeout 6h -run '^TestChaos$$' $(CHAOS) -chaos.json $$result $(ARGS); code=$$?; \
 		cat $$result; rm -f $$result; exit $$code
 

@@ -18,16 +18,17 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/droppoint"
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/query"
+	"directmailer/internal/content"
+	"directmailer/internal/content/page"
+	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/delivery/ratelimit"
+	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
-	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
-	"directmailer/internal/pacing"
-	"directmailer/internal/page"
-	"directmailer/internal/source"
-	"directmailer/internal/spool"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // Activities holds what the activities work with. It serves all mailings of a worker.
@@ -36,10 +37,10 @@ type Activities struct {
 	lists      *lists.Store
 	ledger     *ledger.Ledger
 	gate       *ledger.Gate
-	pacer      *pacing.Pacer
+	pacer      *ratelimit.Pacer
 	dropPoints *droppoint.Set
-	sources    *source.Set
-	contents   *contents
+	sources    *query.Set
+	contents   *content.Cache[*content.Content]
 	pages      *page.Fetcher
 	begun      *begun
 	admission  *admission
@@ -50,17 +51,17 @@ type Activities struct {
 
 // New returns the activities on a database, a set of drop points, the source databases that
 // mailings may query, and the fetcher of their pages.
-func New(pool *pgxpool.Pool, points *droppoint.Set, sources *source.Set, pages *page.Fetcher, log *slog.Logger) *Activities {
+func New(pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, log *slog.Logger) *Activities {
 	store := mailings.New(pool)
 	return &Activities{
 		mailings:   store,
 		lists:      lists.New(pool),
 		ledger:     ledger.New(pool),
 		gate:       ledger.NewGate(pool),
-		pacer:      pacing.New(pool),
+		pacer:      ratelimit.New(pool),
 		dropPoints: points,
 		sources:    sources,
-		contents:   newContents(),
+		contents:   content.NewCache[*content.Content](),
 		pages:      pages,
 		begun:      newBegun(maxBegun),
 		admission:  newAdmission(),

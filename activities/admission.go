@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"directmailer/internal/sender"
+	"directmailer/internal/delivery/sender"
 )
 
 const (

@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"directmailer/internal/sender"
+	"directmailer/internal/delivery/sender"
 )
 
 // batch is a batch of a test, whose load the test sets.

@@ -11,12 +11,12 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
-	"directmailer/activities/policy"
+	"directmailer/internal/audience/query"
+	"directmailer/internal/content/page"
 	"directmailer/internal/database"
 	"directmailer/internal/ledger"
-	"directmailer/internal/page"
-	"directmailer/internal/source"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // tally counts, by what failed, the attempts that failed. It travels from attempt to attempt in the heartbeat's details, so that a
@@ -94,8 +94,8 @@ func fail(kind policy.ErrorType, format string, args ...any) error {
 func classify(err error) *failure {
 	var f *failure
 	var away *page.Unavailable
-	var gone *source.Unavailable
-	var fault *source.Fault
+	var gone *query.Unavailable
+	var fault *query.Fault
 	switch {
 	case errors.As(err, &f):
 		return f

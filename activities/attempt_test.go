@@ -21,9 +21,9 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 const (
@@ -137,7 +137,7 @@ func TestEachErrorTypeIsTriedAsOftenAsItsSettingSays(t *testing.T) {
 
 func TestTheTestKnowsEveryErrorType(t *testing.T) {
 	t.Parallel()
-	file, err := parser.ParseFile(token.NewFileSet(), "policy/policy.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../workflows/policy/policy.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"io"
 	"time"
 
+	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
-	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
 

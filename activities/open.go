@@ -14,11 +14,12 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/lists"
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/content"
+	"directmailer/internal/content/render"
 	"directmailer/internal/mailings"
-	"directmailer/internal/render"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // OpenMailing checks the whole input, and only when nothing is wrong with it reserves the mailing's ID in the database for ever.
@@ -127,7 +128,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 	if !in.NotAfter.IsZero() && !in.NotAfter.After(time.Now()) {
 		problems = append(problems, workflows.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"})
 	}
-	for _, p := range append(CheckContent(in), a.checkPages(ctx, in)...) {
+	for _, p := range append(content.Check(in), a.checkPages(ctx, in)...) {
 		if !slices.ContainsFunc(problems, func(q workflows.Problem) bool { return q.Field == p.Field }) { // said already
 			problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
 		}

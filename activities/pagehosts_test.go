@@ -14,11 +14,11 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/droppoint"
+	"directmailer/internal/content/page"
+	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/mailings"
-	"directmailer/internal/page"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 func TestAMailingWhosePagesWouldBeRefusedIsNotStarted(t *testing.T) {

@@ -8,18 +8,19 @@ import (
 	"net/url"
 	"sync"
 
+	"directmailer/internal/content"
+	"directmailer/internal/content/page"
+	"directmailer/internal/content/render"
+	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
-	"directmailer/internal/page"
-	"directmailer/internal/render"
-	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
 
 // renderPages is renderSpan for a mailing whose pages are fetched. When the page server fails in the middle, what has been composed is
 // kept for the next attempt.
 func (a *Activities) renderPages(
-	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
 	w := newComposer(c, encoder)
 	before := a.begun.take(batch)
 	if err := w.resume(before); err != nil {
@@ -48,9 +49,9 @@ func (a *Activities) renderPages(
 
 // fetch composes the messages of recipients from their pages; last is the number of the latest that is done.
 func (a *Activities) fetch(ctx context.Context, mailing string, w *composer, open []mailings.Recipient, last *int32) error {
-	locator := w.content.pages.NewLocator()
+	locator := w.content.Pages.NewLocator()
 	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(open[i])) }
-	return a.pages.Each(ctx, mailing, w.content.pages, len(open), locate, func(i int, p render.Page, err error) error {
+	return a.pages.Each(ctx, mailing, w.content.Pages, len(open), locate, func(i int, p render.Page, err error) error {
 		var unlocated *render.Problem
 		var failed *page.Failure
 		switch {
@@ -71,8 +72,8 @@ func (a *Activities) fetch(ctx context.Context, mailing string, w *composer, ope
 // checkPages returns a problem for each page host that this worker refuses to ask. Without this check,
 // every recipient of such a mailing would be failed.
 func (a *Activities) checkPages(ctx context.Context, in workflows.Input) []render.Problem {
-	source, problems := Pages(in)
-	if source == nil || len(problems) > 0 { // CheckContent returns these problems
+	source, problems := content.Pages(in)
+	if source == nil || len(problems) > 0 { // content.Check returns these problems
 		return nil
 	}
 	return a.pages.Check(ctx, source)

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,16 +20,16 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
-	"directmailer/activities/policy"
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/content"
+	"directmailer/internal/content/page"
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/delivery/spool"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/lists"
-	"directmailer/internal/mailingfile"
 	"directmailer/internal/mailings"
-	"directmailer/internal/page"
-	"directmailer/internal/spool"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // migrate makes the one template that all databases of the package's tests are copied from.
@@ -55,7 +54,7 @@ func (s *crowd) Rejected() int64 { return 0 }
 // prepared is a mailing whose list is frozen into one batch.
 func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool.Pool, *Activities) {
 	t.Helper()
-	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 4)
+	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +93,7 @@ func loopback(t *testing.T) *page.Fetcher {
 }
 
 func asProblems(in workflows.Input) (out []workflows.Problem) {
-	for _, p := range CheckContent(in) {
+	for _, p := range content.Check(in) {
 		out = append(out, workflows.Problem{Field: p.Field, Message: p.Message})
 	}
 	return out
@@ -315,36 +314,5 @@ func TestWhatIsKeptOfInterruptedBatchesIsBounded(t *testing.T) {
 	}
 	if b.size != 0 || len(b.order) != 0 || b.take(batch(7)).last != 0 {
 		t.Errorf("%d octets are left", b.size)
-	}
-}
-
-func TestTheContentOfTheExamplesHasNoProblem(t *testing.T) {
-	t.Parallel()
-	paths, err := filepath.Glob(filepath.Join("..", "examples", "*.yaml"))
-	if err != nil || len(paths) == 0 {
-		t.Fatal(paths, err)
-	}
-	for _, path := range paths {
-		f, err := mailingfile.Load(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Input.ID = "example"
-		for _, p := range CheckContent(f.Input) {
-			t.Errorf("%s: %v", path, p.Error())
-		}
-	}
-}
-
-func TestProblemsOfAPageAreAmongThoseOfTheContent(t *testing.T) {
-	t.Parallel()
-	in := workflows.Input{ID: "spring", From: "news@example.com", Subject: "{{", Content: workflows.Content{
-		PageURL: "https://{{.host}}/", PageColumn: "page", PageHosts: []string{"https://x.example"}, Text: "{{if}}"}}
-	var fields []string
-	for _, p := range CheckContent(in) {
-		fields = append(fields, p.Field)
-	}
-	if got := strings.Join(fields, " "); got != "subject content.text content.page_hosts[0] content.page_url" {
-		t.Errorf("got %s", got)
 	}
 }

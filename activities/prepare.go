@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"strings"
 
-	"directmailer/activities/policy"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // PrepareList freezes the mailing's list, the answer of its query, or what an earlier mailing has left, into recipients and batches, in one

@@ -8,10 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"directmailer/activities/policy"
+	"directmailer/internal/audience/query"
+	"directmailer/internal/content"
 	"directmailer/internal/mailings"
-	"directmailer/internal/source"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // checkTime is how long a source is given to look at a query when a mailing is opened. It need not be there yet: the query runs when
@@ -34,7 +35,7 @@ func (a *Activities) checkQuery(ctx context.Context, in workflows.Input, known [
 	short, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	columns, err := a.sources.Describe(short, q.Source, q.SQL, checkTime)
-	var fault *source.Fault
+	var fault *query.Fault
 	switch {
 	case errors.As(err, &fault):
 		return []workflows.Problem{{Field: "query.sql", Message: fault.Text}}, nil
@@ -48,7 +49,7 @@ func (a *Activities) checkQuery(ctx context.Context, in workflows.Input, known [
 
 // unknownFields are the problems of templates that name fields which the answer does not have.
 func unknownFields(in workflows.Input, columns []string) (problems []workflows.Problem) {
-	for _, p := range UnknownFields(in, columns) {
+	for _, p := range content.UnknownFields(in, columns) {
 		problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
 	}
 	return problems

@@ -3,20 +3,20 @@ package activities
 import (
 	"context"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/pacing"
-	"directmailer/internal/rate"
-	"directmailer/internal/sender"
+	"directmailer/internal/delivery/rate"
+	"directmailer/internal/delivery/ratelimit"
+	"directmailer/internal/delivery/sender"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // pace asks for turns of a mailing's messages, for package sender.
 func (a *Activities) pace(mailing int64) func(ctx context.Context, point, domain string) (sender.Wait, error) {
-	scopes := []pacing.Scope{pacing.OfMailing(mailing), {}, {}}
+	scopes := []ratelimit.Scope{ratelimit.OfMailing(mailing), {}, {}}
 	return func(ctx context.Context, point, domain string) (sender.Wait, error) {
-		scopes[1], scopes[2] = pacing.OfDropPoint(point), pacing.OfDomain(domain)
+		scopes[1], scopes[2] = ratelimit.OfDropPoint(point), ratelimit.OfDomain(domain)
 		r, err := a.pacer.Ask(ctx, scopes)
-		return sender.Wait{Ask: r.Wait, Turn: r.Turn, Domain: r.Of == pacing.Domain}, err
+		return sender.Wait{Ask: r.Wait, Turn: r.Turn, Domain: r.Of == ratelimit.Domain}, err
 	}
 }
 
@@ -27,19 +27,19 @@ func (a *Activities) SetRate(ctx context.Context, call workflows.RateCall) error
 		if err != nil {
 			return struct{}{}, err
 		}
-		scope := pacing.OfMailing(m.Key)
+		scope := ratelimit.OfMailing(m.Key)
 		switch c := call.Change; {
 		case c.DropPoint != "":
-			scope = pacing.OfDropPoint(c.DropPoint)
+			scope = ratelimit.OfDropPoint(c.DropPoint)
 		case c.Domain != "":
-			scope = pacing.OfDomain(c.Domain)
+			scope = ratelimit.OfDomain(c.Domain)
 		}
 		return struct{}{}, a.setRate(ctx, scope, call.Change.Rate)
 	})
 	return err
 }
 
-func (a *Activities) setRate(ctx context.Context, scope pacing.Scope, text workflows.Rate) error {
+func (a *Activities) setRate(ctx context.Context, scope ratelimit.Scope, text workflows.Rate) error {
 	r, err := rate.Parse(string(text))
 	if err != nil {
 		return fail(policy.InvalidInput, "rate: %v", err)
@@ -50,17 +50,17 @@ func (a *Activities) setRate(ctx context.Context, scope pacing.Scope, text workf
 // setRates sets the limits that a mailing's input names. Repeated, it changes nothing.
 func (a *Activities) setRates(ctx context.Context, mailing int64, r workflows.Rates) error {
 	if r.Mailing != "" {
-		if err := a.setRate(ctx, pacing.OfMailing(mailing), r.Mailing); err != nil {
+		if err := a.setRate(ctx, ratelimit.OfMailing(mailing), r.Mailing); err != nil {
 			return err
 		}
 	}
 	for name, limit := range r.DropPoints {
-		if err := a.setRate(ctx, pacing.OfDropPoint(name), limit); err != nil {
+		if err := a.setRate(ctx, ratelimit.OfDropPoint(name), limit); err != nil {
 			return err
 		}
 	}
 	for name, limit := range r.Domains {
-		if err := a.setRate(ctx, pacing.OfDomain(name), limit); err != nil {
+		if err := a.setRate(ctx, ratelimit.OfDomain(name), limit); err != nil {
 			return err
 		}
 	}

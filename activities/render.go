@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"math"
 
+	"directmailer/internal/content"
+	"directmailer/internal/content/render"
+	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
-	"directmailer/internal/render"
-	"directmailer/internal/spool"
 	"directmailer/workflows"
 )
 
@@ -37,7 +38,7 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			return workflows.Rendered{}, err
 		}
 		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
-			if c.pages != nil { // the database is away: no reason to fetch them again
+			if c.Pages != nil { // the database is away: no reason to fetch them again
 				a.begun.put(batch, begunBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)})
 			}
 			return workflows.Rendered{}, err
@@ -47,14 +48,14 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 }
 
 // compose returns the spool of a batch, valid until the encoder is reset, and those of its recipients who have no message.
-func (a *Activities) compose(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
-	if c.pages != nil {
+func (a *Activities) compose(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	if c.Pages != nil {
 		return a.renderPages(ctx, encoder, m, c, batch, span)
 	}
 	return a.renderSpan(ctx, encoder, m, c, span)
 }
 
-func (a *Activities) renderSpan(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content, span ledger.Span) ([]byte, []ledger.Failure, error) {
+func (a *Activities) renderSpan(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, span ledger.Span) ([]byte, []ledger.Failure, error) {
 	w := newComposer(c, encoder)
 	if err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) }); err != nil {
 		return nil, nil, err
@@ -73,15 +74,15 @@ func (a *Activities) recipients(ctx context.Context, m mailings.Mailing, span le
 
 // composer makes the messages of one batch.
 type composer struct {
-	content  *content
+	content  *content.Content
 	renderer *render.Renderer
 	encoder  *spool.Encoder
 	failures []ledger.Failure
 	buf      []byte
 }
 
-func newComposer(c *content, encoder *spool.Encoder) *composer {
-	return &composer{content: c, renderer: c.template.NewRenderer(), encoder: encoder}
+func newComposer(c *content.Content, encoder *spool.Encoder) *composer {
+	return &composer{content: c, renderer: c.Template.NewRenderer(), encoder: encoder}
 }
 
 // add composes the message for r, or notes why there is none.
@@ -98,7 +99,7 @@ func (w *composer) add(r mailings.Recipient, p render.Page) error {
 		return fmt.Errorf("render recipient %d: %w", r.Number, err)
 	}
 	w.buf = data
-	return w.encoder.Add(&spool.Entry{Recipient: r.Number, From: w.content.envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
+	return w.encoder.Add(&spool.Entry{Recipient: r.Number, From: w.content.Envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
 }
 
 func recipient(r mailings.Recipient) render.Recipient {

@@ -9,15 +9,15 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/droppoint"
+	"directmailer/internal/content/message"
+	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/delivery/sender"
+	"directmailer/internal/delivery/smtp"
+	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
-	"directmailer/internal/message"
-	"directmailer/internal/sender"
-	"directmailer/internal/smtp"
-	"directmailer/internal/spool"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // turn is how long a batch is sent before it goes to the end of the queue: with it, a worker's slots come free every few seconds however
@@ -199,4 +199,9 @@ func sendFailure(r sender.Report, err error) error {
 		}
 	}
 	return &failure{kind: kind, text: strings.Join(texts, "; "), details: []any{workflows.SentBatch{Points: reports, Refused: r.Refused}}}
+}
+
+// fileName names a message's file in a drop directory: the same for every attempt.
+func fileName(mailing string, recipient int32) string {
+	return fmt.Sprintf("%s.%08d", mailing, recipient)
 }

@@ -20,15 +20,15 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/droppoint"
+	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/delivery/rate"
+	"directmailer/internal/delivery/ratelimit"
+	"directmailer/internal/delivery/spool"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
-	"directmailer/internal/pacing"
-	"directmailer/internal/rate"
-	"directmailer/internal/smtptest"
-	"directmailer/internal/spool"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // fixture is a mailing of one rendered batch, and a worker's activities with a drop point mx.
@@ -352,8 +352,8 @@ func TestDeferredRecipientsAreTriedAsTheMailingSays(t *testing.T) {
 func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) {
 	t.Parallel()
 	d := newFixture(t, nil)
-	for name, scope := range map[string]pacing.Scope{
-		"mailing": pacing.OfMailing(1), "drop point": pacing.OfDropPoint("mx"), "domain": pacing.OfDomain("example.org"),
+	for name, scope := range map[string]ratelimit.Scope{
+		"mailing": ratelimit.OfMailing(1), "drop point": ratelimit.OfDropPoint("mx"), "domain": ratelimit.OfDomain("example.org"),
 	} {
 		a := d.worker()
 		if err := a.pacer.Set(t.Context(), scope, rate.Rate{Count: 1, Per: 24 * time.Hour}); err != nil {

@@ -17,12 +17,12 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
+	"directmailer/workflows/policy"
 )
 
-func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
 // stage is a real Temporal with one activity, tried under the policy.
 type stage struct {
@@ -42,7 +42,7 @@ func newStage(t *testing.T, do func(ctx context.Context, attempt int32) (string,
 	if testing.Short() {
 		t.Skip("needs a Temporal")
 	}
-	c, err := client.DialContext(t.Context(), client.Options{HostPort: devtest.Temporal(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	c, err := client.DialContext(t.Context(), client.Options{HostPort: servertest.Temporal(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (s *stage) start() client.WorkflowRun {
 
 func TestAWorkerThatHasToStopHandsItsWorkToAnother(t *testing.T) {
 	t.Parallel()
-	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 2)
+	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 2)
 	if err != nil {
 		t.Fatal(err)
 	}

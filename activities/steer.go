@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"directmailer/activities/policy"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // checkFor bounds the look at a drop point: a server that does not answer in that time is of no use yet.

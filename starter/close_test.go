@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/smtptest"
 )
 
 // gate is a mail server that takes as many messages as it may and holds the answer of every further

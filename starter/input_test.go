@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 )
 
 func TestHelpNamesEveryExitCodeAndCommand(t *testing.T) {
@@ -199,7 +199,7 @@ func TestServersThatAreAwayHaveExitCodesOfTheirOwn(t *testing.T) {
 
 func TestADatabaseThatIsNotMigratedSaysWhatToType(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	s := newBareShell(t)
 	s.env["DATABASE_URL"] = server.URL("mail")
 	s.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 )
 
 // mailing is what `show --output json` says.
@@ -296,7 +296,7 @@ func TestAnInterruptedWatchLeavesTheMailingAlone(t *testing.T) {
 
 func TestAWatchOutlivesALostDatabase(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	s := newShell(t)
 	s.env["DATABASE_URL"] = server.URL("mail")
 	s.run("migrate").want(t, 0)

@@ -7,7 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"directmailer/internal/cli"
+	"directmailer/starter/internal/cli"
 )
 
 func main() {

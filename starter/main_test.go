@@ -18,12 +18,12 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 )
 
 func TestMain(m *testing.M) {
-	devtest.Parallel(6)
-	os.Exit(devtest.Main(m))
+	servertest.Parallel(6)
+	os.Exit(servertest.Main(m))
 }
 
 func migrate(ctx context.Context, url string) error {
@@ -45,9 +45,9 @@ var queues atomic.Int64
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	s := newBareShell(t)
-	s.database = devtest.Database(t, migrate)
+	s.database = servertest.Database(t, migrate)
 	s.env["DATABASE_URL"] = s.database
-	s.env["TEMPORAL_ADDRESS"] = devtest.Temporal(t)
+	s.env["TEMPORAL_ADDRESS"] = servertest.Temporal(t)
 	s.env["DM_DROP_POINTS"] = "drop=dir:" + s.mkdir("mail")
 	return s
 }
@@ -148,7 +148,7 @@ func (s *shell) type_(stdin string, args ...string) answer {
 
 func (s *shell) command(ctx context.Context, args ...string) *exec.Cmd {
 	s.t.Helper()
-	cmd := exec.CommandContext(ctx, devtest.Build(s.t, "./starter"), args...)
+	cmd := exec.CommandContext(ctx, servertest.Build(s.t, "./starter"), args...)
 	cmd.Dir, cmd.Env = s.dir, s.environ()
 	return cmd
 }
@@ -214,7 +214,7 @@ func (s *shell) worker() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(devtest.Build(s.t, "./worker"))
+	cmd := exec.Command(servertest.Build(s.t, "./worker"))
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.environ(), log, log
 	cmd.Env = append(cmd.Env, "DM_STOP_TIMEOUT=5s")
 	if err := cmd.Start(); err != nil {

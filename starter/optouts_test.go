@@ -7,14 +7,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 )
 
 // databaseShell has a migrated database and no Temporal.
 func databaseShell(t *testing.T) *shell {
 	t.Helper()
 	s := newBareShell(t)
-	s.database = devtest.Database(t, migrate)
+	s.database = servertest.Database(t, migrate)
 	s.env["DATABASE_URL"] = s.database
 	return s
 }

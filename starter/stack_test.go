@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"directmailer/internal/devstack"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servers"
+	"directmailer/internal/dev/servertest"
 )
 
 // demoShell has no server: the demo starts its own. It stands in the checkout, where the samples are.
@@ -33,7 +33,7 @@ func demoShell(t *testing.T) *shell {
 	if s.dir, err = os.Getwd(); err != nil {
 		t.Fatal(err)
 	}
-	devtest.Temporal(t) // built by now, if it had to be
+	servertest.Temporal(t) // built by now, if it had to be
 	return s
 }
 
@@ -93,7 +93,7 @@ func TestAnInterruptedDemoStopsEverythingAndGoesOnLater(t *testing.T) {
 // not run.
 func (s *shell) demoRate(data, limit string) {
 	s.t.Helper()
-	server, err := devstack.StartPostgres(s.t.Context(), devstack.PostgresOptions{Dir: filepath.Join(data, "postgres")})
+	server, err := servers.StartPostgres(s.t.Context(), servers.PostgresOptions{Dir: filepath.Join(data, "postgres")})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/smtptest"
 )
 
 // waiting is what `show --output json` and `watch --output json` say of work that is tried again.

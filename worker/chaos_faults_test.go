@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/smtptest"
 )
 
 // fault is a way in which something breaks.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/smtptest"
 )
 
 // script says what a server does; nil: nothing special.

@@ -19,7 +19,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
 )
@@ -526,19 +526,19 @@ type ownServers struct {
 
 func (o *ownServers) start(t *testing.T, f fault) (url, address string) {
 	if f.postgres {
-		server := devtest.OwnPostgres(t)
+		server := servertest.OwnPostgres(t)
 		if err := migrate(t.Context(), server.URL("mail")); err != nil {
 			t.Fatal(err)
 		}
 		o.postgres, o.restartPostgres = server, func() error { return server.Start(t.Context()) }
 		url = server.URL("mail")
 	} else {
-		url = devtest.Database(t, migrate)
+		url = servertest.Database(t, migrate)
 	}
 	if f.temporal {
-		server := devtest.OwnTemporal(t, nil)
+		server := servertest.OwnTemporal(t, nil)
 		o.temporal, o.restartTemporal = server, func() error { return server.Start(t.Context()) }
 		return url, server.Address()
 	}
-	return url, devtest.Temporal(t)
+	return url, servertest.Temporal(t)
 }

@@ -7,8 +7,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
-	"directmailer/activities/policy"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // A mailing is cancelled in its middle, with some recipients failed; another one takes up what it has left: over both, everybody has got

@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"testing"
 
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/smtptest"
 	"directmailer/workflows"
 )
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"directmailer/internal/smtptest"
-	"directmailer/internal/spool"
+	"directmailer/internal/delivery/spool"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/workflows"
 )
 

@@ -13,9 +13,9 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/smtptest"
 	"directmailer/workflows"
 )
 
@@ -497,11 +497,11 @@ func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
 func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 	const many, few, pace = 10_000, 100, 100
 	s := smtptest.Start(t, smtptest.Options{Script: slowly(40 * time.Millisecond)}) // 100 a second over the four connections
-	address := devtest.Temporal(t)
+	address := servertest.Temporal(t)
 	if dynamic != nil {
-		address = devtest.OwnTemporal(t, dynamic).Address()
+		address = servertest.OwnTemporal(t, dynamic).Address()
 	}
-	p := newPlantOn(t, mx(s), devtest.Database(t, migrate), address)
+	p := newPlantOn(t, mx(s), servertest.Database(t, migrate), address)
 	p.importList(many)
 	p.startWorker()
 	large := p.start(mailing(500))
@@ -570,12 +570,12 @@ func TestADropDirectoryThatIsAwayIsWaitedFor(t *testing.T) {
 func TestALongOutageOfTheDatabaseSuspendsTheMailingWhichGoesOnByItself(t *testing.T) {
 	t.Parallel()
 	const recipients = 400
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	if err := migrate(t.Context(), server.URL("mail")); err != nil {
 		t.Fatal(err)
 	}
 	s, hold := held(t, 40)
-	p := newPlantOn(t, mx(s), server.URL("mail"), devtest.Temporal(t))
+	p := newPlantOn(t, mx(s), server.URL("mail"), servertest.Temporal(t))
 	p.importList(recipients)
 	p.startWorker()
 	in := mailing(20)

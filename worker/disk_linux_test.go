@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 	"directmailer/workflows"
 )
 
@@ -30,7 +30,7 @@ func TestAFullDropDirectoryIsWaitedFor(t *testing.T) {
 	}
 	p := newPlant(t, "drop=dir:"+dir)
 	p.importList(recipients)
-	w := p.launch(disk(devtest.Build(t, "./worker")))
+	w := p.launch(disk(servertest.Build(t, "./worker")))
 	there := fmt.Sprintf("/proc/%d/root%s", w.cmd.Process.Pid, dir)
 	in := mailing(20)
 	in.Retry.DropPoint.Attempts = 2

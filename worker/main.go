@@ -10,7 +10,7 @@ import (
 	"syscall"
 
 	"directmailer/internal/config"
-	"directmailer/internal/host"
+	"directmailer/worker/process"
 )
 
 func main() {
@@ -21,9 +21,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		os.Exit(2)
 	}
-	log := host.NewLogger(os.Stderr, cfg)
+	log := process.NewLogger(os.Stderr, cfg)
 	slog.SetDefault(log)
-	if err := host.Run(ctx, cfg, log); err != nil && ctx.Err() == nil {
+	if err := process.Run(ctx, cfg, log); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		os.Exit(1)
 	}

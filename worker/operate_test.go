@@ -24,13 +24,13 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/devtest"
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
-	"directmailer/internal/smtptest"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // A server that is not ours, a parser that is not ours: every recipient has got the message that was meant for him, once.
@@ -353,12 +353,12 @@ func TestTheLossOfTheOnlyServerSuspendsTheMailingWhichGoesOnWhenItIsBack(t *test
 func TestPostgreSQLIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	const recipients = 200
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	if err := migrate(t.Context(), server.URL("mail")); err != nil {
 		t.Fatal(err)
 	}
 	s, hold := held(t, 60)
-	p := newPlantOn(t, mx(s), server.URL("mail"), devtest.Temporal(t))
+	p := newPlantOn(t, mx(s), server.URL("mail"), servertest.Temporal(t))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(50))
@@ -378,12 +378,12 @@ func TestPostgreSQLIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing.T) {
 	t.Parallel()
 	const recipients = 300
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	if err := migrate(t.Context(), server.URL("mail")); err != nil {
 		t.Fatal(err)
 	}
 	s := smtptest.Start(t, smtptest.Options{})
-	p := newPlantOn(t, mx(s), server.URL("mail"), devtest.Temporal(t))
+	p := newPlantOn(t, mx(s), server.URL("mail"), servertest.Temporal(t))
 	p.importList(recipients)
 	lock, err := p.pool.Begin(t.Context())
 	if err != nil {
@@ -480,9 +480,9 @@ func TestTheLossOfTheOnlyServerEndsAMailingThatIsToFail(t *testing.T) {
 func TestTemporalIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	const recipients = 200
-	server := devtest.OwnTemporal(t, nil)
+	server := servertest.OwnTemporal(t, nil)
 	s, hold := held(t, 60)
-	p := newPlantOn(t, mx(s), devtest.Database(t, migrate), server.Address())
+	p := newPlantOn(t, mx(s), servertest.Database(t, migrate), server.Address())
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(50))
@@ -505,9 +505,9 @@ func TestTemporalIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 	t.Parallel()
 	const recipients = 400
-	server := devtest.OwnTemporal(t, map[string]string{"limit.historyCount.suggestContinueAsNew": "100"})
+	server := servertest.OwnTemporal(t, map[string]string{"limit.historyCount.suggestContinueAsNew": "100"})
 	s := smtptest.Start(t, smtptest.Options{})
-	p := newPlantOn(t, mx(s), devtest.Database(t, migrate), server.Address())
+	p := newPlantOn(t, mx(s), servertest.Database(t, migrate), server.Address())
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(5))
@@ -538,7 +538,7 @@ func TestTheExampleInputIsStartedByTemporalsOwnCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.startWorker()
-	out, err := exec.CommandContext(t.Context(), devtest.TemporalCLI(t), "workflow", "start", "--address", p.address, "--type", "Mailing",
+	out, err := exec.CommandContext(t.Context(), servertest.TemporalCLI(t), "workflow", "start", "--address", p.address, "--type", "Mailing",
 		"--task-queue", p.queue, "--workflow-id", p.id(), "--input-file", exampleFor(t, p.id())).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -643,7 +643,7 @@ func TestAWorkerStartsThoughTemporalDiesMeanwhile(t *testing.T) {
 
 func TestAWorkerSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command(devtest.Build(t, "./worker"))
+	cmd := exec.Command(servertest.Build(t, "./worker"))
 	cmd.Env = []string{"DM_DROP_POINTS=mx=smtp://user:s3cret@mx.example.com?tls=maybe", "DM_MAX_BATCHES=0", "DM_STOP_TIMEOUT=soon"}
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -662,9 +662,9 @@ func TestAWorkerSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 
 func TestADatabaseThatIsNotMigratedStopsTheWorkerWithWordsThatHelp(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
-	cmd := exec.Command(devtest.Build(t, "./worker"))
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+server.URL("mail"), "DM_DROP_POINTS=files=dir:"+t.TempDir(), "TEMPORAL_ADDRESS="+devtest.Temporal(t))
+	server := servertest.OwnPostgres(t)
+	cmd := exec.Command(servertest.Build(t, "./worker"))
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+server.URL("mail"), "DM_DROP_POINTS=files=dir:"+t.TempDir(), "TEMPORAL_ADDRESS="+servertest.Temporal(t))
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "starter migrate") {
 		t.Errorf("%v\n%s", err, out)

@@ -7,8 +7,8 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/smtptest"
+	"directmailer/workflows/policy"
 )
 
 // held starts a server that accepts n messages and holds every later one at its dot until the test

@@ -13,8 +13,8 @@ import (
 	"github.com/jhillyerd/enmime/v2"
 	enumspb "go.temporal.io/api/enums/v1"
 
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/smtptest"
 	"directmailer/workflows"
 )
 

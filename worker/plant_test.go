@@ -20,10 +20,10 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 
+	"directmailer/internal/audience/lists"
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 )
@@ -33,8 +33,8 @@ import (
 const patience = 6 * time.Minute
 
 func TestMain(m *testing.M) {
-	devtest.Parallel(6)
-	os.Exit(devtest.Main(m))
+	servertest.Parallel(6)
+	os.Exit(servertest.Main(m))
 }
 
 // plant is everything a mailing needs: a database, Temporal, a task queue of its own, and worker processes that may be killed.
@@ -63,7 +63,7 @@ var plants atomic.Int64
 // newPlant makes a plant whose workers have the drop points ("name=url …").
 func newPlant(t testing.TB, points string) *plant {
 	t.Helper()
-	return newPlantOn(t, points, devtest.Database(t, migrate), devtest.Temporal(t))
+	return newPlantOn(t, points, servertest.Database(t, migrate), servertest.Temporal(t))
 }
 
 func newPlantOn(t testing.TB, points, url, address string) *plant {
@@ -119,7 +119,7 @@ func (b *syncBuffer) String() string {
 // startWorker starts a worker; extra are further variables of its environment.
 func (p *plant) startWorker(extra ...string) *worker {
 	p.Helper()
-	return p.launch(exec.Command(devtest.Build(p.TB, "./worker")), extra...)
+	return p.launch(exec.Command(servertest.Build(p.TB, "./worker")), extra...)
 }
 
 // launch starts a command that becomes a worker.

@@ -13,12 +13,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.temporal.io/sdk/temporal"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/devtest"
-	"directmailer/internal/lists"
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/mailings"
-	"directmailer/internal/smtptest"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 const password = "s3cret"
@@ -63,7 +63,7 @@ func (p *plant) wantNoLeftovers() {
 func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	t.Parallel()
 	const recipients = 25
-	at := devtest.Database(t, migrate)
+	at := servertest.Database(t, migrate)
 	fill(t, at, recipients)
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, mx(s))
@@ -95,7 +95,7 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 func TestASourceThatIsAwayIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const recipients = 12
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	fill(t, server.URL("mail"), recipients)
 	server.Kill()
 	s := smtptest.Start(t, smtptest.Options{})
@@ -121,7 +121,7 @@ func TestASourceThatIsAwayIsWaitedFor(t *testing.T) {
 
 func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing.T) {
 	t.Parallel()
-	at := devtest.Database(t, migrate)
+	at := servertest.Database(t, migrate)
 	fill(t, at, 30)
 	s := smtptest.Start(t, smtptest.Options{})
 	for name, c := range map[string]struct{ sql, kind, text string }{
@@ -165,7 +165,7 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 // TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart: else each of its recipients would be failed.
 func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	fill(t, server.URL("mail"), 3)
 	server.Kill()
 	s := smtptest.Start(t, smtptest.Options{})
@@ -194,7 +194,7 @@ func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t 
 func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	const recipients = 60
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	fill(t, server.URL("mail"), recipients)
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, mx(s))
@@ -232,7 +232,7 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 	t.Parallel()
 	const recipients = 20
-	at := devtest.Database(t, migrate)
+	at := servertest.Database(t, migrate)
 	fill(t, at, recipients)
 	source, err := pgx.Connect(t.Context(), at)
 	if err != nil {
@@ -278,7 +278,7 @@ func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 
 func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	at := devtest.Database(t, migrate)
+	at := servertest.Database(t, migrate)
 	fill(t, at, 3)
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, mx(s))
@@ -307,7 +307,7 @@ func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 // TestASourcesPasswordIsNowhereInTheHistory has a source refuse us, which is the likeliest place to repeat what it was told.
 func TestASourcesPasswordIsNowhereInTheHistory(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(devtest.Database(t, migrate))
+	u, err := url.Parse(servertest.Database(t, migrate))
 	if err != nil {
 		t.Fatal(err)
 	}

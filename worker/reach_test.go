@@ -26,11 +26,11 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
-	"directmailer/internal/devtest"
-	"directmailer/internal/lists"
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/content/render"
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/mailings"
-	"directmailer/internal/render"
-	"directmailer/internal/smtptest"
 	"directmailer/workflows"
 )
 
@@ -118,7 +118,7 @@ func (r *reachTable) crowd(t *testing.T) {
 	for _, c := range []struct{ mailings, recipients int }{{1000, 100}, {100, 10_000}} {
 		t.Run(fmt.Sprintf("mailings=%d,recipients=%d", c.mailings, c.recipients), func(t *testing.T) {
 			s := startSink(t)
-			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
+			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
 			p.importReaders(c.recipients)
 			w := p.startWorker()
 			p.waitForPollers(1)
@@ -168,7 +168,7 @@ func (r *reachTable) wire(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			s := startSink(t)
 			octets := sizeOf(t, size.content)
-			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
+			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
 			p.importReaders(size.messages)
 			p.startWorker()
 			before := s.load(t, connections, octets, size.messages/2)
@@ -200,7 +200,7 @@ func (r *reachTable) link(t *testing.T) {
 		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
 			s := startSink(t)
 			s.addr = startLink(t, s.addr, roundTrip)
-			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
+			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
 			p.importReaders(messages * workers)
 			for range workers {
 				p.startWorker()
@@ -294,7 +294,7 @@ func (r *reachTable) scale(t *testing.T) {
 	for recipients := 10_000; recipients <= *most; recipients *= 10 {
 		t.Run(fmt.Sprintf("recipients=%d", recipients), func(t *testing.T) {
 			s := startSink(t)
-			p := newPlantOn(t, s.point(connections), migrated(t), devtest.Temporal(t))
+			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
 			p.importReaders(recipients)
 			w := p.startWorker()
 			c := p.measure(content, recipients, s)
@@ -349,7 +349,7 @@ func peakMemory(pid int) int64 {
 
 // freeze compares what PrepareList does with copying the rows that it makes.
 func (r *reachTable) freeze(t *testing.T) {
-	p := newPlantOn(t, "", migrated(t), devtest.Temporal(t))
+	p := newPlantOn(t, "", migrated(t), servertest.Temporal(t))
 	p.importReaders(*most)
 	store := mailings.New(p.pool)
 	if err := store.Reserve(t.Context(), p.id(), "run", "people", []byte("{}")); err != nil {
@@ -403,7 +403,7 @@ func copyRows(t *testing.T, pool *pgxpool.Pool, like string) time.Duration {
 
 func migrated(t testing.TB) string {
 	t.Helper()
-	url := devtest.OwnPostgres(t).URL("mail")
+	url := servertest.OwnPostgres(t).URL("mail")
 	if err := migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/workflows"
 )
 

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"directmailer/internal/droppoint"
-	"directmailer/internal/render"
-	"directmailer/internal/spool"
+	"directmailer/internal/content/render"
+	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/delivery/spool"
 )
 
 // BenchmarkStages measures what each stage of a message's way through the worker costs, one after the other, on the newsletter of TestReach.

@@ -12,7 +12,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"google.golang.org/protobuf/proto"
 
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/smtptest"
 	"directmailer/workflows"
 )
 

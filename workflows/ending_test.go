@@ -10,8 +10,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // nextRun returns the input of the run that an office's run has continued as.

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"directmailer/internal/address"
-	"directmailer/internal/rate"
+	"directmailer/internal/audience/address"
+	"directmailer/internal/delivery/rate"
 )
 
 // MaxInput is how long an input may be as JSON, in octets: Temporal refuses payloads above 2 MiB, and continue-as-new adds to it.

@@ -8,8 +8,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
-	"directmailer/activities/policy"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // One batch, whose counts are or are not more than the error limit of 10 % from 100 recipients on.

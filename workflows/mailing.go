@@ -8,7 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
+	"directmailer/workflows/policy"
 )
 
 // Mailing sends one mailing and ends when every recipient has an outcome.

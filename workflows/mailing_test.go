@@ -19,8 +19,8 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // office plays the activities: the workflow's decisions are what is tested here, and Temporal's own test environment is real.

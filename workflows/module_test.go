@@ -114,7 +114,7 @@ func TestTheContractNeedsNoDatabaseAndNoSMTP(t *testing.T) {
 		t.Fatalf("the list is not that of the package: %q", packages)
 	}
 	for _, p := range packages {
-		for _, unwanted := range []string{"jackc/pgx", "pressly/goose", "net/smtp", "directmailer/internal/smtp", "directmailer/internal/ledger", "directmailer/internal/droppoint", "directmailer/internal/database"} {
+		for _, unwanted := range []string{"jackc/pgx", "pressly/goose", "net/smtp", "directmailer/internal/delivery/smtp", "directmailer/internal/ledger", "directmailer/internal/delivery/droppoint", "directmailer/internal/database"} {
 			if strings.Contains(p, unwanted) {
 				t.Errorf("the contract draws in %s", p)
 			}

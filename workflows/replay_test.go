@@ -10,8 +10,8 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // Histories of real mailings, recorded with `go test ./worker -run 'TestHistories|TestALong|TestCancel' -args -record

@@ -5,7 +5,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
+	"directmailer/workflows/policy"
 )
 
 // deferred counts recipients that have left a batch for a later round.

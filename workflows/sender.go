@@ -1,6 +1,6 @@
 package workflows
 
-import "directmailer/internal/address"
+import "directmailer/internal/audience/address"
 
 // Sender is the envelope sender (MAIL FROM): the one given, or the address of From.
 func (in Input) Sender() (address.Address, error) {

@@ -7,9 +7,9 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
-	"directmailer/internal/address"
-	"directmailer/internal/rate"
+	"directmailer/internal/audience/address"
+	"directmailer/internal/delivery/rate"
+	"directmailer/workflows/policy"
 )
 
 // handleUpdates makes the mailing answer operators. Each update is refused with a reason where it would mean nothing.

@@ -8,7 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
+	"directmailer/workflows/policy"
 )
 
 // persist runs do, and again after each suspension, until it has an answer that is not about a resource that is away.

@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/activities/policy"
+	"directmailer/workflows/policy"
 )
 
 const (

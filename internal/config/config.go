@@ -12,9 +12,9 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"directmailer/internal/droppoint"
-	"directmailer/internal/page"
-	"directmailer/internal/source"
+	"directmailer/internal/audience/query"
+	"directmailer/internal/content/page"
+	"directmailer/internal/delivery/droppoint"
 )
 
 // Worker is a worker's environment.
@@ -142,11 +142,11 @@ func (d *DropPoints) UnmarshalText(text []byte) error {
 }
 
 // Sources are named URLs of databases.
-type Sources []source.Config
+type Sources []query.Config
 
 // UnmarshalText reads what that of DropPoints does. There may be none.
 func (s *Sources) UnmarshalText(text []byte) (err error) {
-	*s, err = named(text, "source", source.Parse)
+	*s, err = named(text, "source", query.Parse)
 	return err
 }
 

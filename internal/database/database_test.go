@@ -16,15 +16,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 )
 
-func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
 // empty is the URL of a new database without a schema.
 func empty(t *testing.T) string {
 	t.Helper()
-	return devtest.Database(t, func(context.Context, string) error { return nil })
+	return servertest.Database(t, func(context.Context, string) error { return nil })
 }
 
 func open(t *testing.T, url string) *pgxpool.Pool {
@@ -152,7 +152,7 @@ func checkError(t *testing.T, err error, unavailable bool) {
 
 func TestAServerThatIsKilledInMidQueryIsUnavailableAndComesBack(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	pool := open(t, server.URL("mail"))
 	watch := open(t, server.URL("mail"))
 	ended := make(chan error, 1)
@@ -180,7 +180,7 @@ func TestAServerThatIsKilledInMidQueryIsUnavailableAndComesBack(t *testing.T) {
 
 func TestTooManyConnectionsAreUnavailable(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	if _, err := open(t, server.URL("mail")).Exec(t.Context(), `CREATE ROLE secret_role LOGIN PASSWORD 'secret-word' CONNECTION LIMIT 1`); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestTooManyConnectionsAreUnavailable(t *testing.T) {
 
 func TestARefusedUserIsNotNamed(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	for _, user := range []*url.Userinfo{url.UserPassword("secret_user", "secret-word"), url.UserPassword("postgres", "secret-word")} {
 		at, err := url.Parse(server.URL("mail"))
 		if err != nil {

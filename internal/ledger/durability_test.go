@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
 )
 
@@ -117,7 +117,7 @@ func TestEveryTransactionOfTheLedgerSetsItsIsolationAndItsDurability(t *testing.
 // What Wait has reported as committed is there after a crash of a server that does not wait for its disk by default.
 func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testing.T) {
 	t.Parallel()
-	server := devtest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	if err := migrate(t.Context(), server.URL("mail")); err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
 )
 
-func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
 // fixture is a mailing with recipients frozen into batches, all rendered.
 type fixture struct {
@@ -33,7 +33,7 @@ func newFixture(t *testing.T, recipients, batchSize int) *fixture {
 	t.Helper()
 	f := &fixture{T: t}
 	var err error
-	if f.pool, err = database.Open(t.Context(), devtest.Database(t, migrate), 8); err != nil {
+	if f.pool, err = database.Open(t.Context(), servertest.Database(t, migrate), 8); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.pool.Close)
@@ -529,7 +529,7 @@ func TestManyConnectionsShareCommitsAndLoseNothing(t *testing.T) {
 func BenchmarkGate(b *testing.B) {
 	for _, lanes := range []int{1, 8, 32} {
 		b.Run(fmt.Sprintf("connections=%d", lanes), func(b *testing.B) {
-			url := devtest.OwnPostgres(b).URL("mail") // one that syncs
+			url := servertest.OwnPostgres(b).URL("mail") // one that syncs
 			if err := migrate(b.Context(), url); err != nil {
 				b.Fatal(err)
 			}

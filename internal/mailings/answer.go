@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"directmailer/internal/lists"
+	"directmailer/internal/audience/lists"
 )
 
 // Answer is the answer of a query: members, and the rows that are none. Its members' positions grow.

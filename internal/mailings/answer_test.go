@@ -10,8 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/lists"
 	"directmailer/internal/database"
-	"directmailer/internal/lists"
 	"directmailer/internal/mailings"
 )
 

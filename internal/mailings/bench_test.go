@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
 )
 
@@ -67,7 +67,7 @@ func BenchmarkFreeze(b *testing.B) {
 
 func ownDatabase(b *testing.B) *pgxpool.Pool {
 	b.Helper()
-	url := devtest.OwnPostgres(b).URL("mail")
+	url := servertest.OwnPostgres(b).URL("mail")
 	if err := migrate(b.Context(), url); err != nil {
 		b.Fatal(err)
 	}

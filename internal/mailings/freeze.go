@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"directmailer/internal/audience/lists"
 	"directmailer/internal/database"
-	"directmailer/internal/lists"
 )
 
 // Frozen says what became of a list.

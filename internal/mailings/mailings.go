@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/lists"
 	"directmailer/internal/database"
-	"directmailer/internal/lists"
 )
 
 var (

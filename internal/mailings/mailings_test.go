@@ -16,11 +16,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
-	"directmailer/internal/devtest"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
 )
 
-func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
 func migrate(ctx context.Context, url string) error {
 	_, _, err := database.Migrate(ctx, url)
@@ -36,7 +36,7 @@ type fixture struct {
 
 func newFixture(t testing.TB, addresses ...string) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), devtest.Database(t, migrate), 24)
+	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 24)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ import (
 	"syscall"
 	"time"
 
-	"directmailer/internal/devstack"
+	"directmailer/internal/dev/servers"
 )
 
 // least is the lowest score, in percent of all mutants.
@@ -139,10 +139,10 @@ func newRunner(ctx context.Context, work string, limit time.Duration) (*runner, 
 	}
 	// One server for all: starting one takes longer than most tests.
 	say := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-	if err := devstack.InstallPostgres(ctx, os.Stderr, say); err != nil {
+	if err := servers.InstallPostgres(ctx, os.Stderr, say); err != nil {
 		return nil, err
 	}
-	server, err := devstack.StartPostgres(ctx, devstack.PostgresOptions{Dir: filepath.Join(work, "pg"), Throwaway: true})
+	server, err := servers.StartPostgres(ctx, servers.PostgresOptions{Dir: filepath.Join(work, "pg"), Throwaway: true})
 	if err != nil {
 		return nil, err
 	}

@@ -19,22 +19,22 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"directmailer/internal/audience/lists"
 	"directmailer/internal/config"
 	"directmailer/internal/database"
-	"directmailer/internal/devstack"
-	"directmailer/internal/devtest"
-	"directmailer/internal/host"
-	"directmailer/internal/lists"
-	"directmailer/internal/smtptest"
+	"directmailer/internal/dev/servers"
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
+	"directmailer/worker/process"
 	"directmailer/workflows"
 )
 
-func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
 // startTemporal starts a server with its Web UI, and points the environment of this process at it.
 func startTemporal(t *testing.T) (c client.Client, ui string) {
 	t.Helper()
-	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
+	server, err := servers.StartTemporal(t.Context(), servers.TemporalOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func work(t *testing.T, url, points string) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- host.Run(ctx, c, silent) }()
+	go func() { ended <- process.Run(ctx, c, silent) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -147,7 +147,7 @@ func TestAStrangerReadsInTheWebUIHowAMailingDoes(t *testing.T) {
 // while another one refuses every connection.
 func isSent(t *testing.T, browser context.Context, temporal client.Client, ui string) {
 	const recipients, taken = 3000, 1000
-	url := devtest.Database(t, func(ctx context.Context, url string) error {
+	url := servertest.Database(t, func(ctx context.Context, url string) error {
 		_, _, err := database.Migrate(ctx, url)
 		return err
 	})

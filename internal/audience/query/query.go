@@ -1,0 +1,283 @@
+// Package query answers queries on other people's databases: PostgreSQL, over the extended protocol, with every value as the text that
+// PostgreSQL prints.
+//
+// A query runs in a transaction that can only read, is one statement, and is ended by the server (statement_timeout) when it takes too
+// long. What goes wrong is an [*Unavailable], which may be gone later, or a [*Fault], which stays until somebody changes the query or what
+// it asks. Neither shows a credential, nor a value of a row: PostgreSQL's words are passed on only where they are about the statement.
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"directmailer/internal/audience/csvlist"
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/database"
+)
+
+const (
+	// slack is how much longer than the query's time we wait for the server to end it: a server that hangs does not.
+	slack = 15 * time.Second
+	// maxRow is how much of the source's words is taken at a time, in octets.
+	maxRow = 8 << 20
+	// maxRejects is how many rejected rows are kept with their reasons.
+	maxRejects = 20
+)
+
+// Config is a source database's name and what its URL says.
+type Config struct {
+	Name   string
+	config *pgconn.Config
+}
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]+([_-]?[a-z0-9])*$`)
+
+// Parse reads the URL of a source database. Its errors name the source and quote nothing of the URL.
+func Parse(name, url string) (Config, error) {
+	if !namePattern.MatchString(name) || len(name) > 63 {
+		return Config{}, errors.New("a source's name must be up to 63 lower-case letters and digits, with single - or _ between them")
+	}
+	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
+		return Config{}, fmt.Errorf("source %s: its URL must begin with postgres://", name)
+	}
+	config, err := pgconn.ParseConfig(url)
+	if err != nil {
+		return Config{}, fmt.Errorf("source %s: its URL cannot be used: it must be like postgres://user:password@host:5432/database "+
+			"(are marks in the password written as %%xx? do the files that it names exist?)", name)
+	}
+	database.Guard(config)
+	config.MaxProtocolMessageBodyLen = maxRow
+	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		// A query that nobody waits for is cancelled, not left to run in the source until its time is over.
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "direct-mailer"
+	}
+	return Config{Name: name, config: config}, nil
+}
+
+// String describes the source without its credentials.
+func (c Config) String() string {
+	if c.config == nil {
+		return c.Name
+	}
+	return "postgres://" + net.JoinHostPort(c.config.Host, fmt.Sprint(c.config.Port)) + "/" + c.config.Database
+}
+
+// GoString is String: a configuration is never shown with its credentials.
+func (c Config) GoString() string { return c.String() }
+
+// MarshalText is String, for whatever logs or encodes a configuration.
+func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// Set is the sources that a worker has, by name. It keeps no connection: each query makes one of its own.
+type Set struct {
+	configs map[string]*pgconn.Config
+	names   []string
+}
+
+// NewSet returns the sources of the configurations.
+func NewSet(configs []Config) *Set {
+	s := &Set{configs: map[string]*pgconn.Config{}}
+	for _, c := range configs {
+		s.configs[c.Name] = c.config
+		s.names = append(s.names, c.Name)
+	}
+	slices.Sort(s.names)
+	return s
+}
+
+// Names returns the sources' names, sorted.
+func (s *Set) Names() []string { return slices.Clone(s.names) }
+
+// Has tells whether there is a source of that name.
+func (s *Set) Has(name string) bool { return s.configs[name] != nil }
+
+// Describe has the source look at the query without running it, and returns the columns, as [Rows.Columns] does. The error is nil, an
+// [*Unavailable], a [*Fault], or that of ctx.
+func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Duration) ([]string, error) {
+	r := &Rows{source: name, sql: sql, timeout: timeout}
+	defer r.Close()
+	ctx, err := r.prepare(ctx, s.configs[name])
+	if err != nil {
+		return nil, err
+	}
+	// A statement that writes is prepared like any other. Only what reads can be declared as a cursor.
+	_, err = r.conn.Prepare(ctx, "", "DECLARE c CURSOR FOR "+sql, nil)
+	var fault *Fault
+	if err != nil && errors.As(r.explain(err), &fault) {
+		return nil, r.fault("it writes, or is no SELECT: it must be one SELECT that only reads")
+	}
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return r.Columns(), nil
+}
+
+// Query runs the query and returns when its first row is there: from then on reading is quick, and nobody's transaction waits for the
+// source to think. timeout is for all of it, until the last row. Errors are as those of [Set.Describe]. Close the Rows.
+func (s *Set) Query(ctx context.Context, name, sql string, timeout time.Duration) (*Rows, error) {
+	r := &Rows{source: name, sql: sql, timeout: timeout}
+	if err := r.open(ctx, s.configs[name]); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Rows are what a query answers, as members of a list.
+type Rows struct {
+	source   string
+	sql      string
+	timeout  time.Duration
+	parent   context.Context
+	began    time.Time
+	cancel   context.CancelFunc
+	conn     *pgconn.PgConn
+	result   *pgconn.ResultReader
+	header   csvlist.Header
+	pending  bool // the row that result is at has not been handed out
+	number   int64
+	rejected int64
+	rejects  []lists.Reject
+	fields   []string
+	buf      []byte
+	err      error // what ended the reading
+}
+
+// prepare connects, begins the transaction and describes the statement. ctx is what bounds the rest.
+func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx context.Context, err error) {
+	if config == nil {
+		return nil, &Unavailable{r.source, "this worker has no source of that name in its DM_SOURCES"}
+	}
+	r.parent = parent
+	ctx, r.cancel = context.WithTimeout(parent, r.timeout+slack)
+	if r.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
+		if parent.Err() != nil {
+			return nil, parent.Err()
+		}
+		return nil, &Unavailable{r.source, database.Refusal(err)}
+	}
+	r.began = time.Now()
+	begin := fmt.Sprintf(`BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = %d`, r.timeout.Milliseconds())
+	if _, err := r.conn.Exec(ctx, begin).ReadAll(); err != nil {
+		return nil, r.explain(err)
+	}
+	statement, err := r.conn.Prepare(ctx, "", r.sql, nil) // refuses more than one statement
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	if len(statement.ParamOIDs) > 0 {
+		return nil, r.fault("has parameters ($1): there is nothing to put in their place")
+	}
+	if len(statement.Fields) == 0 {
+		return nil, r.fault("answers no rows: it must be one SELECT")
+	}
+	names := make([]string, len(statement.Fields))
+	for i, f := range statement.Fields {
+		if names[i] = f.Name; strings.Contains(f.Name, "@") { // may be an address
+			return nil, r.fault("has an @ in the name of column %d: give it another with AS", i+1)
+		}
+	}
+	if r.header, err = csvlist.ReadHeader(names); err != nil {
+		return nil, r.fault("%v", err)
+	}
+	r.fields = make([]string, len(names))
+	return ctx, nil
+}
+
+// open runs the query and waits for its first row, or its end.
+func (r *Rows) open(parent context.Context, config *pgconn.Config) error {
+	ctx, err := r.prepare(parent, config)
+	if err != nil {
+		return err
+	}
+	r.result = r.conn.ExecPrepared(ctx, "", nil, nil, nil) // no formats: all as text
+	if r.pending = r.result.NextRow(); r.pending {
+		return nil
+	}
+	if r.err = r.finish(); r.err != io.EOF {
+		return r.err
+	}
+	return nil
+}
+
+// Columns returns the names of the attributes, as templates know them, in the order of the query.
+func (r *Rows) Columns() []string { return r.header.Columns() }
+
+// Next returns the next row with a usable address, io.EOF after the last, an [*Unavailable] or a [*Fault]. Position is the row's number,
+// from 1; NULL is an empty string. What it returns is good until the next call.
+func (r *Rows) Next() (lists.Member, error) {
+	for r.err == nil {
+		if !r.pending && !r.result.NextRow() {
+			r.err = r.finish()
+			break
+		}
+		r.pending = false
+		r.number++
+		m, reason := r.member(r.result.Values())
+		if reason == "" {
+			return m, nil
+		}
+		if r.rejected++; len(r.rejects) < maxRejects {
+			r.rejects = append(r.rejects, lists.Reject{Row: r.number, Reason: reason})
+		}
+	}
+	return lists.Member{}, r.err
+}
+
+// member makes a member of a row, or says why it cannot.
+func (r *Rows) member(values [][]byte) (m lists.Member, reason string) {
+	for i, v := range values {
+		if !utf8.Valid(v) { // a source in SQL_ASCII
+			return m, fmt.Sprintf("column %d is not UTF-8", i+1)
+		}
+		r.fields[i] = string(v)
+	}
+	a, attributes, reason := r.header.Member(r.buf[:0], r.fields)
+	r.buf = attributes
+	return lists.Member{Position: r.number, Address: a.String(), Key: a.Key(), Attributes: attributes}, reason
+}
+
+// finish returns how the result ended.
+func (r *Rows) finish() error {
+	_, err := r.result.Close()
+	r.result = nil
+	if err != nil {
+		return r.explain(err)
+	}
+	return io.EOF
+}
+
+// Rejected is the number of rows so far that have no usable address, or whose other columns are too long.
+func (r *Rows) Rejected() int64 { return r.rejected }
+
+// Rejects are the first of them, at most 20.
+func (r *Rows) Rejects() []lists.Reject { return r.rejects }
+
+// Close ends the connection, and a query that is still running.
+func (r *Rows) Close() {
+	if r.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if r.result != nil && r.parent.Err() == nil {
+			_ = r.conn.CancelRequest(ctx)
+		}
+		_ = r.conn.Close(ctx)
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
+}

@@ -1,0 +1,75 @@
+// Package content compiles what a mailing's input says of its messages: templates, pages and the
+// envelope sender. It also checks them, and the fields that they use, before a mailing starts.
+package content
+
+import (
+	"strings"
+	"time"
+
+	"directmailer/internal/content/page"
+	"directmailer/internal/content/render"
+	"directmailer/workflows"
+)
+
+// Content is the compiled content of one mailing. It is safe for concurrent use.
+type Content struct {
+	Template *render.Template
+	Pages    *page.Source // nil: no page is fetched
+	Envelope string       // envelope sender
+}
+
+// Compile compiles the content of an input. date is the Date header of all messages. The error is
+// the first [render.Problem] of the input.
+func Compile(in workflows.Input, date time.Time) (*Content, error) {
+	template, problems := render.Compile(Spec(in, date))
+	if len(problems) > 0 {
+		return nil, &problems[0]
+	}
+	pages, problems := Pages(in)
+	if len(problems) > 0 {
+		return nil, &problems[0]
+	}
+	sender, err := in.Sender()
+	if err != nil {
+		return nil, err
+	}
+	return &Content{Template: template, Pages: pages, Envelope: sender.String()}, nil
+}
+
+// Spec returns the part of an input that package render compiles. date is the Date header of all
+// messages.
+func Spec(in workflows.Input, date time.Time) render.Spec {
+	s := render.Spec{Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Content.Text, HTML: in.Content.HTML,
+		Static: in.Content.Static, Page: hasPages(in), Date: date}
+	if sender, err := in.Sender(); err == nil && in.List != "" {
+		s.ListID = in.List + "." + sender.Domain // RFC 2919: a label for the list below the sender's own domain
+	}
+	return s
+}
+
+func hasPages(in workflows.Input) bool {
+	return in.Content.PageURL != "" || in.Content.PageColumn != ""
+}
+
+// Pages returns where the pages of a mailing's recipients are. It returns nil when the content of
+// the mailing is not fetched.
+func Pages(in workflows.Input) (*page.Source, []render.Problem) {
+	if !hasPages(in) {
+		return nil, nil
+	}
+	return page.NewSource(in.Content.PageURL, in.Content.PageColumn, in.Content.PageHosts)
+}
+
+// Check compiles the input's templates and its page URL and returns every problem of them. It leaves
+// problems of the input's addresses to [workflows.Input.Validate].
+func Check(in workflows.Input) []render.Problem {
+	_, problems := render.Compile(Spec(in, time.Unix(0, 0)))
+	var out []render.Problem
+	for _, p := range problems {
+		if p.Field == render.FieldSubject || strings.HasPrefix(p.Field, render.FieldContent) {
+			out = append(out, p)
+		}
+	}
+	_, problems = Pages(in)
+	return append(out, problems...)
+}

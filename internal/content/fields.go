@@ -1,0 +1,132 @@
+package content
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/template/parse"
+	"unicode/utf8"
+
+	"directmailer/internal/content/render"
+	"directmailer/workflows"
+)
+
+// UnknownFields returns where the templates name fields that nobody on a list with these columns has: each of its recipients would be
+// failed. A field behind a condition counts as well: it is a slip just the same.
+func UnknownFields(in workflows.Input, columns []string) []render.Problem {
+	known := append([]string{"email"}, columns...)
+	c := in.Content
+	templates := []struct{ field, text string }{{render.FieldSubject, in.Subject}, {"content.page_url", c.PageURL}}
+	if !c.Static {
+		templates = append(templates, []struct{ field, text string }{{render.FieldText, c.Text}, {render.FieldHTML, c.HTML}}...)
+	}
+	var problems []render.Problem
+	for _, t := range templates {
+		problems = append(problems, unknownIn(t.field, t.text, known)...)
+	}
+	if c.PageColumn != "" && !slices.Contains(columns, c.PageColumn) {
+		problems = append(problems, unknownField("content.page_column", c.PageColumn, known))
+	}
+	return problems
+}
+
+func unknownField(field, name string, known []string) render.Problem {
+	return render.Problem{Field: field, Message: fmt.Sprintf("no column of the list is named %s: there are %s", name, strings.Join(known, ", "))}
+}
+
+func unknownIn(field, text string, known []string) []render.Problem {
+	tree := parse.New(field)
+	tree.Mode = parse.SkipFuncCheck
+	trees := map[string]*parse.Tree{}
+	if _, err := tree.Parse(text, "", "", trees); err != nil {
+		return nil // compiling it has said so
+	}
+	w := fieldWalker{trees: trees, seen: map[string]bool{}}
+	w.template(field)
+	var problems []render.Problem
+	for _, use := range w.uses {
+		if slices.Contains(known, use.name) {
+			continue
+		}
+		before := text[:min(int(use.at), len(text))]
+		problem := unknownField(field, use.name, known)
+		problem.Line, problem.Column = 1+strings.Count(before, "\n"), 1+utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+		problems = append(problems, problem)
+	}
+	return problems
+}
+
+// fieldWalker collects the fields of the recipient that a template uses.
+type fieldWalker struct {
+	trees map[string]*parse.Tree
+	seen  map[string]bool
+	uses  []fieldUse
+}
+
+type fieldUse struct {
+	name string
+	at   parse.Pos
+}
+
+func (w *fieldWalker) template(name string) {
+	if t := w.trees[name]; t != nil && !w.seen[name] {
+		w.seen[name] = true
+		w.list(t.Root, true)
+	}
+}
+
+// list walks nodes; dot tells whether "." is the recipient there, which it is not inside with and range.
+func (w *fieldWalker) list(l *parse.ListNode, dot bool) {
+	if l == nil {
+		return
+	}
+	for _, n := range l.Nodes {
+		switch n := n.(type) {
+		case *parse.ActionNode:
+			w.node(n.Pipe, dot)
+		case *parse.IfNode:
+			w.node(n.Pipe, dot)
+			w.list(n.List, dot)
+			w.list(n.ElseList, dot)
+		case *parse.WithNode:
+			w.branch(&n.BranchNode, dot)
+		case *parse.RangeNode:
+			w.branch(&n.BranchNode, dot)
+		case *parse.TemplateNode:
+			w.node(n.Pipe, dot)
+			if n.Pipe != nil && (dot && n.Pipe.String() == "." || n.Pipe.String() == "$") {
+				w.template(n.Name)
+			}
+		}
+	}
+}
+
+func (w *fieldWalker) branch(n *parse.BranchNode, dot bool) {
+	w.node(n.Pipe, dot)
+	w.list(n.List, false)
+	w.list(n.ElseList, dot)
+}
+
+func (w *fieldWalker) node(n parse.Node, dot bool) {
+	switch n := n.(type) {
+	case *parse.PipeNode:
+		if n == nil {
+			return
+		}
+		for _, c := range n.Cmds {
+			for _, arg := range c.Args {
+				w.node(arg, dot)
+			}
+		}
+	case *parse.ChainNode:
+		w.node(n.Node, dot)
+	case *parse.FieldNode:
+		if dot {
+			w.uses = append(w.uses, fieldUse{n.Ident[0], n.Pos})
+		}
+	case *parse.VariableNode:
+		if n.Ident[0] == "$" && len(n.Ident) > 1 {
+			w.uses = append(w.uses, fieldUse{n.Ident[1], n.Pos})
+		}
+	}
+}

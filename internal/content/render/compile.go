@@ -1,0 +1,263 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"regexp"
+	"strings"
+	texttemplate "text/template"
+	"text/template/parse"
+	"time"
+
+	"directmailer/internal/content/message"
+)
+
+var mailingID = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
+
+// Compile checks the content and compiles it. It returns a Template, or else every problem found: at most one for each
+// template, as a template's parser stops at its first.
+func Compile(s Spec) (*Template, []Problem) {
+	c := compiler{spec: s, t: &Template{mailing: s.Mailing}}
+	c.compileHead()
+	c.compileBodies()
+	if len(c.problems) > 0 {
+		return nil, c.problems
+	}
+	return c.t, nil
+}
+
+type compiler struct {
+	spec     Spec
+	t        *Template
+	problems []Problem
+}
+
+func (c *compiler) report(p *Problem) {
+	if p != nil {
+		c.problems = append(c.problems, *p)
+	}
+}
+
+func (c *compiler) compileHead() {
+	s, head := c.spec, &c.t.head
+	if len(s.Mailing) > 100 || !mailingID.MatchString(s.Mailing) {
+		c.report(&Problem{Field: FieldMailing, Message: "must be letters and digits with single dots, hyphens or underscores between them, at most 100 in all"})
+	}
+	head.From = c.mailbox(FieldFrom, s.From)
+	c.t.domain = head.From.Address[strings.LastIndexByte(head.From.Address, '@')+1:]
+	if s.ReplyTo != "" {
+		head.ReplyTo = c.mailbox(FieldReplyTo, s.ReplyTo)
+	}
+	if head.ListID = s.ListID; s.ListID != "" && !message.ValidListID(s.ListID) {
+		c.report(&Problem{Field: FieldListID, Message: message.ErrListID.Error()})
+	}
+	if head.Date = s.Date.Truncate(time.Second); s.Date.IsZero() {
+		c.report(&Problem{Field: FieldDate, Message: message.ErrMissing.Error()})
+	}
+	var problem *Problem
+	c.t.subject, problem = compileSubject(s.Subject)
+	c.report(problem)
+}
+
+func (c *compiler) mailbox(field, value string) message.Mailbox {
+	if strings.TrimSpace(value) == "" {
+		c.report(&Problem{Field: field, Message: message.ErrMissing.Error()})
+		return message.Mailbox{}
+	}
+	m, err := message.ParseMailbox(value)
+	if err != nil {
+		c.report(&Problem{Field: field, Message: err.Error()})
+	}
+	return m
+}
+
+func (c *compiler) compileBodies() {
+	hasText, hasHTML := !blank(c.spec.Text), !blank(c.spec.HTML) && !c.spec.Page
+	c.t.page = c.spec.Page
+	switch {
+	case !hasText && !hasHTML && !c.spec.Page:
+		c.report(&Problem{Field: FieldContent, Message: "is missing: give content.text, content.html or both"})
+		return
+	case c.spec.Static:
+		c.setBodies(hasText, hasHTML, []byte(c.spec.Text), []byte(c.spec.HTML))
+		return
+	}
+	var problem *Problem
+	if hasText {
+		c.t.text, problem = compileText(FieldText, plainSource(c.spec.Text))
+		c.report(problem)
+	}
+	if hasHTML {
+		c.t.html, problem = compileHTML(c.spec.HTML)
+		c.report(problem)
+	}
+	if hasHTML && !hasText && problem == nil {
+		c.t.derived = true
+		c.t.text, problem = compileDerived(c.spec.HTML)
+		c.report(problem)
+	}
+	if len(c.problems) == 0 {
+		c.setConstants()
+	}
+}
+
+func blank(s string) bool { return strings.TrimSpace(s) == "" }
+
+func compileText(field string, s *source) (*part, *Problem) {
+	t, err := texttemplate.New(field).Option("missingkey=error").Funcs(bounded).Parse(s.compiled)
+	if err != nil {
+		return nil, s.syntax(field, err)
+	}
+	p := &part{field: field, source: s, template: t, constant: constant(t.Tree)}
+	p.passages = passages{}
+	for _, each := range t.Templates() {
+		countSteps(each.Tree)
+		findPassages(p.passages, each.Tree)
+	}
+	p.quick, _ = compileQuick(t.Root, nil)
+	return p, nil
+}
+
+func compileHTML(text string) (*part, *Problem) {
+	s, literals := shelterComments(text)
+	t, err := htmltemplate.New(FieldHTML).Option("missingkey=error").Funcs(bounded).
+		Funcs(htmltemplate.FuncMap{literalFunc: literals.at}).Parse(s.compiled)
+	if err != nil {
+		return nil, s.syntax(FieldHTML, err)
+	}
+	p := &part{field: FieldHTML, source: s, template: t, constant: constant(t.Tree)}
+	for _, each := range t.Templates() {
+		countSteps(each.Tree)
+	}
+	if problem := p.escape(); problem != nil {
+		return p, problem
+	}
+	p.passages = passages{}
+	for _, each := range t.Templates() {
+		findPassages(p.passages, each.Tree)
+	}
+	p.quick, _ = compileQuick(t.Tree.Root, literals)
+	return p, nil
+}
+
+// escape has html/template do its contextual escaping now. It does so at the first execution; that one is stopped at
+// its first write.
+func (p *part) escape() (problem *Problem) {
+	defer func() {
+		if recover() != nil {
+			problem = &Problem{Field: p.field, Message: "makes html/template panic"}
+		}
+	}()
+	err := p.template.Execute(closed{}, map[string]string{})
+	var escape *htmltemplate.Error
+	if errors.As(err, &escape) {
+		return p.source.syntax(p.field, err)
+	}
+	return nil
+}
+
+type closed struct{}
+
+var errClosed = errors.New("closed")
+
+func (closed) Write([]byte) (int, error) { return 0, errClosed }
+
+func compileDerived(html string) (*part, *Problem) {
+	text, err := textFromHTML(html)
+	if err == nil {
+		var p *part
+		var problem *Problem
+		if p, problem = compileText(FieldText, plainSource(text)); problem == nil {
+			p.source = nil // nobody has seen it: a position in it says nothing
+			return p, nil
+		}
+		err = errors.New(problem.Message)
+	}
+	return nil, &Problem{Field: FieldText, Message: "cannot be made from content.html (" + err.Error() + "): give content.text"}
+}
+
+// countSteps puts an empty text at the start of every template and every loop. Executing it is a write of nothing, so
+// that [output] can count the steps of a template that loops or recurs without saying anything.
+func countSteps(tree *parse.Tree) {
+	if tree == nil || tree.Root == nil {
+		return
+	}
+	tree.Root.Nodes = append([]parse.Node{step(tree.Root.Pos)}, tree.Root.Nodes...)
+	walk(tree.Root, func(n parse.Node) {
+		if loop, ok := n.(*parse.RangeNode); ok {
+			loop.List.Nodes = append([]parse.Node{step(loop.Pos)}, loop.List.Nodes...)
+		}
+	})
+}
+
+func step(at parse.Pos) *parse.TextNode {
+	return &parse.TextNode{NodeType: parse.NodeText, Pos: at, Text: []byte{}}
+}
+
+// walk calls visit for the nodes of a list and of the lists below it.
+func walk(list *parse.ListNode, visit func(parse.Node)) {
+	if list == nil {
+		return
+	}
+	for _, n := range list.Nodes {
+		visit(n)
+		if b := branch(n); b != nil {
+			walk(b.List, visit)
+			walk(b.ElseList, visit)
+		}
+	}
+}
+
+// branch returns what if, range and with have in common, or nil.
+func branch(n parse.Node) *parse.BranchNode {
+	switch n := n.(type) {
+	case *parse.IfNode:
+		return &n.BranchNode
+	case *parse.RangeNode:
+		return &n.BranchNode
+	case *parse.WithNode:
+		return &n.BranchNode
+	}
+	return nil
+}
+
+// oneLine refuses a line break in the text of a subject's template: it would fail every recipient.
+func oneLine(p *part, s *source) (problem *Problem) {
+	for _, each := range p.template.(*texttemplate.Template).Templates() {
+		if each.Tree == nil {
+			continue
+		}
+		walk(each.Tree.Root, func(n parse.Node) {
+			text, ok := n.(*parse.TextNode)
+			if !ok || problem != nil {
+				return
+			}
+			if i := strings.IndexAny(string(text.Text), "\r\n"); i >= 0 {
+				line, column := s.at(int(text.Pos) + i)
+				problem = &Problem{Field: p.field, Line: line, Column: column, Message: "holds a line break; a subject is one line"}
+			}
+		})
+	}
+	return problem
+}
+
+// maxValue is how long the result of print, printf or println may be. A template can join a value to itself again and
+// again, and memory must not follow.
+const maxValue = 1 << 20
+
+var errValueTooLong = errors.New("result is longer than 1 MiB")
+
+var bounded = map[string]any{
+	urlFunc:   normalURL,
+	"print":   func(a ...any) (string, error) { return boundedValue(fmt.Sprint(a...)) },
+	"println": func(a ...any) (string, error) { return boundedValue(fmt.Sprintln(a...)) },
+	"printf":  func(format string, a ...any) (string, error) { return boundedValue(fmt.Sprintf(format, a...)) },
+}
+
+func boundedValue(s string) (string, error) {
+	if len(s) > maxValue {
+		return "", errValueTooLong
+	}
+	return s, nil
+}

@@ -1,0 +1,148 @@
+package render
+
+import (
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"directmailer/internal/content/message"
+)
+
+// Limits of a part for one recipient; beyond them the template has run away and the recipient is given up.
+const (
+	maxBytes = 10 << 20
+	maxSteps = 1 << 18 // writes: texts, values, rounds of loops
+)
+
+// part is one compiled template.
+type part struct {
+	field    string
+	source   *source // nil when its positions mean nothing to the author
+	constant bool    // has no action
+	passages passages
+	quick    quick // the same template, if it can be one; else nil
+	template interface {
+		Execute(io.Writer, any) error
+	}
+}
+
+// output collects what a template writes, up to the limits.
+type output struct {
+	b        []byte
+	steps    int
+	passages passages         // what need not be collected
+	inserts  []message.Insert // where it was
+	inserted int              // octets that were not collected
+}
+
+var (
+	errTooLong = errors.New("the output is longer than 10 MiB")
+	errEndless = errors.New("the template does not come to an end")
+)
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.steps++; o.steps > maxSteps {
+		return 0, errEndless
+	}
+	if len(o.b)+o.inserted+len(p) > maxBytes {
+		return 0, errTooLong
+	}
+	if len(p) >= shortest && o.passages != nil {
+		if known, ok := o.passages[&p[0]]; ok && known.length == len(p) {
+			o.b = append(o.b, p[:known.first]...)
+			o.inserts = append(o.inserts, message.Insert{At: len(o.b), Encoded: known.encoded})
+			o.inserted += known.last - known.first
+			o.b = append(o.b, p[known.last:]...)
+			return len(p), nil
+		}
+	}
+	o.b = append(o.b, p...)
+	return len(p), nil
+}
+
+func (o *output) empty() {
+	o.b, o.steps, o.inserts, o.inserted = o.b[:0], 0, o.inserts[:0], 0
+}
+
+// keepBytes is the largest buffer that is kept for the next recipient.
+const keepBytes = 1 << 20
+
+// execute runs the template into o. The result is valid until the next run.
+func (p *part) execute(o *output, data map[string]string) (b []byte, err error) {
+	if cap(o.b) > keepBytes {
+		o.b = nil
+	}
+	o.empty()
+	if p.quick != nil {
+		if p.quick.run(o, data) {
+			return o.b, nil
+		}
+		o.empty()
+	}
+	defer func() {
+		if recover() != nil {
+			b, err = nil, &Problem{Field: p.field, Message: "the template panicked"}
+		}
+	}()
+	if err := p.template.Execute(o, data); err != nil {
+		return nil, p.failure(err)
+	}
+	return o.b, nil
+}
+
+var (
+	// template: NAME:LINE:COLUMN: executing "NAME" at <CONTEXT>: REASON
+	executing  = regexp.MustCompile(`^(?:html/)?template: ?[^:]*:(\d+):(\d+): executing ".*?" at <`)
+	missingKey = regexp.MustCompile(`^map has no entry for key ("(?:[^"\\]|\\.)*")$`)
+	// Reasons that name only what the author wrote.
+	ownWords = regexp.MustCompile(`^(can't evaluate field \w+ in type string|exceeded maximum template depth \(\d+\)|` +
+		`template "[^"]*" not defined|wrong number of args for \w+: want \d+ got \d+)$`)
+)
+
+// failure turns an execution error into a Problem. Such an error may quote data, so only its position and what is
+// known to come from the template is taken over.
+func (p *part) failure(err error) *Problem {
+	problem := &Problem{Field: p.field, Message: "the template cannot be executed"}
+	if errors.Is(err, errTooLong) || errors.Is(err, errEndless) {
+		problem.Message = err.Error()
+		return problem
+	}
+	text := err.Error()
+	m := executing.FindStringSubmatch(text)
+	if m == nil {
+		return problem
+	}
+	p.place(problem, m[1], m[2])
+	// The context is of the template, and the first to come. The reason may quote data.
+	context, reason, found := strings.Cut(text[len(m[0]):], ">: ")
+	if !found {
+		return problem
+	}
+	problem.Message = "cannot evaluate " + shorten(context)
+	if key := missingKey.FindStringSubmatch(reason); key != nil {
+		problem.Message = "no field " + key[1]
+	} else if ownWords.MatchString(reason) {
+		problem.Message += ": " + reason
+	}
+	return problem
+}
+
+func shorten(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:60]) + "…"
+	}
+	return s
+}
+
+// place sets the position that a template error names.
+func (p *part) place(problem *Problem, line, column string) {
+	if p.source == nil {
+		return
+	}
+	l, _ := strconv.Atoi(line)
+	c, _ := strconv.Atoi(column)
+	problem.Line, problem.Column = p.source.at(p.source.offset(l, c))
+}

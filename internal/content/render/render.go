@@ -1,0 +1,211 @@
+// Package render compiles the content of a mailing once and renders it for each recipient into the exact bytes that are
+// sent (package message).
+//
+// Subject and text are text/template, HTML is html/template, all with missingkey=error. The templates' author is
+// trusted, recipient data is not: in HTML it is escaped for its place, and a line break in a subject fails the
+// recipient. Errors name the field, line and column of the template, and never hold recipient data.
+package render
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"time"
+
+	"directmailer/internal/content/message"
+)
+
+// Spec is a mailing's content.
+type Spec struct {
+	Mailing string // the mailing's ID, a dot-atom: the first part of every Message-ID
+	From    string // RFC 5322: an address, or a name and an address; its domain is that of the Message-IDs
+	ReplyTo string // the same; may be empty
+	Subject string // text template
+	Text    string // text template; when empty it is made from HTML
+	HTML    string // HTML template; may be empty when Text is not
+	Static  bool   // Text and HTML are no templates, but what is sent
+	Page    bool   // each recipient has a [Page] instead of HTML; Text may be empty
+	ListID  string // the identifier of RFC 2919, without angle brackets; may be empty
+	Date    time.Time
+}
+
+// Recipient is whom a message is rendered for.
+type Recipient struct {
+	Number     int32             // in the mailing
+	Address    string            // bare, as on the wire: see [message.CheckAddress]
+	Attributes map[string]string // by column; the templates see the Address besides, as email
+	Page       Page              // where the Spec says so
+}
+
+// Page is what was fetched for one recipient, UTF-8: an HTML part, or a Text that is all there is.
+type Page struct{ HTML, Text []byte }
+
+// Info is what a sender must know of a rendered message.
+type Info struct {
+	MessageID string // with angle brackets
+	NeedsUTF8 bool   // can only go to a server that offers SMTPUTF8
+}
+
+// Template is a compiled [Spec]. It may be used by several goroutines, each with a [Renderer] of its own.
+type Template struct {
+	mailing string
+	domain  string // of the Message-IDs
+	head    message.Message
+
+	subject *part
+	text    *part // nil: no text part
+	html    *part // nil: no HTML part
+	derived bool  // text was made from HTML
+	page    bool
+}
+
+// Renderer renders one message at a time on buffers that it keeps.
+type Renderer struct {
+	t                   *Template
+	data                map[string]string
+	subject, text, html output
+}
+
+// NewRenderer returns a Renderer for one goroutine.
+func (t *Template) NewRenderer() *Renderer {
+	r := &Renderer{t: t, data: make(map[string]string)}
+	if t.html != nil {
+		r.html.passages = t.html.passages
+	}
+	if t.text != nil && !t.derived { // what is derived is tidied as a whole
+		r.text.passages = t.text.passages
+	}
+	return r
+}
+
+// Render appends the message for r to dst. The same recipient gives the same bytes. Every error is a [*Problem] of this
+// one recipient, without data of his in it; dst is then returned as it came.
+func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
+	t := r.t
+	clear(r.data)
+	for name, value := range to.Attributes {
+		r.data[name] = value
+	}
+	r.data["email"] = to.Address
+
+	m := t.head
+	m.To.Address = to.Address
+	if t.page {
+		m.Text, m.HTML = to.Page.Text, to.Page.HTML
+	}
+	if err := r.execute(&m); err != nil {
+		return dst, Info{}, err
+	}
+	m.ID = message.ID(t.mailing, to.Number, to.Address, t.domain)
+	out, err := m.Append(dst)
+	if err != nil {
+		return dst, Info{}, t.refused(err)
+	}
+	return out, Info{MessageID: m.ID, NeedsUTF8: m.NeedsUTF8()}, nil
+}
+
+// execute fills in the subject, and the bodies that are not there already. HTML comes before a text made from it, so that an error names the line of what
+// the author wrote.
+func (r *Renderer) execute(m *message.Message) error {
+	t := r.t
+	subject, err := t.subject.execute(&r.subject, r.data)
+	if err != nil {
+		return err
+	}
+	m.Subject = string(bytes.Trim(subject, " "))
+	if m.Subject == "" {
+		return &Problem{Field: FieldSubject, Message: "is blank"}
+	}
+	if t.html != nil {
+		if m.HTML, err = t.html.execute(&r.html, r.data); err != nil {
+			return err
+		}
+		m.HTMLInserts = r.html.inserts
+	}
+	if t.page && t.text == nil && m.Text == nil {
+		m.Text = textOfPage(m.HTML)
+	}
+	if t.text != nil && m.Text == nil {
+		if m.Text, err = t.text.execute(&r.text, r.data); err != nil {
+			return err
+		}
+		m.TextInserts = r.text.inserts
+		if t.derived {
+			m.Text = tidy(m.Text)
+		}
+	}
+	if len(m.HTMLInserts) == 0 {
+		m.HTML = unlessBlank(m.HTML)
+	}
+	if len(m.TextInserts) == 0 {
+		m.Text = unlessBlank(m.Text)
+	}
+	if m.HTML == nil && m.EncodedHTML == nil && m.Text == nil && m.EncodedText == nil {
+		return &Problem{Field: FieldContent, Message: "text and HTML are blank; a blank body is not sent"}
+	}
+	return nil
+}
+
+func unlessBlank(b []byte) []byte {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	return b
+}
+
+// refused puts a composer's error in the words of the mailing's input.
+func (t *Template) refused(err error) error {
+	var field *message.FieldError
+	if !errors.As(err, &field) {
+		return &Problem{Field: FieldContent, Message: "cannot be composed"}
+	}
+	p := &Problem{Field: field.Field, Message: field.Err.Error()}
+	switch field.Field {
+	case "text":
+		p.Field = FieldText
+		if t.derived {
+			p.Field = FieldHTML
+		}
+	case "html":
+		p.Field = FieldHTML
+	}
+	if t.page && (field.Field == "html" || field.Field == "text" && t.text == nil) {
+		p.Field = FieldPageURL
+	}
+	return p
+}
+
+// tidy trims the lines of a text and lets no two blank ones follow each other: where a branch of a template made from
+// HTML says nothing, it leaves its blank lines behind. It works in place.
+func tidy(b []byte) []byte {
+	out := b[:0]
+	blank := 0
+	for line := range bytes.Lines(b) {
+		line = bytes.Trim(bytes.TrimRight(line, "\r\n"), " \t")
+		if len(line) == 0 {
+			blank++
+			continue
+		}
+		if blank > 0 && len(out) > 0 {
+			out = append(out, '\n')
+		}
+		blank = 0
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+// compileSubject trims the template first: a block of a YAML file ends in a line break.
+func compileSubject(text string) (*part, *Problem) {
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" {
+		return nil, &Problem{Field: FieldSubject, Message: message.ErrMissing.Error()}
+	}
+	start := strings.Index(text, trimmed)
+	s := &source{original: text, compiled: trimmed, edits: []edit{{oldLength: start}}}
+	p, problem := compileText(FieldSubject, s)
+	if problem != nil {
+		return nil, problem
+	}
+	return p, oneLine(p, s)
+}

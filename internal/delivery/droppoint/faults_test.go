@@ -1,0 +1,308 @@
+package droppoint_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/dev/smtptest"
+)
+
+func TestAServerThatEndsAConnectionAfterSomeMessagesIsNotUnavailable(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("next_behind_dot=%v", behind), func(t *testing.T) {
+			t.Parallel()
+			s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+				if e.Phase == "MAIL" && e.Message == 3 {
+					return &smtptest.Action{Reply: "421 4.7.0 two messages are enough"}
+				}
+				return nil
+			}})
+			p := point(t, fmt.Sprintf("smtp://%s?next_behind_dot=%v", s.Addr(), behind))
+			l := acquire(t, p)
+			defer l.Release()
+			messages := make([]*droppoint.Message, 7)
+			for n := range messages {
+				messages[n] = message(n)
+			}
+			for n, m := range messages {
+				var next *droppoint.Message
+				if l.Announces() && n+1 < len(messages) {
+					next = messages[n+1]
+				}
+				if err := deliver(t, l, m, next); err != nil {
+					t.Fatalf("message %d: %v", n, err)
+				}
+			}
+			if got := s.Copies(); len(got) != 7 || len(s.Received()) != 7 || s.Connections() != 4 {
+				t.Errorf("%v over %d connections", got, s.Connections())
+			}
+		})
+	}
+}
+
+func TestAServerThatTakesNoMessageOnNewConnectionsIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "MAIL" && e.Conn > 1 {
+			return &smtptest.Action{Reply: "421 4.3.2 closing"}
+		}
+		return nil
+	}})
+	p := point(t, "smtp://"+s.Addr())
+	l := acquire(t, p)
+	if err := deliver(t, l, message(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Drop()
+	err := l.Begin(t.Context(), message(2))
+	if droppoint.OutcomeOf(err) != droppoint.Unavailable || err == nil {
+		t.Errorf("got %v", err)
+	}
+	l.Release()
+	if got := s.Connections(); got != 2 {
+		t.Errorf("%d connections, 2 expected", got)
+	}
+}
+
+func TestNoMoreConnectionsAreOpenThanAllowedAndWaitingEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	p := point(t, "smtp://"+s.Addr()+"?connections=3")
+	lanes := []droppoint.Lane{acquire(t, p), acquire(t, p), acquire(t, p)}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := p.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("a fourth lane: %v", err)
+	}
+	var users sync.WaitGroup
+	for n := range 20 {
+		users.Go(func() {
+			l, err := p.Acquire(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer l.Release()
+			if err := deliver(t, l, message(n), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	lanes[0].Release()
+	lanes[1].Abort() // its place is free again too
+	lanes[2].Release()
+	users.Wait()
+	if got := s.Connections(); len(s.Received()) != 20 || got > 5 {
+		t.Errorf("%d messages over %d connections", len(s.Received()), got)
+	}
+}
+
+func TestFailedConnectionsGiveTheirPlaceBack(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	addr := s.Addr()
+	s.Stop()
+	p := point(t, "smtp://"+addr+"?connections=1")
+	for range 3 {
+		if _, err := p.Acquire(t.Context()); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
+			t.Fatalf("got %v", err)
+		}
+	}
+	s = smtptest.Start(t, smtptest.Options{Addr: addr})
+	l := acquire(t, p)
+	defer l.Release()
+	if err := deliver(t, l, message(1), nil); err != nil || len(s.Received()) != 1 {
+		t.Errorf("after it is back: %v", err)
+	}
+}
+
+func TestTwoWorkersThatWriteOneMessageBothMakeItVisibleWhole(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, young := acquire(t, point(t, "dir:"+dir)), acquire(t, point(t, "dir:"+dir))
+	long, short := message(7), message(7)
+	long.Data = []byte("Subject: x\r\n\r\n" + strings.Repeat("long\r\n", 10_000))
+	if err := old.Begin(t.Context(), long); err != nil {
+		t.Fatal(err)
+	}
+	if err := young.Begin(t.Context(), short); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		lane droppoint.Lane
+		m    *droppoint.Message
+	}{{old, long}, {young, short}} {
+		if _, err := step.lane.Finish(nil); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, "spring.00000007.eml"))
+		if err != nil || !strings.HasSuffix(string(got), string(step.m.Data)) {
+			t.Errorf("%d octets are visible: %v", len(got), err)
+		}
+	}
+	old.Release()
+	young.Release()
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestWhatDeadWorkersLeftIsRemovedAndWhatLivingOnesWriteIsNot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old := time.Now().Add(-2 * time.Hour)
+	for name, when := range map[string]time.Time{".dm-1.part": old, ".dm-2.part": time.Now(), ".other": old, "a.eml": old} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(filepath.Join(dir, name), when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acquire(t, point(t, "dir:"+dir)).Release()
+	var names []string
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != ".dm-2.part .other a.eml" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+func TestEnvelopeHeadersHoldNothingButAddresses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := acquire(t, point(t, "dir:"+dir))
+	for _, address := range []string{"a@example.org\r\nBcc: b@example.org", "a@example.org\n", "a\x00@example.org", "\xff@example.org"} {
+		for _, m := range []*droppoint.Message{{From: address, To: "a@example.org", Name: "a"}, {From: "a@example.org", To: address, Name: "a"}} {
+			if err := l.Begin(t.Context(), m); droppoint.OutcomeOf(err) != droppoint.Bounced {
+				t.Errorf("%q: got %v", address, err)
+			}
+		}
+	}
+	l.Release()
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestErrorsOfADirectoryNameNoFile(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "drop")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l := acquire(t, point(t, "dir:"+dir))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	err := l.Begin(t.Context(), message(1))
+	if err == nil || strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "spring") {
+		t.Errorf("got %v", err)
+	}
+	l.Release()
+}
+
+func TestAConfigurationNeverShowsItsPassword(t *testing.T) {
+	t.Parallel()
+	c, err := droppoint.Parse("mx", "smtp://me:s3cret@mx.example.com?auth=xoauth2")
+	if err != nil || !c.SMTP.XOAuth2 {
+		t.Fatalf("%v, %v", c, err)
+	}
+	shown := []string{fmt.Sprintf("%v %+v %#v", c, &c, []droppoint.Config{c}), fmt.Sprintf("%v %+v %#v", *c.SMTP, c.SMTP, c.SMTP)}
+	encoded, err := json.Marshal(map[string]any{"config": c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(shown, string(encoded)) {
+		if strings.Contains(s, "s3cret") {
+			t.Errorf("shown: %s", s)
+		}
+	}
+}
+
+func TestParametersAreGivenOnceAndMakeSense(t *testing.T) {
+	t.Parallel()
+	for url, part := range map[string]string{
+		"smtp://mx.example.com?connections=":               `"connections" must be given once`,
+		"smtp://mx.example.com?tls=none&tls=required":      `"tls" must be given once`,
+		"smtp://mx.example.com:99999":                      "port",
+		"smtps://mx.example.com?tls=none":                  "smtps://",
+		"smtp://mx.example.com?auth=xoauth2":               "auth",
+		"smtp://me:s3cret@mx.example.com?auth=plain":       "auth",
+		"smtp://me:s3cret@mx.example.com?messages=-1":      "messages",
+		"smtp://me:s3cret@mx.example.com?a%zz=s3cret":      "parameters",
+		"smtp://me:s3cret@[::1":                            "read",
+		"dir://host/path":                                  "dir:/path",
+		"smtp://me:s3cret@mx.example.com?pass\x00=s3cret1": "read",
+	} {
+		_, err := droppoint.Parse("mx", url)
+		if err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: got %v, want something with %s", url, err, part)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"smtp://h", "smtps://u:p@h:1?connections=2", "dir:/a", "dir:///a", "dir:a%20b", "smtp://[::1]:25?tls=none", "smtp://h?messages=0&hello=x", "://", "smtp://%00", "dir:%00"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, url string) {
+		if strings.Contains(url, "ca=") { // would read any file
+			return
+		}
+		c, err := droppoint.Parse("mx", url)
+		if err != nil {
+			return
+		}
+		if c.Connections < 1 || c.Messages < 0 || (c.SMTP == nil) != (c.Dir != "") || c.Dir != "" && !filepath.IsAbs(c.Dir) || strings.ContainsAny(c.Dir, "\x00") {
+			t.Errorf("%q: %+v", url, c)
+		}
+		if c.SMTP != nil && strings.ContainsAny(c.SMTP.Hello+c.SMTP.Addr, "\r\n \x00") {
+			t.Errorf("%q: %q, %q", url, c.SMTP.Addr, c.SMTP.Hello)
+		}
+	})
+}
+
+func BenchmarkDirectory(b *testing.B) {
+	c, err := droppoint.Parse("dir", "dir:"+b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	p, _ := droppoint.NewSet([]droppoint.Config{c}).Get("dir")
+	data := []byte("Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 24<<10/78))
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	b.SetParallelism(p.Connections() / 2)
+	b.RunParallel(func(pb *testing.PB) {
+		l, err := p.Acquire(context.Background())
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer l.Release()
+		for n := 0; pb.Next(); n++ {
+			m := &droppoint.Message{From: "a@example.com", To: "b@example.org", Name: fmt.Sprintf("m.%p.%d", l, n%100), Data: data}
+			if err := l.Begin(context.Background(), m); err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := l.Finish(nil); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+}

@@ -1,0 +1,10 @@
+package ratelimit
+
+import "time"
+
+// Age makes the limits that p knows older.
+func Age(p *Pacer, by time.Duration) {
+	known := *p.limits.Load()
+	known.at -= int64(by)
+	p.limits.Store(&known)
+}

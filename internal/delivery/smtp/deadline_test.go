@@ -1,0 +1,94 @@
+package smtp
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"directmailer/internal/dev/smtptest"
+)
+
+// observed is a connection that notes the latest deadline for reading, and fails to write what
+// begins with a text.
+type observed struct {
+	net.Conn
+	read   time.Time
+	refuse string
+}
+
+func (o *observed) SetReadDeadline(t time.Time) error {
+	o.read = t
+	return o.Conn.SetReadDeadline(t)
+}
+
+func (o *observed) Write(p []byte) (int, error) {
+	if o.refuse != "" && strings.HasPrefix(string(p), o.refuse) {
+		return 0, errors.New("the write failed")
+	}
+	return o.Conn.Write(p)
+}
+
+// begun is a session with an open body, and the connection under it.
+func begun(t *testing.T, o Options) (*Conn, *observed, *smtptest.Server) {
+	t.Helper()
+	s := smtptest.Start(t, smtptest.Options{})
+	o.Addr = s.Addr()
+	c, err := Dial(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Abort)
+	under := &observed{Conn: c.nc}
+	c.nc = under
+	if err := c.Begin(t.Context(), &Message{From: "a@example.com", To: "b@example.org", Data: []byte("Subject: x\r\n\r\nhello\r\n")}); err != nil {
+		t.Fatal(err)
+	}
+	return c, under, s
+}
+
+// RFC 5321, 4.5.3.2, gives the server ten minutes after the dot: an answer that is not waited for
+// is a duplicate later.
+func TestTheAnswerToTheDotIsWaitedForLongerThanThatToACommand(t *testing.T) {
+	t.Parallel()
+	c, under, _ := begun(t, Options{Timeouts: Timeouts{Command: time.Minute, Body: 2 * time.Minute, Dot: time.Hour}})
+	if wait := time.Until(under.read); wait > time.Minute {
+		t.Errorf("a command's answer is waited for until in %s", wait)
+	}
+	if _, err := c.Finish(nil); err != nil {
+		t.Fatal(err)
+	}
+	if wait := time.Until(under.read); wait < 30*time.Minute {
+		t.Errorf("the answer to the dot was waited for until in %s only", wait)
+	}
+}
+
+func TestWithoutOtherWordTimeoutsAreThoseOfTheStandard(t *testing.T) {
+	t.Parallel()
+	got := Timeouts{}.withDefaults()
+	if got.Dot < 10*time.Minute || got.Command < 2*time.Minute || got.Greeting < time.Minute || got.Body < 2*time.Minute {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TLS may have sent a record before it reports a failure: only without TLS, and with nothing
+// written, the dot was certainly not sent.
+func TestADotThatCouldNotBeWrittenIsCertainlyNotSentOnlyWithoutTLS(t *testing.T) {
+	t.Parallel()
+	for secure, want := range map[bool]Class{false: Connection, true: Uncertain} {
+		c, under, s := begun(t, Options{})
+		under.refuse, c.secure = ".\r\n", secure
+		if _, err := c.Finish(nil); Classify(err) != want {
+			t.Errorf("secure=%v: %v is of class %v, want %v", secure, err, Classify(err), want)
+		}
+		if c.Alive() {
+			t.Error("the connection counts as alive")
+		}
+		c.Abort()
+		s.Stop()
+		if got := s.Received(); len(got) != 0 {
+			t.Errorf("received %v", got)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package smtp
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode"
+	"unicode/utf8"
+
+	"directmailer/internal/audience/address"
+)
+
+var (
+	replyLine    = regexp.MustCompile(`(?s)^([2-5][0-9][0-9])(?:([ -])(.*))?$`)
+	enhancedText = regexp.MustCompile(`(?s)^([2-5])\.([0-9]{1,3})\.([0-9]{1,3})(?: +(.*))?$`)
+)
+
+// plainReply reads a reply in the plainest way: RFC 5321, 4.2, and RFC 2034. n is its length, 0 when input does not begin with one.
+func plainReply(input string) (code int, enhanced EnhancedCode, lines string, n int) {
+	for count := 1; count <= maxReplyLines; count++ {
+		end := strings.IndexByte(input[n:], '\n')
+		if end < 0 || end >= maxReplyLine {
+			return 0, EnhancedCode{}, "", 0
+		}
+		parts := replyLine.FindStringSubmatch(strings.TrimRight(input[n:n+end], "\r"))
+		n += end + 1
+		if parts == nil || code != 0 && parts[1] != strconv.Itoa(code) {
+			return 0, EnhancedCode{}, "", 0
+		}
+		code, _ = strconv.Atoi(parts[1])
+		text := parts[3]
+		if e := enhancedText.FindStringSubmatch(text); e != nil && e[1] == parts[1][:1] {
+			text = strings.TrimLeft(e[4], " ")
+			if enhanced == (EnhancedCode{}) {
+				for i := range enhanced {
+					enhanced[i], _ = strconv.Atoi(e[i+1])
+				}
+			}
+		}
+		lines += text + "\n"
+		if parts[2] != "-" {
+			return code, enhanced, lines, n
+		}
+	}
+	return 0, EnhancedCode{}, "", 0
+}
+
+// FuzzReplyParser: whatever a server says, in whatever pieces it comes, the parser takes what a plain one takes, to the octet: the
+// answers behind it belong to other commands.
+func FuzzReplyParser(f *testing.F) {
+	for _, seed := range []string{
+		"250 ok\r\n", "250-a\r\n250 b\r\n", "250-2.0.0 a\r\n250 2.0.0 b\r\n", "550 5.1.1 no\r\n", "550 5.1.1\r\n", "550 5.1.1234 x\r\n", "550 4.1.1 x\r\n", "2x0\r\n",
+		"250\n", "999 x\r\n", "250-a\r\n251 b\r\n", "250 a\rb\r\n", "\x00\xff\r\n", "250", "250-", "", "\r\n", "354\r\n", "250 ok\r\n354 go\r\n250 queued\r\n",
+		"250-\r\n250-PIPELINING\r\n250-SIZE 10\r\n250-AUTH=LOGIN\r\n250 AUTH PLAIN\r\n250 2.1.0 ok\r\n", "550 005.1.1 x\r\n", "550-5.1.1   a\n550  5.1.2 b\r\r\n",
+		"550 \u202e\u2028\u0085\x1b[2J\xc3\r\n", strings.Repeat("250-x\n", maxReplyLines-1) + "250 y\n", strings.Repeat("250-x\n", maxReplyLines) + "250 y\n",
+		"250 " + strings.Repeat("x", maxReplyLine-5) + "\n", "250 " + strings.Repeat("x", maxReplyLine-4) + "\n", "550 " + strings.Repeat("é", maxReplyText) + "\r\n",
+		"600 x\r\n", "199 x\r\n", "250+x\r\n", "354 3.0.0 go\r\n", "421 4.3.2\r\n421 4.3.2\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		for name, from := range map[string]io.Reader{"whole": bytes.NewReader(input), "by octets": iotest.OneByteReader(bytes.NewReader(input))} {
+			counted := &countingReader{from: from}
+			r := bufio.NewReaderSize(counted, maxReplyLine)
+			var a answer // used again for each reply, as a connection does
+			for rest := string(input); ; {
+				code, enhanced, lines, n := plainReply(rest)
+				if err := a.read(r); (err == nil) != (n > 0) {
+					t.Fatalf("%s: %q: the parser says %v, the plain one takes %d octets", name, rest, err, n)
+				} else if err != nil {
+					if err != errReply && err != io.EOF {
+						t.Errorf("%s: %q: %v", name, rest, err)
+					}
+					break
+				}
+				rest = rest[n:]
+				if left := len(input) - counted.n + r.Buffered(); left != len(rest) {
+					t.Fatalf("%s: after the reply there are %d octets left, want %d", name, left, len(rest))
+				}
+				if a.code != code || a.enhanced != enhanced || string(a.lines) != lines || cap(a.lines) > 2*maxReplyLine*maxReplyLines {
+					t.Fatalf("%s: got %d %v %q, want %d %v %q", name, a.code, a.enhanced, a.lines, code, enhanced, lines)
+				}
+				checkReply(t, a.reply())
+				readExtensions(a.lines)
+			}
+		}
+	})
+}
+
+func checkReply(t *testing.T, r Reply) {
+	t.Helper()
+	if r.Code < 200 || r.Code > 599 {
+		t.Errorf("code %d", r.Code)
+	}
+	if !utf8.ValidString(r.Text) || strings.ContainsFunc(r.Text, unicode.IsControl) || strings.ContainsAny(r.Text, "\u2028\u2029") || len(r.Text) > maxReplyText+2 {
+		t.Errorf("text %q", r.Text)
+	}
+	if e := r.Enhanced; e != (EnhancedCode{}) && (e[0] != r.Code/100 || e[1] > 999 || e[2] > 999) {
+		t.Errorf("enhanced status code %v of %d", e, r.Code)
+	}
+}
+
+type countingReader struct {
+	from io.Reader
+	n    int
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += n
+	return n, err
+}
+
+// FuzzPath: what is let into MAIL and RCPT is one path and nothing else, to a server that knows quotes and to one that does not care
+// for them (RFC 5321, 4.1.2).
+func FuzzPath(f *testing.F) {
+	for _, seed := range []string{"a@example.org", "", `"a b> x"@example.org`, `"a\"b"@example.org`, `"a"b@example.org`, "a b@example.org", "a@example.org> X", "jörg@example.org", "\u202ea@example.org", `a\ b@example.org`, `"\`,
+		"a@example.org>\r\nRCPT TO:<b@example.org", `"x> NOTIFY=NEVER"@example.com`, `"\>"@example.org`, `"a"@b"@c`, "<a@b.example>", "a@b.example\x00", "\"\u2028\"@example.org"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		ascii, ok := checkPath(path)
+		if !ok {
+			return
+		}
+		if strings.ContainsFunc(path, unicode.IsControl) || !utf8.ValidString(path) || len(path) > maxPath {
+			t.Errorf("%q was taken", path)
+		}
+		if !strings.HasPrefix(path, `"`) && strings.ContainsAny(path, " <>") {
+			t.Errorf("%q was taken", path)
+		}
+		if ascii != (strings.IndexFunc(path, func(r rune) bool { return r >= utf8.RuneSelf }) < 0) {
+			t.Errorf("%q: ASCII %v", path, ascii)
+		}
+		if got, err := argument(string(appendRcpt(nil, &Message{To: path}))); err != nil || got != path {
+			t.Errorf("%q is read as %q, %v", path, got, err)
+		}
+	})
+}
+
+// FuzzAddressInCommand: every address that a list may have can be said in SMTP, and is what is read there.
+func FuzzAddressInCommand(f *testing.F) {
+	for _, seed := range []string{"ada@example.com", `"x> NOTIFY=NEVER"@example.com`, `"a\"\\b"@example.com`, "jürgen@bücher.example", "a@ａ．example", "\u212a@example.com", `"\ "@example.com`,
+		strings.Repeat("l", 64) + "@" + strings.Repeat("d.", 90) + "example", `"` + strings.Repeat(`\"`, 31) + `"@example.org`, "\u1680@example.org", "\"\u3000\"@example.org", `"@"@example.org`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		a, err := address.Parse(in)
+		if err != nil {
+			return
+		}
+		ascii, ok := checkPath(a.String())
+		if !ok || ascii == a.NeedsUTF8() {
+			t.Errorf("%q is the address %q; SMTP: ASCII %v, taken %v", in, a, ascii, ok)
+		}
+		if got, err := argument(string(appendRcpt(nil, &Message{To: a.String()}))); err != nil || got != a.String() {
+			t.Errorf("%q is read as %q, %v", a, got, err)
+		}
+	})
+}
+
+// argument reads a RCPT command as a server does that goes by the letter: the path ends at the first > outside quotes, and nothing
+// follows it but the one line end.
+func argument(command string) (string, error) {
+	line, ok := strings.CutSuffix(command, "\r\n")
+	if !ok || strings.ContainsAny(line, "\r\n") {
+		return "", errors.New("is not one line")
+	}
+	s, ok := strings.CutPrefix(line, "RCPT TO:<")
+	if !ok {
+		return "", errors.New("is no RCPT")
+	}
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case !quoted && s[i] == '>':
+			if i+1 < len(s) {
+				return s[:i], errors.New("has something behind the path")
+			}
+			return s[:i], nil
+		case !quoted && (s[i] <= ' ' || s[i] == '<'):
+			return "", errors.New("has a blank or a bracket in the path")
+		}
+	}
+	return "", errors.New("does not end")
+}

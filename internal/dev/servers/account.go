@@ -1,0 +1,103 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+)
+
+// account is the user that PostgreSQL runs as when we are root, which it refuses to be; nil when we are not.
+type account struct {
+	name     string
+	uid, gid uint32
+}
+
+func serverAccount() (*account, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("user %s: %w", name, err)
+		}
+		return &account{name, uint32(uid), uint32(gid)}, nil
+	}
+	return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
+}
+
+func (a *account) attr() *syscall.SysProcAttr {
+	if a == nil {
+		return nil
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid}}
+}
+
+// own gives a file or folder to the account.
+func (a *account) own(path string) error {
+	if a == nil {
+		return nil
+	}
+	return os.Chown(path, int(a.uid), int(a.gid))
+}
+
+// canReach checks that the account may pass dir, which may be still to be made, and every folder above it.
+func (a *account) canReach(dir string) error {
+	if a == nil {
+		return nil
+	}
+	// Links are followed: the folders that count are those of the real path.
+	real, err := filepath.EvalSymlinks(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		real, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range fromRoot(real) {
+		info, err := os.Stat(d)
+		if err != nil {
+			return err
+		}
+		owner, ok := info.Sys().(*syscall.Stat_t)
+		if ok && !mayPass(info.Mode().Perm(), owner.Uid == a.uid, owner.Gid == a.gid) {
+			return fmt.Errorf("PostgreSQL does not run as root but as user %s, who may not pass the folder %s: choose a data folder that everybody may "+
+				"reach, allow it (chmod a+x %s), or do not be root", a.name, d, d)
+		}
+	}
+	return nil
+}
+
+// fromRoot lists a folder and those above it, the topmost first.
+func fromRoot(dir string) []string {
+	list := []string{dir}
+	for dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		list = append(list, dir)
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// mayPass tells what mode says of the first class that fits, as the kernel does.
+func mayPass(mode os.FileMode, owner, group bool) bool {
+	switch {
+	case owner:
+		return mode&0o100 != 0
+	case group:
+		return mode&0o010 != 0
+	}
+	return mode&0o001 != 0
+}

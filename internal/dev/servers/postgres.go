@@ -1,0 +1,302 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// PostgresOptions says where a cluster lives.
+type PostgresOptions struct {
+	// Dir is the data folder. It is made, with a new cluster in it, if it is not there.
+	Dir string
+	// Port to listen on; 0 for one that is free.
+	Port int
+	// Settings are added to postgresql.conf's, on each start.
+	Settings map[string]string
+	// Throwaway saves the time that it takes to be sure that data survives a power failure; it still survives that of the server.
+	Throwaway bool
+	Progress  Progress
+}
+
+// Postgres is a running private server. Its methods are not for use by several goroutines at once.
+type Postgres struct {
+	options PostgresOptions
+	bin     string
+	account *account
+	process *process
+	log     serverLog
+	port    int
+	secret  string
+}
+
+// StartPostgres starts the server, and makes its cluster first if need be. A server that an earlier process of ours left running on the
+// same folder is stopped first; keeping two live processes from sharing a folder is the caller's part. ErrNoPostgres.
+func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
+	o.Progress = o.Progress.orSilent()
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o.Dir = dir
+	p := &Postgres{options: o, port: o.Port, log: serverLog{path: filepath.Join(dir, "postgres.log")}}
+	if p.account, err = serverAccount(); err != nil {
+		return nil, err
+	}
+	if err := p.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.Start(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Postgres) dir() string { return filepath.Join(p.options.Dir, "data") }
+
+// prepare makes the folder and the cluster, and finds the binaries that fit it.
+func (p *Postgres) prepare(ctx context.Context) error {
+	major, err := p.madeBy()
+	if err != nil {
+		return err
+	}
+	if p.bin, err = findPostgres(major); err != nil {
+		return err
+	}
+	if err := p.makeFolder(); err != nil {
+		return err
+	}
+	if err := p.password(major != 0); err != nil || major != 0 {
+		return err
+	}
+	p.options.Progress("making a PostgreSQL cluster in %s", p.options.Dir)
+	return p.makeCluster(ctx)
+}
+
+// makeFolder makes the folder for the server's user alone, and those above it for everybody to pass.
+func (p *Postgres) makeFolder() error {
+	above := filepath.Dir(p.options.Dir)
+	if err := p.account.canReach(above); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(above, 0o755); err != nil {
+		return fmt.Errorf("make PostgreSQL's data folder: %w", err)
+	}
+	if err := os.Mkdir(p.options.Dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make PostgreSQL's data folder: %w", err)
+	}
+	if err := p.account.own(p.options.Dir); err != nil {
+		return fmt.Errorf("give PostgreSQL its data folder: %w", err)
+	}
+	return nil
+}
+
+// madeBy is the major version of the cluster that is there, 0 if there is none.
+func (p *Postgres) madeBy() (int, error) {
+	text, err := os.ReadFile(filepath.Join(p.dir(), "PG_VERSION"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the PostgreSQL cluster that is there: %w (run as the user who made it, or choose another data folder)", err)
+	}
+	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a PostgreSQL cluster of 14 or newer", p.dir())
+	}
+	return major, nil
+}
+
+func (p *Postgres) passwordFile() string { return filepath.Join(p.options.Dir, "password") }
+
+// password reads the superuser's password, or makes one for a cluster that is still to be made.
+func (p *Postgres) password(made bool) error {
+	secret, err := os.ReadFile(p.passwordFile())
+	if err == nil && len(secret) > 0 {
+		p.secret = string(secret)
+		return nil
+	}
+	if made {
+		return fmt.Errorf("the password of the PostgreSQL cluster in %s cannot be read: %w", p.options.Dir, errors.Join(err))
+	}
+	p.secret = rand.Text()
+	if err := os.WriteFile(p.passwordFile(), []byte(p.secret), 0o600); err != nil {
+		return fmt.Errorf("keep PostgreSQL's password: %w", err)
+	}
+	return p.account.own(p.passwordFile())
+}
+
+// makeCluster makes it aside and renames it when it is complete: one that was cut short is never taken for a cluster.
+func (p *Postgres) makeCluster(ctx context.Context) error {
+	unfinished := p.dir() + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return fmt.Errorf("remove an unfinished PostgreSQL cluster: %w", err)
+	}
+	args := []string{"-D", unfinished, "-U", "postgres", "-A", "scram-sha-256", "--pwfile=" + p.passwordFile(), "-E", "UTF8", "--locale=C"}
+	if p.options.Throwaway {
+		args = append(args, "--no-sync")
+	}
+	cmd := p.command("initdb", args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := run(ctx, cmd, 5*time.Second); err != nil {
+		return fmt.Errorf("make a PostgreSQL cluster: initdb: %w\n%s", err, bytes.TrimSpace(out.Bytes()))
+	}
+	if err := os.Rename(unfinished, p.dir()); err != nil {
+		return fmt.Errorf("make a PostgreSQL cluster: %w", err)
+	}
+	return nil
+}
+
+// Start starts the server again after Stop or Kill, on the same port. It recovers what a crash has left.
+func (p *Postgres) Start(ctx context.Context) error {
+	if p.process.running() {
+		return nil
+	}
+	if err := p.endLeftover(); err != nil {
+		return err
+	}
+	end := time.Now().Add(15 * time.Second)
+	for {
+		err := p.startOnce(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil || time.Now().After(end):
+			return err
+		case strings.Contains(err.Error(), "shared memory block"):
+			// The sessions of a server that was killed have not all noticed yet.
+		case taken(err) && p.options.Port == 0:
+			p.port = 0
+		default:
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func (p *Postgres) startOnce(ctx context.Context) (err error) {
+	if p.port == 0 {
+		if p.port, err = freePort(); err != nil {
+			return err
+		}
+	}
+	// No socket file: Debian's default folder for it is not ours, and a path of ours can be too long for one.
+	args := []string{"-D", p.dir(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=300"}
+	if p.options.Throwaway {
+		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
+	}
+	for name, value := range p.options.Settings {
+		args = append(args, "-c", name+"="+value)
+	}
+	logFile, err := p.log.open()
+	if err != nil {
+		return fmt.Errorf("open PostgreSQL's log: %w", err)
+	}
+	defer logFile.Close()
+	cmd := p.command("postgres", args...)
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	if p.process, err = start(cmd); err != nil {
+		return fmt.Errorf("start PostgreSQL: %w", err)
+	}
+	// Recovery after a crash can take its time.
+	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := p.process.waitFor(ready, "PostgreSQL", &p.log, p.answers); err != nil {
+		p.Stop(ctx)
+		return err
+	}
+	return nil
+}
+
+func (p *Postgres) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, p.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
+}
+
+// URL is that of a database of the server. It holds the password: it is for the environment of processes, not for command lines.
+func (p *Postgres) URL(database string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", p.secret), Host: fmt.Sprintf("127.0.0.1:%d", p.port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// CreateDatabase makes a database if it is not there.
+func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
+	conn, err := pgx.Connect(ctx, p.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var there bool
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&there); err != nil || there {
+		return err
+	}
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
+	return err
+}
+
+// Stop ends the server in order: connections are closed, everything is on disk. When ctx ends it is made to end at once, which loses
+// nothing either, but costs the next start a recovery.
+func (p *Postgres) Stop(ctx context.Context) {
+	if p.process.running() && !p.process.stop(ctx, 30*time.Second, syscall.SIGINT, syscall.SIGQUIT) {
+		p.Kill()
+	}
+}
+
+// Kill ends the server and its sessions as a crash would, and returns when they are gone.
+func (p *Postgres) Kill() {
+	if !p.process.running() {
+		return
+	}
+	pid := p.process.pid()
+	_ = syscall.Kill(pid, syscall.SIGSTOP) // from here on it starts no more sessions, which are in process groups of their own
+	family := append([]int{pid}, children(pid)...)
+	for _, member := range family {
+		_ = syscall.Kill(member, syscall.SIGKILL)
+	}
+	<-p.process.exited
+	gone(family, 10*time.Second)
+}
+
+// endLeftover stops a server that still runs on our folder, which a killed process of ours has left.
+func (p *Postgres) endLeftover() error {
+	pidFile := filepath.Join(p.dir(), "postmaster.pid")
+	data, err := os.ReadFile(pidFile)
+	if err != nil {
+		return nil
+	}
+	first, _, _ := strings.Cut(string(data), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return nil // the server itself says what is wrong with it
+	}
+	if err := endLeftover(pid, p.dir(), syscall.SIGINT); err != nil || !alive(pid) {
+		return err
+	}
+	// A stranger has the number now. The server would take it for one of its kind; whether its memory is in use it still sees for itself.
+	return os.Remove(pidFile)
+}
+
+func (p *Postgres) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(p.bin, name), args...)
+	cmd.Dir = p.options.Dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGDATA="+p.dir())
+	cmd.SysProcAttr = p.account.attr()
+	return cmd
+}

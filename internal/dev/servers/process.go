@@ -1,0 +1,189 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// process is a child that ends with us.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when it has ended
+	err    error
+}
+
+// start runs the command in a process group of its own. The goroutine that starts it keeps its thread: Linux ends a child when the
+// thread that started it ends.
+func start(cmd *exec.Cmd) (*process, error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+	endWithUs(cmd.SysProcAttr)
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+			close(p.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// run runs the command to its end. When ctx is done it is asked to end, with its whole group, and made to when patience is over.
+func run(ctx context.Context, cmd *exec.Cmd, patience time.Duration) error {
+	cmd.WaitDelay = 5 * time.Second // a grandchild may keep a pipe open
+	p, err := start(cmd)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.exited:
+		if errors.Is(p.err, exec.ErrWaitDelay) { // it went well, and has left a service that holds its output
+			return nil
+		}
+		return p.err
+	case <-ctx.Done():
+	}
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		_ = syscall.Kill(-p.pid(), s)
+		select {
+		case <-p.exited:
+		case <-time.After(patience):
+		}
+	}
+	<-p.exited
+	return ctx.Err()
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+func (p *process) running() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop sends the signals in turn until the process ends, and tells whether it did. It waits with patience after the first, at most as long
+// as ctx does, and five seconds after each other.
+func (p *process) stop(ctx context.Context, patience time.Duration, signals ...syscall.Signal) bool {
+	hurry := ctx.Done()
+	for _, s := range signals {
+		_ = p.cmd.Process.Signal(s)
+		select {
+		case <-p.exited:
+			return true
+		case <-hurry:
+		case <-time.After(patience):
+		}
+		hurry, patience = nil, 5*time.Second
+	}
+	return !p.running()
+}
+
+// serverLog is the file that a server writes to. It goes on from start to start; from is where this start's part begins.
+type serverLog struct {
+	path string
+	from int64
+}
+
+func (l *serverLog) open() (*os.File, error) {
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	l.from = info.Size()
+	return f, nil
+}
+
+// tail is the end of what this start has logged, for an error.
+func (l *serverLog) tail() string {
+	f, err := os.Open(l.path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.NewSectionReader(f, l.from, 1<<20))
+	if data = bytes.TrimSpace(data); err != nil || len(data) == 0 {
+		return ""
+	}
+	return "\n" + string(data[max(0, len(data)-2000):])
+}
+
+// waitFor calls ready until it works, the process ends, or ctx does.
+func (p *process) waitFor(ctx context.Context, what string, log *serverLog, ready func(context.Context) error) error {
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.exited:
+			return fmt.Errorf("%s ended while it was starting: %w%s", what, errors.Join(p.err), log.tail())
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not start: %w (%w)%s", what, ctx.Err(), err, log.tail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// endLeftover ends a server that an earlier process of ours left running, with everything it has started. The PID comes from a file and
+// may be another program's by now: it is ours only if mark, which no other program has a reason to name, is among its arguments.
+func endLeftover(pid int, mark string, polite syscall.Signal) error {
+	if pid <= 1 || !hasArgument(pid, mark) {
+		return nil
+	}
+	family := append(children(pid), pid)
+	_ = syscall.Kill(pid, polite)
+	if gone(family, 30*time.Second) {
+		return nil
+	}
+	for _, member := range append(children(pid), family...) {
+		_ = syscall.Kill(member, syscall.SIGKILL)
+	}
+	if !gone(family, 10*time.Second) {
+		return fmt.Errorf("process %d, which an earlier run has left on %s, does not end", pid, mark)
+	}
+	return nil
+}
+
+// gone waits until none of the processes is there any more.
+func gone(pids []int, patience time.Duration) bool {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		left := 0
+		for _, pid := range pids {
+			if alive(pid) {
+				left++
+			}
+		}
+		if left == 0 || time.Now().After(end) {
+			return left == 0
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package servers
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	module "directmailer/tools/temporal"
+)
+
+// temporalPackages is about how many packages the server is made of; it only serves to show how far a build is.
+const temporalPackages = 1300
+
+const orInstall = "to go on, install the Temporal CLI (https://docs.temporal.io/cli) so that `temporal` is on PATH, or set TEMPORAL_ADDRESS to a server that you have"
+
+// TemporalBinary returns the path of a `temporal`: the one on PATH, the one built before, or one built now from tools/temporal, which
+// takes some minutes and says so.
+func TemporalBinary(ctx context.Context, progress Progress) (string, error) {
+	if path, err := exec.LookPath("temporal"); err == nil && works(ctx, path) {
+		return path, nil
+	}
+	path, err := cachedTemporal()
+	if err != nil {
+		return "", err
+	}
+	if works(ctx, path) {
+		return path, nil
+	}
+	unlock, err := lockBuild(ctx, path, progress.orSilent())
+	if err != nil {
+		return "", fmt.Errorf("build the Temporal server: %w", err)
+	}
+	defer unlock()
+	if works(ctx, path) { // another process has built it meanwhile
+		return path, nil
+	}
+	if err := buildTemporal(ctx, path, progress.orSilent()); ctx.Err() != nil {
+		return "", fmt.Errorf("build the Temporal server: %w; what is compiled is kept for the next time", ctx.Err())
+	} else if err != nil {
+		return "", fmt.Errorf("build the Temporal server: %w; %s", err, orInstall)
+	}
+	return path, nil
+}
+
+// works also finds a file that is not for this kind of machine.
+func works(ctx context.Context, temporal string) bool {
+	return exec.CommandContext(ctx, temporal, "--version").Run() == nil
+}
+
+var cliVersion = regexp.MustCompile(`github\.com/temporalio/cli (v\S+)`)
+
+// cachedTemporal is where the binary is kept between runs, and between checkouts.
+func cachedTemporal() (string, error) {
+	version := cliVersion.FindSubmatch(module.Mod)
+	if version == nil {
+		return "", errors.New("tools/temporal/temporal.mod names no version of the Temporal CLI")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no folder for built programs: %w", err)
+	}
+	return filepath.Join(cache, "directmailer", "temporal-"+string(version[1])), nil
+}
+
+// lockBuild has one process build at a time: the tests of several packages start together.
+func lockBuild(ctx context.Context, path string, progress Progress) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for told := false; ; told = true {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(err, f.Close())
+		}
+		if !told {
+			progress("another process is building the Temporal server: waiting for it")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// buildTemporal builds into a file of its own and renames it: a build that is cut short leaves nothing that could be taken for it. What
+// was compiled stays in Go's cache, so the next try goes on from there.
+func buildTemporal(ctx context.Context, path string, progress Progress) error {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		return errors.New("there is no `go` on PATH to build it with")
+	}
+	dir, err := os.MkdirTemp("", "direct-mailer-temporal-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "go.mod"), module.Mod, 0o600), os.WriteFile(filepath.Join(dir, "go.sum"), module.Sum, 0o600)); err != nil {
+		return err
+	}
+	progress("building the Temporal server, once (about 6 minutes on 2 cores; it is kept in %s)", filepath.Dir(path))
+	unfinished := path + ".new"
+	defer os.Remove(unfinished)
+	cmd := exec.Command(goTool, "build", "-v", "-o", unfinished, module.Program)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTMPDIR="+dir) // what an interrupted build leaves goes with dir
+	if err := follow(ctx, cmd, progress); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, path)
+}
+
+// follow runs `go build -v`, telling every ten seconds how far it is. Its error has the last lines that were not about progress.
+func follow(ctx context.Context, cmd *exec.Cmd, progress Progress) error {
+	read, write := io.Pipe()
+	cmd.Stderr = write
+	var downloaded, compiled atomic.Int64
+	said := make(chan []string)
+	go func() {
+		var other []string
+		lines := bufio.NewScanner(read)
+		for lines.Scan() {
+			switch line := lines.Text(); {
+			case strings.HasPrefix(line, "go: downloading "):
+				downloaded.Add(1)
+			case isPackage.MatchString(line):
+				compiled.Add(1)
+			default:
+				other = append(other[max(0, len(other)-19):], line)
+			}
+		}
+		_, _ = io.Copy(io.Discard, read) // a line too long must not block the build
+		said <- other
+	}()
+	done := make(chan struct{})
+	go func() {
+		began := time.Now()
+		ticker := time.NewTicker(10 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				progress("  %v: %d modules downloaded, %d of at most %d packages compiled", time.Since(began).Round(time.Second), downloaded.Load(), compiled.Load(), temporalPackages)
+			}
+		}
+	}()
+	err := run(ctx, cmd, 5*time.Second)
+	close(done)
+	_ = write.Close()
+	if other := <-said; err != nil && ctx.Err() == nil && len(other) > 0 {
+		return fmt.Errorf("%w\n%s", err, strings.Join(other, "\n"))
+	}
+	return err
+}
+
+// isPackage fits what `go build -v` prints of a package: its import path.
+var isPackage = regexp.MustCompile(`^[\w./~-]+$`)

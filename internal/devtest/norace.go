@@ -1,5 +1,0 @@
-//go:build !race
-
-package devtest
-
-const raced = false

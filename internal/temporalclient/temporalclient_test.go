@@ -1,0 +1,100 @@
+package temporalclient_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/temporalclient"
+	"directmailer/workflows"
+)
+
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
+
+// These tests set variables of the process, so they run one after the other.
+
+// dial connects to the address as a worker does that is told nothing else.
+func dial(t *testing.T, address, namespace string) (*temporalclient.Cluster, error) {
+	t.Helper()
+	t.Setenv("TEMPORAL_CONFIG_FILE", t.TempDir()+"/none.toml")
+	t.Setenv("TEMPORAL_ADDRESS", address)
+	t.Setenv("TEMPORAL_NAMESPACE", namespace)
+	c, err := temporalclient.Dial(t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err == nil {
+		t.Cleanup(c.Close)
+	}
+	return c, err
+}
+
+func TestSearchAttributesAreRegisteredOnceHoweverManyWorkersBegin(t *testing.T) {
+	c, err := dial(t, servertest.Temporal(t), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	var errs [4]error
+	for i := range errs {
+		group.Go(func() { errs[i] = c.RegisterSearchAttributes(t.Context()) })
+	}
+	group.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Error(err)
+	}
+	if err := c.RegisterSearchAttributes(t.Context()); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	known, err := c.OperatorService().ListSearchAttributes(t.Context(), &operatorservice.ListSearchAttributesRequest{Namespace: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{workflows.StateAttribute.GetName(), workflows.ListAttribute.GetName()} {
+		if known.CustomAttributes[name] != enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+			t.Errorf("%s is %s", name, known.CustomAttributes[name])
+		}
+	}
+}
+
+func TestATemporalThatIsAwayIsNamedByItsAddress(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	if _, err = dial(t, address, ""); err == nil || !temporalclient.Unreachable(err) || !strings.Contains(err.Error(), address) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestASettingThatCannotBeReadIsAnErrorOfTheSettings(t *testing.T) {
+	t.Setenv("TEMPORAL_TLS_CLIENT_CERT_PATH", t.TempDir()+"/missing.pem")
+	t.Setenv("TEMPORAL_TLS_CLIENT_KEY_PATH", t.TempDir()+"/missing.key")
+	if _, err := dial(t, "127.0.0.1:1", ""); err == nil || temporalclient.Unreachable(err) {
+		t.Errorf("got %v, want an error of the settings", err)
+	}
+}
+
+func TestOnlyAnAbsentServerIsUnreachable(t *testing.T) {
+	for err, want := range map[error]bool{
+		serviceerror.NewUnavailable("x"):         true,
+		context.DeadlineExceeded:                 true,
+		serviceerror.NewPermissionDenied("", ""): false,
+		serviceerror.NewNotFound("x"):            false,
+		context.Canceled:                         false,
+	} {
+		if got := temporalclient.Unreachable(err); got != want {
+			t.Errorf("%v: unreachable is %t", err, got)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/lists"
+)
+
+func (a *app) optoutCommand() *cobra.Command {
+	cmd := family(&cobra.Command{
+		Use:   "optout",
+		Short: "Addresses that must not be mailed",
+		Long: `Keeps the addresses that no mailing goes to. An opt-out takes effect at once, also in mailings that are being sent:
+batches that have not begun leave the address out.`,
+	})
+	cmd.AddCommand(
+		a.optoutChange("add", "Add opt-outs", "added", "had been there", func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
+			return s.AddOptOuts(ctx, keys, lists.Asked)
+		}),
+		a.optoutRemove(),
+		a.optoutLs())
+	return cmd
+}
+
+// optoutRemove removes addresses that are given, or those that a mailing suppressed.
+func (a *app) optoutRemove() *cobra.Command {
+	cmd := a.optoutChange("remove", "Remove opt-outs", "removed", "had not been there", func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
+		return s.RemoveOptOuts(ctx, keys)
+	})
+	var mailing string
+	var bounced bool
+	cmd.Use = "remove {--file FILE | - | ADDRESS... | --mailing ID --bounced}"
+	cmd.Long += `
+
+With --mailing ID --bounced, the command removes the addresses that the mailing suppressed because they bounced, so that
+later mailings go to them again. Use it when the mail server was wrong about them. Addresses of people who asked not to
+be mailed stay opted out.`
+	cmd.Example += "\n  starter optout remove --mailing newsletter-2026-11 --bounced"
+	cmd.Flags().StringVar(&mailing, "mailing", "", "mailing whose suppressed addresses are removed (with --bounced)")
+	cmd.Flags().BoolVar(&bounced, "bounced", false, "remove only addresses that bounced (with --mailing)")
+	_ = cmd.RegisterFlagCompletionFunc("mailing", a.completeMailing)
+	given := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if mailing == "" && !bounced {
+			return given(cmd, args)
+		}
+		if mailing == "" || !bounced || len(args) > 0 || cmd.Flags().Changed("file") {
+			return usage("give either addresses, or --mailing ID and --bounced: %s", cmd.UseLine())
+		}
+		s, err := openStore(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		if _, err := s.mailings.Get(cmd.Context(), mailing); err != nil {
+			return notStored(err, mailing)
+		}
+		n, err := s.lists.RemoveBounced(cmd.Context(), mailing)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Out, "%s removed\n", count(n, "address"))
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) optoutChange(verb, short, did, not string, change func(*lists.Store, context.Context, []string) (int64, error)) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   verb + " {--file FILE | - | ADDRESS...}",
+		Short: short,
+		Long: short + `, from a file with one address a line (blank lines and lines that begin with # are skipped), from the standard
+input ("-"), or from the command line. Everybody on this machine can read a command line: prefer --file or "-".
+
+Lines of a file that are no address are reported by number and left out. An argument that is no address changes nothing.`,
+		Example: "  starter optout " + verb + " --file addresses.txt\n  printf '%s\\n' someone@example.com | starter optout " + verb + " -",
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", `read addresses from this file, one a line ("-": the standard input)`)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		keys, rejected, err := a.readAddresses(cmd, file, args)
+		if err != nil {
+			return err
+		}
+		s, err := openStore(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		n, err := changeInChunks(cmd.Context(), s.lists, keys, change)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Out, "%s %s, %s %s\n", count(n, "address"), did, thousands(int64(len(keys))-n), not)
+		if rejected > 0 {
+			return failf(RowsRejected, "left out %s with no address", count(rejected, "line"))
+		}
+		return nil
+	}
+	return cmd
+}
+
+// chunkOfKeys is how many addresses one statement takes.
+const chunkOfKeys = 10_000
+
+func changeInChunks(ctx context.Context, s *lists.Store, keys []string, change func(*lists.Store, context.Context, []string) (int64, error)) (int64, error) {
+	var n int64
+	for len(keys) > 0 {
+		chunk := keys[:min(chunkOfKeys, len(keys))]
+		changed, err := change(s, ctx, chunk)
+		if err != nil {
+			return n, err
+		}
+		n += changed
+		keys = keys[len(chunk):]
+	}
+	return n, nil
+}
+
+// readAddresses returns the keys of the addresses that the command was given, and how many lines of a file were none.
+func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (keys []string, rejected int, err error) {
+	switch {
+	case file != "" && len(args) > 0:
+		return nil, 0, usage("give either --file or addresses: %s", cmd.UseLine())
+	case file == "-" || file == "" && len(args) == 1 && args[0] == "-":
+		return a.scanAddresses("the standard input", a.In)
+	case file != "":
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, 0, fileFailure(err)
+		}
+		defer f.Close()
+		return a.scanAddresses(base(file), f)
+	case len(args) == 0:
+		return nil, 0, usage("no address is given: %s", cmd.UseLine())
+	}
+	for i, arg := range args {
+		parsed, err := address.Parse(strings.TrimSpace(arg))
+		if err != nil {
+			return nil, 0, usage("address %d of the command line %w; nothing was changed", i+1, err)
+		}
+		keys = append(keys, parsed.Key())
+	}
+	return keys, 0, nil
+}
+
+func (a *app) scanAddresses(name string, r io.Reader) (keys []string, rejected int, err error) {
+	scanner := bufio.NewScanner(r)
+	for line := 1; scanner.Scan(); line++ {
+		text := strings.TrimSpace(strings.TrimPrefix(scanner.Text(), "\ufeff"))
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		parsed, err := address.Parse(text)
+		if err != nil {
+			if rejected++; rejected <= maxShown {
+				a.say("%s:%d: %v", name, line, err)
+			}
+			continue
+		}
+		keys = append(keys, parsed.Key())
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, 0, failf(BadInput, "%s cannot be read: %w", name, err)
+	}
+	if rejected > maxShown {
+		a.say("… and %d more", rejected-maxShown)
+	}
+	if len(keys) == 0 {
+		return nil, 0, failf(BadInput, "%s holds no address", name)
+	}
+	return keys, rejected, nil
+}
+
+func (a *app) optoutLs() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Short:   "List opt-outs, in the order of addresses",
+		Long:    `Lists opt-outs. The reason is "asked", or the enhanced status code of the bounce that suppressed the address.`,
+		Example: "  starter optout ls\n  starter optout ls --output json",
+		Args:    wants(),
+	}
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := openStore(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		w := bufio.NewWriter(a.Out)
+		if output.json() {
+			array := arrayWriter{w: w}
+			if err = s.lists.OptOuts(cmd.Context(), func(o lists.OptOut) error { return array.add(o) }); err == nil {
+				err = array.end()
+			}
+			return first(err, w.Flush)
+		}
+		// Written as it is read, so without a table's frame.
+		const columns = "%-44s  %-8s  %-19s  %s\n"
+		fmt.Fprintf(w, columns, "address", "reason", "added", "mailing")
+		err = s.lists.OptOuts(cmd.Context(), func(o lists.OptOut) error {
+			_, err := fmt.Fprintf(w, columns, clean(o.Address), o.Reason, o.AddedAt.Local().Format("2006-01-02 15:04:05"), o.Mailing)
+			return err
+		})
+		return first(err, w.Flush)
+	}
+	return cmd
+}
