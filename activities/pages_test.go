@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,12 +31,6 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// migrate makes the one template that all databases of the package's tests are copied from.
-func migrate(ctx context.Context, url string) error {
-	_, _, err := database.Migrate(ctx, url)
-	return err
-}
-
 // crowd is a list of n members, with a column n.
 type crowd struct{ n, at int }
 
@@ -54,7 +47,7 @@ func (s *crowd) Rejected() int64 { return 0 }
 // prepared is a mailing whose list is frozen into one batch.
 func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool.Pool, *Activities) {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 4)
+	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func (s *stage) start() client.WorkflowRun {
 
 func TestAWorkerThatHasToStopHandsItsWorkToAnother(t *testing.T) {
 	t.Parallel()
-	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 2)
+	pool, err := database.Open(t.Context(), servertest.Database(t), 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,18 +17,12 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 )
 
 func TestMain(m *testing.M) {
 	servertest.Parallel(6)
 	os.Exit(servertest.Main(m))
-}
-
-func migrate(ctx context.Context, url string) error {
-	_, _, err := database.Migrate(ctx, url)
-	return err
 }
 
 // shell is where a test types commands: an environment and a folder of its own.
@@ -45,7 +39,7 @@ var queues atomic.Int64
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	s := newBareShell(t)
-	s.database = servertest.Database(t, migrate)
+	s.database = servertest.Database(t)
 	s.env["DATABASE_URL"] = s.database
 	s.env["TEMPORAL_ADDRESS"] = servertest.Temporal(t)
 	s.env["DM_DROP_POINTS"] = "drop=dir:" + s.mkdir("mail")

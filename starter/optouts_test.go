@@ -14,7 +14,7 @@ import (
 func databaseShell(t *testing.T) *shell {
 	t.Helper()
 	s := newBareShell(t)
-	s.database = servertest.Database(t, migrate)
+	s.database = servertest.Database(t)
 	s.env["DATABASE_URL"] = s.database
 	return s
 }

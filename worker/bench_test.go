@@ -17,7 +17,7 @@ func BenchmarkMailing(b *testing.B) {
 	for _, connections := range []int{1, 8, 32} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
 			s := smtptest.Start(b, smtptest.Options{Discard: true})
-			p := newPlantOn(b, fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), connections), migrated(b), servertest.Temporal(b))
+			p := newPlantOn(b, fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), connections), servertest.OwnPostgres(b).URL("mail"), servertest.Temporal(b))
 			p.importList(b.N)
 			p.startWorker()
 			in := mailing(500)

@@ -527,13 +527,10 @@ type ownServers struct {
 func (o *ownServers) start(t *testing.T, f fault) (url, address string) {
 	if f.postgres {
 		server := servertest.OwnPostgres(t)
-		if err := migrate(t.Context(), server.URL("mail")); err != nil {
-			t.Fatal(err)
-		}
 		o.postgres, o.restartPostgres = server, func() error { return server.Start(t.Context()) }
 		url = server.URL("mail")
 	} else {
-		url = servertest.Database(t, migrate)
+		url = servertest.Database(t)
 	}
 	if f.temporal {
 		server := servertest.OwnTemporal(t, nil)

@@ -16,14 +16,14 @@ import (
 func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	t.Parallel()
 	const recipients, sent = 2000, 50
-	s, hold := held(t, sent)
+	s, stall := held(t, sent)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
 	next, in := mailing(400), mailing(400)
 	in.Content.Text = "{{slice .name 0 5}}" // a fault that some recipients meet: "Nr 1" is too short
 	run := p.start(in)
-	p.full(s, hold, sent)
+	p.full(s, stall, sent)
 
 	second := p.another("2")
 	next.List, next.Continue = "", &workflows.Continuation{Mailing: p.id(), Outcomes: []string{"failed", "unsent"}}
@@ -39,7 +39,7 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.heard()
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	var cancelled *temporal.CanceledError
 	var first workflows.Result
 	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&first) != nil {

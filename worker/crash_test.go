@@ -117,15 +117,15 @@ func TestAWorkerThatWakesUpAfterItsBatchWasGivenAwaySendsAtMostWhatWasInFlight(t
 func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1000, 60
-	s, hold := held(t, first)
+	s, stall := held(t, first)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	w := p.startWorker()
 	run := p.start(mailing(recipients / 2))
-	p.full(s, hold, first)
+	p.full(s, stall, first)
 	w.signal(syscall.SIGTERM)
 	p.eventually("the worker has ended", func() bool {
-		hold.Release(1)
+		stall.Release(1)
 		select {
 		case <-w.exited:
 			return true
@@ -142,7 +142,7 @@ func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *test
 	} else {
 		t.Logf("%d messages after the signal", after)
 	}
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	p.startWorker()
 	r := p.result(run)
 	if duplicates := p.judge(s.Copies(), recipients); duplicates > 0 || r.Counts.Sent != recipients || r.Counts.PossiblyTwice > 0 {

@@ -69,14 +69,14 @@ func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1500, 50
 	var down atomic.Bool
-	flakyHold := smtptest.NewHold("DOT", first)
+	flakyStall := smtptest.NewStall("DOT", first)
 	flaky := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if down.Load() {
 			return &smtptest.Action{Die: true}
 		}
-		return flakyHold.Script(e)
+		return flakyStall.Script(e)
 	}})
-	steady, steadyHold := held(t, 0)
+	steady, steadyStall := held(t, 0)
 	p := newPlant(t, fmt.Sprintf("flaky=smtp://%s?connections=1 steady=smtp://%s?connections=1", flaky.Addr(), steady.Addr()))
 	p.importList(recipients)
 	p.startWorker()
@@ -84,23 +84,23 @@ func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	in.Retry.DropPoint = workflows.Retry{Attempts: 2, Interval: workflows.Duration(100 * time.Millisecond)}
 	run := p.start(in)
 	p.eventually("the server has taken some", func() bool {
-		steadyHold.Release(1)
-		return len(flaky.Received()) == first && flakyHold.Waiting() == 1
+		steadyStall.Release(1)
+		return len(flaky.Received()) == first && flakyStall.Waiting() == 1
 	})
 	down.Store(true)
 	flaky.Drop()
-	flakyHold.ReleaseAll()
+	flakyStall.ReleaseAll()
 	p.doing("it has left the list, and is looked at", func(s workflows.Status) bool {
-		steadyHold.Release(1)
+		steadyStall.Release(1)
 		return s.State == workflows.StateSending && !s.DropPoints[0].InList && s.DropPoints[0].LastFailure != "" && s.DropPoints[1].InList
 	})
 	before := len(flaky.Received())
 	down.Store(false)
 	p.eventually("it is used again", func() bool {
-		steadyHold.Release(1)
+		steadyStall.Release(1)
 		return len(flaky.Received()) > before+20
 	})
-	steadyHold.ReleaseAll()
+	steadyStall.ReleaseAll()
 	r := p.result(run)
 	copies := steady.Copies()
 	for a, n := range flaky.Copies() {
@@ -289,12 +289,12 @@ func TestAServerThatRefusesUsIsLeftAndNoRecipientIsBlamed(t *testing.T) {
 func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 	t.Parallel()
 	const recipients = 2000
-	hold := smtptest.NewHold("RCPT", 0) // the server answers on each connection at each look of the test
+	stall := smtptest.NewStall("RCPT", 0) // the server answers on each connection at each look of the test
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "RCPT" {
 			return nil
 		}
-		return &smtptest.Action{Wait: hold.Wait(), Reply: "550 5.1.1 unknown"}
+		return &smtptest.Action{Wait: stall.Wait(), Reply: "550 5.1.1 unknown"}
 	}})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
@@ -303,10 +303,10 @@ func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 	in.MaxErrorPercent, in.ErrorMinimum = 10, 40
 	p.start(in)
 	p.doing("it is suspended, and says why", func(s workflows.Status) bool {
-		hold.Release(lanes)
+		stall.Release(lanes)
 		return s.State == workflows.StateSuspended && strings.Contains(s.Doing, "error limit") && !s.Since.IsZero()
 	})
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	p.steer(workflows.CancelUpdate)
 	r := p.result(p.temporal.GetWorkflow(t.Context(), p.id(), ""))
 	p.judge(s.Copies(), recipients)
@@ -318,15 +318,15 @@ func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1000, 100
-	s, hold := held(t, first)
+	s, stall := held(t, first)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(recipients)) // one batch
-	p.full(s, hold, first)
+	p.full(s, stall, first)
 	p.steer(workflows.PauseUpdate)
 	p.heard()
-	hold.ReleaseAll() // from here on, only the pause keeps the rest of the batch from being sent
+	stall.ReleaseAll() // from here on, only the pause keeps the rest of the batch from being sent
 	p.doing("nothing is in flight any more", func(st workflows.Status) bool {
 		return st.State == workflows.StatePaused && strings.Contains(st.Doing, "waits to be resumed")
 	})
@@ -346,15 +346,15 @@ func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *te
 func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1000, 100
-	s, hold := held(t, first)
+	s, stall := held(t, first)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(recipients))
-	p.full(s, hold, first)
+	p.full(s, stall, first)
 	p.steer(workflows.CancelUpdate)
 	p.heard()
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	r := p.result(run)
 	if d := p.judge(s.Copies(), recipients); d > 0 || r.State != workflows.StateCancelled || r.Counts != (workflows.Counts{Sent: first + lanes, Unsent: recipients - first - lanes}) ||
 		len(s.Received()) != first+lanes {
@@ -501,7 +501,7 @@ func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 	if dynamic != nil {
 		address = servertest.OwnTemporal(t, dynamic).Address()
 	}
-	p := newPlantOn(t, mx(s), servertest.Database(t, migrate), address)
+	p := newPlantOn(t, mx(s), servertest.Database(t), address)
 	p.importList(many)
 	p.startWorker()
 	large := p.start(mailing(500))
@@ -571,19 +571,16 @@ func TestALongOutageOfTheDatabaseSuspendsTheMailingWhichGoesOnByItself(t *testin
 	t.Parallel()
 	const recipients = 400
 	server := servertest.OwnPostgres(t)
-	if err := migrate(t.Context(), server.URL("mail")); err != nil {
-		t.Fatal(err)
-	}
-	s, hold := held(t, 40)
+	s, stall := held(t, 40)
 	p := newPlantOn(t, mx(s), server.URL("mail"), servertest.Temporal(t))
 	p.importList(recipients)
 	p.startWorker()
 	in := mailing(20)
 	in.Retry.Database.Attempts = 2
 	run := p.start(in)
-	p.full(s, hold, 40)
+	p.full(s, stall, 40)
 	server.Kill()
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	p.doing("it is suspended", func(s workflows.Status) bool { return s.State == workflows.StateSuspended && !s.Since.IsZero() })
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -207,17 +207,17 @@ func TestEveryProblemOfAnInputIsReportedAtOnceAndNothingIsReserved(t *testing.T)
 func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 500, 50
-	s, hold := held(t, first)
+	s, stall := held(t, first)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(250))
-	p.full(s, hold, first)
+	p.full(s, stall, first)
 	if err := p.temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
 		t.Fatal(err)
 	}
 	p.heard()
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	err := run.Get(t.Context(), nil)
 	var cancelled *temporal.CanceledError
 	var r workflows.Result
@@ -226,7 +226,7 @@ func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 	}
 	p.judge(s.Copies(), recipients)
 	if *record != "" {
-		p.record(run.GetID(), run.GetRunID(), "cancelled")
+		saveHistory(p, run.GetID(), run.GetRunID(), "cancelled")
 	}
 	if want := (workflows.Counts{Sent: first + lanes, Unsent: recipients - first - lanes}); r.State != workflows.StateCancelled || r.Counts != want || len(s.Received()) != first+lanes {
 		t.Errorf("%d received; %+v", len(s.Received()), r)
@@ -237,12 +237,12 @@ func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 	t.Parallel()
 	const recipients = 50
-	s, hold := held(t, 0)
+	s, stall := held(t, 0)
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(recipients))
-	p.full(s, hold, 0)
+	p.full(s, stall, 0)
 	if err := p.temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 	p.eventually("more than a heartbeat's timeout is over", func() bool {
 		return time.Since(asked) > policy.Heartbeat(policy.SendBatch)+2*time.Second
 	})
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	var cancelled *temporal.CanceledError
 	var r workflows.Result
 	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&r) != nil {
@@ -268,28 +268,28 @@ func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
 	t.Parallel()
 	const recipients, first, most = 1000, 50, 5 * time.Second // two seconds, and three more for a machine that is busy
-	hold := smtptest.NewHold("DOT", first)
+	stall := smtptest.NewStall("DOT", first)
 	var begun times
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase == "MAIL" {
 			begun.add(time.Now())
 		}
-		return hold.Script(e)
+		return stall.Script(e)
 	}})
 	p := newPlant(t, mx(s))
 	p.importList(recipients)
 	w := p.startWorker()
 	run := p.start(mailing(recipients))
-	p.full(s, hold, first)
+	p.full(s, stall, first)
 	if err := p.temporal.TerminateWorkflow(t.Context(), run.GetID(), "", "pressed"); err != nil {
 		t.Fatal(err)
 	}
 	terminated := time.Now()
 	released := 0
 	p.eventually("no connection has a message, and none has brought one for a while", func() bool {
-		released += hold.Release(1)
+		released += stall.Release(1)
 		_, last := begun.after(time.Time{})
-		return hold.Waiting() == 0 && s.Quiet() && time.Since(last) > 3*time.Second && time.Since(terminated) > 3*time.Second
+		return stall.Waiting() == 0 && s.Quiet() && time.Since(last) > 3*time.Second && time.Since(terminated) > 3*time.Second
 	})
 	w.kill()
 	<-w.exited
@@ -354,17 +354,14 @@ func TestPostgreSQLIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	const recipients = 200
 	server := servertest.OwnPostgres(t)
-	if err := migrate(t.Context(), server.URL("mail")); err != nil {
-		t.Fatal(err)
-	}
-	s, hold := held(t, 60)
+	s, stall := held(t, 60)
 	p := newPlantOn(t, mx(s), server.URL("mail"), servertest.Temporal(t))
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(50))
-	p.full(s, hold, 60)
+	p.full(s, stall, 60)
 	server.Kill()
-	hold.ReleaseAll() // the answers come while the ledger is away
+	stall.ReleaseAll() // the answers come while the ledger is away
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -379,9 +376,6 @@ func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing
 	t.Parallel()
 	const recipients = 300
 	server := servertest.OwnPostgres(t)
-	if err := migrate(t.Context(), server.URL("mail")); err != nil {
-		t.Fatal(err)
-	}
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlantOn(t, mx(s), server.URL("mail"), servertest.Temporal(t))
 	p.importList(recipients)
@@ -481,14 +475,14 @@ func TestTemporalIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	const recipients = 200
 	server := servertest.OwnTemporal(t, nil)
-	s, hold := held(t, 60)
-	p := newPlantOn(t, mx(s), servertest.Database(t, migrate), server.Address())
+	s, stall := held(t, 60)
+	p := newPlantOn(t, mx(s), servertest.Database(t), server.Address())
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(50))
-	p.full(s, hold, 60)
+	p.full(s, stall, 60)
 	server.Kill()
-	hold.ReleaseAll()
+	stall.ReleaseAll()
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -507,7 +501,7 @@ func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 	const recipients = 400
 	server := servertest.OwnTemporal(t, map[string]string{"limit.historyCount.suggestContinueAsNew": "100"})
 	s := smtptest.Start(t, smtptest.Options{})
-	p := newPlantOn(t, mx(s), servertest.Database(t, migrate), server.Address())
+	p := newPlantOn(t, mx(s), servertest.Database(t), server.Address())
 	p.importList(recipients)
 	p.startWorker()
 	run := p.start(mailing(5))
@@ -521,8 +515,8 @@ func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 		t.Fatalf("it did not continue as new: %v", err)
 	}
 	if *record != "" {
-		p.record(run.GetID(), first, "continued-first")
-		p.record(run.GetID(), d.WorkflowExecutionInfo.Execution.RunId, "continued-last")
+		saveHistory(p, run.GetID(), first, "continued-first")
+		saveHistory(p, run.GetID(), d.WorkflowExecutionInfo.Execution.RunId, "continued-last")
 	}
 }
 
@@ -662,9 +656,8 @@ func TestAWorkerSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 
 func TestADatabaseThatIsNotMigratedStopsTheWorkerWithWordsThatHelp(t *testing.T) {
 	t.Parallel()
-	server := servertest.OwnPostgres(t)
 	cmd := exec.Command(servertest.Build(t, "./worker"))
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+server.URL("mail"), "DM_DROP_POINTS=files=dir:"+t.TempDir(), "TEMPORAL_ADDRESS="+servertest.Temporal(t))
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+servertest.EmptyDatabase(t), "DM_DROP_POINTS=files=dir:"+t.TempDir(), "TEMPORAL_ADDRESS="+servertest.Temporal(t))
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "starter migrate") {
 		t.Errorf("%v\n%s", err, out)

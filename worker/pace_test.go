@@ -13,17 +13,17 @@ import (
 
 // held starts a server that accepts n messages and holds every later one at its dot until the test
 // releases it.
-func held(t testing.TB, n int) (*smtptest.Server, *smtptest.Hold) {
+func held(t testing.TB, n int) (*smtptest.Server, *smtptest.Stall) {
 	t.Helper()
-	hold := smtptest.NewHold("DOT", n)
-	return smtptest.Start(t, smtptest.Options{Script: hold.Script}), hold
+	stall := smtptest.NewStall("DOT", n)
+	return smtptest.Start(t, smtptest.Options{Script: stall.Script}), stall
 }
 
 // full waits until the server has accepted n messages and every connection holds one more at its
 // dot.
-func (p *plant) full(s *smtptest.Server, hold *smtptest.Hold, n int) {
+func (p *plant) full(s *smtptest.Server, stall *smtptest.Stall, n int) {
 	p.Helper()
-	p.eventually("every connection waits for an answer", func() bool { return len(s.Received()) == n && hold.Waiting() == lanes })
+	p.eventually("every connection waits for an answer", func() bool { return len(s.Received()) == n && stall.Waiting() == lanes })
 }
 
 // heard waits until the workers have learned that the mailing's batches are cancelled. Temporal has

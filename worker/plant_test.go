@@ -52,18 +52,13 @@ type plant struct {
 	workers []*worker
 }
 
-func migrate(ctx context.Context, url string) error {
-	_, _, err := database.Migrate(ctx, url)
-	return err
-}
-
 // plants tells the queues and mailings of a test from each other when it runs more than once.
 var plants atomic.Int64
 
 // newPlant makes a plant whose workers have the drop points ("name=url …").
 func newPlant(t testing.TB, points string) *plant {
 	t.Helper()
-	return newPlantOn(t, points, servertest.Database(t, migrate), servertest.Temporal(t))
+	return newPlantOn(t, points, servertest.Database(t), servertest.Temporal(t))
 }
 
 func newPlantOn(t testing.TB, points, url, address string) *plant {

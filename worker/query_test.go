@@ -52,7 +52,7 @@ func audience(sql string) workflows.Input {
 const gold = `SELECT name, "E-Mail" FROM customers WHERE plan = 'gold' ORDER BY id`
 
 // wantNoLeftovers checks that the answer of the query is not kept beyond its freezing.
-func (p *plant) wantNoLeftovers() {
+func wantNoLeftovers(p *plant) {
 	p.Helper()
 	var n int
 	if err := p.pool.QueryRow(p.Context(), `SELECT (SELECT count(*) FROM lists) + (SELECT count(*) FROM list_members)`).Scan(&n); err != nil || n > 0 {
@@ -63,7 +63,7 @@ func (p *plant) wantNoLeftovers() {
 func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	t.Parallel()
 	const recipients = 25
-	at := servertest.Database(t, migrate)
+	at := servertest.Database(t)
 	fill(t, at, recipients)
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, mx(s))
@@ -82,7 +82,7 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	if got := s.Copies(); !reflect.DeepEqual(got, want) {
 		t.Errorf("received %v", got)
 	}
-	p.wantNoLeftovers()
+	wantNoLeftovers(p)
 	m, err := mailings.New(p.pool).Get(t.Context(), p.id())
 	if err != nil || m.List != "query:crm" {
 		t.Errorf("the mailing's list is shown as %q, %v", m.List, err)
@@ -116,12 +116,12 @@ func TestASourceThatIsAwayIsWaitedFor(t *testing.T) {
 	if d := p.judge(s.Copies(), recipients); d > 0 {
 		t.Errorf("%d duplicates", d)
 	}
-	p.wantNoLeftovers()
+	wantNoLeftovers(p)
 }
 
 func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing.T) {
 	t.Parallel()
-	at := servertest.Database(t, migrate)
+	at := servertest.Database(t)
 	fill(t, at, 30)
 	s := smtptest.Start(t, smtptest.Options{})
 	for name, c := range map[string]struct{ sql, kind, text string }{
@@ -152,7 +152,7 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 			if !errors.As(err, &app) || app.Type() != c.kind || !strings.Contains(app.Message(), c.text) || strings.Contains(err.Error(), "example.org") {
 				t.Errorf("got %v\nwant %s: %s", err, c.kind, c.text)
 			}
-			p.wantNoLeftovers()
+			wantNoLeftovers(p)
 		})
 	}
 	t.Cleanup(func() {
@@ -224,7 +224,7 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	if d := p.judge(s.Copies(), recipients); d > 0 {
 		t.Errorf("%d duplicates", d)
 	}
-	p.wantNoLeftovers()
+	wantNoLeftovers(p)
 }
 
 // TestAWorkerThatDiesWhileAQueryRunsChangesNothing also shows that the query is asked when the mailing is prepared: the row that is added
@@ -232,7 +232,7 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 	t.Parallel()
 	const recipients = 20
-	at := servertest.Database(t, migrate)
+	at := servertest.Database(t)
 	fill(t, at, recipients)
 	source, err := pgx.Connect(t.Context(), at)
 	if err != nil {
@@ -273,12 +273,12 @@ func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 	if d := p.judge(s.Copies(), recipients+1); d > 0 {
 		t.Errorf("%d duplicates", d)
 	}
-	p.wantNoLeftovers()
+	wantNoLeftovers(p)
 }
 
 func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	at := servertest.Database(t, migrate)
+	at := servertest.Database(t)
 	fill(t, at, 3)
 	s := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, mx(s))
@@ -301,13 +301,13 @@ func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 	if r := p.result(run); r.State != workflows.StateCancelled || len(s.Copies()) > 0 {
 		t.Errorf("%+v", r)
 	}
-	p.wantNoLeftovers()
+	wantNoLeftovers(p)
 }
 
 // TestASourcesPasswordIsNowhereInTheHistory has a source refuse us, which is the likeliest place to repeat what it was told.
 func TestASourcesPasswordIsNowhereInTheHistory(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(servertest.Database(t, migrate))
+	u, err := url.Parse(servertest.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}

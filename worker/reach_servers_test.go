@@ -67,10 +67,10 @@ func (row serverRow) MarshalJSON() ([]byte, error) {
 
 func (row *serverRow) measure(t *testing.T, content workflows.Content) {
 	s := startSlowServer(t, row.takes)
-	p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr, row.connections), migrated(t), servertest.Temporal(t))
+	p := newPlantOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr, row.connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 	row.allowed = float64(row.workers*row.connections) / row.takes.Seconds()
 	inTime := int(row.allowed * (settledAfter + measuredFor + 5*time.Second).Seconds())
-	p.importReaders(max(inTime, 2*row.workers*row.size)) // whoever has finished a batch finds another
+	importReaders(p, max(inTime, 2*row.workers*row.size)) // whoever has finished a batch finds another
 	for range row.workers {
 		p.startWorker()
 	}

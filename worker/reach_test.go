@@ -118,8 +118,8 @@ func (r *reachTable) crowd(t *testing.T) {
 	for _, c := range []struct{ mailings, recipients int }{{1000, 100}, {100, 10_000}} {
 		t.Run(fmt.Sprintf("mailings=%d,recipients=%d", c.mailings, c.recipients), func(t *testing.T) {
 			s := startSink(t)
-			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
-			p.importReaders(c.recipients)
+			p := newPlantOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			importReaders(p, c.recipients)
 			w := p.startWorker()
 			p.waitForPollers(1)
 			in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", Content: content}
@@ -168,11 +168,11 @@ func (r *reachTable) wire(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			s := startSink(t)
 			octets := sizeOf(t, size.content)
-			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
-			p.importReaders(size.messages)
+			p := newPlantOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			importReaders(p, size.messages)
 			p.startWorker()
 			before := s.load(t, connections, octets, size.messages/2)
-			c := p.measure(size.content, size.messages, s)
+			c := measure(p, size.content, size.messages, s)
 			after := s.load(t, connections, octets, size.messages/2)
 			row := reachRow{
 				what:   fmt.Sprintf("%s (%d octets), %d connections", size.name, octets, connections),
@@ -200,12 +200,12 @@ func (r *reachTable) link(t *testing.T) {
 		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
 			s := startSink(t)
 			s.addr = startLink(t, s.addr, roundTrip)
-			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
-			p.importReaders(messages * workers)
+			p := newPlantOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			importReaders(p, messages*workers)
 			for range workers {
 				p.startWorker()
 			}
-			c := p.measure(content, messages*workers, s)
+			c := measure(p, content, messages*workers, s)
 			rates = append(rates, c.rate())
 			ideal := float64(workers*connections) / roundTrip.Seconds()
 			r.add(reachRow{what: fmt.Sprintf("2 KB through %v, %d connections, workers: %d", roundTrip, connections, workers), figure: fmt.Sprintf("%.0f/s", c.rate()),
@@ -294,10 +294,10 @@ func (r *reachTable) scale(t *testing.T) {
 	for recipients := 10_000; recipients <= *most; recipients *= 10 {
 		t.Run(fmt.Sprintf("recipients=%d", recipients), func(t *testing.T) {
 			s := startSink(t)
-			p := newPlantOn(t, s.point(connections), migrated(t), servertest.Temporal(t))
-			p.importReaders(recipients)
+			p := newPlantOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			importReaders(p, recipients)
 			w := p.startWorker()
-			c := p.measure(content, recipients, s)
+			c := measure(p, content, recipients, s)
 			if first.messages == 0 {
 				first = c
 			}
@@ -308,7 +308,7 @@ func (r *reachTable) scale(t *testing.T) {
 			r.add(reachRow{what: name + ": time", figure: fmt.Sprintf("%.0f µs each", c.each(c.took)), against: fmt.Sprintf("%d: %.0f µs", first.messages, first.each(first.took)),
 				ratio: fmt.Sprintf("%.2f", c.each(c.took)/first.each(first.took)), goal: "≤ 1.10"})
 			r.add(reachRow{what: name + ": the worker's memory at most", figure: fmt.Sprintf("%d MB", peakMemory(w.cmd.Process.Pid)>>20), goal: "< 200 MB"})
-			events, octets, runs := p.longestRun()
+			events, octets, runs := longestRun(p)
 			r.add(reachRow{what: name + fmt.Sprintf(": longest of %d runs", runs), figure: fmt.Sprintf("%d events", events), against: "continue-as-new is suggested at 4096",
 				ratio: fmt.Sprintf("%.2f", float64(events)/4096), goal: "< 1"})
 			r.add(reachRow{what: name + ": its history", figure: fmt.Sprintf("%d KB", octets>>10), against: "continue-as-new is suggested at 4096 KB",
@@ -318,7 +318,7 @@ func (r *reachTable) scale(t *testing.T) {
 }
 
 // longestRun is the largest history, in events and in octets, of the runs that the mailing has continued as.
-func (p *plant) longestRun() (events, octets int64, runs int) {
+func longestRun(p *plant) (events, octets int64, runs int) {
 	p.Helper()
 	// The list of closed runs comes a little later than they.
 	p.eventually("every run of the mailing is listed", func() bool {
@@ -349,8 +349,8 @@ func peakMemory(pid int) int64 {
 
 // freeze compares what PrepareList does with copying the rows that it makes.
 func (r *reachTable) freeze(t *testing.T) {
-	p := newPlantOn(t, "", migrated(t), servertest.Temporal(t))
-	p.importReaders(*most)
+	p := newPlantOn(t, "", servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+	importReaders(p, *most)
 	store := mailings.New(p.pool)
 	if err := store.Reserve(t.Context(), p.id(), "run", "people", []byte("{}")); err != nil {
 		t.Fatal(err)
@@ -401,15 +401,6 @@ func copyRows(t *testing.T, pool *pgxpool.Pool, like string) time.Duration {
 	return took
 }
 
-func migrated(t testing.TB) string {
-	t.Helper()
-	url := servertest.OwnPostgres(t).URL("mail")
-	if err := migrate(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	return url
-}
-
 // course is a mailing that was measured.
 type course struct {
 	messages int
@@ -443,10 +434,10 @@ func (c course) each(d time.Duration) float64 {
 }
 
 // measure sends a mailing to all of the list.
-func (p *plant) measure(content workflows.Content, messages int, s *sink) course {
+func measure(p *plant, content workflows.Content, messages int, s *sink) course {
 	p.Helper()
 	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", BatchSize: *batch, Content: content}
-	busy, cpu := machine(), p.cpu(s)
+	busy, cpu := machine(), cpuTimes(p, s)
 	began := time.Now()
 	run := p.start(in)
 	var result workflows.Result
@@ -455,7 +446,7 @@ func (p *plant) measure(content workflows.Content, messages int, s *sink) course
 	}
 	c := course{messages: messages, took: time.Since(began), cpu: map[string]time.Duration{}}
 	c.busy = machine() - busy
-	for who, used := range p.cpu(s) {
+	for who, used := range cpuTimes(p, s) {
 		c.cpu[who] = used - cpu[who]
 	}
 	if result.Counts.Sent != int64(messages) {
@@ -464,8 +455,8 @@ func (p *plant) measure(content workflows.Content, messages int, s *sink) course
 	return c
 }
 
-// cpu is what the processes have used so far, by what they are. Servers that were not started by this test are not among them.
-func (p *plant) cpu(s *sink) map[string]time.Duration {
+// cpuTimes is what the processes have used so far, by what they are. Servers that were not started by this test are not among them.
+func cpuTimes(p *plant, s *sink) map[string]time.Duration {
 	used := map[string]time.Duration{}
 	for _, w := range p.workers {
 		used["worker"] += cpuOf(w.cmd.Process.Pid)
@@ -648,7 +639,7 @@ func (s *readers) Next() (lists.Member, error) {
 
 func (s *readers) Rejected() int64 { return 0 }
 
-func (p *plant) importReaders(n int) {
+func importReaders(p *plant, n int) {
 	p.Helper()
 	if _, err := lists.New(p.pool).Import(p.Context(), "people", "people.csv", readerColumns, &readers{n: n}, true); err != nil {
 		p.Fatal(err)

@@ -64,9 +64,9 @@ func TestHistories(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			hold := smtptest.NewHold("DOT", 2)
+			stall := smtptest.NewStall("DOT", 2)
 			if test.held {
-				test.script = hold.Script
+				test.script = stall.Script
 			}
 			s := smtptest.Start(t, smtptest.Options{Script: test.script})
 			p := newPlant(t, "mx=smtp://"+s.Addr()+"?connections=1")
@@ -83,19 +83,19 @@ func TestHistories(t *testing.T) {
 				})
 				test.steer(p)
 			}
-			hold.ReleaseAll()
+			stall.ReleaseAll()
 			err := run.Get(t.Context(), nil)
 			if failed := name == "failed" || name == "invalid"; (err != nil) != failed {
 				t.Fatalf("it ended with %v", err)
 			}
 			if *record != "" {
-				p.record(run.GetID(), run.GetRunID(), name)
+				saveHistory(p, run.GetID(), run.GetRunID(), name)
 			}
 		})
 	}
 }
 
-func (p *plant) record(id, run, name string) {
+func saveHistory(p *plant, id, run, name string) {
 	p.Helper()
 	var h historypb.History
 	events := p.temporal.GetWorkflowHistory(p.Context(), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,36 +15,6 @@ import (
 	"directmailer/workflows"
 )
 
-// hall is a server that holds every message at its dot, and counts them, until it is opened.
-type hall struct {
-	*smtptest.Server
-	opened chan struct{}
-
-	mu   sync.Mutex
-	held int
-}
-
-func startHall(t *testing.T) *hall {
-	t.Helper()
-	h := &hall{opened: make(chan struct{})}
-	h.Server = smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase != "DOT" {
-			return nil
-		}
-		h.mu.Lock()
-		h.held++
-		h.mu.Unlock()
-		return &smtptest.Action{Wait: h.opened}
-	}})
-	return h
-}
-
-func (h *hall) waiting() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.held
-}
-
 // Each worker gets a share of the mailing, however large its batches are, and whichever worker was
 // the first to ask: with no answer given, every connection of every worker has a message at its
 // dot. There are no more batches than workers, so none may have two.
@@ -55,16 +24,16 @@ func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
 		t.Run(fmt.Sprintf("batch_size=%d", size), func(t *testing.T) {
 			t.Parallel()
 			const workers = 3
-			s := startHall(t)
-			p := newPlant(t, mx(s.Server))
+			s, stall := held(t, 0)
+			p := newPlant(t, mx(s))
 			p.importList(workers * size)
 			for range workers {
 				p.startWorker()
 			}
 			p.waitForPollers(workers)
 			run := p.start(mailing(size))
-			p.eventually(fmt.Sprintf("%d messages are at their dots", workers*lanes), func() bool { return s.waiting() == workers*lanes })
-			close(s.opened)
+			p.eventually(fmt.Sprintf("%d messages are at their dots", workers*lanes), func() bool { return stall.Waiting() == workers*lanes })
+			stall.ReleaseAll()
 			if r := p.result(run); r.Counts.Sent != int64(workers*size) {
 				t.Errorf("result %+v", r)
 			}
@@ -79,7 +48,7 @@ func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
 // another drop point, finds room on a worker that has two slots.
 func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	t.Parallel()
-	slow := startHall(t)
+	slow, stall := held(t, 0)
 	fast := smtptest.Start(t, smtptest.Options{})
 	p := newPlant(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s?connections=%d", slow.Addr(), lanes, fast.Addr(), lanes))
 	const recipients = 400
@@ -87,10 +56,10 @@ func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	p.startWorker("DM_MAX_BATCHES=2")
 	in := mailing(50)
 	in.DropPoints = []string{"slow"}
-	held := p.start(in)
-	p.eventually("every connection to the slow server waits", func() bool { return slow.waiting() == lanes })
+	limited := p.start(in)
+	p.eventually("every connection to the slow server waits", func() bool { return stall.Waiting() == lanes })
 	p.eventually("the worker hands batches of the slow mailing over", func() bool {
-		d, err := p.temporal.DescribeWorkflowExecution(t.Context(), held.GetID(), "")
+		d, err := p.temporal.DescribeWorkflowExecution(t.Context(), limited.GetID(), "")
 		if err != nil {
 			return false
 		}
@@ -106,11 +75,11 @@ func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	if r := p.result(p.start(in)); r.Counts.Sent != recipients {
 		t.Errorf("result %+v", r)
 	}
-	if n := slow.waiting(); n != lanes {
+	if n := stall.Waiting(); n != lanes {
 		t.Errorf("%d messages were handed to the slow server meanwhile, want %d", n, lanes)
 	}
-	close(slow.opened)
-	if r := p.result(held); r.Counts.Sent != recipients {
+	stall.ReleaseAll()
+	if r := p.result(limited); r.Counts.Sent != recipients {
 		t.Errorf("result %+v", r)
 	}
 }
@@ -120,8 +89,8 @@ func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 // mailing.
 func TestAWorkerWithoutTheDropPointGivesItsBatchesToAnother(t *testing.T) {
 	t.Parallel()
-	s := startHall(t)
-	p := newPlant(t, mx(s.Server))
+	s, stall := held(t, 0)
+	p := newPlant(t, mx(s))
 	const recipients = 400
 	p.importList(recipients)
 	p.startWorker()
@@ -129,7 +98,7 @@ func TestAWorkerWithoutTheDropPointGivesItsBatchesToAnother(t *testing.T) {
 	in.DropPoints = []string{"mx"}
 	in.Retry.DropPoint = workflows.Retry{Attempts: 1, Interval: workflows.Duration(time.Minute)}
 	run := p.start(in)
-	p.eventually("the mailing is being sent", func() bool { return s.waiting() == lanes })
+	p.eventually("the mailing is being sent", func() bool { return stall.Waiting() == lanes })
 	p.startWorker("DM_DROP_POINTS=other=smtp://" + s.Addr())
 	p.waitForPollers(2)
 	p.eventually("the other worker was asked", func() bool {
@@ -138,7 +107,7 @@ func TestAWorkerWithoutTheDropPointGivesItsBatchesToAnother(t *testing.T) {
 			return a.GetLastFailure().GetApplicationFailureInfo().GetType() == "NoDropPoint"
 		})
 	})
-	close(s.opened)
+	stall.ReleaseAll()
 	if r := p.result(run); r.Counts.Sent != recipients {
 		t.Errorf("result %+v", r)
 	}

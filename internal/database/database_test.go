@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 // empty is the URL of a new database without a schema.
 func empty(t *testing.T) string {
 	t.Helper()
-	return servertest.Database(t, func(context.Context, string) error { return nil })
+	return servertest.EmptyDatabase(t)
 }
 
 func open(t *testing.T, url string) *pgxpool.Pool {

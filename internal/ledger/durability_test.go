@@ -118,9 +118,6 @@ func TestEveryTransactionOfTheLedgerSetsItsIsolationAndItsDurability(t *testing.
 func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	if err := migrate(t.Context(), server.URL("mail")); err != nil {
-		t.Fatal(err)
-	}
 	f := &fixture{T: t}
 	open := func() *pgxpool.Pool {
 		pool, err := database.Open(t.Context(), server.URL("mail"), 8)

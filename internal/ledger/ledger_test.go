@@ -33,17 +33,12 @@ func newFixture(t *testing.T, recipients, batchSize int) *fixture {
 	t.Helper()
 	f := &fixture{T: t}
 	var err error
-	if f.pool, err = database.Open(t.Context(), servertest.Database(t, migrate), 8); err != nil {
+	if f.pool, err = database.Open(t.Context(), servertest.Database(t), 8); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.pool.Close)
 	f.fill(recipients, batchSize)
 	return f
-}
-
-func migrate(ctx context.Context, url string) error {
-	_, _, err := database.Migrate(ctx, url)
-	return err
 }
 
 func (f *fixture) fill(recipients, batchSize int) {
@@ -530,9 +525,6 @@ func BenchmarkGate(b *testing.B) {
 	for _, lanes := range []int{1, 8, 32} {
 		b.Run(fmt.Sprintf("connections=%d", lanes), func(b *testing.B) {
 			url := servertest.OwnPostgres(b).URL("mail") // one that syncs
-			if err := migrate(b.Context(), url); err != nil {
-				b.Fatal(err)
-			}
 			pool, err := database.Open(b.Context(), url, 8)
 			if err != nil {
 				b.Fatal(err)

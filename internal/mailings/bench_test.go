@@ -68,9 +68,6 @@ func BenchmarkFreeze(b *testing.B) {
 func ownDatabase(b *testing.B) *pgxpool.Pool {
 	b.Helper()
 	url := servertest.OwnPostgres(b).URL("mail")
-	if err := migrate(b.Context(), url); err != nil {
-		b.Fatal(err)
-	}
 	pool, err := database.Open(b.Context(), url, 4)
 	if err != nil {
 		b.Fatal(err)

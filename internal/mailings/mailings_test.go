@@ -22,11 +22,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
-func migrate(ctx context.Context, url string) error {
-	_, _, err := database.Migrate(ctx, url)
-	return err
-}
-
 // fixture is a database with the mailing "m", which goes to the list "people".
 type fixture struct {
 	testing.TB
@@ -36,7 +31,7 @@ type fixture struct {
 
 func newFixture(t testing.TB, addresses ...string) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 24)
+	pool, err := database.Open(t.Context(), servertest.Database(t), 24)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,10 +147,7 @@ func TestAStrangerReadsInTheWebUIHowAMailingDoes(t *testing.T) {
 // while another one refuses every connection.
 func isSent(t *testing.T, browser context.Context, temporal client.Client, ui string) {
 	const recipients, taken = 3000, 1000
-	url := servertest.Database(t, func(ctx context.Context, url string) error {
-		_, _, err := database.Migrate(ctx, url)
-		return err
-	})
+	url := servertest.Database(t)
 	importList(t, url, recipients)
 	var dots atomic.Int64
 	held := make(chan struct{})

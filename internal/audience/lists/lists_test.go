@@ -21,11 +21,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
-func migrate(ctx context.Context, url string) error {
-	_, _, err := database.Migrate(ctx, url)
-	return err
-}
-
 var columns = []string{"row"}
 
 type fixture struct {
@@ -36,7 +31,7 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 8)
+	pool, err := database.Open(t.Context(), servertest.Database(t), 8)
 	if err != nil {
 		t.Fatal(err)
 	}

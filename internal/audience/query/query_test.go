@@ -30,8 +30,10 @@ const schema = `
 	CREATE FUNCTION tell() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no mail for ann@example.org'; END $$;
 	CREATE FUNCTION dig() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT ann FROM people); END $$`
 
-// migrate fills the database that those of the tests are copies of.
-func migrate(ctx context.Context, url string) error {
+// source is the database that each test gets a copy of.
+var source = servertest.NewTemplate(createTables)
+
+func createTables(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
@@ -51,7 +53,7 @@ func crm(t testing.TB, url string) *query.Set {
 	return query.NewSet([]query.Config{c})
 }
 
-func newSource(t testing.TB) *query.Set { return crm(t, servertest.Database(t, migrate)) }
+func newSource(t testing.TB) *query.Set { return crm(t, source.Database(t)) }
 
 const patience = time.Minute
 
@@ -216,7 +218,7 @@ func TestAFaultInALaterRowEndsTheReading(t *testing.T) {
 
 func TestAUserWhoMayNotReadATableIsToldSo(t *testing.T) {
 	t.Parallel()
-	at := servertest.Database(t, migrate)
+	at := source.Database(t)
 	conn, err := pgx.Connect(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +287,7 @@ func TestASourceThatIsAwayMayBeThereLater(t *testing.T) {
 	wantUnavailable(t, err, "refused")
 	_, err = query.NewSet(nil).Query(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "no source of that name")
-	u, err := url.Parse(servertest.Database(t, migrate))
+	u, err := url.Parse(source.Database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +340,7 @@ func running(t testing.TB, url, mark string) (n int) {
 
 func TestAQueryThatNobodyWaitsForDoesNotRunOn(t *testing.T) {
 	t.Parallel()
-	at := servertest.Database(t, migrate)
+	at := source.Database(t)
 	s := crm(t, at)
 	gone := func(mark string) {
 		t.Helper()

@@ -13,7 +13,7 @@ import (
 // Both workers ask the database while the limit is locked, and go on at the same moment.
 func TestTwoWorkersThatAskAtOnceNeverHaveTheSameTurn(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	pool := open(t, url)
 	both := workers(t, url, 2)
 	set(t, both[0], domain, "1/d")

@@ -21,11 +21,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
-func migrate(ctx context.Context, url string) error {
-	_, _, err := database.Migrate(ctx, url)
-	return err
-}
-
 func open(t testing.TB, url string) *pgxpool.Pool {
 	t.Helper()
 	pool, err := database.Open(t.Context(), url, 4)
@@ -203,7 +198,7 @@ func TestNoWindowOfTimeHasMoreThanTheRate(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []string{"30/min", "20/s", "300/s", "10000/s"} {
 		t.Run(limit, func(t *testing.T) {
-			r, url := parse(t, limit), servertest.Database(t, migrate)
+			r, url := parse(t, limit), servertest.Database(t)
 			set(t, workers(t, url, 1)[0], domain, limit)
 			var all record
 			began := time.Now()
@@ -222,7 +217,7 @@ func TestNoWindowOfTimeHasMoreThanTheRate(t *testing.T) {
 func TestTurnsThatWereNotTakenInTimeAreLost(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []string{"20/s", "2000/s"} {
-		p, r := workers(t, servertest.Database(t, migrate), 1)[0], parse(t, limit)
+		p, r := workers(t, servertest.Database(t), 1)[0], parse(t, limit)
 		set(t, p, domain, limit)
 		var all record
 		for range 5 {
@@ -240,7 +235,7 @@ func TestTurnsThatWereNotTakenInTimeAreLost(t *testing.T) {
 func TestWorkersThatAreKilledAndStartedAgainSendNoBurst(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []string{"2/s", "1000/s"} {
-		url, r := servertest.Database(t, migrate), parse(t, limit)
+		url, r := servertest.Database(t), parse(t, limit)
 		set(t, workers(t, url, 1)[0], domain, limit)
 		var all record
 		for range 10 { // each time with its lease in hand
@@ -255,7 +250,7 @@ func TestWorkersThatAreKilledAndStartedAgainSendNoBurst(t *testing.T) {
 
 func TestALowerRateIsKeptWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	operator := workers(t, url, 1)[0]
 	set(t, operator, domain, "1000/s")
 	var all record
@@ -276,7 +271,7 @@ func TestALowerRateIsKeptWithinTwoSeconds(t *testing.T) {
 
 func TestAHigherRateIsUsedAtOnce(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	operator := workers(t, url, 1)[0]
 	set(t, operator, domain, "1/d")
 	var all record
@@ -295,7 +290,7 @@ func TestAHigherRateIsUsedAtOnce(t *testing.T) {
 
 func TestALimitCanBeSetAndRemovedWhileMailGoesOut(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	operator := workers(t, url, 1)[0]
 	sender := workers(t, url, 1)[0]
 	scopes := []ratelimit.Scope{mx, domain}
@@ -328,7 +323,7 @@ func TestALimitCanBeSetAndRemovedWhileMailGoesOut(t *testing.T) {
 // Each change and each repetition must take up where the last turn was given.
 func TestChangesGiveNoBurst(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	operator := workers(t, url, 1)[0]
 	set(t, operator, domain, "200/s")
 	var all record
@@ -344,7 +339,7 @@ func TestChangesGiveNoBurst(t *testing.T) {
 
 func TestARefusedMessageTakesNoTurnUnderItsOtherLimits(t *testing.T) {
 	t.Parallel()
-	p := workers(t, servertest.Database(t, migrate), 1)[0]
+	p := workers(t, servertest.Database(t), 1)[0]
 	mailing, free := ratelimit.OfMailing(7), ratelimit.OfDomain("example.org")
 	for _, s := range []ratelimit.Scope{mailing, mx, domain} {
 		set(t, p, s, "1/h")
@@ -369,7 +364,7 @@ func TestARefusedMessageTakesNoTurnUnderItsOtherLimits(t *testing.T) {
 
 func TestUnderTwoLimitsBothAreKept(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	set(t, workers(t, url, 1)[0], mx, "400/s")
 	set(t, workers(t, url, 1)[0], domain, "50/s")
 	var slow, fast record
@@ -386,7 +381,7 @@ func TestUnderTwoLimitsBothAreKept(t *testing.T) {
 // Workers that can send little must not keep turns from one that can send more.
 func TestTurnsGoWhereTheyAreUsed(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	set(t, workers(t, url, 1)[0], mx, "400/s")
 	all := workers(t, url, 4)
 	var little, much record
@@ -419,7 +414,7 @@ func TestTurnsGoWhereTheyAreUsed(t *testing.T) {
 
 func TestBusyWorkersShare(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	set(t, workers(t, url, 1)[0], mx, "600/s")
 	var records [3]record
 	for i, p := range workers(t, url, len(records)) {
@@ -466,9 +461,6 @@ func TestWithoutTheDatabaseNothingIsSent(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
 	url := server.URL("mail")
-	if err := migrate(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
 	all := workers(t, url, 2)
 	set(t, all[0], domain, "200/s")
 	var sent record
@@ -521,7 +513,7 @@ func TestWithoutTheDatabaseNothingIsSent(t *testing.T) {
 
 func TestAServersClockThatIsSetBackStopsNothing(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t, migrate)
+	url := servertest.Database(t)
 	p := workers(t, url, 1)[0]
 	set(t, p, domain, "10/s")
 	if err := wait(t.Context(), p, domain); err != nil {
@@ -539,7 +531,7 @@ func TestAServersClockThatIsSetBackStopsNothing(t *testing.T) {
 
 func TestSetRepeatedChangesNothingAndListShowsAll(t *testing.T) {
 	t.Parallel()
-	p := workers(t, servertest.Database(t, migrate), 1)[0]
+	p := workers(t, servertest.Database(t), 1)[0]
 	want := []ratelimit.Limit{{Scope: mx, Rate: parse(t, "500/s")}, {Scope: domain, Rate: parse(t, "20/min")},
 		{Scope: ratelimit.OfMailing(9), Rate: parse(t, "86400000000/d")}, {Scope: ratelimit.OfMailing(10), Rate: parse(t, "1000/h")}}
 	var first []ratelimit.Limit
@@ -571,7 +563,7 @@ func TestSetRepeatedChangesNothingAndListShowsAll(t *testing.T) {
 
 func TestWhatCannotBeALimitIsRefused(t *testing.T) {
 	t.Parallel()
-	p := workers(t, servertest.Database(t, migrate), 1)[0]
+	p := workers(t, servertest.Database(t), 1)[0]
 	for _, s := range []ratelimit.Scope{
 		{}, {Kind: 9, Name: "x"}, {Kind: ratelimit.Mailing, Name: "spring"}, {Kind: ratelimit.Mailing, Name: "+1"},
 		ratelimit.OfDomain(""), ratelimit.OfDomain("Example.com"), ratelimit.OfDomain("müller.example"), ratelimit.OfDomain("a@example.com"),
@@ -607,7 +599,7 @@ func TestAScopeIsReadAsPeopleWriteIt(t *testing.T) {
 
 func TestATakeThatIsCancelledEnds(t *testing.T) {
 	t.Parallel()
-	p := workers(t, servertest.Database(t, migrate), 1)[0]
+	p := workers(t, servertest.Database(t), 1)[0]
 	set(t, p, domain, "1/d")
 	if err := wait(t.Context(), p, domain); err != nil {
 		t.Fatal(err)
@@ -622,7 +614,7 @@ func TestATakeThatIsCancelledEnds(t *testing.T) {
 }
 
 func TestMessagesWithoutALimitCostNoMemory(t *testing.T) {
-	p := workers(t, servertest.Database(t, migrate), 1)[0]
+	p := workers(t, servertest.Database(t), 1)[0]
 	set(t, p, domain, "1/s")
 	scopes := []ratelimit.Scope{ratelimit.OfMailing(1), mx, {}}
 	domains := make([]string, 10000)
@@ -656,14 +648,14 @@ func BenchmarkTake(b *testing.B) {
 		}
 		b.ReportMetric(float64(turns)/b.Elapsed().Seconds(), "turns/s")
 	}
-	b.Run("no limits", func(b *testing.B) { bench(b, workers(b, servertest.Database(b, migrate), 1)[0]) })
+	b.Run("no limits", func(b *testing.B) { bench(b, workers(b, servertest.Database(b), 1)[0]) })
 	b.Run("no limits on these", func(b *testing.B) {
-		p := workers(b, servertest.Database(b, migrate), 1)[0]
+		p := workers(b, servertest.Database(b), 1)[0]
 		set(b, p, domain, "20/s")
 		bench(b, p)
 	})
 	b.Run("100000 a second", func(b *testing.B) { // most are refused: it is how long one call takes
-		p := workers(b, servertest.Database(b, migrate), 1)[0]
+		p := workers(b, servertest.Database(b), 1)[0]
 		set(b, p, mx, "100000/s")
 		bench(b, p)
 	})
@@ -674,7 +666,7 @@ func BenchmarkRate(b *testing.B) {
 	for _, limit := range []string{"1/s", "20/s", "300/s", "1000/s", "10000/s"} {
 		for _, n := range []int{1, 3} {
 			b.Run(fmt.Sprintf("%s, %d workers", limit, n), func(b *testing.B) {
-				url, r := servertest.Database(b, migrate), parse(b, limit)
+				url, r := servertest.Database(b), parse(b, limit)
 				all := workers(b, url, n)
 				set(b, all[0], mx, limit)
 				var had record
@@ -695,7 +687,7 @@ func BenchmarkRate(b *testing.B) {
 // before it says so: another one may have removed them a moment ago.
 func TestALongWaitIsNotToldByALimitThatIsGone(t *testing.T) {
 	t.Parallel()
-	both := workers(t, servertest.Database(t, migrate), 2)
+	both := workers(t, servertest.Database(t), 2)
 	mx := []ratelimit.Scope{ratelimit.OfDropPoint("mx")}
 	set(t, both[0], mx[0], "1/d")
 	if refusal, err := both[1].Ask(t.Context(), mx); err != nil || refusal.Turn != 0 {

@@ -35,11 +35,7 @@ type office struct {
 
 func newOffice(t *testing.T, parameters string, script func(smtptest.Event) *smtptest.Action) *office {
 	t.Helper()
-	migrate := func(ctx context.Context, url string) error {
-		_, _, err := database.Migrate(ctx, url)
-		return err
-	}
-	pool, err := database.Open(t.Context(), servertest.Database(t, migrate), 4)
+	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,11 +12,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"directmailer/internal/database"
 	"directmailer/internal/dev/servers"
 )
-
-// Migrate brings the schema of a database up to date.
-type Migrate func(ctx context.Context, url string) error
 
 var postgres = sync.OnceValues(func() (string, error) {
 	for _, name := range []string{"TEST_DATABASE_URL", "DATABASE_URL"} {
@@ -45,28 +43,57 @@ func startPostgres(ctx context.Context, throwaway bool) (*servers.Postgres, erro
 	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: map[string]string{"max_connections": "1000"}})
 }
 
-// blank is the database that those of the tests are copies of.
-var blank struct {
+// Template is a database that tests get copies of. It is prepared once for a test binary, when the
+// first test asks for a copy.
+type Template struct {
+	prepare func(ctx context.Context, url string) error
+
 	once sync.Once
 	name string
 	err  error
 }
 
-// Database returns the URL of a new database, migrated, that is dropped after the test. All tests of a package have the same migration:
-// it is done once.
-func Database(t testing.TB, migrate Migrate) string {
+// NewTemplate returns a template that prepare makes of an empty database.
+func NewTemplate(prepare func(ctx context.Context, url string) error) *Template {
+	return &Template{prepare: prepare}
+}
+
+var (
+	migrated = NewTemplate(migrate)
+	empty    = NewTemplate(func(context.Context, string) error { return nil })
+)
+
+func migrate(ctx context.Context, url string) error {
+	_, _, err := database.Migrate(ctx, url)
+	return err
+}
+
+// Database returns the URL of a new, migrated database. The database is dropped after the test.
+func Database(t testing.TB) string {
+	t.Helper()
+	return migrated.Database(t)
+}
+
+// EmptyDatabase returns the URL of a new database without a table. It is dropped after the test.
+func EmptyDatabase(t testing.TB) string {
+	t.Helper()
+	return empty.Database(t)
+}
+
+// Database returns the URL of a new copy of the template. The copy is dropped after the test.
+func (m *Template) Database(t testing.TB) string {
 	t.Helper()
 	server, err := postgres()
 	if err != nil {
 		t.Fatalf("start PostgreSQL for the tests: %v", err)
 	}
-	blank.once.Do(func() { blank.name, blank.err = makeBlank(server, migrate) })
-	if blank.err != nil {
-		t.Fatalf("migrate a database for the tests: %v", blank.err)
+	m.once.Do(func() { m.name, m.err = m.create(server) })
+	if m.err != nil {
+		t.Fatalf("prepare a database for the tests: %v", m.err)
 	}
 	name := databaseName()
-	if err := admin(server, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, blank.name)); err != nil {
-		t.Fatalf("make the test's database: %v", err)
+	if err := admin(server, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, m.name)); err != nil {
+		t.Fatalf("create the test's database: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := dropDatabase(server, name); err != nil {
@@ -76,13 +103,14 @@ func Database(t testing.TB, migrate Migrate) string {
 	return inServer(server, name)
 }
 
-func makeBlank(server string, migrate Migrate) (string, error) {
+// create makes the template's database on the server, and returns its name.
+func (m *Template) create(server string) (string, error) {
 	name := databaseName()
 	if err := admin(server, "CREATE DATABASE "+name); err != nil {
 		return "", err
 	}
 	atEnd(func() { _ = dropDatabase(server, name) })
-	return name, migrate(context.Background(), inServer(server, name))
+	return name, m.prepare(context.Background(), inServer(server, name))
 }
 
 // databaseName differs between test binaries that share a server.
@@ -126,7 +154,8 @@ func inServer(server, database string) string {
 	return u.String()
 }
 
-// OwnPostgres starts a server for one test, which may kill it and start it again. It has an empty database "mail".
+// OwnPostgres starts a server for one test, which may kill it and start it again. It has a migrated
+// database "mail".
 func OwnPostgres(t testing.TB) *servers.Postgres {
 	t.Helper()
 	server, err := startPostgres(t.Context(), false)
@@ -135,6 +164,9 @@ func OwnPostgres(t testing.TB) *servers.Postgres {
 	}
 	t.Cleanup(func() { server.Stop(context.Background()) })
 	if err := server.CreateDatabase(t.Context(), "mail"); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrate(t.Context(), server.URL("mail")); err != nil {
 		t.Fatal(err)
 	}
 	return server

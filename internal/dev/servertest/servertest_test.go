@@ -15,7 +15,9 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
-func migrate(ctx context.Context, url string) error {
+var letters = servertest.NewTemplate(createLetters)
+
+func createLetters(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
@@ -38,7 +40,7 @@ func connect(t testing.TB, url string) *pgx.Conn {
 func TestEachTestHasAMigratedDatabaseOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for range 3 {
-		conn := connect(t, servertest.Database(t, migrate))
+		conn := connect(t, letters.Database(t))
 		if _, err := conn.Exec(t.Context(), `INSERT INTO letters VALUES ('a')`); err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +55,7 @@ func TestADatabaseIsDroppedAfterItsTestEvenIfConnected(t *testing.T) {
 	t.Parallel()
 	var url string
 	t.Run("uses a database", func(t *testing.T) {
-		url = servertest.Database(t, migrate)
+		url = letters.Database(t)
 		if _, err := pgx.Connect(t.Context(), url); err != nil { // and forgets to close
 			t.Fatal(err)
 		}
@@ -67,7 +69,7 @@ func TestADatabaseIsDroppedAfterItsTestEvenIfConnected(t *testing.T) {
 func TestAServerOfItsOwnComesBackAfterAKill(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	if err := migrate(t.Context(), server.URL("mail")); err != nil {
+	if err := createLetters(t.Context(), server.URL("mail")); err != nil {
 		t.Fatal(err)
 	}
 	server.Kill()
@@ -119,6 +121,6 @@ func TestAProgramIsBuiltOnceAndRuns(t *testing.T) {
 
 func BenchmarkDatabase(b *testing.B) {
 	for b.Loop() {
-		servertest.Database(b, migrate)
+		letters.Database(b)
 	}
 }
