@@ -30,10 +30,14 @@ build: bin/starter bin/worker ## Build bin/starter and bin/worker
 bin/starter bin/worker:
 	@go build -o $@ ./$(@F)
 
-# Not the tests of the two programs: they run, and break, whole mailings for minutes.
+# The tests of whole mailings, the longest first. They take minutes, and wait most of the time.
+MAILINGS := ./test/chaos ./test/delivery ./test/crash ./test/operation ./test/cli ./test/inputs ./test/reach
+
 .PHONY: check
 check: lint ## Quick checks, under two minutes: format, vet, staticcheck, workflowcheck, unit tests
-	go test -short -p $(TEST_PACKAGES) $$(go list ./... | grep -v -e '/worker$$' -e '/starter$$')
+	@slow=$$(go list $(MAILINGS)) && fast=$$(go list ./... | grep -vxF "$$slow") && \
+		echo "go test -short, without the tests of whole mailings" && \
+		go test -short -p $(TEST_PACKAGES) $$fast
 
 .PHONY: lint
 lint: ## Only the checks that run nothing
@@ -45,14 +49,14 @@ lint: ## Only the checks that run nothing
 	$(LINT)/staticcheck ./...
 	$(LINT)/workflowcheck -config tools/lint/workflowcheck.yaml ./workflows/...
 
-# The two programs' tests take the longest and wait the most: the others run beside them.
+# The tests of whole mailings come first: the others run beside them.
 # -count=1: Go keeps results, and does not see a change of docker-compose.yml, which is outside that test's module.
 .PHONY: test
 test: compiler ## Everything, as the continuous integration does: all tests with the race detector, against real servers
 	@echo "make test: all tests with the race detector, against a PostgreSQL, a Temporal and mail servers of their own on this machine."
 	@echo "Missing servers are installed or built first; the first build of Temporal takes about 6 minutes on 2 cores."
 	@go run ./internal/dev/servers/prepare
-	go test -race -timeout 20m -p $(TEST_PACKAGES) ./worker ./starter ./...
+	go test -race -timeout 20m -p $(TEST_PACKAGES) $(MAILINGS) ./...
 	cd tools/compose && go test -count=1 ./...
 	@$(MAKE) --no-print-directory ui-test
 
@@ -79,7 +83,7 @@ bench: reach ## Measure the whole path (as reach), then run every benchmark, one
 RECIPIENTS ?= 1000000
 .PHONY: reach
 reach: ## Measure the whole path against smtp-source, a slow link, and lists up to RECIPIENTS (default 1000000)
-	go test ./worker -run '^TestReach$$' -reach -reach.recipients $(RECIPIENTS) -v -timeout 120m
+	go test ./test/reach -run '^TestReach$$' -reach -reach.recipients $(RECIPIENTS) -v -timeout 120m
 
 # A fuzzer's seeds, and what it has found before (testdata/fuzz), are tested by `make test` already.
 FUZZTIME ?= 30s
@@ -89,11 +93,11 @@ fuzz: ## Run every fuzz test for FUZZTIME (default 30s)
 		echo "$$folder $$name"; go test "./$$folder" -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(FUZZTIME)" -fuzzminimizetime 2s </dev/null || exit 1; done
 
 # The last line is the run's result, whether it went well or not.
-CHAOS := -chaos.long -chaos.rounds 10 -chaos.recipients 20000 -chaos.write ../docs/reliability.md
+CHAOS := -chaos.long -chaos.rounds 10 -chaos.recipients 20000 -chaos.write ../../docs/reliability.md
 .PHONY: chaos
 chaos: ## Break mailings at random, at length, and write docs/reliability.md (ARGS="-chaos.rounds 2 ..." for less)
 	@go run ./internal/dev/servers/prepare
-	@result=$$(mktemp) && go test ./worker -count=1 -v -timeout 6h -run '^TestChaos$$' $(CHAOS) -chaos.json $$result $(ARGS); code=$$?; \
+	@result=$$(mktemp) && go test ./test/chaos -count=1 -v -timeout 6h -run '^TestChaos$$' $(CHAOS) -chaos.json $$result $(ARGS); code=$$?; \
 		cat $$result; rm -f $$result; exit $$code
 
 # The last line is the run's result, whether it went well or not. A part of the mutants, by -only, writes no document.

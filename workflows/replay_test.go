@@ -14,8 +14,10 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// Histories of real mailings, recorded with `go test ./worker -run 'TestHistories|TestALong|TestCancel' -args -record
-// ../workflows/testdata/histories`. Those that are here stay: they stand for mailings that are under way when a new version comes.
+// histories returns the files of real mailings' histories. They were recorded with `go test
+// ./test/operation -run 'TestHistories|TestALong|TestCancel' -args -record
+// ../../workflows/testdata/histories`. They stand for mailings that run when a new version comes:
+// none is removed.
 func histories(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "histories", "*.json"))

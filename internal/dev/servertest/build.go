@@ -1,10 +1,15 @@
 package servertest
 
 import (
+	"errors"
+	"io"
+	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -13,8 +18,8 @@ var (
 	building sync.Mutex
 )
 
-// Build builds a program of this module, such as "./worker", with the race detector if the tests have it, once for the test binary, and
-// returns its path.
+// Build returns the path of a program of this module, such as "./worker". The program has the race
+// detector if the tests have it. It is built once for the test binary.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	building.Lock()
@@ -31,20 +36,65 @@ func Build(t testing.TB, pkg string) string {
 	return program
 }
 
-// buildProgram returns the program's path, or with the error what the compiler has said.
+// buildProgram returns the program's path, or with the error what the compiler has said. It builds
+// into a folder that all test binaries share, where the go command does not link a program again that
+// has not changed, and returns a link: another test binary may build another version meanwhile.
 func buildProgram(pkg string) (string, error) {
-	dir, err := ownFolder("bin")
+	own, err := ownFolder("bin")
 	if err != nil {
 		return "", err
 	}
-	program := dir + "/" + path.Base(pkg)
-	args := []string{"build", "-o", program}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(cache, "directmailer", "tests", path.Base(pkg))
+	args := []string{"build"}
 	if raced {
+		program += "-race"
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, path.Join("directmailer", strings.TrimPrefix(pkg, "./")))...)
+	if err := errors.Join(os.Mkdir(own, 0o755), os.MkdirAll(filepath.Dir(program), 0o755)); err != nil {
+		return "", err
+	}
+	unlock, err := lock(program + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	cmd := exec.Command("go", append(args, "-o", program, path.Join("directmailer", strings.TrimPrefix(pkg, "./")))...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return string(out), err
 	}
-	return program, nil
+	target := filepath.Join(own, path.Base(pkg))
+	if os.Link(program, target) == nil {
+		return target, nil
+	}
+	return target, copyProgram(program, target) // another file system
+}
+
+// lock waits for the file's lock, which ends with the process at the latest.
+func lock(file string) (unlock func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"directmailer/internal/dev/smtptest"
+)
+
+// gate is a mail server that takes as many messages as it may and holds the answer of every further
+// one until it is opened.
+type gate struct {
+	*smtptest.Server
+	held atomic.Int64 // messages whose final dot has come, and whose answer is held
+	open chan struct{}
+}
+
+func newGate(t *testing.T, free int64) *gate {
+	g := &gate{open: make(chan struct{})}
+	var dots atomic.Int64
+	g.Server = smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && dots.Add(1) > free {
+			g.held.Add(1)
+			return &smtptest.Action{Wait: g.open}
+		}
+		return nil
+	}})
+	return g
+}
+
+// many starts a mailing to n recipients in batches of size over four connections to the server,
+// with a rate limit of its own.
+func (s *shell) many(server *gate, n, size int) (id string) {
+	s.t.Helper()
+	s.letter()
+	var list strings.Builder
+	list.WriteString("email,first_name,plan\n")
+	for i := range n {
+		fmt.Fprintf(&list, "r%d@example.com,Nr %d,free\n", i, i)
+	}
+	s.write("people.csv", list.String())
+	s.write("letter.yaml", letter+fmt.Sprintf("batch_size: %d\nrates: {mailing: 1000/s}\n", size))
+	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr() + "?connections=4"
+	s.worker()
+	id = fmt.Sprintf("%s-%d", strings.ReplaceAll(s.t.Name(), "/", "-"), queues.Add(1))
+	s.run("start", "-f", "letter.yaml", "--id", id).want(s.t, 0)
+	until(s.t, "every connection waits for an answer", func() bool { return server.held.Load() == 4 })
+	return id
+}
+
+// limits is the number of rate limits in the database: commands do not show those of mailings that
+// are over.
+func (s *shell) limits() (n int) {
+	s.t.Helper()
+	conn, err := pgx.Connect(s.t.Context(), s.database)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(s.t.Context())
+	if err := conn.QueryRow(s.t.Context(), `SELECT count(*) FROM rate_limits`).Scan(&n); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+func (s *shell) terminate(id string) {
+	s.t.Helper()
+	if err := s.temporal().TerminateWorkflow(s.t.Context(), id, "", "by an operator"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// The server holds four answers, so nobody knows of those four: the ledger says so, and the
+// server's own record is the judge of all others.
+func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *testing.T) {
+	t.Parallel()
+	server := newGate(t, 10)
+	s := newShell(t)
+	id := s.many(server, 40, 20)
+	s.run("close", id, "--yes").wantError(t, 4, "mailing "+id+" has an open workflow: `starter cancel "+id+"`", "nothing was done")
+	if m := s.show(id); m.State != "sending" || m.Closed {
+		t.Fatalf("a refusal has changed the mailing: %+v", m)
+	}
+	if n := s.limits(); n != 1 {
+		t.Fatalf("%d rate limits, want the mailing's own", n)
+	}
+	s.terminate(id)
+
+	s.run("show", id).want(t, 0, "terminated", "`starter close "+id+"` closes it", "Ledger, open")
+	s.run("start", "--continue", id).wantError(t, 4, "`starter close`")
+	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("close", id, "--yes").wantError(t, 7, "may be open, so nothing was done")
+	s.run("close", id).wantError(t, 2, "its workflow was terminated. 30 of 40 recipients have no outcome", "--yes", "nothing was done")
+	if m := s.show(id); m.State != "terminated" || m.Closed || m.Sent != 10 || m.Open != 30 {
+		t.Fatalf("a refusal has changed the mailing: %+v", m)
+	}
+	s.run("close", id, "--yes").want(t, 0, "mailing "+id+" is closed as terminated: sent 10, uncertain 4, unsent 26 of 40 recipients",
+		"`starter start --continue "+id+"`", "`starter resolve "+id+"`")
+
+	for _, shell := range []*shell{s, s.with("TEMPORAL_ADDRESS", "127.0.0.1:1")} {
+		if m := shell.show(id); m.State != "terminated" || !m.Closed || m.Sent != 10 || m.Uncertain != 4 || m.Unsent != 26 || m.Open != 0 ||
+			m.Reason != "its workflow was terminated" {
+			t.Errorf("show: %+v", m)
+		}
+	}
+	s.run("watch", id).wantError(t, 8, "mailing "+id+" was terminated").want(t, 8, "Ledger, closed")
+	s.run("ls").want(t, 0, "terminated")
+	if n := s.limits(); n != 0 {
+		t.Errorf("%d rate limits are left", n)
+	}
+	s.run("close", id).want(t, 0, "is closed already, as terminated")
+
+	close(server.open)
+	until(t, "what was in flight is over", func() bool { return len(server.Received()) == 14 && server.Quiet() })
+	s.run("start", "--continue", id, "--watch").want(t, 0, "26 recipients of mailing "+id, "26 of 26 recipients")
+	s.run("resolve", id, "--as", "sent").want(t, 0, "4 recipients count as sent now")
+	if copies := server.Copies(); len(copies) != 40 || len(server.Received()) != 40 {
+		t.Errorf("%d messages to %d recipients, want one to each of 40", len(server.Received()), len(copies))
+	}
+}
+
+func TestAMailingThatTemporalHasForgottenIsClosed(t *testing.T) {
+	t.Parallel()
+	s, id := suspended(t)
+	s.terminate(id)
+	c := s.temporal()
+	_, err := c.WorkflowService().DeleteWorkflowExecution(t.Context(), &workflowservice.DeleteWorkflowExecutionRequest{Namespace: "default",
+		WorkflowExecution: &common.WorkflowExecution{WorkflowId: id}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "Temporal has forgotten it", func() bool {
+		_, err := c.DescribeWorkflowExecution(t.Context(), id, "")
+		return err != nil && strings.Contains(err.Error(), "not found")
+	})
+	s.run("show", id).want(t, 0, "`starter close` closes its ledger")
+	s.run("close", id).wantError(t, 2, "Temporal (namespace default) does not know its workflow")
+	s.run("close", id, "--yes").want(t, 0, "unsent 3 of 3 recipients")
+	if m := s.show(id); m.State != "terminated" || !m.Closed || m.Unsent != 3 {
+		t.Errorf("show: %+v", m)
+	}
+}
+
+func TestOnlyALedgerThatIsOpenIsClosed(t *testing.T) {
+	t.Parallel()
+	s, id := suspended(t)
+	s.run("cancel", id).want(t, 0)
+	s.run("watch", id).want(t, 8)
+	s.run("close", id, "--yes").wantError(t, 4, "mailing "+id+" has ended (cancelled): there is nothing to close")
+	s.run("close", id+"-x").wantError(t, 4, "no mailing is named")
+	s.run("close").wantError(t, 2, "the mailing's ID is missing")
+	if out := s.must("__complete", "close", id[:len(id)-1]); !strings.HasPrefix(out, id+"\t") {
+		t.Errorf("IDs are completed by %q", out)
+	}
+}

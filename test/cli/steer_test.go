@@ -1,0 +1,408 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
+)
+
+// standing is what `show --output json` says besides the outcomes.
+type standing struct {
+	mailing
+	Since, Until, NextRound time.Time
+	Audience, List          string
+	Deferred                int
+	PossiblyTwice           int `json:"possibly_twice"`
+	Rates                   []struct{ Kind, Name, Rate string }
+	DropPoints              []struct {
+		Name     string
+		InList   bool `json:"in_list"`
+		Failures int
+		Until    time.Time
+	} `json:"drop_points"`
+}
+
+func (s *shell) standing(id string) (v standing) {
+	s.t.Helper()
+	s.run("show", id, "--output", "json").want(s.t, 0).decode(s.t, &v)
+	return v
+}
+
+func TestRateLimitsAreSetListedAndCleared(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.run("rate", "ls", "--output", "json").want(t, 0, "[]")
+	s.run("rate", "set", "GMail.com", "20/s").want(t, 0, "domain gmail.com: 20/s, over all mailings and workers")
+	s.run("rate", "set", "drop", "1,000", "per", "hour").want(t, 0, "drop point drop: 1000/h")
+	s.run("rate", "set", "drop", "500/min").want(t, 0, "drop point drop: 500/min")
+	s.run("rate", "set", "drpo", "1/s").want(t, 0, "warning: DM_DROP_POINTS of this shell has no drop point drpo: it has drop")
+	s.run("rate", "set", "bücher.example", "5/d").want(t, 0, "domain xn--bcher-kva.example: 5/d")
+	var all []struct{ Kind, Name, Rate string }
+	s.run("rate", "ls", "--output", "json").want(t, 0).decode(t, &all)
+	if got := fmt.Sprint(all); got != "[{drop_point drop 500/min} {drop_point drpo 1/s} {domain gmail.com 20/s} {domain xn--bcher-kva.example 5/d}]" {
+		t.Errorf("limits: %v", got)
+	}
+	s.run("rate", "ls").want(t, 0, "drop point", "500/min")
+	s.run("rate", "clear", "drpo").want(t, 0, "drop point drpo: no limit")
+	s.run("rate", "clear", "drpo").wantError(t, 4, "drop point drpo has no rate limit")
+	s.run("rate", "set", "gmail.com", "none").want(t, 0, "domain gmail.com: no limit")
+	if out := s.must("__complete", "rate", "clear", ""); !strings.HasPrefix(out, "drop\t500/min\nxn--bcher-kva.example\t5/d\n:") {
+		t.Errorf("what has a limit is completed by %q", out)
+	}
+	if out := s.must("__complete", "rate", "set", "d"); !strings.HasPrefix(out, "drop\t") {
+		t.Errorf("a drop point is completed by %q", out)
+	}
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"set", "gmail.com"}, "the rate is missing"},
+		{[]string{"set"}, "or a domain, is missing"},
+		{[]string{"set", "gmail.com", "fast"}, "is not like 20/s"},
+		{[]string{"set", "gmail.com", "0/s"}, "pause the mailing instead"},
+		{[]string{"set", "a@example.com", "1/s"}, "is neither a domain nor the name of a drop point"},
+		{[]string{"clear"}, "is missing"},
+		{[]string{"clear", "--mailing", "x", "gmail.com"}, "one argument too many"},
+	} {
+		s.run(append([]string{"rate"}, c.args...)...).wantError(t, 2, c.says)
+	}
+	s.run("rate", "set", "--mailing", id(t), "1/s").wantError(t, 4, "no mailing is named")
+}
+
+func TestWithoutAWorkerNothingIsSteeredAndItIsSaid(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.letter()
+	id := id(t)
+	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
+	s.run("pause", id).wantError(t, 7, "no worker polls the task queue", "nothing was changed")
+	s.run("cancel", id).want(t, 0, "warning: no worker polls the task queue", "the mailing ends as soon as a worker is there")
+	s.worker()
+	s.run("watch", id).wantError(t, 8, "was cancelled")
+	for _, verb := range []string{"pause", "resume", "cancel"} {
+		s.run(verb, id+"-x").wantError(t, 4, "no mailing is named")
+	}
+}
+
+// slow starts a mailing that does not end by itself: three recipients, and a drop point that takes
+// one a day.
+func (s *shell) slow() (id string) {
+	s.t.Helper()
+	s.letter()
+	s.must("rate", "set", "drop", "1/d")
+	s.worker()
+	id = fmt.Sprintf("%s-%d-%d", s.t.Name(), os.Getpid(), queues.Add(1))
+	s.run("start", "-f", "letter.yaml", "--id", id).want(s.t, 3)
+	until(s.t, "it is sending", func() bool { return s.show(id).State == "sending" })
+	return id
+}
+
+func TestAPausedMailingIsHeldUntilItIsResumed(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	id := s.slow()
+	s.run("resume", id).wantError(t, 4, "mailing "+id)
+	s.run("pause", id).want(t, 0, "mailing "+id)
+	until(t, "it is paused", func() bool { return s.show(id).State == "paused" })
+	v := s.standing(id)
+	if v.Since.IsZero() || time.Since(v.Since) > patience || !v.Until.IsZero() {
+		t.Errorf("paused since %v until %v", v.Since, v.Until)
+	}
+	if len(v.Rates) != 1 || fmt.Sprint(v.Rates[0]) != "{drop_point drop 1/d}" {
+		t.Errorf("rates %v", v.Rates)
+	}
+	s.run("show", id).want(t, 0, "paused", "since", "1/d to drop point drop")
+	s.run("ls").want(t, 0, "paused")
+	s.run("pause", id).wantError(t, 4, "mailing "+id)
+	s.must("rate", "clear", "drop")
+	before := s.files()
+	// Meanwhile the same worker sends another mailing from its start to its end.
+	s.run("start", "-f", "letter.yaml", "--id", id+"-other", "--watch").want(t, 3, "3 of 3 recipients")
+	if after := s.files() - 3; after != before {
+		t.Errorf("%d messages were delivered while it was paused", after-before)
+	}
+	s.askAgain(id) // while it cannot end
+	s.run("resume", id).want(t, 0, "mailing "+id)
+	s.run("watch", id).want(t, 0, "3 of 3 recipients")
+	if s.files() != 6 {
+		t.Errorf("%d messages were delivered, want 3 of each mailing", s.files())
+	}
+	if v := s.standing(id); !v.Since.IsZero() || len(v.Rates) > 0 {
+		t.Errorf("an ended mailing has %v, %v", v.Since, v.Rates)
+	}
+}
+
+// askAgain saves the minute after which a batch asks again whether a limit still holds it up: a new
+// limit of the mailing's own, which is high, has all of its batches ask at once. If the minute is
+// over just now, the mailing may have ended.
+func (s *shell) askAgain(id string) {
+	s.t.Helper()
+	if a := s.run("rate", "set", "--mailing", id, "1000/s"); a.code != 0 && s.show(id).State != "completed" {
+		a.want(s.t, 0)
+	}
+}
+
+func (s *shell) files() int {
+	found, err := filepath.Glob(filepath.Join(s.dir, "mail", "*.eml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return len(found)
+}
+
+func TestACancellationIsEffectiveInTheMiddleOfABatch(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	id := s.slow()
+	s.run("cancel", id).want(t, 0, "is being cancelled")
+	s.run("watch", id).wantError(t, 8, "was cancelled") // with 1/d, the rest of the batch takes two days
+	if m := s.show(id); !m.Closed || m.Sent+m.Unsent != 3 || m.Unsent < 1 {
+		t.Errorf("show: %+v", m)
+	}
+}
+
+func TestAMailingsOwnLimitIsChangedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.letter()
+	s.write("letter.yaml", letter+"rates: {mailing: 1/min}\n")
+	s.worker()
+	id := id(t)
+	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
+	until(t, "its limit is in force", func() bool { return len(s.standing(id).Rates) == 1 })
+	if r := s.standing(id).Rates[0]; r.Kind != "mailing" || r.Name != id || r.Rate != "1/min" {
+		t.Errorf("%+v", r)
+	}
+	s.run("rate", "set", "--mailing", id, "2/min").want(t, 0, "mailing "+id)
+	until(t, "it is changed", func() bool { return s.standing(id).Rates[0].Rate == "2/min" })
+	s.run("rate", "clear", "--mailing", id).want(t, 0, "mailing "+id)
+	s.run("watch", id).want(t, 0, "3 of 3 recipients")
+	s.run("rate", "set", "--mailing", id, "1/s").wantError(t, 4, "has ended (completed)")
+	s.run("rate", "ls", "--output", "json").want(t, 0, "[]")
+}
+
+// cancelled is a mailing that nobody got, and a drop point that is there by now.
+func (s *shell) cancelled() (id string) {
+	s.t.Helper()
+	id = s.suspend()
+	s.run("cancel", id).want(s.t, 0)
+	s.run("watch", id).want(s.t, 8)
+	s.mkdir("late")
+	return id
+}
+
+func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	id := s.cancelled()
+	s.write("continued.yaml", strings.Replace(letter, "list:\n  name: people\n  file: people.csv\n", "continue: {mailing: "+id+"}\n", 1))
+	s.run("preview", "-f", "continued.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
+	s.run("preview", "-f", "continued.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
+	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4, "has no such recipient that is unsent")
+	s.run("optout", "add", "c@example.org").want(t, 0)
+	s.run("start", "--continue", id, "--watch").want(t, 0, "3 recipients of mailing "+id+" (unsent 3)", "mailing "+id+"-2 is started", "3 of 3 recipients")
+	v := s.standing(id + "-2")
+	if v.State != "completed" || v.Sent != 2 || v.OptedOut != 1 || v.Audience != "continue:"+id || v.List != "" {
+		t.Errorf("show: %+v", v)
+	}
+	s.run("ls", "--output", "json").want(t, 0, `"continue:`+id+`"`)
+	message, err := os.ReadFile(filepath.Join(s.dir, "late", id+"-2.00000001.eml"))
+	if err != nil || !strings.Contains(string(message), "X-Receiver: <a@example.com>") && !strings.Contains(string(message), "a@example.com") {
+		t.Errorf("%v: %s", err, message)
+	}
+
+	s.run("start", "--continue", id).wantError(t, 5, id+"-2 continues "+id+" already", "Nothing was started")
+	s.run("start", "--continue", id+"-2").wantError(t, 4, "has no recipient that is unsent")
+	s.run("start", "--continue", id, "--outcomes", "failed,bounced").wantError(t, 4, "has no recipient that is bounced or failed")
+	s.run("start", "--continue", id, "--outcomes", "sent").wantError(t, 2, `"sent" is none of unsent, failed, bounced, uncertain`)
+	s.run("start", "--continue", id+"-9").wantError(t, 4, "no mailing is named")
+	s.run("start", "-f", "letter.yaml", "--outcomes", "failed").wantError(t, 2, "--outcomes means nothing without --continue")
+	if out := s.must("__complete", "start", "--continue", id[:len(id)-1]); !strings.HasPrefix(out, id+"-2\t") || !strings.Contains(out, "\n"+id+"\t") {
+		t.Errorf("IDs are completed by %q", out)
+	}
+	if out := s.must("__complete", "show", id+"-"); !strings.HasPrefix(out, id+"-2\t") {
+		t.Errorf("IDs are completed by %q", out)
+	}
+
+	// A corrected file, to the same people, under a name of its own.
+	s.write("letter.txt", "Corrected for {{.first_name}}, {{.gone}}\n")
+	s.run("start", "--continue", id, "-f", "letter.yaml", "--id", id+"-corrected").wantError(t, 2, "letter.txt:1:", "no column of the list is named gone")
+	s.write("letter.txt", "Corrected for {{.first_name}}\n")
+	if err := os.Remove(filepath.Join(s.dir, "people.csv")); err != nil {
+		t.Fatal(err)
+	}
+	s.run("start", "--continue", id, "-f", "letter.yaml", "--id", id+"-corrected", "--watch").want(t, 0, "mailing "+id+"-corrected is started")
+	if message, err := os.ReadFile(filepath.Join(s.dir, "late", id+"-corrected.00000001.eml")); err != nil || !strings.Contains(string(message), "Corrected for") {
+		t.Errorf("%v: %s", err, message)
+	}
+}
+
+func TestARunningMailingIsNotContinued(t *testing.T) {
+	t.Parallel()
+	s, id := suspended(t)
+	s.run("start", "--continue", id).wantError(t, 4, "mailing "+id+" has not ended")
+}
+
+// lossy is a mail server that takes one message to example.com and dies before it says so.
+type lossy struct {
+	*smtptest.Server
+	victim atomic.Pointer[string]
+}
+
+func newLossy(t *testing.T) *lossy {
+	l := &lossy{}
+	l.Server = smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && strings.HasSuffix(e.To, "@example.com") && l.victim.CompareAndSwap(nil, &e.To) {
+			return &smtptest.Action{Die: true, Accept: true}
+		}
+		return nil
+	}})
+	return l
+}
+
+// copies tells how often the one whose answer was lost has got it.
+func (l *lossy) copies() int { return l.Copies()[*l.victim.Load()] }
+
+// uncertain ends a mailing with one recipient that is uncertain.
+func (s *shell) uncertain(server *lossy) (id string) {
+	s.t.Helper()
+	s.letter()
+	s.write("letter.yaml", letter+"on_uncertain: hold\nretry:\n  drop_point: {attempts: 5, interval: 100ms}\n")
+	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
+	s.worker()
+	id = fmt.Sprintf("%s-%d-%d", s.t.Name(), os.Getpid(), queues.Add(1))
+	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(s.t, 3)
+	if m := s.show(id); m.Uncertain != 1 || m.Sent != 2 {
+		s.t.Fatalf("%+v", m)
+	}
+	return id
+}
+
+func TestWhoIsKnownToHaveGotItIsResolvedAsSent(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	id := s.uncertain(newLossy(t))
+	s.run("resolve", id).wantError(t, 2, "--as is missing")
+	s.run("resolve", id, "--as", "lost").wantError(t, 2, "must be one of [sent resend]")
+	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("resolve", id, "--as", "sent").want(t, 0, "mailing "+id+": 1 recipient counts as sent now")
+	if m := s.show(id); m.Uncertain != 0 || m.Sent != 3 || !m.Closed {
+		t.Errorf("%+v", m)
+	}
+	s.run("resolve", id, "--as", "sent").wantError(t, 4, "nobody whose outcome is uncertain")
+	s.run("report", id, "--outcome", "uncertain").want(t, 0)
+}
+
+func TestWhoMayHaveGotItIsSentToAgainOnlyIfSomebodySaysSo(t *testing.T) {
+	t.Parallel()
+	server := newLossy(t)
+	s := newShell(t)
+	id := s.uncertain(server)
+	s.run("resolve", id, "--as", "resend").wantError(t, 2, "1 recipient of mailing "+id+" may have got it already", "--yes", "nothing was done")
+	s.run("resolve", id, "--as", "resend", "--yes").want(t, 0, "mailing "+id+"-2 is started")
+	s.run("watch", id+"-2").want(t, 0, "1 of 1 recipient")
+	if got := server.Received(); server.copies() != 2 || len(got) != 4 {
+		t.Errorf("received %v", got)
+	}
+	s.run("resolve", id, "--as", "resend", "--yes").wantError(t, 5, "continues "+id+" already")
+}
+
+func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {
+	t.Parallel()
+	for _, as := range []string{"sent", "resend"} {
+		t.Run(as, func(t *testing.T) {
+			t.Parallel()
+			server := newLossy(t)
+			s := newShell(t)
+			s.letter()
+			s.write("letter.yaml", letter+"on_uncertain: hold\nbatch_size: 1\nretry:\n  drop_point: {attempts: 5, interval: 100ms}\n")
+			s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
+			s.must("rate", "set", "example.com", "1/d") // one of two goes, and the other has to wait
+			s.worker()
+			id := id(t)
+			s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
+			until(t, "one is uncertain", func() bool { return s.show(id).Uncertain == 1 })
+			s.run("resolve", id, "--as", as, "--yes").want(t, 0, "1 recipient")
+			s.must("rate", "clear", "example.com")
+			s.askAgain(id)
+			s.run("watch", id).want(t, 0)
+			want := map[string]int{"sent": 1, "resend": 2}[as]
+			if m := s.show(id); m.Sent != 3 || m.Uncertain != 0 || server.copies() != want {
+				t.Errorf("%+v, copies %v", m, server.Copies())
+			}
+		})
+	}
+}
+
+// The lines of docs/api.md are run as they stand there, but for the ID.
+func TestTemporalsOwnCommandSteersAsTheDocumentationSays(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	id := s.slow()
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted := strings.NewReplacer("spring-2026", id, "'", "")
+	done := 0
+	for line := range strings.Lines(string(doc)) {
+		rest, ok := strings.CutPrefix(line, "temporal workflow update execute ")
+		if !ok {
+			continue
+		}
+		args := []string{"workflow", "update", "execute", "--address", s.env["TEMPORAL_ADDRESS"]}
+		flags, input, has := strings.Cut(quoted.Replace(strings.TrimSpace(rest)), " --input ")
+		args = append(args, strings.Fields(flags)...)
+		if has {
+			args = append(args, "--input", input)
+		}
+		out, err := exec.Command(servertest.TemporalCLI(t), args...).CombinedOutput()
+		if refused := strings.Contains(line, "--name resolve"); (err != nil) != refused || refused && !strings.Contains(string(out), "nobody is held as uncertain") {
+			t.Errorf("%s: %v\n%s", line, err, out)
+		}
+		done++
+	}
+	if done < 6 {
+		t.Errorf("%d examples of updates, want 6", done)
+	}
+	s.run("watch", id).wantError(t, 8, "was cancelled")
+	var all []struct{ Kind, Name, Rate string }
+	s.run("rate", "ls", "--output", "json").want(t, 0).decode(t, &all)
+	if got := fmt.Sprint(all); got != "[{drop_point drop 1/d} {domain gmail.com 20/s}]" {
+		t.Errorf("limits: %s", got)
+	}
+}
+
+func TestDeferredRecipientsAreShownWithTheirNextRound(t *testing.T) {
+	t.Parallel()
+	server := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && e.To == "b@example.com" {
+			return &smtptest.Action{Reply: "450 4.2.1 greylisted"}
+		}
+		return nil
+	}})
+	s := newShell(t)
+	s.letter()
+	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
+	s.worker()
+	id := id(t)
+	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
+	until(t, "one is deferred", func() bool { return s.standing(id).Deferred == 1 })
+	var raw struct {
+		NextRound time.Time `json:"next_round"`
+	}
+	if err := json.Unmarshal([]byte(s.must("show", id, "--output", "json")), &raw); err != nil || time.Until(raw.NextRound) < 20*time.Minute {
+		t.Errorf("next round %v, %v", raw.NextRound, err)
+	}
+	s.run("show", id).want(t, 0, "1 recipient refused for now, next round at ")
+	s.run("cancel", id).want(t, 0)
+	s.run("watch", id).want(t, 8)
+}

@@ -1,0 +1,198 @@
+package delivery
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/ledger"
+	"directmailer/test/rig"
+	"directmailer/workflows"
+)
+
+func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{rig.Address(1): "550 5.1.1 unknown", rig.Address(2): "550 5.2.1 disabled", rig.Address(3): "554 5.7.1 not wanted"}
+	var deferred atomic.Int64
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "RCPT" {
+			return nil
+		}
+		if a, ok := answers[e.To]; ok && (e.To != rig.Address(3) || deferred.Add(1) < 3) {
+			return &smtptest.Action{Reply: a}
+		}
+		if e.To == rig.Address(4) && deferred.Add(1) < 3 {
+			return &smtptest.Action{Reply: "451 4.7.1 greylisted, come again"}
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(10)
+	r.StartWorker()
+	result := r.Result(r.Start(rig.Mailing(10)))
+	r.Judge(s.Copies(), 10)
+	if result.Counts.Sent != 8 || result.Counts.Bounced != 2 {
+		t.Errorf("%+v", result.Counts)
+	}
+	lines := r.Report()
+	if l := lines[rig.Address(1)]; l.Outcome != ledger.Bounced || l.Code != 550 || l.Enhanced != "5.1.1" || l.Reply != "unknown" || l.DropPoint != "mx" {
+		t.Errorf("%+v", l)
+	}
+	if l := lines[rig.Address(4)]; l.Outcome != ledger.Sent || l.Attempts < 2 || l.PossiblyTwice {
+		t.Errorf("%+v", l)
+	}
+	var suppressed []string
+	if err := r.Pool.QueryRow(t.Context(), `SELECT array_agg(address_key) FROM opt_outs`).Scan(&suppressed); err != nil || len(suppressed) != 1 || suppressed[0] != rig.Address(1) {
+		t.Errorf("suppressed for later mailings: %v, %v", suppressed, err)
+	}
+}
+
+// One recipient's own server rule must not take a drop point that works off the list, nor hold up the others.
+func TestARecipientRefusedByPolicyDoesNotStopTheMailing(t *testing.T) {
+	t.Parallel()
+	const recipients = 11
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && e.To == rig.Address(recipients) { // alone in the last batch
+			return &smtptest.Action{Reply: "550 5.7.1 not from you"}
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(10)
+	in.Retry.DropPoint.Attempts = 1
+	r.Start(in)
+	r.Eventually("all others have got it and the one is tried again later", func() bool {
+		st, err := r.Status()
+		return err == nil && st.Counts.Sent == recipients-1 && st.State == workflows.StateSending && st.DropPoints[0].InList && r.Report()[rig.Address(recipients)].Attempts > 1
+	})
+	if err := r.Temporal.CancelWorkflow(t.Context(), r.ID(), ""); err != nil {
+		t.Fatal(err)
+	}
+	r.Eventually("the ledger is closed", func() bool { return r.Report()[rig.Address(recipients)].Outcome == ledger.Unsent })
+	r.Judge(s.Copies(), recipients)
+}
+
+// Greylisting: everybody is refused at first and told when to come again. All get it then, in batches as big as those of the list.
+func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T) {
+	t.Parallel()
+	const recipients = 300
+	var mu sync.Mutex
+	told := map[string]time.Time{} // when each was told to come again: all at about the same time
+	var open time.Time
+	early := 0
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "RCPT" {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		if open.IsZero() {
+			open = now.Add(10 * time.Second)
+		}
+		at, known := told[e.To]
+		if known && now.Before(at) {
+			early++
+		}
+		if !known || now.Before(at) {
+			seconds := max(1, int(open.Sub(now)/time.Second))
+			told[e.To] = now.Add(time.Duration(seconds) * time.Second)
+			return &smtptest.Action{Reply: fmt.Sprintf("450 4.2.0 Greylisted, try again in %d seconds", seconds)}
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(50)
+	in.Deferral.First, in.Deferral.Most = workflows.Duration(time.Hour), workflows.Duration(time.Hour) // but the server says some seconds
+	in.MaxErrorPercent, in.ErrorMinimum = 1, 1                                                         // which deferral does not touch
+	result := r.Result(r.Start(in))
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients || early > 0 {
+		t.Errorf("%d duplicates, %d tried too early; %+v", d, early, result.Counts)
+	}
+	var later, full int
+	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE cardinality(members) = 50) FROM batches WHERE members IS NOT NULL`).Scan(&later, &full); err != nil {
+		t.Fatal(err)
+	}
+	if full < 4 || later > 10 { // six of fifty if the machine has sent all within the ten seconds
+		t.Errorf("%d batches of later rounds, %d of them full", later, full)
+	}
+}
+
+func TestADeferredRecipientIsFailedWhenItsTimeIsOver(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && e.To == rig.Address(2) {
+			return &smtptest.Action{Reply: "452 4.2.2 mailbox full"}
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(3)
+	r.StartWorker()
+	in := rig.Mailing(3)
+	in.Deferral.For = workflows.Duration(6 * time.Second)
+	result := r.Result(r.Start(in))
+	r.Judge(s.Copies(), 3)
+	if l := r.Report()[rig.Address(2)]; result.Counts.Failed != 1 || l.Outcome != ledger.Failed || l.Code != 452 || l.Reply != "mailbox full" || l.Attempts < 2 {
+		t.Errorf("%+v; %+v", result.Counts, l)
+	}
+}
+
+func TestAServerThatRefusesUsIsLeftAndNoRecipientIsBlamed(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	refusing := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "MAIL" {
+			return &smtptest.Action{Reply: "550 5.7.1 your host is on a list"}
+		}
+		return nil
+	}})
+	good := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, fmt.Sprintf("bad=smtp://%s good=smtp://%s", refusing.Addr(), good.Addr()))
+	r.ImportList(recipients)
+	r.StartWorker()
+	result := r.Result(r.Start(rig.Mailing(20)))
+	if d := r.Judge(good.Copies(), recipients); d > 0 || result.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, result.Counts)
+	}
+	if s, err := r.Status(); err != nil || !strings.Contains(s.DropPoints[0].LastFailure, "5.7.1") {
+		t.Errorf("%+v, %v", s.DropPoints, err)
+	}
+}
+
+func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
+	t.Parallel()
+	const recipients = 2000
+	stall := smtptest.NewStall("RCPT", 0) // the server answers on each connection at each look of the test
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "RCPT" {
+			return nil
+		}
+		return &smtptest.Action{Wait: stall.Wait(), Reply: "550 5.1.1 unknown"}
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(20)
+	in.MaxErrorPercent, in.ErrorMinimum = 10, 40
+	r.Start(in)
+	r.AwaitStatus("it is suspended, and says why", func(s workflows.Status) bool {
+		stall.Release(rig.Connections)
+		return s.State == workflows.StateSuspended && strings.Contains(s.Doing, "error limit") && !s.Since.IsZero()
+	})
+	stall.ReleaseAll()
+	r.MustUpdate(workflows.CancelUpdate)
+	result := r.Result(r.Temporal.GetWorkflow(t.Context(), r.ID(), ""))
+	r.Judge(s.Copies(), recipients)
+	if result.State != workflows.StateCancelled || result.Counts.Bounced > recipients/2 || result.Counts.Bounced < 40 || result.Counts.Bounced+result.Counts.Unsent != recipients {
+		t.Errorf("%+v", result)
+	}
+}

@@ -1,0 +1,147 @@
+package delivery
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jhillyerd/enmime/v2"
+
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/ledger"
+	"directmailer/test/rig"
+	"directmailer/workflows"
+)
+
+// Every copy of a message has the same key before it, so that a relay that knows the header takes it once.
+func TestAnIdempotencyHeaderIsTheSameForEveryAttempt(t *testing.T) {
+	t.Parallel()
+	var died atomic.Int64
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && died.Add(1) <= 3 {
+			return &smtptest.Action{Die: true, Accept: true}
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s)+"&idempotency=X-Idempotency-Key")
+	r.ImportList(20)
+	r.StartWorker()
+	r.Result(r.Start(rig.Mailing(10)))
+	keys, owner := map[string]string{}, map[string]string{}
+	copies := 0
+	for _, m := range s.Received() {
+		copies++
+		line, _, _ := strings.Cut(m.Data, "\r\n")
+		key, ok := strings.CutPrefix(line, "X-Idempotency-Key: ")
+		if !ok || !strings.Contains(m.Data, "Message-ID: <"+key+"@") || strings.Contains(key, "@") {
+			t.Fatalf("message to %s:\n%s", m.To, m.Data)
+		}
+		if known := keys[m.To]; known != "" && known != key {
+			t.Errorf("%s has the keys %s and %s", m.To, known, key)
+		}
+		if other := owner[key]; other != "" && other != m.To {
+			t.Errorf("%s and %s have the same key", other, m.To)
+		}
+		keys[m.To], owner[key] = key, m.To
+	}
+	if len(keys) != 20 || copies <= 20 {
+		t.Errorf("%d recipients, %d copies", len(keys), copies)
+	}
+}
+
+// A server that is not ours, a parser that is not ours: every recipient has got the message that was meant for him, once.
+func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
+	t.Parallel()
+	const recipients = 300
+	inbox := startInbox(t)
+	r := rig.New(t, "mx=smtp://"+inbox.addr+"?tls=none")
+	r.ImportList(recipients)
+	if _, err := lists.New(r.Pool).AddOptOuts(t.Context(), []string{rig.Address(7)}, lists.Asked); err != nil {
+		t.Fatal(err)
+	}
+	r.StartWorker()
+	result := r.Result(r.Start(rig.Mailing(50)))
+	if want := (workflows.Counts{Sent: recipients - 1, OptedOut: 1}); result.Counts != want || result.State != workflows.StateCompleted || result.Batches != 6 {
+		t.Errorf("result %+v", result)
+	}
+	r.Judge(inbox.copies(), recipients)
+	ids := map[string]bool{}
+	for _, m := range inbox.messages() {
+		e, err := enmime.ReadEnvelope(strings.NewReader(m.data))
+		if err != nil || len(e.Errors) > 0 {
+			t.Fatalf("message to %s: %v %v", m.to, err, e.Errors)
+		}
+		if !strings.Contains(e.Text, "you are "+m.to) || !strings.Contains(e.HTML, "you are "+m.to) || !strings.HasPrefix(e.GetHeader("Subject"), "Hello Nr ") || m.from != "news@example.com" {
+			t.Errorf("message to %s:\n%s", m.to, m.data)
+		}
+		ids[e.GetHeader("Message-ID")] = true
+	}
+	if len(ids) != recipients-1 {
+		t.Errorf("%d different Message-IDs", len(ids))
+	}
+}
+
+// The room of a message that has its answer is used for another: whatever goes wrong between the two, each body is one recipient's alone.
+func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
+	t.Parallel()
+	const recipients = 600
+	var seen atomic.Int32
+	s := smtptest.Start(t, smtptest.Options{Script: rig.LimitDeaths(func(e smtptest.Event) *smtptest.Action {
+		switch n := seen.Add(1); {
+		case e.Phase == "DOT" && n%11 == 0:
+			return &smtptest.Action{Reply: "451 4.3.0 later"}
+		case e.Phase == "RCPT" && n%17 == 0:
+			return &smtptest.Action{Reply: "450 4.2.1 later"}
+		case e.Phase == "BODY" && n%29 == 0, e.Phase == "DOT" && n%37 == 0:
+			return &smtptest.Action{Die: true}
+		}
+		return nil
+	})})
+	r := rig.New(t, fmt.Sprintf("mx=smtp://%s?connections=6&next_behind_dot=true&tls=none", s.Addr()))
+	// Of many lengths: room that is too short, and room with more in it than is wanted.
+	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", []string{"name"}, &rig.Members{N: recipients, Name: ownWords}, true); err != nil {
+		t.Fatal(err)
+	}
+	r.StartWorker()
+	in := rig.Mailing(100)
+	in.Content = workflows.Content{Text: "{{.name}}"}
+	in.Retry.DropPoint.Attempts = 100
+	if result := r.Result(r.Start(in)); result.Counts.Sent != recipients {
+		t.Errorf("result %+v", result)
+	}
+	r.Judge(s.Copies(), recipients)
+	for _, m := range s.Received() {
+		e, err := enmime.ReadEnvelope(strings.NewReader(m.Data))
+		if err != nil || len(e.Errors) > 0 {
+			t.Fatalf("message to %s: %v %v", m.To, err, e.Errors)
+		}
+		var n int
+		if _, err := fmt.Sscanf(m.To, "r%d@", &n); err != nil || strings.TrimSpace(e.Text) != ownWords(n) {
+			t.Errorf("message to %s:\n%s", m.To, m.Data)
+		}
+	}
+}
+
+// ownWords are some 10 to 3,000 octets that are the recipient's alone.
+func ownWords(n int) string {
+	return strings.Repeat(fmt.Sprintf("only %d ", n), n*7%300) + fmt.Sprint(n)
+}
+
+func TestARecipientWhoseTemplateFailsIsFailedAndTheBatchGoesOn(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(10)
+	if _, err := r.Pool.Exec(t.Context(), `UPDATE list_members SET attributes = '{}' WHERE position = 4`); err != nil {
+		t.Fatal(err)
+	}
+	r.StartWorker()
+	result := r.Result(r.Start(rig.Mailing(5)))
+	r.Judge(s.Copies(), 10)
+	l := r.Report()[rig.Address(4)]
+	if result.Counts.Sent != 9 || result.Counts.Failed != 1 || l.Outcome != ledger.Failed || !strings.Contains(l.Reply, "name") {
+		t.Errorf("%+v; %+v", result.Counts, l)
+	}
+}

@@ -1,0 +1,190 @@
+package delivery
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	workflowpb "go.temporal.io/api/workflow/v1"
+
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
+	"directmailer/workflows"
+)
+
+// slowly answers each message after a while.
+func answerAfter(pause time.Duration) func(smtptest.Event) *smtptest.Action {
+	return func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "DOT" {
+			return nil
+		}
+		done := make(chan struct{})
+		time.AfterFunc(pause, func() { close(done) })
+		return &smtptest.Action{Wait: done}
+	}
+}
+
+// A small mailing that is started while a large one keeps every slot and connection busy is done in seconds.
+func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		dynamic map[string]string
+		seconds int // for which the small mailing may take, by the server's pace
+	}{
+		"where the server knows fairness": {nil, 20},
+		"where it does not":               {map[string]string{"matching.enableFairness": "false"}, 75},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			smallBesideLarge(t, c.dynamic, c.seconds)
+		})
+	}
+}
+
+// smallBesideLarge starts a mailing of 100 beside one of which 100 seconds are left, and looks at what was sent until it was done.
+func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
+	const many, few, pace = 10_000, 100, 100
+	s := smtptest.Start(t, smtptest.Options{Script: answerAfter(40 * time.Millisecond)}) // 100 a second over the four connections
+	address := servertest.Temporal(t)
+	if dynamic != nil {
+		address = servertest.OwnTemporal(t, dynamic).Address()
+	}
+	r := rig.NewOn(t, rig.MX(s), servertest.Database(t), address)
+	r.ImportList(many)
+	r.StartWorker()
+	large := r.Start(rig.Mailing(500))
+	r.Eventually("the large one is under way", func() bool { return len(s.Received()) > 2*pace })
+	small := r.Another("small")
+	if _, err := r.Pool.Exec(t.Context(), `INSERT INTO lists (name, source, members, columns) VALUES ('few', 'few.csv', $1, '{name}')`, few); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Pool.Exec(t.Context(), `INSERT INTO list_members SELECT (SELECT id FROM lists WHERE name = 'few'), position, 's' || address, 's' || address_key, attributes
+		FROM list_members WHERE position <= $1`, few); err != nil {
+		t.Fatal(err)
+	}
+	in := rig.Mailing(500)
+	in.List = "few"
+	began := time.Now()
+	before := len(s.Received())
+	result := small.Result(small.Start(in))
+	if result.Counts.Sent != few {
+		t.Errorf("%+v", result)
+	}
+	if after := len(s.Received()) - before; after > seconds*pace {
+		t.Errorf("the small mailing was done after %v and %d other messages", time.Since(began), after)
+	}
+	r.MustUpdate(workflows.CancelUpdate)
+	r.Result(large)
+	copies := s.Copies()
+	for a := range copies {
+		if strings.HasPrefix(a, "s") {
+			delete(copies, a)
+		}
+	}
+	r.Judge(copies, many)
+}
+
+// Each worker gets a share of the mailing, however large its batches are, and whichever worker was
+// the first to ask: with no answer given, every connection of every worker has a message at its
+// dot. There are no more batches than workers, so none may have two.
+func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{60, 500} {
+		t.Run(fmt.Sprintf("batch_size=%d", size), func(t *testing.T) {
+			t.Parallel()
+			const workers = 3
+			s, stall := rig.StalledServer(t, 0)
+			r := rig.New(t, rig.MX(s))
+			r.ImportList(workers * size)
+			for range workers {
+				r.StartWorker()
+			}
+			r.AwaitPollers(workers)
+			run := r.Start(rig.Mailing(size))
+			r.Eventually(fmt.Sprintf("%d messages are at their dots", workers*rig.Connections), func() bool { return stall.Waiting() == workers*rig.Connections })
+			stall.ReleaseAll()
+			if result := r.Result(run); result.Counts.Sent != int64(workers*size) {
+				t.Errorf("result %+v", result)
+			}
+			if duplicates := r.Judge(s.Copies(), workers*size); duplicates > 0 {
+				t.Errorf("%d duplicates", duplicates)
+			}
+		})
+	}
+}
+
+// A mailing whose server answers nothing has one batch on each worker. Another mailing, through
+// another drop point, finds room on a worker that has two slots.
+func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
+	t.Parallel()
+	slow, stall := rig.StalledServer(t, 0)
+	fast := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s?connections=%d", slow.Addr(), rig.Connections, fast.Addr(), rig.Connections))
+	const recipients = 400
+	r.ImportList(recipients)
+	r.StartWorker("DM_MAX_BATCHES=2")
+	in := rig.Mailing(50)
+	in.DropPoints = []string{"slow"}
+	limited := r.Start(in)
+	r.Eventually("every connection to the slow server waits", func() bool { return stall.Waiting() == rig.Connections })
+	r.Eventually("the worker hands batches of the slow mailing over", func() bool {
+		d, err := r.Temporal.DescribeWorkflowExecution(t.Context(), limited.GetID(), "")
+		if err != nil {
+			return false
+		}
+		for _, a := range d.PendingActivities {
+			if a.GetLastFailure().GetApplicationFailureInfo().GetType() == "WorkerBusy" && a.Attempt > 10 { // so late that the beginning is over
+				return true
+			}
+		}
+		return false
+	})
+	in.DropPoints = []string{"fast"}
+	r.MailingID = r.ID() + "-fast"
+	if result := r.Result(r.Start(in)); result.Counts.Sent != recipients {
+		t.Errorf("result %+v", result)
+	}
+	if n := stall.Waiting(); n != rig.Connections {
+		t.Errorf("%d messages were handed to the slow server meanwhile, want %d", n, rig.Connections)
+	}
+	stall.ReleaseAll()
+	if result := r.Result(limited); result.Counts.Sent != recipients {
+		t.Errorf("result %+v", result)
+	}
+}
+
+// A worker whose DM_DROP_POINTS lacks the drop point has nothing to say about it: it gives its
+// batches to the other one, and no failure is counted, though one would suffice to suspend the
+// mailing.
+func TestAWorkerWithoutTheDropPointGivesItsBatchesToAnother(t *testing.T) {
+	t.Parallel()
+	s, stall := rig.StalledServer(t, 0)
+	r := rig.New(t, rig.MX(s))
+	const recipients = 400
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(10)
+	in.DropPoints = []string{"mx"}
+	in.Retry.DropPoint = workflows.Retry{Attempts: 1, Interval: workflows.Duration(time.Minute)}
+	run := r.Start(in)
+	r.Eventually("the mailing is being sent", func() bool { return stall.Waiting() == rig.Connections })
+	r.StartWorker("DM_DROP_POINTS=other=smtp://" + s.Addr())
+	r.AwaitPollers(2)
+	r.Eventually("the other worker was asked", func() bool {
+		d, err := r.Temporal.DescribeWorkflowExecution(t.Context(), run.GetID(), "")
+		return err == nil && slices.ContainsFunc(d.PendingActivities, func(a *workflowpb.PendingActivityInfo) bool {
+			return a.GetLastFailure().GetApplicationFailureInfo().GetType() == "NoDropPoint"
+		})
+	})
+	stall.ReleaseAll()
+	if result := r.Result(run); result.Counts.Sent != recipients {
+		t.Errorf("result %+v", result)
+	}
+	status, err := r.Status()
+	if err != nil || len(status.DropPoints) != 1 || status.DropPoints[0].LastFailure != "" {
+		t.Errorf("the drop point is blamed: %+v, %v", status.DropPoints, err)
+	}
+}

@@ -1,0 +1,90 @@
+package operation
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
+	"directmailer/workflows"
+)
+
+// aheadOf returns by how many messages a rate limit was exceeded at the worst, if its first turn
+// was given at began. A turn is never given before its time, so this holds on a machine of any
+// speed.
+func aheadOf(received []smtptest.Message, began time.Time, perSecond float64) float64 {
+	worst := math.Inf(-1)
+	for i, m := range received {
+		worst = max(worst, float64(i+1)-m.At.Sub(began).Seconds()*perSecond)
+	}
+	return worst
+}
+
+func TestARateLimitHoldsOverAllWorkersAndAChangeTakesEffectInTheMiddleOfABatch(t *testing.T) {
+	t.Parallel()
+	const recipients, limit = 600, 25
+	var connected times
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "connect" { // a worker has its connection before it asks for the first turn
+			connected.add(time.Now())
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	r.StartWorker()
+	r.StartWorker()
+	in := rig.Mailing(100)
+	in.Rates.Mailing = workflows.Rate(fmt.Sprintf("%d/s", limit))
+	run := r.Start(in)
+	r.Eventually("it has sent for a while", func() bool { return len(s.Received()) > 4*limit })
+	began := connected.all[0]
+	if ahead := aheadOf(s.Received(), began, limit); ahead > 3 {
+		t.Errorf("%.1f messages more arrived than the limit of %d a second allows", ahead, limit)
+	}
+	r.MustUpdate(workflows.RateUpdate, workflows.RateChange{Rate: "none"})
+	result := r.Result(run)
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, result.Counts)
+	}
+	if ahead := aheadOf(s.Received(), began, limit); ahead < limit {
+		t.Errorf("the limit was kept after it was lifted: at no time were more than %.1f messages out that it did not allow", ahead)
+	}
+}
+
+// Mail for one domain waits for that domain's limit; mail for others overtakes it.
+func TestALimitOfADomainHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(200)
+	if _, err := r.Pool.Exec(t.Context(), `UPDATE list_members SET address = replace(address, 'example.org', 'example.net'), address_key = replace(address_key, 'example.org', 'example.net')
+		WHERE position % 4 = 0`); err != nil {
+		t.Fatal(err)
+	}
+	r.StartWorker()
+	in := rig.Mailing(200)
+	in.Rates.Domains = map[string]workflows.Rate{"example.net": "1/min"}
+	r.Start(in)
+	slow := func() (n int) {
+		for a := range s.Copies() {
+			if strings.HasSuffix(a, "@example.net") {
+				n++
+			}
+		}
+		return n
+	}
+	r.Eventually("everybody else has got it", func() bool { return len(s.Copies())-slow() == 150 })
+	if n := slow(); n > 10 {
+		t.Errorf("%d of 50 messages to the limited domain are out already", n)
+	}
+	r.MustUpdate(workflows.RateUpdate, workflows.RateChange{Domain: "example.net", Rate: "none"})
+	result := r.Result(r.Temporal.GetWorkflow(t.Context(), r.ID(), ""))
+	if d := r.Judge(s.Copies(), 200); d > 0 || result.Counts.Sent != 200 {
+		t.Errorf("%d duplicates; %+v", d, result.Counts)
+	}
+}

@@ -1,0 +1,216 @@
+// Package operation shows how mailings are started, paused, cancelled, limited and continued, and what
+// their histories hold.
+package operation
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/ledger"
+	"directmailer/test/rig"
+	"directmailer/workflows"
+	"directmailer/workflows/policy"
+)
+
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+
+func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *testing.T) {
+	t.Parallel()
+	const recipients, first = 1000, 100
+	s, stall := rig.StalledServer(t, first)
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	run := r.Start(rig.Mailing(recipients)) // one batch
+	r.AwaitStalled(s, stall, first)
+	r.MustUpdate(workflows.PauseUpdate)
+	r.AwaitCancelReceived()
+	stall.ReleaseAll() // from here on, only the pause keeps the rest of the batch from being sent
+	r.AwaitStatus("nothing is in flight any more", func(st workflows.Status) bool {
+		return st.State == workflows.StatePaused && strings.Contains(st.Doing, "waits to be resumed")
+	})
+	if n := len(s.Received()); n != first+rig.Connections || !s.Quiet() {
+		t.Errorf("%d of %d were sent before it was paused, want %d and those in flight", n, recipients, first)
+	}
+	if _, err := r.Update(workflows.PauseUpdate); err == nil {
+		t.Error("a paused mailing was paused again")
+	}
+	r.MustUpdate(workflows.ResumeUpdate)
+	result := r.Result(run)
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients || result.Counts.PossiblyTwice > 0 {
+		t.Errorf("%d duplicates; %+v", d, result.Counts)
+	}
+}
+
+func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
+	t.Parallel()
+	const recipients, first = 1000, 100
+	s, stall := rig.StalledServer(t, first)
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	run := r.Start(rig.Mailing(recipients))
+	r.AwaitStalled(s, stall, first)
+	r.MustUpdate(workflows.CancelUpdate)
+	r.AwaitCancelReceived()
+	stall.ReleaseAll()
+	result := r.Result(run)
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.State != workflows.StateCancelled || result.Counts != (workflows.Counts{Sent: first + rig.Connections, Unsent: recipients - first - rig.Connections}) ||
+		len(s.Received()) != first+rig.Connections {
+		t.Errorf("%d duplicates, %d received; %+v", d, len(s.Received()), result)
+	}
+}
+
+// One who is held is resolved while the mailing goes on: sent to again, marked as possibly twice.
+func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
+	t.Parallel()
+	var died, decided atomic.Bool
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && e.To == rig.Address(3) && !died.Swap(true) {
+			return &smtptest.Action{Die: true}
+		}
+		if e.Phase == "RCPT" && e.To == rig.Address(8) && !decided.Load() {
+			return &smtptest.Action{Reply: "451 4.7.1 try again in 1 second"} // keeps the mailing open
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(10)
+	r.StartWorker()
+	in := rig.Mailing(5)
+	in.OnUncertain = workflows.Hold
+	run := r.Start(in)
+	r.AwaitStatus("one is held", func(s workflows.Status) bool { return s.Counts.Uncertain == 1 })
+	var n int
+	h, err := r.Temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{WorkflowID: r.ID(), UpdateName: workflows.ResolveUpdate,
+		Args: []any{workflows.Resolution{As: "resend"}}, WaitForStage: client.WorkflowUpdateStageCompleted})
+	if err == nil {
+		err = h.Get(t.Context(), &n)
+	}
+	if err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	decided.Store(true)
+	result := r.Result(run)
+	r.Judge(s.Copies(), 10)
+	if l := r.Report()[rig.Address(3)]; l.Outcome != ledger.Sent || !l.PossiblyTwice || result.Counts != (workflows.Counts{Sent: 10, PossiblyTwice: 1}) {
+		t.Errorf("%+v; %+v", result.Counts, l)
+	}
+}
+
+func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
+	t.Parallel()
+	const recipients, first = 500, 50
+	s, stall := rig.StalledServer(t, first)
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	run := r.Start(rig.Mailing(250))
+	r.AwaitStalled(s, stall, first)
+	if err := r.Temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
+		t.Fatal(err)
+	}
+	r.AwaitCancelReceived()
+	stall.ReleaseAll()
+	err := run.Get(t.Context(), nil)
+	var cancelled *temporal.CanceledError
+	var result workflows.Result
+	if !errors.As(err, &cancelled) || cancelled.Details(&result) != nil {
+		t.Fatalf("got %v", err)
+	}
+	r.Judge(s.Copies(), recipients)
+	if *record != "" {
+		saveHistory(r, run.GetID(), run.GetRunID(), "cancelled")
+	}
+	if want := (workflows.Counts{Sent: first + rig.Connections, Unsent: recipients - first - rig.Connections}); result.State != workflows.StateCancelled || result.Counts != want || len(s.Received()) != first+rig.Connections {
+		t.Errorf("%d received; %+v", len(s.Received()), result)
+	}
+}
+
+// A slow server answers after more than a heartbeat's timeout: the cancelled batch is not taken for dead meanwhile.
+func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
+	t.Parallel()
+	const recipients = 50
+	s, stall := rig.StalledServer(t, 0)
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	run := r.Start(rig.Mailing(recipients))
+	r.AwaitStalled(s, stall, 0)
+	if err := r.Temporal.CancelWorkflow(t.Context(), run.GetID(), ""); err != nil {
+		t.Fatal(err)
+	}
+	asked := time.Now()
+	r.Eventually("more than a heartbeat's timeout is over", func() bool {
+		return time.Since(asked) > policy.Heartbeat(policy.SendBatch)+2*time.Second
+	})
+	stall.ReleaseAll()
+	var cancelled *temporal.CanceledError
+	var result workflows.Result
+	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&result) != nil {
+		t.Fatalf("got %v", err)
+	}
+	if r.Judge(s.Copies(), recipients); result.Counts != (workflows.Counts{Sent: rig.Connections, Unsent: recipients - rig.Connections}) {
+		t.Errorf("%+v", result.Counts)
+	}
+}
+
+// The server takes a message at each look of the test, and after the termination as well. Terminate
+// tells the worker nothing: it learns of it when Temporal answers its next heartbeat, which comes
+// after a second or two. With the SDK's own throttle it comes eight seconds after the batch was
+// begun.
+func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
+	t.Parallel()
+	const recipients, first, most = 1000, 50, 5 * time.Second // two seconds, and three more for a machine that is busy
+	stall := smtptest.NewStall("DOT", first)
+	var begun times
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "MAIL" {
+			begun.add(time.Now())
+		}
+		return stall.Script(e)
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	w := r.StartWorker()
+	run := r.Start(rig.Mailing(recipients))
+	r.AwaitStalled(s, stall, first)
+	if err := r.Temporal.TerminateWorkflow(t.Context(), run.GetID(), "", "pressed"); err != nil {
+		t.Fatal(err)
+	}
+	terminated := time.Now()
+	released := 0
+	r.Eventually("no connection has a message, and none has brought one for a while", func() bool {
+		released += stall.Release(1)
+		_, last := begun.after(time.Time{})
+		return stall.Waiting() == 0 && s.Quiet() && time.Since(last) > 3*time.Second && time.Since(terminated) > 3*time.Second
+	})
+	w.Kill()
+	<-w.Exited
+	n, last := begun.after(terminated)
+	t.Logf("%d messages began after the termination, the last one after %v; %d were accepted", n, last.Sub(terminated), released)
+	if n > 0 && last.Sub(terminated) > most {
+		t.Errorf("messages began up to %v after the termination, want up to %v", last.Sub(terminated), most)
+	}
+	if got := len(s.Received()); got > first+rig.Connections+n {
+		t.Errorf("%d messages were accepted: more than were in flight or began before the worker knew", got)
+	}
+	r.Judge(s.Copies(), recipients)
+	sent := 0
+	for _, l := range r.Report() {
+		if l.Outcome == ledger.Sent {
+			sent++
+		}
+	}
+	if sent != len(s.Received()) {
+		t.Errorf("the ledger has %d sent, the server accepted %d", sent, len(s.Received()))
+	}
+}

@@ -1,0 +1,227 @@
+package reach
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"directmailer/internal/dev/servertest"
+	"directmailer/test/rig"
+	"directmailer/workflows"
+)
+
+// The time over which a rate is measured, from the first message on.
+const (
+	settledAfter = 5 * time.Second
+	measuredFor  = 15 * time.Second
+)
+
+// servers measures how busy one mailing keeps the connections of so many workers, whose server
+// takes so long for each message. What the connections allow is their number divided by the
+// server's time. A message must also wait for the ledger, which no connection can do while its
+// server works on another: with a server of 5 ms, that shows. Where the machine itself would be the
+// limit, each worker has fewer connections.
+func (table *reachTable) servers(t *testing.T) {
+	content := newsletter(t, 2_000)
+	for _, takes := range []time.Duration{5 * time.Millisecond, 40 * time.Millisecond, 400 * time.Millisecond} {
+		for _, workers := range []int{1, 2, 4, 8} {
+			for _, size := range []int{100, 500, 5000} {
+				t.Run(fmt.Sprintf("takes=%v,workers=%d,batch=%d", takes, workers, size), func(t *testing.T) {
+					connections := 8
+					if takes < 10*time.Millisecond {
+						connections = 8 / workers
+					}
+					table.matrix = append(table.matrix, serverRow{takes, workers, connections, size, 0, 0, 0})
+					row := &table.matrix[len(table.matrix)-1]
+					row.measure(t, content)
+					fmt.Printf("  %v a message, workers: %d, connections: %d, batches of %d: %.0f/s of %.0f/s: %.3f; processors busy %.0f %%\n",
+						takes, workers, connections, size, row.rate, row.allowed, row.rate/row.allowed, 100*row.busy)
+				})
+			}
+		}
+	}
+}
+
+// serverRow is one cell of the table: what was measured, and under what.
+type serverRow struct {
+	takes                      time.Duration
+	workers, connections, size int
+	rate, allowed              float64 // messages a second
+	busy                       float64 // part of the machine's processors, 0 to 1
+}
+
+// MarshalJSON writes a row as an object of numbers: times in milliseconds, rates in messages a second.
+func (row serverRow) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]float64{"takes_ms": float64(row.takes.Milliseconds()), "workers": float64(row.workers), "connections": float64(row.connections),
+		"batch_size": float64(row.size), "rate": row.rate, "allowed": row.allowed, "ratio": row.rate / row.allowed, "busy": row.busy})
+}
+
+func (row *serverRow) measure(t *testing.T, content workflows.Content) {
+	s := startSlowServer(t, row.takes)
+	r := rig.NewOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr, row.connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+	row.allowed = float64(row.workers*row.connections) / row.takes.Seconds()
+	inTime := int(row.allowed * (settledAfter + measuredFor + 5*time.Second).Seconds())
+	importReaders(r, max(inTime, 2*row.workers*row.size)) // whoever has finished a batch finds another
+	for range row.workers {
+		r.StartWorker()
+	}
+	r.AwaitPollers(row.workers)
+	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}", List: "people", BatchSize: row.size, Content: content}
+	run := r.Start(in)
+	r.Eventually("the first message is sent", func() bool { return !s.firstAt().IsZero() })
+	from := s.firstAt().Add(settledAfter)
+	sleepUntil(from)
+	busy := machine()
+	sleepUntil(from.Add(measuredFor))
+	row.busy = (machine() - busy).Seconds() / measuredFor.Seconds() / float64(runtime.NumCPU())
+	row.rate = float64(s.between(from, from.Add(measuredFor))) / measuredFor.Seconds()
+	r.MustUpdate(workflows.CancelUpdate)
+	r.Result(run)
+}
+
+// printMatrix shows what part of what the connections allow was reached: a row for each server and
+// number of workers, a column for each batch size.
+func (table *reachTable) printMatrix(w io.Writer) {
+	if len(table.matrix) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nMessages a second of one mailing, from the fifth second on, and their ratio to what the connections allow (goal: ≥ 0.95):")
+	tab := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tab, "server takes\tworkers\tconnections each\tallowed\tbatch_size\tmeasured\tratio\tprocessors busy")
+	for _, row := range table.matrix {
+		fmt.Fprintf(tab, "%v\t%d\t%d\t%.0f/s\t%d\t%.0f/s\t%.3f\t%.0f %%\n", row.takes, row.workers, row.connections, row.allowed, row.size, row.rate, row.rate/row.allowed, 100*row.busy)
+	}
+	_ = tab.Flush()
+}
+
+// slowServer is an SMTP server that takes a time for each message and remembers when it accepted how many.
+type slowServer struct {
+	addr    string
+	takes   time.Duration
+	waiting chan waitingMessage // in the order of their times
+
+	mu    sync.Mutex
+	first time.Time
+	times []time.Time
+}
+
+func startSlowServer(t testing.TB, takes time.Duration) *slowServer {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	s := &slowServer{addr: listener.Addr().String(), takes: takes, waiting: make(chan waitingMessage, 1024)}
+	t.Cleanup(func() { close(s.waiting) })
+	// A goroutine that sleeps precisely keeps a processor of the runtime for up to 10 ms.
+	before := runtime.GOMAXPROCS(8)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	go s.answer()
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go s.serve(c)
+		}
+	}()
+	return s
+}
+
+func (s *slowServer) serve(c net.Conn) {
+	defer c.Close()
+	r, w := bufio.NewReaderSize(c, 64<<10), bufio.NewWriter(c)
+	reply := func(text string) {
+		_, _ = w.WriteString(text + "\r\n")
+		if r.Buffered() == 0 {
+			_ = w.Flush()
+		}
+	}
+	reply("220 slow.example ESMTP")
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		switch verb := string(bytes.ToUpper(line[:min(4, len(line))])); verb {
+		case "EHLO":
+			reply("250-slow.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES")
+		case "MAIL", "RCPT", "RSET":
+			reply("250 2.1.0 ok")
+		case "DATA":
+			reply("354 go on")
+			_ = w.Flush()
+			for {
+				line, err := r.ReadSlice('\n')
+				if err != nil && err != bufio.ErrBufferFull {
+					return
+				}
+				if len(line) == 3 && line[0] == '.' {
+					break
+				}
+			}
+			s.accept()
+			reply("250 2.0.0 accepted")
+		case "QUIT":
+			reply("221 2.0.0 bye")
+			_ = w.Flush()
+			return
+		default:
+			reply("500 5.5.1 what?")
+		}
+	}
+}
+
+// waitingMessage is one that the server has, and answers at a time.
+type waitingMessage struct {
+	due  time.Time
+	done chan struct{}
+}
+
+// answer answers each message when it is due. One goroutine sleeps for all: many would keep the runtime's processors.
+func (s *slowServer) answer() {
+	for m := range s.waiting {
+		sleepUntil(m.due)
+		close(m.done)
+	}
+}
+
+func (s *slowServer) accept() {
+	m := waitingMessage{time.Now().Add(s.takes), make(chan struct{})}
+	s.waiting <- m
+	<-m.done
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first.IsZero() {
+		s.first = now
+	}
+	s.times = append(s.times, now)
+}
+
+func (s *slowServer) firstAt() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first
+}
+
+func (s *slowServer) between(from, to time.Time) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, at := range s.times {
+		if !at.Before(from) && at.Before(to) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,148 @@
+package reach
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"directmailer/internal/content/render"
+	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/delivery/spool"
+)
+
+// BenchmarkStages measures what each stage of a message's way through the worker costs, one after the other, on the newsletter of TestReach.
+// The ledger's part is BenchmarkGate in internal/ledger, that of reading a recipient BenchmarkAttributes in internal/mailings.
+func BenchmarkStages(b *testing.B) {
+	for _, size := range []int{20_000, 2_000} {
+		content := newsletter(b, size)
+		octets := sizeOf(b, content)
+		template, problems := render.Compile(render.Spec{Mailing: "bench", From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}",
+			Text: content.Text, HTML: content.HTML, ListID: "people.example.com", Date: time.Now()})
+		if len(problems) > 0 {
+			b.Fatal(problems)
+		}
+		const batch = 500
+		var recipients []render.Recipient
+		source := readers{n: batch}
+		for n := int32(1); ; n++ {
+			m, err := source.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			r := render.Recipient{Number: n, Address: m.Address}
+			if err := json.Unmarshal(m.Attributes, &r.Attributes); err != nil {
+				b.Fatal(err)
+			}
+			recipients = append(recipients, r)
+		}
+		run := func(name string, stage func(i int)) {
+			b.Run(fmt.Sprintf("%d/%s", octets, name), func(b *testing.B) {
+				b.ReportAllocs()
+				before := ownCPU()
+				for i := 0; b.Loop(); i++ {
+					stage(i % batch)
+				}
+				b.ReportMetric(float64((ownCPU()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			})
+		}
+		renderer := template.NewRenderer()
+		var data []byte
+		run("render and compose", func(i int) {
+			var err error
+			if data, _, err = renderer.Render(data[:0], recipients[i]); err != nil {
+				b.Fatal(err)
+			}
+		})
+		var entries []spool.Entry
+		for _, r := range recipients {
+			data, _, err := renderer.Render(nil, r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			entries = append(entries, spool.Entry{Recipient: r.Number, From: "gazette@example.com", To: r.Address, Data: data})
+		}
+		encoder, err := spool.NewEncoder()
+		if err != nil {
+			b.Fatal(err)
+		}
+		var blob []byte
+		run("spool", func(i int) {
+			if i == 0 {
+				encoder.Reset()
+			}
+			if err := encoder.Add(&entries[i]); err != nil {
+				b.Fatal(err)
+			}
+			if i == batch-1 {
+				if blob, err = encoder.Finish(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		encoder.Reset()
+		for i := range entries {
+			if err := encoder.Add(&entries[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if blob, err = encoder.Finish(); err != nil {
+			b.Fatal(err)
+		}
+		reader, err := spool.NewReader()
+		if err != nil {
+			b.Fatal(err)
+		}
+		var entry spool.Entry
+		run("unspool", func(i int) {
+			if i == 0 {
+				if err := reader.Reset(blob); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := reader.Next(&entry); err != nil {
+				b.Fatal(err)
+			}
+		})
+		for _, ahead := range []bool{false, true} {
+			s := startSink(b)
+			config, err := droppoint.Parse("mx", fmt.Sprintf("smtp://%s?tls=none&messages=0&next_behind_dot=%v", s.addr, ahead))
+			if err != nil {
+				b.Fatal(err)
+			}
+			set := droppoint.NewSet([]droppoint.Config{config})
+			point, _ := set.Get("mx")
+			lane, err := point.Acquire(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			var messages []droppoint.Message
+			for _, e := range entries {
+				messages = append(messages, droppoint.Message{From: e.From, To: e.To, Data: e.Data})
+			}
+			name := "send"
+			if ahead {
+				name = "send, next behind the dot"
+			}
+			b.Run(fmt.Sprintf("%d/%s", octets, name), func(b *testing.B) {
+				b.ReportAllocs()
+				before := ownCPU()
+				for i := 0; b.Loop(); i++ {
+					if err := lane.Begin(b.Context(), &messages[i%batch]); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := lane.Finish(&messages[(i+1)%batch]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64((ownCPU()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+				lane.Abort()
+				lane, _ = point.Acquire(b.Context())
+			})
+			lane.Release()
+			set.Close()
+		}
+	}
+}

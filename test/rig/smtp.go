@@ -1,0 +1,66 @@
+package rig
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+
+	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/ledger"
+)
+
+// Connections is how many connections a worker opens to the drop point of MX.
+const Connections = 4
+
+// MX returns the drop point mx: the server, with Connections connections for each worker.
+func MX(s *smtptest.Server) string {
+	return fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), Connections)
+}
+
+// LimitDeaths is a script that leaves out what would make a recipient uncertain for good: the script
+// may break the connection at the messages of one recipient fewer times than Direct Mailer sends a
+// message without an answer.
+func LimitDeaths(script func(smtptest.Event) *smtptest.Action) func(smtptest.Event) *smtptest.Action {
+	var mu sync.Mutex
+	deaths := map[string]int{}
+	return func(e smtptest.Event) *smtptest.Action {
+		a := script(e)
+		if a == nil || !a.Die || e.Phase != "BODY" && e.Phase != "DOT" {
+			return a
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if deaths[e.To] == ledger.MaxUncertain-1 {
+			return nil
+		}
+		deaths[e.To]++
+		return a
+	}
+}
+
+// FreeAddress returns host:port of a port of the loopback that nobody listens on now.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// StalledServer starts a server that accepts n messages. It stalls every later message after its final
+// dot, until the test releases the message.
+func StalledServer(t testing.TB, n int) (*smtptest.Server, *smtptest.Stall) {
+	t.Helper()
+	stall := smtptest.NewStall("DOT", n)
+	return smtptest.Start(t, smtptest.Options{Script: stall.Script}), stall
+}
+
+// AwaitStalled waits until the server has accepted n messages, and every connection has one more that
+// is stalled.
+func (r *Rig) AwaitStalled(s *smtptest.Server, stall *smtptest.Stall, n int) {
+	r.Helper()
+	r.Eventually("every connection waits for an answer", func() bool { return len(s.Received()) == n && stall.Waiting() == Connections })
+}
