@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
-// after calls do when the server has got to phase for the nth time, and holds that message's answer back for as long as do takes.
+// onNth calls do when the server has got to phase for the nth time, and holds that message's answer back for as long as do takes.
 func onNth(phase string, n int64, do func()) func(smtptest.Event) *smtptest.Action {
 	var seen atomic.Int64
 	return func(e smtptest.Event) *smtptest.Action {

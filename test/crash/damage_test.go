@@ -13,7 +13,7 @@ import (
 	"directmailer/workflows"
 )
 
-// damage changes the spooled blobs of all batches of the plant's mailing.
+// damage changes the spooled blobs of all batches of the rig's mailing.
 func damage(r *rig.Rig, how func([]byte) []byte) (batches int) {
 	r.Helper()
 	rows, err := r.Pool.Query(r.Context(), `SELECT batch, messages FROM spool`)

@@ -15,7 +15,7 @@ import (
 	"directmailer/workflows"
 )
 
-// slowly answers each message after a while.
+// answerAfter answers each message after a while.
 func answerAfter(pause time.Duration) func(smtptest.Event) *smtptest.Action {
 	return func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "DOT" {

@@ -23,7 +23,7 @@ import (
 	"directmailer/workflows"
 )
 
-// afterEach does the same the first times that the server gets to phase.
+// onFirst does the same the first times that the server gets to phase.
 func onFirst(phase string, times int64, a *smtptest.Action) func(smtptest.Event) *smtptest.Action {
 	var seen atomic.Int64
 	return func(e smtptest.Event) *smtptest.Action {

@@ -114,7 +114,7 @@ func BenchmarkStages(b *testing.B) {
 			}
 			set := droppoint.NewSet([]droppoint.Config{config})
 			point, _ := set.Get("mx")
-			lane, err := point.Acquire(b.Context())
+			conn, err := point.Acquire(b.Context())
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -130,18 +130,18 @@ func BenchmarkStages(b *testing.B) {
 				b.ReportAllocs()
 				before := ownCPU()
 				for i := 0; b.Loop(); i++ {
-					if err := lane.Begin(b.Context(), &messages[i%batch]); err != nil {
+					if err := conn.Begin(b.Context(), &messages[i%batch]); err != nil {
 						b.Fatal(err)
 					}
-					if _, err := lane.Finish(&messages[(i+1)%batch]); err != nil {
+					if _, err := conn.Finish(&messages[(i+1)%batch]); err != nil {
 						b.Fatal(err)
 					}
 				}
 				b.ReportMetric(float64((ownCPU()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
-				lane.Abort()
-				lane, _ = point.Acquire(b.Context())
+				conn.Abort()
+				conn, _ = point.Acquire(b.Context())
 			})
-			lane.Release()
+			conn.Release()
 			set.Close()
 		}
 	}
