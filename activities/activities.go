@@ -45,7 +45,7 @@ type Activities struct {
 	begun      *begun
 	admission  *admission
 	worker     string // tells this worker from others; random
-	shelf      spool.Shelf
+	buffers    spool.BufferPool
 	log        *slog.Logger
 }
 

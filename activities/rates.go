@@ -10,13 +10,13 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// pace asks for turns of a mailing's messages, for package sender.
-func (a *Activities) pace(mailing int64) func(ctx context.Context, point, domain string) (sender.Wait, error) {
+// allow asks the rate limits about a mailing's messages, for package sender.
+func (a *Activities) allow(mailing int64) func(ctx context.Context, dropPoint, domain string) (sender.Wait, error) {
 	scopes := []ratelimit.Scope{ratelimit.OfMailing(mailing), {}, {}}
-	return func(ctx context.Context, point, domain string) (sender.Wait, error) {
-		scopes[1], scopes[2] = ratelimit.OfDropPoint(point), ratelimit.OfDomain(domain)
+	return func(ctx context.Context, dropPoint, domain string) (sender.Wait, error) {
+		scopes[1], scopes[2] = ratelimit.OfDropPoint(dropPoint), ratelimit.OfDomain(domain)
 		r, err := a.pacer.Ask(ctx, scopes)
-		return sender.Wait{Ask: r.Wait, Turn: r.Turn, Domain: r.Of == ratelimit.Domain}, err
+		return sender.Wait{AskAgain: r.Wait, Total: r.Turn, Domain: r.Of == ratelimit.Domain}, err
 	}
 }
 

@@ -28,11 +28,11 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
-		encoder, err := a.shelf.Encoder()
+		encoder, err := a.buffers.GetEncoder()
 		if err != nil {
 			return workflows.Rendered{}, err
 		}
-		defer a.shelf.KeepEncoder(encoder)
+		defer a.buffers.PutEncoder(encoder)
 		blob, failures, err := a.compose(ctx, encoder, m, c, batch, span)
 		if err != nil {
 			return workflows.Rendered{}, err

@@ -58,28 +58,28 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 }
 
 // sendTurn sends a claimed batch for one turn.
-func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m mailings.Mailing, claim *ledger.Claim, points []sender.Point, at *slot) (workflows.SentBatch, error) {
-	messages, err := a.shelf.Reader()
+func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m mailings.Mailing, claim *ledger.Claim, points []sender.DropPoint, at *slot) (workflows.SentBatch, error) {
+	messages, err := a.buffers.GetReader()
 	if err != nil {
 		return workflows.SentBatch{}, err
 	}
-	defer a.shelf.KeepReader(messages)
+	defer a.buffers.PutReader(messages)
 	if err := messages.Reset(claim.Messages); err != nil {
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, err)
 	}
 	sending := sender.New(sender.Batch{
-		Claim: claim, Gate: a.gate, Points: points, Hold: call.OnUncertain == workflows.Hold, Turn: turn,
-		Next: func(room []byte) (sender.Message, error) { return nextMessage(messages, m.ID, room) },
-		Pace: a.pace(m.Key),
-		Stop: activity.GetWorkerStopChannel(ctx),
+		Claim: claim, Gate: a.gate, DropPoints: points, Hold: call.OnUncertain == workflows.Hold, Turn: turn,
+		Next:  func(buf []byte) (sender.Message, error) { return nextMessage(messages, m.ID, buf) },
+		Allow: a.allow(m.Key),
+		Stop:  activity.GetWorkerStopChannel(ctx),
 	})
 	at.sends(sending.Load, turn)
 	report, err := sending.Run(ctx)
 	if err != nil {
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, sendFailure(report, err))
 	}
-	out := workflows.SentBatch{NotBefore: sooner(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.Everybody}
-	if report.Over {
+	out := workflows.SentBatch{NotBefore: sooner(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.LimitsAll}
+	if report.Complete {
 		settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
 			return pack(recipients, [][]byte{claim.Messages})
 		})
@@ -123,13 +123,13 @@ func sooner(a, b time.Time) time.Time {
 }
 
 // pointsOf returns those of the call's drop points that this worker has.
-func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.Point, error) {
-	var points []sender.Point
+func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, error) {
+	var points []sender.DropPoint
 	var names []string
 	for _, p := range call.DropPoints {
 		names = append(names, p.Name)
 		if point, ok := a.dropPoints.Get(p.Name); ok {
-			points = append(points, sender.Point{Point: point, Proven: p.Proven})
+			points = append(points, sender.DropPoint{DropPoint: point, Proven: p.Proven})
 		}
 	}
 	if len(points) == 0 {
@@ -144,7 +144,7 @@ func sentBatch(s ledger.Settled) workflows.SentBatch {
 
 func pointReports(r sender.Report) []workflows.PointReport {
 	var out []workflows.PointReport
-	for _, p := range r.Points {
+	for _, p := range r.DropPoints {
 		one := workflows.PointReport{Name: p.Name, Accepted: p.Accepted}
 		if p.Failure != nil {
 			one.Failure = pointFailure(p.Name, p.Failure)
@@ -155,7 +155,7 @@ func pointReports(r sender.Report) []workflows.PointReport {
 }
 
 func pointFailure(name string, err error) string {
-	var refuses *sender.Refuses
+	var refuses *sender.RefusedError
 	if errors.As(err, &refuses) {
 		return fmt.Sprintf("drop point %s refuses us: %v", name, refuses.Cause)
 	}
@@ -163,11 +163,11 @@ func pointFailure(name string, err error) string {
 }
 
 func schedule(d workflows.Deferral) ledger.Schedule {
-	return ledger.Schedule{First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), Told: smtp.ComeAgain}
+	return ledger.Schedule{First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), Told: smtp.RetryAfter}
 }
 
-func nextMessage(messages *spool.Reader, mailing string, room []byte) (sender.Message, error) {
-	e := spool.Entry{Data: room}
+func nextMessage(messages *spool.Reader, mailing string, buf []byte) (sender.Message, error) {
+	e := spool.Entry{Data: buf}
 	if err := messages.Next(&e); err != nil {
 		return sender.Message{}, err
 	}
@@ -179,8 +179,8 @@ func nextMessage(messages *spool.Reader, mailing string, room []byte) (sender.Me
 // sendFailure gives an error of package sender its type, and what the workflow must know of each drop point; those of the ledger and the
 // database have theirs already.
 func sendFailure(r sender.Report, err error) error {
-	var refuses *sender.Refuses
-	var unavailable *sender.Unavailable
+	var refuses *sender.RefusedError
+	var unavailable *sender.UnavailableError
 	kind := policy.DropPointUnavailable
 	switch {
 	case errors.As(err, &refuses):

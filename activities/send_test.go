@@ -359,14 +359,14 @@ func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) 
 		if err := a.pacer.Set(t.Context(), scope, rate.Rate{Count: 1, Per: 24 * time.Hour}); err != nil {
 			t.Fatal(err)
 		}
-		pace := a.pace(1)
+		allow := a.allow(1)
 		refused := false
 		for range 3 {
-			wait, err := pace(t.Context(), "mx", "example.org")
+			wait, err := allow(t.Context(), "mx", "example.org")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if wait.Ask > 0 {
+			if wait.AskAgain > 0 {
 				refused = true
 				if wait.Domain != (name == "domain") {
 					t.Errorf("the limit of the %s is waited for as %+v", name, wait)
@@ -376,7 +376,7 @@ func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) 
 		if !refused {
 			t.Errorf("the limit of the %s was not asked for", name)
 		}
-		if wait, err := a.pace(2)(t.Context(), "other", "example.net"); err != nil || wait.Ask > 0 {
+		if wait, err := a.allow(2)(t.Context(), "other", "example.net"); err != nil || wait.AskAgain > 0 {
 			t.Errorf("the limit of the %s holds another mailing, drop point and domain up: %+v, %v", name, wait, err)
 		}
 		if err := a.pacer.Drop(t.Context(), scope); err != nil {

@@ -17,33 +17,38 @@ import (
 	"directmailer/internal/delivery/smtp"
 )
 
-// Names of files that are not yet messages. No two lanes, of this worker or another, ever have the same one: a worker that was cut off
-// and wakes up can make visible only what it has written itself, whole.
-const asidePrefix, asideSuffix = ".dm-", ".part"
+// Temporary names of files that are not yet messages. No two connections, of this worker or
+// another, ever have the same name. A worker that was cut off and continues later can make visible
+// only a file that it has written itself, and the whole of it.
+const tempPrefix, tempSuffix = ".dm-", ".part"
 
-// leftAfter is the age at which a file written aside can only be a dead worker's. (If it is not, its message fails before it is visible.)
-const leftAfter = time.Hour
+// staleAfter is the age from which a temporary file counts as left by a dead worker. If the worker
+// is alive, its message fails before it is visible.
+const staleAfter = time.Hour
 
-// directory is a drop directory.
+// maxName leaves room for the suffix in the 255 octets that file systems allow.
+const maxName = 200
+
+// directory opens connections to a drop directory.
 type directory struct {
-	path  string
-	sweep sync.Once
-	files files
+	path        string
+	removeStale sync.Once
+	files       files
 }
 
 // files holds the steps that make a message visible and durable, in the order write, sync (file),
-// rename, sync (folder). Tests record them, or let them fail.
+// rename, sync (directory). Tests record them, or let them fail.
 type files struct {
 	write  func(f *os.File, data []byte) (int, error)
-	sync   func(f *os.File) error // of a file or a folder
+	sync   func(f *os.File) error // f is a file or a directory
 	rename func(from, to string) error
 }
 
 var realFiles = files{write: (*os.File).Write, sync: (*os.File).Sync, rename: os.Rename}
 
-// open looks whether files can be written, and the directory synced, so that a directory that is
-// not there, or cannot promise to keep a message, is known before a message is begun.
-func (d *directory) open(context.Context) (connection, error) {
+// open checks that files can be written and that the directory can be synced. So a directory that
+// is missing, or cannot keep a message durably, is found before a message begins.
+func (d *directory) open(context.Context) (rawConn, error) {
 	info, err := os.Stat(d.path)
 	if err == nil && !info.IsDir() {
 		err = errors.New("is not a directory")
@@ -51,7 +56,7 @@ func (d *directory) open(context.Context) (connection, error) {
 	if err != nil {
 		return nil, d.unavailable("open the drop directory", err)
 	}
-	f, err := os.CreateTemp(d.path, asidePrefix+"*"+asideSuffix)
+	f, err := os.CreateTemp(d.path, tempPrefix+"*"+tempSuffix)
 	if err != nil {
 		return nil, d.unavailable("write into the drop directory", err)
 	}
@@ -68,15 +73,16 @@ func (d *directory) open(context.Context) (connection, error) {
 	if err != nil {
 		return nil, d.unavailable("write into the drop directory", err)
 	}
-	if err := d.syncFolder(); err != nil {
+	if err := d.syncDirectory(); err != nil {
 		return nil, d.unavailable("sync the drop directory", err)
 	}
-	d.sweep.Do(d.removeLeft)
-	return &dirConnection{directory: d, aside: f.Name()}, nil
+	d.removeStale.Do(d.removeStaleFiles)
+	return &directoryConn{directory: d, temp: f.Name()}, nil
 }
 
-// removeLeft removes what dead workers have left: at most one file for each of their lanes. That it fails does no harm.
-func (d *directory) removeLeft() {
+// removeStaleFiles removes the temporary files of dead workers: at most one for each connection
+// that they had. Its errors do no harm.
+func (d *directory) removeStaleFiles() {
 	dir, err := os.Open(d.path)
 	if err != nil {
 		return
@@ -85,11 +91,11 @@ func (d *directory) removeLeft() {
 	for {
 		names, err := dir.Readdirnames(1000)
 		for _, name := range names {
-			if !strings.HasPrefix(name, asidePrefix) || !strings.HasSuffix(name, asideSuffix) {
+			if !strings.HasPrefix(name, tempPrefix) || !strings.HasSuffix(name, tempSuffix) {
 				continue
 			}
 			path := filepath.Join(d.path, name)
-			if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > leftAfter {
+			if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > staleAfter {
 				_ = os.Remove(path)
 			}
 		}
@@ -97,6 +103,16 @@ func (d *directory) removeLeft() {
 			return
 		}
 	}
+}
+
+// syncDirectory makes the names of the directory durable.
+func (d *directory) syncDirectory() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return d.files.sync(f)
 }
 
 func (d *directory) unavailable(doing string, err error) error {
@@ -107,7 +123,7 @@ func (d *directory) uncertain(doing string, err error) error {
 	return &smtp.ConnError{Phase: smtp.Phase(doing), Cause: withoutPath(err), Uncertain: true}
 }
 
-// withoutPath leaves out where: the path is the drop point's, or a file's name.
+// withoutPath returns the cause of an error of package os, without the path of the file.
 func withoutPath(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError
@@ -120,43 +136,50 @@ func withoutPath(err error) error {
 	return err
 }
 
-// maxName leaves room for the suffix in the 255 octets that file systems allow.
-const maxName = 200
-
-type dirConnection struct {
+// directoryConn writes messages into a drop directory, one at a time.
+type directoryConn struct {
 	*directory
-	aside   string // the lane's own
-	final   string // of the message that has begun
-	written fs.FileInfo
+	temp    string      // path of this connection's temporary file
+	final   string      // path under which the message becomes visible; empty while none has begun
+	written fs.FileInfo // of the temporary file
 	head    []byte
 	count   int
 }
 
-// begin writes the message aside, and syncs it.
-func (c *dirConnection) begin(ctx context.Context, m *Message) error {
-	c.abort() // what was begun and not finished
+// begin writes the message into the temporary file, and syncs it.
+func (c *directoryConn) begin(ctx context.Context, m *Message) error {
+	c.abort() // a message that has begun and is not finished
 	if err := ctx.Err(); err != nil {
 		return c.unavailable("write a message", err)
 	}
-	if m.Name == "" || len(m.Name) > maxName || m.Name != filepath.Base(m.Name) || strings.HasPrefix(m.Name, ".") ||
-		strings.Contains(m.Name, `\`) || strings.ContainsFunc(m.Name, unicode.IsControl) {
+	if !isFileName(m.Name) {
 		return c.unavailable("name the message's file", errors.New("not a plain file name"))
 	}
-	if m.To == "" || !utf8.ValidString(m.From+m.To) || strings.ContainsFunc(m.From, unicode.IsControl) || strings.ContainsFunc(m.To, unicode.IsControl) {
-		return &smtp.Refusal{Phase: smtp.PhaseRcpt, Reply: smtp.Reply{Enhanced: smtp.EnhancedCode{5, 1, 3}, Text: "the address cannot be said in a header"}}
+	if m.To == "" || !isHeaderValue(m.From) || !isHeaderValue(m.To) {
+		return &smtp.Refusal{Phase: smtp.PhaseRcpt, Reply: smtp.Reply{
+			Enhanced: smtp.EnhancedCode{5, 1, 3}, Text: "the address cannot be written into a header field"}}
 	}
 	c.count++
 	c.head = fmt.Appendf(c.head[:0], "X-Sender: <%s>\r\nX-Receiver: <%s>\r\n", m.From, m.To)
 	if err := c.write(m.Data); err != nil {
-		_ = os.Remove(c.aside)
+		_ = os.Remove(c.temp)
 		return c.unavailable("write a message", err)
 	}
 	c.final = filepath.Join(c.path, m.Name+".eml")
 	return nil
 }
 
-func (c *dirConnection) write(data []byte) error {
-	f, err := os.OpenFile(c.aside, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+func isFileName(name string) bool {
+	return name != "" && len(name) <= maxName && name == filepath.Base(name) && !strings.HasPrefix(name, ".") &&
+		!strings.Contains(name, `\`) && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
+func isHeaderValue(address string) bool {
+	return utf8.ValidString(address) && !strings.ContainsFunc(address, unicode.IsControl)
+}
+
+func (c *directoryConn) write(data []byte) error {
+	f, err := os.OpenFile(c.temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
 	}
@@ -176,75 +199,72 @@ func (c *dirConnection) write(data []byte) error {
 	return err
 }
 
-// finish makes the message visible, durably. A rename can succeed and answer an error: when a file
-// server's answer is lost, its client asks again, and the server no longer has the old name. So finish
-// looks at the final name before it says that the message was not handed over.
-func (c *dirConnection) finish(*Message) (Answer, error) {
+// finish makes the message visible, durably. A rename can succeed and still return an error: when
+// the answer of a file server is lost, its client asks again, and the server no longer has the old
+// name. So finish looks at the final name before it reports that the message was not handed over.
+func (c *directoryConn) finish(*Message) (Answer, error) {
 	final := c.final
 	if final == "" {
 		return Answer{}, c.unavailable("rename a message", errors.New("no message was begun"))
 	}
-	// After an error c.final stays: the lane is used no more, and abort removes what is left.
-	if err := c.files.rename(c.aside, final); err != nil && !c.isVisible() {
+	// After an error c.final stays set: no message follows on this connection, and abort removes
+	// the temporary file.
+	if err := c.files.rename(c.temp, final); err != nil && !c.isVisible() {
 		if c.notRenamed(err) {
 			return Answer{}, c.unavailable("rename a message", err)
 		}
 		return Answer{}, c.uncertain("rename a message", err)
 	}
-	if err := c.syncFolder(); err != nil {
+	if err := c.syncDirectory(); err != nil {
 		return Answer{}, c.uncertain("sync the drop directory", err)
 	}
 	c.final = ""
 	return Answer{Text: filepath.Base(final)}, nil
 }
 
-// isVisible tells whether the file that this lane has written has its final name. A file of that name
-// can also be from an earlier attempt.
-func (c *dirConnection) isVisible() bool {
+// isVisible reports whether the file that this connection has written has its final name. A file of
+// that name can also be from an earlier attempt.
+func (c *directoryConn) isVisible() bool {
 	info, err := os.Lstat(c.final)
 	return err == nil && os.SameFile(info, c.written)
 }
 
-// notRenamed tells whether err proves that the message was not made visible, and cannot become so
-// later. The final name is not ours, which proves nothing alone: whoever collects the messages may
-// have taken the file already.
+// refusedRenames are errors by which the file system itself refuses a rename.
+var refusedRenames = []error{
+	syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EXDEV, syscall.EISDIR,
+	syscall.ENOTDIR,
+	syscall.EBUSY, syscall.EMLINK, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL,
+}
+
+// notRenamed reports whether err proves that the message was not made visible, and cannot become
+// visible later. That the file is not under its final name does not prove it: the program that
+// collects the messages may have taken the file already.
 //
-// ENOENT proves it only where the directory itself is gone. Other errors prove it where they are the
-// file system's own decision and the file is still there. EIO, ESTALE, ETIMEDOUT, EINTR and all others
-// can mean that an answer was lost.
-func (c *dirConnection) notRenamed(err error) bool {
+// ENOENT proves it only if the directory itself is gone. Other errors prove it if the file system
+// refused the rename and the temporary file is still there. EIO, ESTALE, ETIMEDOUT, EINTR and all
+// others can mean that an answer was lost.
+func (c *directoryConn) notRenamed(err error) bool {
 	if errors.Is(err, fs.ErrNotExist) {
-		_, lookErr := os.Stat(c.path)
-		return errors.Is(lookErr, fs.ErrNotExist)
+		_, statErr := os.Stat(c.path)
+		return errors.Is(statErr, fs.ErrNotExist)
 	}
-	for _, decision := range []error{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EXDEV,
-		syscall.EISDIR, syscall.ENOTDIR, syscall.EBUSY, syscall.EMLINK, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL} {
-		if errors.Is(err, decision) {
-			_, lookErr := os.Lstat(c.aside)
-			return lookErr == nil
+	for _, refused := range refusedRenames {
+		if errors.Is(err, refused) {
+			_, statErr := os.Lstat(c.temp)
+			return statErr == nil
 		}
 	}
 	return false
 }
 
-// syncFolder makes the names of the directory durable.
-func (d *directory) syncFolder() error {
-	f, err := os.Open(d.path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return d.files.sync(f)
-}
+func (c *directoryConn) pipelinesNext() bool { return false }
+func (c *directoryConn) alive() bool         { return c.final == "" }
+func (c *directoryConn) used() int           { return c.count }
+func (c *directoryConn) close()              { c.abort() }
 
-func (c *dirConnection) announces() bool { return false }
-func (c *dirConnection) alive() bool     { return c.final == "" }
-func (c *dirConnection) used() int       { return c.count }
-func (c *dirConnection) close()          { c.abort() }
-
-func (c *dirConnection) abort() {
+func (c *directoryConn) abort() {
 	if c.final != "" {
-		_ = os.Remove(c.aside)
+		_ = os.Remove(c.temp)
 		c.final = ""
 	}
 }

@@ -11,21 +11,22 @@ import (
 	"testing"
 )
 
-// dropDirectory is a drop directory whose steps the test has in its hands.
-func dropDirectory(t *testing.T, files files) (*Point, string) {
+// dropDirectory returns a drop directory with the given steps, and its path.
+func dropDirectory(t *testing.T, files files) (*DropPoint, string) {
 	t.Helper()
 	dir := t.TempDir()
-	p := newPoint(Config{Name: "drop", Connections: 1, Dir: dir})
-	p.transport.(*directory).files = files
-	t.Cleanup(p.shut)
-	return p, dir
+	d := newDropPoint(Config{Name: "drop", Connections: 1, Dir: dir})
+	d.transport.(*directory).files = files
+	t.Cleanup(d.close)
+	return d, dir
 }
 
-var letter = Message{From: "news@example.com", To: "anna@example.org", Name: "spring.00000007", Data: []byte("Subject: x\r\n\r\nHello\r\n")}
+var letter = Message{From: "news@example.com", To: "anna@example.org", Name: "spring.00000007",
+	Data: []byte("Subject: x\r\n\r\nHello\r\n")}
 
 const letterFile = "X-Sender: <news@example.com>\r\nX-Receiver: <anna@example.org>\r\nSubject: x\r\n\r\nHello\r\n"
 
-// names are those of the directory's files; a name that is not a message's is ".part".
+// names returns the names of the files in a directory. Temporary names are shortened to ".part".
 func names(t *testing.T, dir string) (out []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -39,18 +40,18 @@ func names(t *testing.T, dir string) (out []string) {
 }
 
 func shortName(path string) string {
-	if name := filepath.Base(path); !strings.HasSuffix(name, asideSuffix) {
+	if name := filepath.Base(path); !strings.HasSuffix(name, tempSuffix) {
 		return name
 	}
-	return asideSuffix
+	return tempSuffix
 }
 
-// What is written must be on the disk before it is visible, and the name before the ledger hears of it.
+// A message must be on the disk before it is visible, and its name before the ledger records it.
 func TestADropDirectoryWritesSyncsRenamesAndSyncsInThisOrder(t *testing.T) {
 	t.Parallel()
 	var steps []string
 	note := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
-	p, dir := dropDirectory(t, files{
+	d, dir := dropDirectory(t, files{
 		write: func(f *os.File, data []byte) (int, error) {
 			if step := "write " + shortName(f.Name()); len(steps) == 0 || steps[len(steps)-1] != step {
 				note("%s", step)
@@ -78,7 +79,7 @@ func TestADropDirectoryWritesSyncsRenamesAndSyncsInThisOrder(t *testing.T) {
 			return os.Rename(from, to)
 		},
 	})
-	l, err := p.Acquire(t.Context())
+	conn, err := d.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestADropDirectoryWritesSyncsRenamesAndSyncsInThisOrder(t *testing.T) {
 	for range 2 { // the second replaces the first
 		before := names(t, dir)
 		steps = nil
-		if err := l.Begin(t.Context(), &letter); err != nil {
+		if err := conn.Begin(t.Context(), &letter); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{"write .part", fmt.Sprintf("sync .part of %d octets", len(letterFile))}
@@ -98,7 +99,7 @@ func TestADropDirectoryWritesSyncsRenamesAndSyncsInThisOrder(t *testing.T) {
 		if got := names(t, dir); !slices.Equal(got, append([]string{".part"}, before...)) {
 			t.Errorf("before the final step there are %v", got)
 		}
-		if answer, err := l.Finish(nil); err != nil || answer.Text != "spring.00000007.eml" {
+		if answer, err := conn.Finish(nil); err != nil || answer.Text != "spring.00000007.eml" {
 			t.Fatalf("%+v, %v", answer, err)
 		}
 		want = append(want, "rename .part spring.00000007.eml", "sync folder with [spring.00000007.eml]")
@@ -106,9 +107,9 @@ func TestADropDirectoryWritesSyncsRenamesAndSyncsInThisOrder(t *testing.T) {
 			t.Errorf("finished:\n got %q\nwant %q", steps, want)
 		}
 	}
-	l.Release()
-	if len(p.idle) != 1 {
-		t.Error("a lane that works is not kept")
+	conn.Release()
+	if len(d.idle) != 1 {
+		t.Error("a connection that works is not kept")
 	}
 }
 
@@ -126,7 +127,7 @@ func TestWhatAnErrorOfTheFileSystemSaysAboutTheMessage(t *testing.T) {
 			return only(err)(from, to)
 		}
 	}
-	collected := func(from, _ string) error { return os.Remove(from) } // renamed, and taken by whoever collects the messages
+	collected := func(from, _ string) error { return os.Remove(from) } // renamed, and then taken by a collector
 	folderGone := func(from, _ string) error { return os.RemoveAll(filepath.Dir(from)) }
 	rename := func(rename func(from, to string) error) func(*files) {
 		return func(f *files) { f.rename = rename }
@@ -158,12 +159,13 @@ func TestWhatAnErrorOfTheFileSystemSaysAboutTheMessage(t *testing.T) {
 		visible bool
 	}
 	tests := map[string]test{
-		"the disk is full":           {[]func(*files){diskFull}, Unavailable, false},
-		"the file is not synced":     {[]func(*files){syncFails(1)}, Unavailable, false},
-		"the name is not synced":     {[]func(*files){syncFails(2)}, Uncertain, true},
-		"renamed, ENOENT":            {[]func(*files){rename(after(os.Rename, syscall.ENOENT))}, sent, true},
-		"renamed, EIO":               {[]func(*files){rename(after(os.Rename, syscall.EIO))}, sent, true},
-		"renamed, ENOENT, no sync":   {[]func(*files){rename(after(os.Rename, syscall.ENOENT)), syncFails(2)}, Uncertain, true},
+		"the disk is full":       {[]func(*files){diskFull}, Unavailable, false},
+		"the file is not synced": {[]func(*files){syncFails(1)}, Unavailable, false},
+		"the name is not synced": {[]func(*files){syncFails(2)}, Uncertain, true},
+		"renamed, ENOENT":        {[]func(*files){rename(after(os.Rename, syscall.ENOENT))}, sent, true},
+		"renamed, EIO":           {[]func(*files){rename(after(os.Rename, syscall.EIO))}, sent, true},
+		"renamed, ENOENT, no sync": {[]func(*files){rename(after(os.Rename, syscall.ENOENT)), syncFails(2)},
+			Uncertain, true},
 		"collected, ENOENT":          {[]func(*files){rename(after(collected, syscall.ENOENT))}, Uncertain, false},
 		"collected, EACCES":          {[]func(*files){rename(after(collected, syscall.EACCES))}, Uncertain, false},
 		"the directory is gone":      {[]func(*files){rename(after(folderGone, syscall.ENOENT))}, Unavailable, false},
@@ -174,7 +176,8 @@ func TestWhatAnErrorOfTheFileSystemSaysAboutTheMessage(t *testing.T) {
 	for _, err := range []error{syscall.EIO, syscall.ESTALE, syscall.ETIMEDOUT, syscall.EINTR} {
 		tests["the answer is lost: "+err.Error()] = test{[]func(*files){rename(only(err))}, Uncertain, false}
 	}
-	for _, err := range []error{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EXDEV, syscall.EISDIR,
+	for _, err := range []error{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT,
+		syscall.EXDEV, syscall.EISDIR,
 		syscall.ENOTDIR, syscall.EBUSY, syscall.EMLINK, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL} {
 		tests["not renamed: "+err.Error()] = test{[]func(*files){rename(only(err))}, Unavailable, false}
 	}
@@ -185,21 +188,21 @@ func TestWhatAnErrorOfTheFileSystemSaysAboutTheMessage(t *testing.T) {
 				for _, fault := range c.faults {
 					fault(&f)
 				}
-				p, dir := dropDirectory(t, f)
+				d, dir := dropDirectory(t, f)
 				final := filepath.Join(dir, "spring.00000007.eml")
-				if earlier { // a file of that name proves nothing
+				if earlier { // a file of that name proves nothing about this attempt
 					if err := os.WriteFile(final, []byte("of an earlier attempt"), 0o600); err != nil {
 						t.Fatal(err)
 					}
 				}
-				l, err := p.Acquire(t.Context())
+				conn, err := d.Acquire(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = l.Begin(t.Context(), &letter)
+				err = conn.Begin(t.Context(), &letter)
 				begun := err == nil
 				if begun {
-					_, err = l.Finish(nil)
+					_, err = conn.Finish(nil)
 				}
 				if got := OutcomeOf(err); err == nil != (c.outcome == sent) || err != nil && got != c.outcome {
 					t.Errorf("got %v (%v), want %v", err, got, c.outcome)
@@ -207,12 +210,12 @@ func TestWhatAnErrorOfTheFileSystemSaysAboutTheMessage(t *testing.T) {
 				if err != nil && (strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "spring")) {
 					t.Errorf("the error names the file: %v", err)
 				}
-				l.Release()
-				if kept := len(p.idle) > 0; begun && kept != (c.outcome == sent) {
-					t.Errorf("the lane is kept: %v", kept)
+				conn.Release()
+				if kept := len(d.idle) > 0; begun && kept != (c.outcome == sent) {
+					t.Errorf("the connection is kept: %v", kept)
 				}
 				data, _ := os.ReadFile(final)
-				if (string(data) == letterFile) != c.visible || slices.Contains(names(t, dir), asideSuffix) {
+				if (string(data) == letterFile) != c.visible || slices.Contains(names(t, dir), tempSuffix) {
 					t.Errorf("%v are left; the message's file is %q", names(t, dir), data)
 				}
 			})
@@ -229,17 +232,18 @@ func TestADirectoryThatCannotBeSyncedIsKnownBeforeAMessageIsBegun(t *testing.T) 
 		}
 		return f.Sync()
 	}
-	p, dir := dropDirectory(t, files)
-	_, err := p.Acquire(t.Context())
-	if err == nil || OutcomeOf(err) != Unavailable || !strings.Contains(err.Error(), "sync the drop directory: invalid argument") || len(names(t, dir)) > 0 {
+	d, dir := dropDirectory(t, files)
+	_, err := d.Acquire(t.Context())
+	if err == nil || OutcomeOf(err) != Unavailable ||
+		!strings.Contains(err.Error(), "sync the drop directory: invalid argument") || len(names(t, dir)) > 0 {
 		t.Errorf("got %v; left: %v", err, names(t, dir))
 	}
-	if h := p.Check(t.Context()); h.Err == nil {
+	if h := d.Check(t.Context()); h.Err == nil {
 		t.Error("the check finds it usable")
 	}
 }
 
-// The other tests replace the steps: this one sees that a real drop directory takes real ones.
+// The other tests replace the steps. This test checks that a real drop directory has real ones.
 func TestADropDirectoryReallySyncs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -247,7 +251,7 @@ func TestADropDirectoryReallySyncs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newPoint(Config{Name: "drop", Connections: 1, Dir: dir}).transport.(*directory)
+	d := newDropPoint(Config{Name: "drop", Connections: 1, Dir: dir}).transport.(*directory)
 	if err := d.files.sync(f); err != nil {
 		t.Errorf("an open folder: %v", err)
 	}

@@ -11,7 +11,7 @@ import (
 	"directmailer/internal/dev/smtptest"
 )
 
-func point(t *testing.T, url string) *droppoint.Point {
+func dropPoint(t *testing.T, url string) *droppoint.DropPoint {
 	t.Helper()
 	c, err := droppoint.Parse("mx", url)
 	if err != nil {
@@ -19,53 +19,54 @@ func point(t *testing.T, url string) *droppoint.Point {
 	}
 	set := droppoint.NewSet([]droppoint.Config{c})
 	t.Cleanup(set.Close)
-	p, _ := set.Get("mx")
-	return p
+	d, _ := set.Get("mx")
+	return d
 }
 
-func acquire(t *testing.T, p *droppoint.Point) droppoint.Lane {
+func acquire(t *testing.T, d *droppoint.DropPoint) droppoint.Conn {
 	t.Helper()
-	l, err := p.Acquire(t.Context())
+	conn, err := d.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+	return conn
 }
 
 func message(n int) *droppoint.Message {
-	return &droppoint.Message{From: "news@example.com", To: fmt.Sprintf("r%d@example.org", n), Name: fmt.Sprintf("spring.%08d", n), Data: []byte("Subject: x\r\n\r\nHello\r\n")}
+	return &droppoint.Message{From: "news@example.com", To: fmt.Sprintf("r%d@example.org", n),
+		Name: fmt.Sprintf("spring.%08d", n), Data: []byte("Subject: x\r\n\r\nHello\r\n")}
 }
 
-func deliver(t *testing.T, l droppoint.Lane, m, next *droppoint.Message) error {
+func deliver(t *testing.T, conn droppoint.Conn, m, next *droppoint.Message) error {
 	t.Helper()
-	if err := l.Begin(t.Context(), m); err != nil {
+	if err := conn.Begin(t.Context(), m); err != nil {
 		return err
 	}
-	_, err := l.Finish(next)
+	_, err := conn.Finish(next)
 	return err
 }
 
-func TestConnectionsAreReusedOverLanesUpToTheirLimitOfMessages(t *testing.T) {
+func TestConnectionsAreReusedUpToTheirLimitOfMessages(t *testing.T) {
 	t.Parallel()
 	for _, behind := range []bool{false, true} {
 		t.Run(fmt.Sprintf("next_behind_dot=%v", behind), func(t *testing.T) {
 			t.Parallel()
 			s := smtptest.Start(t, smtptest.Options{})
-			p := point(t, fmt.Sprintf("smtp://%s?messages=3&connections=1&next_behind_dot=%v", s.Addr(), behind))
-			for round := range 4 { // two messages a lane
-				l := acquire(t, p)
+			d := dropPoint(t, fmt.Sprintf("smtp://%s?messages=3&connections=1&next_behind_dot=%v", s.Addr(), behind))
+			for round := range 4 { // two messages each
+				conn := acquire(t, d)
 				first, second := message(2*round), message(2*round+1)
-				announced := second
-				if !l.Announces() {
-					announced = nil
+				pipelined := second
+				if !conn.PipelinesNext() {
+					pipelined = nil
 				}
-				if err := deliver(t, l, first, announced); err != nil {
+				if err := deliver(t, conn, first, pipelined); err != nil {
 					t.Fatal(err)
 				}
-				if err := deliver(t, l, second, nil); err != nil {
+				if err := deliver(t, conn, second, nil); err != nil {
 					t.Fatal(err)
 				}
-				l.Release()
+				conn.Release()
 			}
 			if got := s.Connections(); len(s.Received()) != 8 || got != 3 {
 				t.Errorf("%d messages over %d connections, 8 over 3 expected", len(s.Received()), got)
@@ -77,13 +78,13 @@ func TestConnectionsAreReusedOverLanesUpToTheirLimitOfMessages(t *testing.T) {
 func TestAServerThatClosesBetweenMessagesDoesNothingWrong(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
-	p := point(t, "smtp://"+s.Addr())
+	d := dropPoint(t, "smtp://"+s.Addr())
 	for n := range 5 {
-		l := acquire(t, p)
-		if err := deliver(t, l, message(n), nil); err != nil {
+		conn := acquire(t, d)
+		if err := deliver(t, conn, message(n), nil); err != nil {
 			t.Fatal(err)
 		}
-		l.Release()
+		conn.Release()
 		s.Drop()
 	}
 	if got := len(s.Received()); got != 5 {
@@ -94,26 +95,27 @@ func TestAServerThatClosesBetweenMessagesDoesNothingWrong(t *testing.T) {
 func TestADropDirectoryGetsEachMessageOnceUnderItsOwnName(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := point(t, "dir:"+dir)
-	l := acquire(t, p)
-	for range 2 { // delivered again, it replaces itself
-		if err := deliver(t, l, message(7), nil); err != nil {
+	d := dropPoint(t, "dir:"+dir)
+	conn := acquire(t, d)
+	for range 2 { // the second delivery replaces the file
+		if err := deliver(t, conn, message(7), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Begin(t.Context(), message(8)); err != nil {
+	if err := conn.Begin(t.Context(), message(8)); err != nil {
 		t.Fatal(err)
 	}
 	visible, _ := filepath.Glob(filepath.Join(dir, "*.eml"))
 	if len(visible) != 1 {
 		t.Errorf("visible before the final step: %v", visible)
 	}
-	l.Abort()
+	conn.Abort()
 	got, err := os.ReadFile(filepath.Join(dir, "spring.00000007.eml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "X-Sender: <news@example.com>\r\nX-Receiver: <r7@example.org>\r\nSubject: x\r\n\r\nHello\r\n"; string(got) != want {
+	if want := "X-Sender: <news@example.com>\r\nX-Receiver: <r7@example.org>\r\n" +
+		"Subject: x\r\n\r\nHello\r\n"; string(got) != want {
 		t.Errorf("got %q", got)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
@@ -123,11 +125,11 @@ func TestADropDirectoryGetsEachMessageOnceUnderItsOwnName(t *testing.T) {
 
 func TestAFileNameCannotLeaveTheDirectory(t *testing.T) {
 	t.Parallel()
-	l := acquire(t, point(t, "dir:"+t.TempDir()))
+	conn := acquire(t, dropPoint(t, "dir:"+t.TempDir()))
 	for _, name := range []string{"", "../x", "a/b", ".", "..", ".hidden", "a\x00", `a\b`} {
 		m := message(1)
 		m.Name = name
-		if err := l.Begin(t.Context(), m); err == nil {
+		if err := conn.Begin(t.Context(), m); err == nil {
 			t.Errorf("%q was taken", name)
 		}
 	}
@@ -140,7 +142,7 @@ func TestADirectoryThatCannotBeUsedIsUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{filepath.Join(t.TempDir(), "missing"), file} {
-		_, err := point(t, "dir:"+dir).Acquire(t.Context())
+		_, err := dropPoint(t, "dir:"+dir).Acquire(t.Context())
 		if err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
 			t.Errorf("got %v", err)
 		}
@@ -153,17 +155,17 @@ func TestADirectoryThatVanishesFailsBeforeTheFinalStep(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	l := acquire(t, point(t, "dir:"+dir))
-	if err := l.Begin(t.Context(), message(1)); err != nil {
+	conn := acquire(t, dropPoint(t, "dir:"+dir))
+	if err := conn.Begin(t.Context(), message(1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Finish(nil); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
+	if _, err := conn.Finish(nil); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
 		t.Errorf("finish: %v", err)
 	}
-	if err := l.Begin(t.Context(), message(2)); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
+	if err := conn.Begin(t.Context(), message(2)); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
 		t.Errorf("begin: %v", err)
 	}
 }
@@ -171,17 +173,19 @@ func TestADirectoryThatVanishesFailsBeforeTheFinalStep(t *testing.T) {
 func TestACheckSaysWhetherADropPointIsUsable(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
-	if h := point(t, "smtp://"+s.Addr()).Check(t.Context()); h.Err != nil || h.Took <= 0 {
+	if h := dropPoint(t, "smtp://"+s.Addr()).Check(t.Context()); h.Err != nil || h.Took <= 0 {
 		t.Errorf("an SMTP server: %+v", h)
 	}
-	if h := point(t, "smtp://"+s.Addr()+"?tls=required").Check(t.Context()); h.Err == nil || droppoint.OutcomeOf(h.Err) != droppoint.Refused {
+	if h := dropPoint(t, "smtp://"+s.Addr()+"?tls=required").Check(t.Context()); h.Err == nil ||
+		droppoint.OutcomeOf(h.Err) != droppoint.Refused {
 		t.Errorf("a server without TLS: %+v", h)
 	}
-	if h := point(t, "dir:"+t.TempDir()).Check(t.Context()); h.Err != nil {
+	if h := dropPoint(t, "dir:"+t.TempDir()).Check(t.Context()); h.Err != nil {
 		t.Errorf("a directory: %+v", h)
 	}
 	s.Stop()
-	if h := point(t, "smtp://"+s.Addr()).Check(t.Context()); h.Err == nil || droppoint.OutcomeOf(h.Err) != droppoint.Unavailable {
+	if h := dropPoint(t, "smtp://"+s.Addr()).Check(t.Context()); h.Err == nil ||
+		droppoint.OutcomeOf(h.Err) != droppoint.Unavailable {
 		t.Errorf("a server that is gone: %+v", h)
 	}
 }
@@ -204,7 +208,8 @@ func TestAURLThatIsWrongIsNamedWithoutItsPassword(t *testing.T) {
 		"dir:/tmp?messages=3":                             "messages",
 	} {
 		_, err := droppoint.Parse("mx", url)
-		if err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "drop point mx") || strings.Contains(err.Error(), "s3cret") {
+		if err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "drop point mx") ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: got %v, want something with %s", url, err, part)
 		}
 	}

@@ -27,19 +27,19 @@ func TestAServerThatEndsAConnectionAfterSomeMessagesIsNotUnavailable(t *testing.
 				}
 				return nil
 			}})
-			p := point(t, fmt.Sprintf("smtp://%s?next_behind_dot=%v", s.Addr(), behind))
-			l := acquire(t, p)
-			defer l.Release()
+			d := dropPoint(t, fmt.Sprintf("smtp://%s?next_behind_dot=%v", s.Addr(), behind))
+			conn := acquire(t, d)
+			defer conn.Release()
 			messages := make([]*droppoint.Message, 7)
 			for n := range messages {
 				messages[n] = message(n)
 			}
 			for n, m := range messages {
 				var next *droppoint.Message
-				if l.Announces() && n+1 < len(messages) {
+				if conn.PipelinesNext() && n+1 < len(messages) {
 					next = messages[n+1]
 				}
-				if err := deliver(t, l, m, next); err != nil {
+				if err := deliver(t, conn, m, next); err != nil {
 					t.Fatalf("message %d: %v", n, err)
 				}
 			}
@@ -58,17 +58,17 @@ func TestAServerThatTakesNoMessageOnNewConnectionsIsUnavailable(t *testing.T) {
 		}
 		return nil
 	}})
-	p := point(t, "smtp://"+s.Addr())
-	l := acquire(t, p)
-	if err := deliver(t, l, message(1), nil); err != nil {
+	d := dropPoint(t, "smtp://"+s.Addr())
+	conn := acquire(t, d)
+	if err := deliver(t, conn, message(1), nil); err != nil {
 		t.Fatal(err)
 	}
 	s.Drop()
-	err := l.Begin(t.Context(), message(2))
+	err := conn.Begin(t.Context(), message(2))
 	if droppoint.OutcomeOf(err) != droppoint.Unavailable || err == nil {
 		t.Errorf("got %v", err)
 	}
-	l.Release()
+	conn.Release()
 	if got := s.Connections(); got != 2 {
 		t.Errorf("%d connections, 2 expected", got)
 	}
@@ -77,30 +77,30 @@ func TestAServerThatTakesNoMessageOnNewConnectionsIsUnavailable(t *testing.T) {
 func TestNoMoreConnectionsAreOpenThanAllowedAndWaitingEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
-	p := point(t, "smtp://"+s.Addr()+"?connections=3")
-	lanes := []droppoint.Lane{acquire(t, p), acquire(t, p), acquire(t, p)}
+	d := dropPoint(t, "smtp://"+s.Addr()+"?connections=3")
+	conns := []droppoint.Conn{acquire(t, d), acquire(t, d), acquire(t, d)}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := p.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("a fourth lane: %v", err)
+	if _, err := d.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("a fourth connection: %v", err)
 	}
 	var users sync.WaitGroup
 	for n := range 20 {
 		users.Go(func() {
-			l, err := p.Acquire(t.Context())
+			conn, err := d.Acquire(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			defer l.Release()
-			if err := deliver(t, l, message(n), nil); err != nil {
+			defer conn.Release()
+			if err := deliver(t, conn, message(n), nil); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	lanes[0].Release()
-	lanes[1].Abort() // its place is free again too
-	lanes[2].Release()
+	conns[0].Release()
+	conns[1].Abort() // this frees a connection too
+	conns[2].Release()
 	users.Wait()
 	if got := s.Connections(); len(s.Received()) != 20 || got > 5 {
 		t.Errorf("%d messages over %d connections", len(s.Received()), got)
@@ -112,16 +112,16 @@ func TestFailedConnectionsGiveTheirPlaceBack(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	addr := s.Addr()
 	s.Stop()
-	p := point(t, "smtp://"+addr+"?connections=1")
+	d := dropPoint(t, "smtp://"+addr+"?connections=1")
 	for range 3 {
-		if _, err := p.Acquire(t.Context()); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
+		if _, err := d.Acquire(t.Context()); err == nil || droppoint.OutcomeOf(err) != droppoint.Unavailable {
 			t.Fatalf("got %v", err)
 		}
 	}
 	s = smtptest.Start(t, smtptest.Options{Addr: addr})
-	l := acquire(t, p)
-	defer l.Release()
-	if err := deliver(t, l, message(1), nil); err != nil || len(s.Received()) != 1 {
+	conn := acquire(t, d)
+	defer conn.Release()
+	if err := deliver(t, conn, message(1), nil); err != nil || len(s.Received()) != 1 {
 		t.Errorf("after it is back: %v", err)
 	}
 }
@@ -129,7 +129,7 @@ func TestFailedConnectionsGiveTheirPlaceBack(t *testing.T) {
 func TestTwoWorkersThatWriteOneMessageBothMakeItVisibleWhole(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	old, young := acquire(t, point(t, "dir:"+dir)), acquire(t, point(t, "dir:"+dir))
+	old, young := acquire(t, dropPoint(t, "dir:"+dir)), acquire(t, dropPoint(t, "dir:"+dir))
 	long, short := message(7), message(7)
 	long.Data = []byte("Subject: x\r\n\r\n" + strings.Repeat("long\r\n", 10_000))
 	if err := old.Begin(t.Context(), long); err != nil {
@@ -139,10 +139,10 @@ func TestTwoWorkersThatWriteOneMessageBothMakeItVisibleWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
-		lane droppoint.Lane
+		conn droppoint.Conn
 		m    *droppoint.Message
 	}{{old, long}, {young, short}} {
-		if _, err := step.lane.Finish(nil); err != nil {
+		if _, err := step.conn.Finish(nil); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(filepath.Join(dir, "spring.00000007.eml"))
@@ -161,7 +161,8 @@ func TestWhatDeadWorkersLeftIsRemovedAndWhatLivingOnesWriteIsNot(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	old := time.Now().Add(-2 * time.Hour)
-	for name, when := range map[string]time.Time{".dm-1.part": old, ".dm-2.part": time.Now(), ".other": old, "a.eml": old} {
+	for name, when := range map[string]time.Time{".dm-1.part": old, ".dm-2.part": time.Now(), ".other": old,
+		"a.eml": old} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +170,7 @@ func TestWhatDeadWorkersLeftIsRemovedAndWhatLivingOnesWriteIsNot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	acquire(t, point(t, "dir:"+dir)).Release()
+	acquire(t, dropPoint(t, "dir:"+dir)).Release()
 	var names []string
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -183,15 +184,17 @@ func TestWhatDeadWorkersLeftIsRemovedAndWhatLivingOnesWriteIsNot(t *testing.T) {
 func TestEnvelopeHeadersHoldNothingButAddresses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l := acquire(t, point(t, "dir:"+dir))
-	for _, address := range []string{"a@example.org\r\nBcc: b@example.org", "a@example.org\n", "a\x00@example.org", "\xff@example.org"} {
-		for _, m := range []*droppoint.Message{{From: address, To: "a@example.org", Name: "a"}, {From: "a@example.org", To: address, Name: "a"}} {
-			if err := l.Begin(t.Context(), m); droppoint.OutcomeOf(err) != droppoint.Bounced {
+	conn := acquire(t, dropPoint(t, "dir:"+dir))
+	for _, address := range []string{"a@example.org\r\nBcc: b@example.org", "a@example.org\n", "a\x00@example.org",
+		"\xff@example.org"} {
+		for _, m := range []*droppoint.Message{{From: address, To: "a@example.org", Name: "a"},
+			{From: "a@example.org", To: address, Name: "a"}} {
+			if err := conn.Begin(t.Context(), m); droppoint.OutcomeOf(err) != droppoint.Bounced {
 				t.Errorf("%q: got %v", address, err)
 			}
 		}
 	}
-	l.Release()
+	conn.Release()
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
 		t.Errorf("left behind: %v", entries)
 	}
@@ -203,15 +206,15 @@ func TestErrorsOfADirectoryNameNoFile(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	l := acquire(t, point(t, "dir:"+dir))
+	conn := acquire(t, dropPoint(t, "dir:"+dir))
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	err := l.Begin(t.Context(), message(1))
+	err := conn.Begin(t.Context(), message(1))
 	if err == nil || strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "spring") {
 		t.Errorf("got %v", err)
 	}
-	l.Release()
+	conn.Release()
 }
 
 func TestAConfigurationNeverShowsItsPassword(t *testing.T) {
@@ -220,7 +223,8 @@ func TestAConfigurationNeverShowsItsPassword(t *testing.T) {
 	if err != nil || !c.SMTP.XOAuth2 {
 		t.Fatalf("%v, %v", c, err)
 	}
-	shown := []string{fmt.Sprintf("%v %+v %#v", c, &c, []droppoint.Config{c}), fmt.Sprintf("%v %+v %#v", *c.SMTP, c.SMTP, c.SMTP)}
+	shown := []string{fmt.Sprintf("%v %+v %#v", c, &c, []droppoint.Config{c}),
+		fmt.Sprintf("%v %+v %#v", *c.SMTP, c.SMTP, c.SMTP)}
 	encoded, err := json.Marshal(map[string]any{"config": c})
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +259,8 @@ func TestParametersAreGivenOnceAndMakeSense(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"smtp://h", "smtps://u:p@h:1?connections=2", "dir:/a", "dir:///a", "dir:a%20b", "smtp://[::1]:25?tls=none", "smtp://h?messages=0&hello=x", "://", "smtp://%00", "dir:%00"} {
+	for _, seed := range []string{"smtp://h", "smtps://u:p@h:1?connections=2", "dir:/a", "dir:///a", "dir:a%20b",
+		"smtp://[::1]:25?tls=none", "smtp://h?messages=0&hello=x", "://", "smtp://%00", "dir:%00"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
@@ -266,7 +271,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.Connections < 1 || c.Messages < 0 || (c.SMTP == nil) != (c.Dir != "") || c.Dir != "" && !filepath.IsAbs(c.Dir) || strings.ContainsAny(c.Dir, "\x00") {
+		if c.Connections < 1 || c.Messages < 0 || (c.SMTP == nil) != (c.Dir != "") ||
+			c.Dir != "" && !filepath.IsAbs(c.Dir) || strings.ContainsAny(c.Dir, "\x00") {
 			t.Errorf("%q: %+v", url, c)
 		}
 		if c.SMTP != nil && strings.ContainsAny(c.SMTP.Hello+c.SMTP.Addr, "\r\n \x00") {
@@ -280,25 +286,26 @@ func BenchmarkDirectory(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p, _ := droppoint.NewSet([]droppoint.Config{c}).Get("dir")
+	d, _ := droppoint.NewSet([]droppoint.Config{c}).Get("dir")
 	data := []byte("Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 24<<10/78))
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
-	b.SetParallelism(p.Connections() / 2)
+	b.SetParallelism(d.Connections() / 2)
 	b.RunParallel(func(pb *testing.PB) {
-		l, err := p.Acquire(context.Background())
+		conn, err := d.Acquire(context.Background())
 		if err != nil {
 			b.Error(err)
 			return
 		}
-		defer l.Release()
+		defer conn.Release()
 		for n := 0; pb.Next(); n++ {
-			m := &droppoint.Message{From: "a@example.com", To: "b@example.org", Name: fmt.Sprintf("m.%p.%d", l, n%100), Data: data}
-			if err := l.Begin(context.Background(), m); err != nil {
+			m := &droppoint.Message{From: "a@example.com", To: "b@example.org",
+				Name: fmt.Sprintf("m.%p.%d", conn, n%100), Data: data}
+			if err := conn.Begin(context.Background(), m); err != nil {
 				b.Error(err)
 				return
 			}
-			if _, err := l.Finish(nil); err != nil {
+			if _, err := conn.Finish(nil); err != nil {
 				b.Error(err)
 				return
 			}

@@ -22,12 +22,12 @@ func TestARefusedMessageIsNotTriedOnAnotherConnection(t *testing.T) {
 		}
 		return nil
 	}})
-	l := acquire(t, point(t, "smtp://"+s.Addr()))
-	defer l.Release()
-	if err := deliver(t, l, message(1), nil); err != nil {
+	conn := acquire(t, dropPoint(t, "smtp://"+s.Addr()))
+	defer conn.Release()
+	if err := deliver(t, conn, message(1), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := deliver(t, l, message(2), nil); droppoint.OutcomeOf(err) != droppoint.Deferred {
+	if err := deliver(t, conn, message(2), nil); droppoint.OutcomeOf(err) != droppoint.Deferred {
 		t.Errorf("got %v", err)
 	}
 	if tries.Load() != 1 || s.Connections() != 1 {
@@ -38,18 +38,19 @@ func TestARefusedMessageIsNotTriedOnAnotherConnection(t *testing.T) {
 func TestAConnectionWithAMessageInTheAirIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
-	p := point(t, "smtp://"+s.Addr()+"?connections=1&next_behind_dot=true")
-	l := acquire(t, p)
-	if err := deliver(t, l, message(1), message(2)); err != nil { // the second is announced, and never begun
+	d := dropPoint(t, "smtp://"+s.Addr()+"?connections=1&next_behind_dot=true")
+	conn := acquire(t, d)
+	if err := deliver(t, conn, message(1), message(2)); err != nil { // the second is pipelined, and never begun
 		t.Fatal(err)
 	}
-	l.Release()
-	l = acquire(t, p)
-	if err := deliver(t, l, message(3), nil); err != nil {
+	conn.Release()
+	conn = acquire(t, d)
+	if err := deliver(t, conn, message(3), nil); err != nil {
 		t.Errorf("the next batch: %v", err)
 	}
-	l.Release()
-	if got := s.Copies(); len(got) != 2 || got["r1@example.org"] != 1 || got["r3@example.org"] != 1 || s.Connections() != 2 {
+	conn.Release()
+	if got := s.Copies(); len(got) != 2 || got["r1@example.org"] != 1 || got["r3@example.org"] != 1 ||
+		s.Connections() != 2 {
 		t.Errorf("%v over %d connections", got, s.Connections())
 	}
 }
@@ -57,37 +58,38 @@ func TestAConnectionWithAMessageInTheAirIsNotKept(t *testing.T) {
 func TestAConnectionThatTheServerHasClosedIsNotTakenAgain(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
-	p := point(t, "smtp://"+s.Addr()+"?connections=1&messages=0")
-	l := acquire(t, p)
-	if err := deliver(t, l, message(1), nil); err != nil {
+	d := dropPoint(t, "smtp://"+s.Addr()+"?connections=1&messages=0")
+	conn := acquire(t, d)
+	if err := deliver(t, conn, message(1), nil); err != nil {
 		t.Fatal(err)
 	}
-	l.Release()
+	conn.Release()
 	s.Drop()
-	for deadline := time.Now().Add(5 * time.Second); s.Connections() == 1; { // the news of the end takes a moment
+	// it takes a moment until the close arrives
+	for deadline := time.Now().Add(5 * time.Second); s.Connections() == 1; {
 		if time.Now().After(deadline) {
-			t.Fatal("a lane is still on the connection that the server has closed")
+			t.Fatal("the pool still returns the connection that the server has closed")
 		}
-		acquire(t, p).Release()
+		acquire(t, d).Release()
 	}
-	l = acquire(t, p)
-	defer l.Release()
-	if err := deliver(t, l, message(2), nil); err != nil {
+	conn = acquire(t, d)
+	defer conn.Release()
+	if err := deliver(t, conn, message(2), nil); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestAMessageThatWasNotAnnouncedIsNotSentInAnothersPlace(t *testing.T) {
+func TestAMessageIsNotSentInTheEnvelopeOfAnother(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
-	l := acquire(t, point(t, "smtp://"+s.Addr()+"?next_behind_dot=true"))
-	if err := deliver(t, l, message(1), message(2)); err != nil {
+	conn := acquire(t, dropPoint(t, "smtp://"+s.Addr()+"?next_behind_dot=true"))
+	if err := deliver(t, conn, message(1), message(2)); err != nil {
 		t.Fatal(err)
 	}
-	if err := deliver(t, l, message(3), nil); err == nil {
-		t.Error("a message was sent although another was announced")
+	if err := deliver(t, conn, message(3), nil); err == nil {
+		t.Error("a message was sent although another was pipelined")
 	}
-	l.Abort()
+	conn.Abort()
 	s.Stop()
 	if got := s.Received(); len(got) != 1 {
 		t.Errorf("received %v", got)
@@ -98,7 +100,8 @@ func TestEveryAttemptHasTheKeyOfItsRecipient(t *testing.T) {
 	t.Parallel()
 	for _, behind := range []bool{false, true} {
 		s := smtptest.Start(t, smtptest.Options{})
-		l := acquire(t, point(t, fmt.Sprintf("smtp://%s?idempotency=X-Key&next_behind_dot=%v", s.Addr(), behind)))
+		conn := acquire(t, dropPoint(t, fmt.Sprintf("smtp://%s?idempotency=X-Key&next_behind_dot=%v", s.Addr(),
+			behind)))
 		messages := make([]*droppoint.Message, 4)
 		for n := range messages {
 			messages[n] = message(n / 2) // each twice
@@ -109,7 +112,7 @@ func TestEveryAttemptHasTheKeyOfItsRecipient(t *testing.T) {
 			if behind && n+1 < len(messages) {
 				next = messages[n+1]
 			}
-			if err := deliver(t, l, m, next); err != nil {
+			if err := deliver(t, conn, m, next); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -118,20 +121,20 @@ func TestEveryAttemptHasTheKeyOfItsRecipient(t *testing.T) {
 				t.Errorf("next_behind_dot=%v: message %d is %q", behind, n, m.Data)
 			}
 		}
-		l.Release()
+		conn.Release()
 	}
 }
 
 func TestAnAbortedConnectionGivesItsPlaceBack(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
-	p := point(t, "smtp://"+s.Addr()+"?connections=1")
-	acquire(t, p).Abort()
+	d := dropPoint(t, "smtp://"+s.Addr()+"?connections=1")
+	acquire(t, d).Abort()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	l, err := p.Acquire(ctx)
+	conn, err := d.Acquire(ctx)
 	if err != nil {
 		t.Fatalf("the only place is taken for ever: %v", err)
 	}
-	l.Release()
+	conn.Release()
 }

@@ -6,66 +6,70 @@ import (
 	"directmailer/internal/delivery/smtp"
 )
 
+// smtpTransport opens connections to an SMTP server.
 type smtpTransport struct {
 	options     smtp.Options
-	idempotency string
+	idempotency string // name of the header field, or empty
 }
 
-func (t *smtpTransport) open(ctx context.Context) (connection, error) {
+func (t *smtpTransport) open(ctx context.Context) (rawConn, error) {
 	c, err := smtp.Dial(ctx, t.options)
 	if err != nil {
 		return nil, err
 	}
-	return &smtpConnection{conn: c, idempotency: t.idempotency}, nil
+	return &smtpConn{conn: c, idempotency: t.idempotency}, nil
 }
 
-// smtpConnection keeps the two messages that the connection may know at a time.
-type smtpConnection struct {
+// smtpConn is a session with an SMTP server. It has room for two messages: one that has begun, and
+// one whose envelope is sent together with the first one's dot.
+type smtpConn struct {
 	conn      *smtp.Conn
-	slots     [2]smtp.Message
-	next      int
-	announced *Message
+	messages  [2]smtp.Message
+	last      int      // index of the message that was put last
+	pipelined *Message // the message whose envelope is sent
 
 	idempotency string
-	keyed       [2][]byte // messages with that field before them
+	withField   [2][]byte // the messages' texts with the idempotency field
 }
 
-func (c *smtpConnection) begin(ctx context.Context, m *Message) error {
-	if c.announced == nil || c.announced != m {
+func (c *smtpConn) begin(ctx context.Context, m *Message) error {
+	if c.pipelined == nil || c.pipelined != m {
 		c.put(m)
 	}
-	c.announced = nil
-	return c.conn.Begin(ctx, &c.slots[c.next])
+	c.pipelined = nil
+	return c.conn.Begin(ctx, &c.messages[c.last])
 }
 
-func (c *smtpConnection) put(m *Message) *smtp.Message {
-	c.next = 1 - c.next
-	c.slots[c.next] = smtp.Message{From: m.From, To: m.To, Data: c.withKey(m), UTF8: m.UTF8}
-	return &c.slots[c.next]
+func (c *smtpConn) finish(next *Message) (Answer, error) {
+	var nextMessage *smtp.Message
+	if next != nil && c.conn.PipelinesNext() {
+		nextMessage = c.put(next)
+		c.pipelined = next
+	}
+	reply, err := c.conn.Finish(nextMessage)
+	return answerOf(reply), err
 }
 
-func (c *smtpConnection) withKey(m *Message) []byte {
+// put stores a message in the place of the older one.
+func (c *smtpConn) put(m *Message) *smtp.Message {
+	c.last = 1 - c.last
+	c.messages[c.last] = smtp.Message{From: m.From, To: m.To, Data: c.addIdempotencyField(m), UTF8: m.UTF8}
+	return &c.messages[c.last]
+}
+
+// addIdempotencyField returns the text of the message, with the header field if one is configured.
+func (c *smtpConn) addIdempotencyField(m *Message) []byte {
 	if c.idempotency == "" {
 		return m.Data
 	}
-	b := append(c.keyed[c.next][:0], c.idempotency...)
+	b := append(c.withField[c.last][:0], c.idempotency...)
 	b = append(append(append(b, ": "...), m.Key...), "\r\n"...)
-	c.keyed[c.next] = append(b, m.Data...)
-	return c.keyed[c.next]
+	c.withField[c.last] = append(b, m.Data...)
+	return c.withField[c.last]
 }
 
-func (c *smtpConnection) finish(next *Message) (Answer, error) {
-	var announced *smtp.Message
-	if next != nil && c.conn.Announces() {
-		announced = c.put(next)
-		c.announced = next
-	}
-	reply, err := c.conn.Finish(announced)
-	return answer(reply), err
-}
-
-func (c *smtpConnection) announces() bool { return c.conn.Announces() }
-func (c *smtpConnection) alive() bool     { return c.conn.Alive() }
-func (c *smtpConnection) used() int       { return c.conn.Messages() }
-func (c *smtpConnection) close()          { c.conn.Close() }
-func (c *smtpConnection) abort()          { c.conn.Abort() }
+func (c *smtpConn) pipelinesNext() bool { return c.conn.PipelinesNext() }
+func (c *smtpConn) alive() bool         { return c.conn.Alive() }
+func (c *smtpConn) used() int           { return c.conn.Messages() }
+func (c *smtpConn) close()              { c.conn.Close() }
+func (c *smtpConn) abort()              { c.conn.Abort() }

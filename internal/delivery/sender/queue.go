@@ -5,90 +5,73 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
+const (
+	// slotPolling is the time between two attempts to get a slot of a slow drop point.
+	slotPolling = 250 * time.Millisecond
+	// maxDomainLimited limits the messages in memory that wait for the limit of their domain.
+	maxDomainLimited = 256
+)
+
 // item is a message on its way.
 type item struct {
 	Message
-	attempt   int32  // number of the next attempt
-	uncertain int    // attempts whose answer was never seen: another is possibly the second mail
-	refusedBy *point // which has refused it before it accepted anything, and is not asked again until it does
+	attempt   int32           // number of the next attempt
+	uncertain int             // attempts without an answer: the next one is possibly the second mail
+	refusedBy *dropPointState // has refused the message, and gets it again only when it has accepted others
 }
 
-// domain is where the message goes.
 func (it *item) domain() string { return it.To[strings.LastIndexByte(it.To, '@')+1:] }
 
-// point is a drop point in one batch.
-type point struct {
-	Point
-	lanes    int // that run
-	accepted int
-	refused  int
-	refusal  error         // the latest
-	down     error         // set: no lane takes anything more
-	trouble  error         // of a lane that has ended for it
-	waits    time.Time     // for a rate limit, before it asks again
-	waited   time.Duration // for rate limits, in all
-	turn     time.Time     // which that limit has promised
-	asked    int           // lanes that have been let go to take a message and have not taken it yet
-	seat     bool          // the batch may use it although it is slow and others are not
+// mayGoTo reports whether the drop point may be asked to accept the message.
+func (it *item) mayGoTo(d *dropPointState) bool { return it.refusedBy != d || d.proven() }
+
+// domainItem is a message that waits for the rate limit of its domain.
+type domainItem struct {
+	*item
+	askAgain time.Time
+	allowed  time.Time // when the limit allows it, as far as known
 }
 
-func (p *point) proven() bool { return p.Proven || p.accepted > 0 }
-
-// queue hands messages to lanes and keeps what the drop points do with them.
+// queue hands the messages of a batch to the connections of all drop points. Methods whose comment
+// says so need mu; the others lock it.
 type queue struct {
-	batch  Batch
-	points []*point
-	open   int // recipients of the batch that are to be sent to
+	batch      Batch
+	dropPoints []*dropPointState
+	open       int // recipients of the batch who had no outcome at the start
 
 	// set by Run
-	cancel func() // ends the waiting for connections
-	began  time.Time
+	stopAcquiring func() // ends the waiting for connections
+	began         time.Time
 
-	mu      sync.Mutex
-	changed chan struct{} // closed at every change that lanes wait for
-	again   []*item       // came back
-	paced   []pacedItem   // wait for the rate limit of their domain
-	rooms   [][]byte      // of messages that have their answer, for those to come
-	read    int           // messages to be sent that Next has given
-	ended   bool          // Next has no more
-	flying  int           // messages that lanes have
-	turned  bool          // the turn is over
-	stopped bool          // the worker stops
-	over    bool          // nothing is left, or nobody is left to take it
+	mu            sync.Mutex
+	changed       chan struct{} // closed and replaced at every change that connections wait for
+	returned      []*item       // to be sent again, or not allowed by a limit of mailing or drop point
+	domainLimited []domainItem
+	buffers       [][]byte // of messages with an answer, to be reused
+	read          int      // messages that Next has returned and that are to be sent
+	allRead       bool     // Next has no more
+	inFlight      int      // messages that connections have
+	turnOver      bool
+	stopped       bool // the worker stops
+	finished      bool // no message is left, or none that a drop point may be asked to accept
 }
-
-type pacedItem struct {
-	*item
-	at   time.Time // when to ask again
-	turn time.Time
-}
-
-// worthWaiting is the longest time for which a batch keeps its place on the worker although every message waits for a rate limit.
-const worthWaiting = 2 * time.Second
-
-// seatLook is the time between two looks for a seat at a slow drop point.
-const seatLook = 250 * time.Millisecond
-
-// maxPaced bounds the messages in memory that wait for the limit of their domain.
-const maxPaced = 256
 
 func newQueue(b Batch) *queue {
 	q := &queue{batch: b, changed: make(chan struct{})}
 	q.open = b.Claim.Open()
-	for _, p := range b.Points {
-		q.points = append(q.points, &point{Point: p, lanes: min(p.Connections(), q.open)})
+	for _, d := range b.DropPoints {
+		q.dropPoints = append(q.dropPoints, &dropPointState{DropPoint: d, connections: min(d.Connections(), q.open)})
 	}
 	return q
 }
 
-// note wakes whoever waits for a change. q.mu is held.
-func (q *queue) note() {
+// broadcast wakes all connections that wait. It needs mu.
+func (q *queue) broadcast() {
 	close(q.changed)
 	q.changed = make(chan struct{})
 }
@@ -96,80 +79,72 @@ func (q *queue) note() {
 func (q *queue) wake() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.note()
+	q.broadcast()
+}
+
+// end sets a flag that ends the sending. It needs mu.
+func (q *queue) end(flag *bool) {
+	*flag = true
+	q.stopAcquiring()
+	q.broadcast()
 }
 
 func (q *queue) endTurn() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.turned = true
-	q.cancel()
-	q.note()
+	q.end(&q.turnOver)
 }
 
-// stopWith ends the sending when stop is closed.
-func (q *queue) stopWith(stop <-chan struct{}) (forget func()) {
+// stopOn ends the sending when stop is closed, until release is called.
+func (q *queue) stopOn(stop <-chan struct{}) (release func()) {
 	done := make(chan struct{})
 	go func() {
 		select {
 		case <-stop:
 			q.mu.Lock()
-			q.stopped = true
-			q.cancel()
-			q.note()
-			q.mu.Unlock()
+			defer q.mu.Unlock()
+			q.end(&q.stopped)
 		case <-done:
 		}
 	}()
 	return func() { close(done) }
 }
 
-// ready waits until there may be a message for the point, and promises it to the lane: take must follow. False: there will be none.
-// Before it begins to wait it calls idle.
-func (q *queue) ready(ctx context.Context, p *point, idle func() error) (bool, error) {
-	for idled := false; ; {
+// stopError returns why the sending ends early, or nil.
+func (q *queue) stopError(ctx context.Context) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.stopErrorLocked(ctx)
+}
+
+func (q *queue) stopErrorLocked(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case q.stopped:
+		return ErrStopped
+	}
+	return nil
+}
+
+// reserve waits until there may be a message for the drop point, and reserves it: the caller must
+// call take or unreserve. It returns false if there will be no message. Before it waits, it calls
+// beforeWait.
+func (q *queue) reserve(ctx context.Context, d *dropPointState, beforeWait func() error) (bool, error) {
+	for called := false; ; {
 		q.mu.Lock()
-		if err := q.ending(ctx); err != nil || q.turned || p.down != nil || q.over {
-			q.mu.Unlock()
-			return false, err
-		}
-		now := time.Now()
-		wait := p.waits.Sub(now)
-		if !q.admitted(p) {
-			wait = max(wait, seatLook)
-		}
-		if n, next := q.available(p, now); wait <= 0 && n > p.asked {
-			p.asked++
-			q.mu.Unlock()
-			return true, nil
-		} else if wait <= 0 && !next.IsZero() {
-			wait = next.Sub(now)
-		}
-		if q.flying == 0 && q.nothingLeft() {
-			q.over = true
-			q.cancel()
-			q.note()
-			q.mu.Unlock()
-			return false, nil
-		}
-		if q.flying == 0 && q.notBefore().Sub(now) > worthWaiting {
-			q.turned = true
-			q.cancel()
-			q.note()
-			q.mu.Unlock()
-			return false, nil
-		}
+		reserved, wait, err := q.tryReserve(ctx, d)
 		changed := q.changed
 		q.mu.Unlock()
-		if !idled {
-			idled = true
-			if err := idle(); err != nil {
+		if reserved || wait == 0 {
+			return reserved, err
+		}
+		if !called {
+			called = true
+			if err := beforeWait(); err != nil {
 				return false, err
 			}
-			continue
-		}
-		if wait <= 0 {
-			wait = time.Hour
+			continue // it took time: look again
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -181,74 +156,88 @@ func (q *queue) ready(ctx context.Context, p *point, idle func() error) (bool, e
 	}
 }
 
-// why says why the sending ends early, if it does.
-func (q *queue) why(ctx context.Context) error {
+// tryReserve reserves a message for the drop point if it can. Otherwise it returns how long to wait
+// before the next attempt, or zero if there will be no message. It needs mu.
+func (q *queue) tryReserve(ctx context.Context, d *dropPointState) (reserved bool, wait time.Duration, err error) {
+	if err := q.stopErrorLocked(ctx); err != nil || q.turnOver || d.failure != nil || q.finished {
+		return false, 0, err
+	}
+	now := time.Now()
+	wait = d.askAgain.Sub(now)
+	if !q.mayUse(d) {
+		wait = max(wait, slotPolling)
+	}
+	if n, next := q.available(d, now); wait <= 0 && n > d.reserved {
+		d.reserved++
+		return true, 0, nil
+	} else if wait <= 0 && !next.IsZero() {
+		wait = next.Sub(now)
+	}
+	if q.inFlight == 0 && q.nothingLeft() {
+		q.end(&q.finished)
+		return false, 0, nil
+	}
+	if q.inFlight == 0 && q.notBefore().Sub(now) > maxIdleTurn {
+		q.end(&q.turnOver)
+		return false, 0, nil
+	}
+	if wait <= 0 {
+		wait = time.Hour // until a change
+	}
+	return false, wait, nil
+}
+
+// unreserve returns a reservation.
+func (q *queue) unreserve(d *dropPointState) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.ending(ctx)
+	d.reserved--
+	q.broadcast()
 }
 
-func (q *queue) ending(ctx context.Context) error {
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case q.stopped:
-		return ErrStopped
-	}
-	return nil
-}
-
-// admitted tells whether the batch may use the point: a slow one only with a seat, if there is another that is not. q.mu is held.
-func (q *queue) admitted(p *point) bool {
-	if p.seat || !p.Slow() {
-		return true
-	}
-	elsewhere := slices.ContainsFunc(q.points, func(o *point) bool { return o.down == nil && o.lanes > 0 && !o.Slow() })
-	p.seat = elsewhere && p.Sit()
-	return p.seat || !elsewhere
-}
-
-// available counts messages that the point could take now; if there are none, next is when one's time may come.
-func (q *queue) available(p *point, now time.Time) (n int, next time.Time) {
-	if !q.ended && len(q.paced) < maxPaced {
+// available returns how many messages the drop point could take now. If there are none, next is
+// when the first may be asked for again, or zero. It needs mu.
+func (q *queue) available(d *dropPointState, now time.Time) (n int, next time.Time) {
+	if q.mayRead() {
 		n += q.open - q.read
 	}
-	for _, it := range q.again {
-		if it.for_(p) {
+	for _, it := range q.returned {
+		if it.mayGoTo(d) {
 			n++
 		}
 	}
-	for _, it := range q.paced {
+	for _, it := range q.domainLimited {
 		switch {
-		case !it.for_(p):
-		case !it.at.After(now):
+		case !it.mayGoTo(d):
+		case !it.askAgain.After(now):
 			n++
-		case next.IsZero() || it.at.Before(next):
-			next = it.at
+		case next.IsZero() || it.askAgain.Before(next):
+			next = it.askAgain
 		}
 	}
 	return n, next
 }
 
-// for_ tells whether the point may be asked to take the message.
-func (it *item) for_(p *point) bool { return it.refusedBy != p || p.proven() }
+// mayRead reports whether more messages may be read from the spool. It needs mu.
+func (q *queue) mayRead() bool { return !q.allRead && len(q.domainLimited) < maxDomainLimited }
 
-// nothingLeft: no drop point that is still up can be given anything more. q.mu is held, and nothing is flying.
+// nothingLeft reports whether no drop point that works may be asked to accept any message. It needs
+// mu, and no message may be in flight.
 func (q *queue) nothingLeft() bool {
-	if !q.ended {
+	if !q.allRead {
 		return false
 	}
-	for _, p := range q.points {
-		if p.down != nil || p.lanes == 0 {
+	for _, d := range q.dropPoints {
+		if !d.isUp() {
 			continue
 		}
-		for _, it := range q.again {
-			if it.for_(p) {
+		for _, it := range q.returned {
+			if it.mayGoTo(d) {
 				return false
 			}
 		}
-		for _, it := range q.paced {
-			if it.for_(p) {
+		for _, it := range q.domainLimited {
+			if it.mayGoTo(d) {
 				return false
 			}
 		}
@@ -256,71 +245,69 @@ func (q *queue) nothingLeft() bool {
 	return true
 }
 
-// forgo gives a promise of ready back.
-func (q *queue) forgo(p *point) {
+// take returns a message that the rate limits allow now, or nil. reserved is true if the caller has
+// a reservation, which take uses up.
+func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (*item, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p.asked--
-	q.note()
-}
-
-// take returns a message that the rate limits let go now, or nil. With promised, a promise of ready is kept, or broken, by it.
-func (q *queue) take(ctx context.Context, p *point, promised bool) (*item, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if promised {
-		p.asked--
+	if reserved {
+		d.reserved--
 	}
-	if err := q.ending(ctx); err != nil || q.turned || p.down != nil || !q.admitted(p) {
+	if err := q.stopErrorLocked(ctx); err != nil || q.turnOver || d.failure != nil || !q.mayUse(d) {
 		return nil, err
 	}
 	now := time.Now()
-	if p.waits.After(now) {
+	if d.askAgain.After(now) {
 		return nil, nil
 	}
 	for {
-		it, err := q.pick(p, now)
+		it, err := q.nextItem(d, now)
 		if it == nil || err != nil {
 			return nil, err
 		}
-		wait, err := q.batch.Pace(ctx, p.Name(), it.domain())
+		wait, err := q.batch.Allow(ctx, d.Name(), it.domain())
 		switch {
 		case err != nil:
-			q.again = append(q.again, it)
-			return nil, fmt.Errorf("ask for a turn under the rate limits: %w", err)
-		case wait.Ask <= 0:
-			q.flying++
+			q.returned = append(q.returned, it)
+			return nil, fmt.Errorf("ask the rate limits: %w", err)
+		case wait.AskAgain <= 0:
+			q.inFlight++
 			return it, nil
 		case wait.Domain:
-			q.paced = append(q.paced, pacedItem{it, now.Add(wait.Ask), now.Add(wait.Turn)})
+			q.domainLimited = append(q.domainLimited, domainItem{it, now.Add(wait.AskAgain), now.Add(wait.Total)})
 		default:
-			q.again = append(q.again, it)
-			p.waits, p.turn = now.Add(wait.Ask), now.Add(wait.Turn)
-			p.waited += wait.Ask
+			q.returned = append(q.returned, it)
+			d.limited(now, wait)
 			return nil, nil
 		}
 	}
 }
 
-// pick takes a message out of where it waits.
-func (q *queue) pick(p *point, now time.Time) (*item, error) {
-	for i := len(q.again) - 1; i >= 0; i-- {
-		if it := q.again[i]; it.for_(p) {
-			q.again = append(q.again[:i], q.again[i+1:]...)
+// nextItem removes a message for the drop point from where it waits, or reads one. It returns nil
+// if there is none. It needs mu.
+func (q *queue) nextItem(d *dropPointState, now time.Time) (*item, error) {
+	for i := len(q.returned) - 1; i >= 0; i-- {
+		if it := q.returned[i]; it.mayGoTo(d) {
+			q.returned = append(q.returned[:i], q.returned[i+1:]...)
 			return it, nil
 		}
 	}
-	for i, it := range q.paced {
-		if !it.at.After(now) && it.for_(p) {
-			q.paced = append(q.paced[:i], q.paced[i+1:]...)
+	for i, it := range q.domainLimited {
+		if !it.askAgain.After(now) && it.mayGoTo(d) {
+			q.domainLimited = append(q.domainLimited[:i], q.domainLimited[i+1:]...)
 			return it.item, nil
 		}
 	}
-	for !q.ended && len(q.paced) < maxPaced {
-		m, err := q.batch.Next(q.room())
+	return q.readItem()
+}
+
+// readItem reads the next message whose recipient has no outcome. It needs mu.
+func (q *queue) readItem() (*item, error) {
+	for q.mayRead() {
+		m, err := q.batch.Next(q.takeBuffer())
 		if errors.Is(err, io.EOF) {
-			q.ended = true
-			q.note()
+			q.allRead = true
+			q.broadcast()
 			break
 		}
 		if err != nil {
@@ -328,182 +315,47 @@ func (q *queue) pick(p *point, now time.Time) (*item, error) {
 		}
 		if tried := q.batch.Claim.Tried[m.Recipient]; !tried.Final && !tried.Deferred {
 			q.read++
-			q.ended = q.read == q.open
+			q.allRead = q.read == q.open
 			return &item{Message: m, attempt: tried.Attempts + 1, uncertain: tried.Uncertain}, nil
 		}
-		q.rooms = append(q.rooms, m.Data)
+		q.buffers = append(q.buffers, m.Data)
 	}
 	return nil, nil
 }
 
-// room returns room for a message, or nil. q.mu is held.
-func (q *queue) room() []byte {
-	if len(q.rooms) == 0 {
+// takeBuffer returns memory for a message, or nil. It needs mu.
+func (q *queue) takeBuffer() []byte {
+	if len(q.buffers) == 0 {
 		return nil
 	}
-	last := len(q.rooms) - 1
-	room := q.rooms[last]
-	q.rooms = q.rooms[:last]
-	return room
+	last := len(q.buffers) - 1
+	buf := q.buffers[last]
+	q.buffers = q.buffers[:last]
+	return buf
 }
 
-// done says that a message has its answer: its octets are not looked at again.
+// done records that a message has its answer. Its memory is reused.
 func (q *queue) done(it *item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.rooms = append(q.rooms, it.Data[:0])
+	q.buffers = append(q.buffers, it.Data[:0])
 	it.Data = nil
-	q.flying--
-	if q.flying == 0 && q.ended {
-		q.note()
+	q.inFlight--
+	if q.inFlight == 0 && q.allRead {
+		q.broadcast()
 	}
 }
 
-// put gives a message back that has to be tried again.
-func (q *queue) put(it *item) {
+// putBack returns a message that has to be sent again.
+func (q *queue) putBack(it *item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.flying--
-	q.again = append(q.again, it)
-	q.note()
+	q.inFlight--
+	q.returned = append(q.returned, it)
+	q.broadcast()
 }
 
-// works counts an answer that shows that the drop point works with us.
-func (q *queue) works(p *point) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p.accepted++
-	if p.accepted == 1 && len(q.again) > 0 {
-		q.note() // what it has refused may be asked again
-	}
-}
-
-// refuses counts an answer that refuses us. It returns whether that is about the one recipient, since others are accepted; if not, and
-// it goes on, the drop point is given up.
-func (q *queue) refuses(p *point, refusal error) (recipientOnly bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p.refused++
-	p.refusal = refusal
-	if p.accepted == 0 && p.refused >= refusalLimit && p.down == nil {
-		p.down = &Refuses{refusal}
-		q.note()
-	}
-	return p.proven() && p.down == nil
-}
-
-// leave says that a lane has ended, for err if it is not nil.
-func (q *queue) leave(p *point, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p.lanes--
-	if err != nil {
-		p.trouble = err
-		if p.lanes == 0 && p.down == nil {
-			p.down = err
-		}
-	}
-	if p.lanes == 0 {
-		if p.seat {
-			p.seat = false
-			p.Rise()
-		}
-		q.note()
-	}
-}
-
-// report is how the batch stands after all lanes have ended, and its error if nobody could send what is left.
-func (q *queue) report() (Report, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r := Report{Over: q.ended && len(q.again)+len(q.paced) == 0, Limited: q.limited()}
-	var failure error
-	up := 0
-	for _, p := range q.points {
-		failed := p.down
-		switch {
-		case failed == nil && p.trouble != nil && p.accepted == 0: // some lanes could not be opened, and none has done anything
-			failed = p.trouble
-		case failed == nil && !p.proven() && p.refused > 0:
-			failed = &Refuses{p.refusal}
-		}
-		if failed != nil {
-			failure = failed
-			var refuses *Refuses
-			if p.refused == 0 && errors.As(failed, &refuses) { // before any message, at the log-in
-				r.Refused++
-			}
-		} else {
-			up++
-		}
-		r.Refused += p.refused
-		r.Points = append(r.Points, PointReport{Name: p.Name(), Accepted: p.accepted, Failure: failed})
-	}
-	if r.Over || up > 0 {
-		if r.NotBefore = q.notBefore(); !r.NotBefore.IsZero() {
-			r.Everybody = q.allPointsWait()
-		}
-		return r, nil
-	}
-	return r, failure
-}
-
-// left counts messages without an answer. q.mu is held.
-func (q *queue) left() int { return q.open - q.read + len(q.again) + len(q.paced) + q.flying }
-
-// limited tells whether each drop point that is up has waited for rate limits for more than half of
-// the time. q.mu is held.
-func (q *queue) limited() bool {
-	half := time.Since(q.began) / 2
-	waited := false
-	for _, p := range q.points {
-		if p.down != nil {
-			continue
-		}
-		if p.waited < half {
-			return false
-		}
-		waited = true
-	}
-	return waited
-}
-
-// allPointsWait tells whether no drop point that is up may take anything, whoever it is for.
-func (q *queue) allPointsWait() bool {
-	now := time.Now()
-	for _, p := range q.points {
-		if p.down == nil && !p.turn.After(now) {
-			return false
-		}
-	}
-	return true
-}
-
-// notBefore is when the first turn comes, if everything that is left waits for rate limits.
-func (q *queue) notBefore() time.Time {
-	var first time.Time
-	earlier := func(t time.Time) {
-		if first.IsZero() || t.Before(first) {
-			first = t
-		}
-	}
-	now := time.Now()
-	for _, p := range q.points {
-		switch {
-		case p.down != nil:
-			continue
-		case p.turn.After(now):
-			earlier(p.turn)
-			continue
-		case !q.ended && len(q.paced) < maxPaced, len(q.again) > 0:
-			return time.Time{}
-		}
-		for _, it := range q.paced {
-			if !it.turn.After(now) {
-				return time.Time{}
-			}
-			earlier(it.turn)
-		}
-	}
-	return first
+// unanswered returns the number of messages without an answer. It needs mu.
+func (q *queue) unanswered() int {
+	return q.open - q.read + len(q.returned) + len(q.domainLimited) + q.inFlight
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 )
 
-// login authenticates with the strongest mechanism that both sides know (RFC 4954).
-func (c *Conn) login() error {
+// authenticate logs in with the strongest mechanism that both sides support (RFC 4954). Without a
+// user name it does nothing.
+func (c *Conn) authenticate() error {
 	if c.options.Username == "" {
 		return nil
 	}
@@ -27,31 +28,32 @@ func (c *Conn) login() error {
 	}
 	for {
 		c.out = append(append(c.out[:0], line...), crlf...)
-		err := c.flush(PhaseAuth)
-		clear(c.out) // it held the password
+		err := c.write(PhaseAuth)
+		clear(c.out) // it may contain the password
 		if err != nil {
 			return err
 		}
 		if err := c.read(PhaseAuth, c.options.Timeouts.Command); err != nil {
 			return err
 		}
-		if c.in.code != 334 {
-			return c.judge(PhaseAuth, 235)
+		if c.reply.code != 334 {
+			return c.checkCode(PhaseAuth, 235)
 		}
-		challenge, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(c.in.lines))
+		challenge, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(c.reply.lines))
 		if err != nil {
-			return c.broken(PhaseAuth, errReply)
+			return c.fail(PhaseAuth, errReply)
 		}
-		// The library's errors quote the challenge: they are not passed on.
+		// The error of the library quotes the challenge, so it is not passed on.
 		response, err := auth.Next(challenge, true)
 		if err != nil {
-			return c.broken(PhaseAuth, errLogin)
+			return c.fail(PhaseAuth, errLogin)
 		}
 		line = base64.StdEncoding.EncodeToString(response)
 	}
 }
 
-// mechanism chooses. Those that show the password, or the token, to whoever listens come last, and not in the clear.
+// mechanism chooses the strongest mechanism that the server offers, or nil. Mechanisms that send
+// the password or the token itself come last. They are used only over TLS, or if TLS is None.
 func (c *Conn) mechanism() smtp.Auth {
 	o := c.options
 	offered := func(name string) bool { return slices.Contains(c.ext.auth, name) }

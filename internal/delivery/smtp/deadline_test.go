@@ -10,8 +10,8 @@ import (
 	"directmailer/internal/dev/smtptest"
 )
 
-// observed is a connection that notes the latest deadline for reading, and fails to write what
-// begins with a text.
+// observed is a connection that records the latest deadline for reading. It fails to write data
+// that begins with the text refuse.
 type observed struct {
 	net.Conn
 	read   time.Time
@@ -30,7 +30,7 @@ func (o *observed) Write(p []byte) (int, error) {
 	return o.Conn.Write(p)
 }
 
-// begun is a session with an open body, and the connection under it.
+// begun returns a session with an open body, and the connection under it.
 func begun(t *testing.T, o Options) (*Conn, *observed, *smtptest.Server) {
 	t.Helper()
 	s := smtptest.Start(t, smtptest.Options{})
@@ -42,14 +42,15 @@ func begun(t *testing.T, o Options) (*Conn, *observed, *smtptest.Server) {
 	t.Cleanup(c.Abort)
 	under := &observed{Conn: c.nc}
 	c.nc = under
-	if err := c.Begin(t.Context(), &Message{From: "a@example.com", To: "b@example.org", Data: []byte("Subject: x\r\n\r\nhello\r\n")}); err != nil {
+	if err := c.Begin(t.Context(), &Message{From: "a@example.com", To: "b@example.org",
+		Data: []byte("Subject: x\r\n\r\nhello\r\n")}); err != nil {
 		t.Fatal(err)
 	}
 	return c, under, s
 }
 
-// RFC 5321, 4.5.3.2, gives the server ten minutes after the dot: an answer that is not waited for
-// is a duplicate later.
+// RFC 5321, section 4.5.3.2, gives the server ten minutes after the dot. An answer that is not
+// waited for becomes a duplicate.
 func TestTheAnswerToTheDotIsWaitedForLongerThanThatToACommand(t *testing.T) {
 	t.Parallel()
 	c, under, _ := begun(t, Options{Timeouts: Timeouts{Command: time.Minute, Body: 2 * time.Minute, Dot: time.Hour}})
@@ -64,16 +65,17 @@ func TestTheAnswerToTheDotIsWaitedForLongerThanThatToACommand(t *testing.T) {
 	}
 }
 
-func TestWithoutOtherWordTimeoutsAreThoseOfTheStandard(t *testing.T) {
+func TestDefaultTimeoutsAreThoseOfTheStandard(t *testing.T) {
 	t.Parallel()
 	got := Timeouts{}.withDefaults()
-	if got.Dot < 10*time.Minute || got.Command < 2*time.Minute || got.Greeting < time.Minute || got.Body < 2*time.Minute {
+	if got.Dot < 10*time.Minute || got.Command < 2*time.Minute || got.Greeting < time.Minute ||
+		got.Body < 2*time.Minute {
 		t.Errorf("%+v", got)
 	}
 }
 
-// TLS may have sent a record before it reports a failure: only without TLS, and with nothing
-// written, the dot was certainly not sent.
+// TLS may have sent a record before it reports a failure. The dot was certainly not sent only
+// without TLS, and if nothing was written.
 func TestADotThatCouldNotBeWrittenIsCertainlyNotSentOnlyWithoutTLS(t *testing.T) {
 	t.Parallel()
 	for secure, want := range map[bool]Class{false: Connection, true: Uncertain} {

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// Phase is the step of a session at which something happened.
+// Phase is the step of a session in which an error happened.
 type Phase string
 
 // The phases, in the order of a session.
@@ -31,9 +31,10 @@ const (
 	PhaseDot      Phase = "final dot"
 )
 
-// EnhancedCode is an enhanced status code (RFC 3463); all zero when a reply has none.
+// EnhancedCode is an enhanced status code (RFC 3463). It is all zero if a reply has none.
 type EnhancedCode [3]int
 
+// String returns the code as in "5.1.1", or "".
 func (e EnhancedCode) String() string {
 	if e == (EnhancedCode{}) {
 		return ""
@@ -41,25 +42,28 @@ func (e EnhancedCode) String() string {
 	return fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2])
 }
 
-// Reply is a server's answer.
+// Reply is a server's reply.
 type Reply struct {
 	Code     int // 0 if the server was not asked: see [Refusal]
 	Enhanced EnhancedCode
-	// Text is the answer's lines, joined by blanks: valid UTF-8 without control characters, bounded. It may hold addresses: it is for
-	// the ledger, not for logs or errors.
+	// Text is the lines of the reply, joined by spaces. It is valid UTF-8 without control
+	// characters, and about 1 KiB at most. It may contain addresses: it is for the ledger, not for
+	// logs or errors.
 	Text string
 }
 
-// Refusal is an answer other than the one that was hoped for. The connection can be used for the next message, unless Code is 421.
+// Refusal is a reply that refuses a command or a message. The connection can be used for the next
+// message, unless Code is 421.
 //
-// A message that cannot be said in SMTP, or that the server has said it does not take, is refused without asking it: Code is 0 then,
-// and Enhanced and Text are our own.
+// A message that cannot be written in SMTP, or that the server has said it does not accept, is
+// refused without asking the server. Then Code is 0, and Enhanced and Text are our own.
 type Refusal struct {
 	Phase Phase
 	Reply
 }
 
-// Error leaves out the server's words: they may hold addresses.
+// Error returns the phase and the codes. It leaves out the text of the server, which may contain
+// addresses.
 func (e *Refusal) Error() string {
 	if e.Code == 0 {
 		return fmt.Sprintf("%s: not sent: %s (%s)", e.Phase, e.Text, e.Enhanced)
@@ -67,14 +71,16 @@ func (e *Refusal) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%s was refused: %d %s", e.Phase, e.Code, e.Enhanced))
 }
 
-// ConnError says that the connection is lost or useless. It must be aborted.
+// ConnError means that the connection is lost or cannot be used any more. The caller must abort it.
 type ConnError struct {
 	Phase Phase
-	// Uncertain: the final dot may have arrived, and its answer was not seen. Otherwise the message was certainly not accepted.
+	// Uncertain is true if the final dot may have arrived and no answer was seen. Otherwise the
+	// message was certainly not accepted.
 	Uncertain bool
 	Cause     error
 }
 
+// Error returns the phase and the cause.
 func (e *ConnError) Error() string {
 	if e.Uncertain {
 		return fmt.Sprintf("%s: no answer: %v", e.Phase, e.Cause)
@@ -82,50 +88,60 @@ func (e *ConnError) Error() string {
 	return fmt.Sprintf("%s: %v", e.Phase, e.Cause)
 }
 
+// Unwrap returns the cause.
 func (e *ConnError) Unwrap() error { return e.Cause }
 
-// Class is what an error means for the message and for the server.
+// Class is what an error means for the recipient and for the server. A reply's class depends on its
+// phase and code:
 //
 //	                        4xx          5xx
 //	greeting, EHLO          Connection   Refused
 //	STARTTLS, AUTH          Connection   Refused
-//	MAIL FROM               Connection   Refused; Bounced if it is about the message (552, 5.2.3, 5.3.4, 5.6.x)
+//	MAIL FROM               Connection   Refused; Bounced for 552, 5.2.3, 5.3.4, 5.6.x
 //	RCPT TO, final dot      Deferred     Bounced
-//	DATA                    Deferred     Refused; Bounced if it is about the recipient or the message (5.1.x, 5.2.x, 5.6.x)
+//	DATA                    Deferred     Refused; Bounced for 5.1.x, 5.2.x, 5.6.x
 //
-//	exceptions to the last two rows:
-//	  5.7.x, or 530, 534, 535, 538 without a status code        Refused: policy, authentication
-//	  500, 502, 503, 504, 521 (but 5.1.x, 5.2.x, 5.6.x stand)   Refused: it does not work with us at all
-//	  4.3.1, 4.3.2                                              Connection: its disk is full, it is shutting down
+// MAIL FROM and DATA are Bounced for codes about the recipient or the message. Exceptions for RCPT
+// TO, the final dot and DATA:
 //
-//	421 at any phase, the dot too: it is an answer, and no      Connection
-//	connection lost, time out, not SMTP: before the dot         Connection
+//	5.7.x                                                       Refused: policy
+//	530, 534, 535, 538 (except with 5.1.x, 5.2.x, 5.6.x)        Refused: authentication
+//	500, 502, 503, 504, 521 (with the same exceptions)          Refused: our commands fail
+//	4.3.1, 4.3.2                                                Connection: disk full, shutdown
+//
+// Errors without a reply, and special cases:
+//
+//	421 in any phase, also as the answer to the dot             Connection
+//	connection lost, timeout, not SMTP: before the dot          Connection
 //	the same after the dot, without an answer                   Uncertain
-//	certificate not valid, TLS or log-in impossible             Refused
-//	refused by this package: sender's address not sayable       Refused; everything else Bounced
+//	invalid certificate, TLS or log-in impossible               Refused
+//	refused by this package: the sender's address               Refused
+//	refused by this package: anything else                      Bounced
 type Class int
 
 // The classes.
 const (
-	Connection Class = iota // certainly not accepted; another connection may do
+	Connection Class = iota // certainly not accepted; another connection may work
 	Bounced                 // refused for good, because of the recipient or the message
 	Deferred                // refused for now, because of the recipient or the message
 	Refused                 // refused because of who we are; no recipient is to blame
-	Uncertain               // accepted or not, nobody knows
+	Uncertain               // accepted or not: no answer was seen
 )
 
+// String returns the name of the class.
 func (c Class) String() string {
 	return [...]string{"connection", "bounced", "deferred", "refused", "uncertain"}[c]
 }
 
-// Classify says what err means. An error of another package counts as Connection.
+// Classify returns the class of err. An error of another package has the class Connection.
 func Classify(err error) Class {
 	var conn *ConnError
 	if errors.As(err, &conn) {
 		switch {
 		case conn.Uncertain:
 			return Uncertain
-		case errors.Is(err, errNoTLS), errors.Is(err, errNoAuth), errors.Is(err, errEarly), errors.Is(err, errLogin), badTLS(err):
+		case errors.Is(err, errNoTLS), errors.Is(err, errNoAuth), errors.Is(err, errEarly), errors.Is(err, errLogin),
+			isTLSFailure(err):
 			return Refused
 		}
 		return Connection
@@ -160,12 +176,15 @@ func (e *Refusal) class() Class {
 	return Refused
 }
 
-// aboutMessage: MAIL FROM can be refused for its SIZE, BODY or SMTPUTF8 parameter.
+// aboutMessage reports whether a refusal of MAIL FROM is about the message: about the parameter
+// SIZE, BODY or SMTPUTF8.
 func (e *Refusal) aboutMessage() bool {
 	subject, detail := e.Enhanced[1], e.Enhanced[2]
-	return subject == 6 || subject == 3 && detail == 4 || subject == 2 && detail == 3 || e.Enhanced == EnhancedCode{} && e.Code == 552
+	return subject == 6 || subject == 3 && detail == 4 || subject == 2 && detail == 3 ||
+		e.Enhanced == EnhancedCode{} && e.Code == 552
 }
 
+// classOfRecipient returns the class of a refusal at RCPT, DATA or the dot.
 func (e *Refusal) classOfRecipient() Class {
 	subject, detail := e.Enhanced[1], e.Enhanced[2]
 	if e.Code < 500 {
@@ -197,16 +216,18 @@ func (e *Refusal) classOfRecipient() Class {
 
 var (
 	errClosed = errors.New("the server closed the connection")
-	errReply  = errors.New("the server's answer is not SMTP")
+	errReply  = errors.New("the server's reply is not SMTP")
 	errNoTLS  = errors.New("the server does not offer STARTTLS, which is required")
-	errNoAuth = errors.New("the server offers no way to log in that can be used here")
-	errLogin  = errors.New("the server's part of the log-in is wrong")
-	errEarly  = errors.New("the server, or somebody between, spoke before TLS had begun")
-	errTime   = errors.New("timed out")
+	errNoAuth = errors.New("the server offers no log-in mechanism that can be used: " +
+		"mechanisms that send the password itself need TLS")
+	errLogin = errors.New("the server's part of the log-in is not valid")
+	errEarly = errors.New("data came before the TLS handshake, from the server or an attacker")
+	errTime  = errors.New("timed out")
 )
 
-// badTLS tells a handshake that fails for what the two sides are from one whose connection was lost.
-func badTLS(err error) bool {
+// isTLSFailure reports whether a handshake failed because the two sides do not agree, and not
+// because the connection was lost.
+func isTLSFailure(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
@@ -217,18 +238,19 @@ func badTLS(err error) bool {
 		errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) || errors.Is(err, errHandshake)
 }
 
-// errHandshake marks the handshake's other failures, for which crypto/tls has no types.
-var errHandshake = errors.New("TLS cannot be agreed upon")
+// errHandshake marks failures of the handshake for which crypto/tls has no type.
+var errHandshake = errors.New("the TLS handshake failed")
 
-// plainNet shortens an error of package net to its cause: the addresses in it are known to whoever reads.
+// plainNet returns the cause of an error of package net, without its IP addresses.
 func plainNet(err error) error {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errTime
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		return errClosed
-	case errors.As(err, &op) && op.Op != "remote error" && op.Op != "local error": // those are TLS alerts
+	case errors.As(err, &op) && op.Op != "remote error" && op.Op != "local error": // the two are TLS alerts
 		var call *os.SyscallError
 		if errors.As(op.Err, &call) {
 			return call.Err
@@ -238,12 +260,13 @@ func plainNet(err error) error {
 	return err
 }
 
+// plainTLS returns the cause of a failed handshake.
 func plainTLS(err error) error {
 	plain := plainNet(err)
 	var dns *net.DNSError
 	var errno syscall.Errno
 	switch {
-	case plain == errTime, plain == errClosed, badTLS(plain), errors.As(plain, &dns), errors.As(plain, &errno):
+	case plain == errTime, plain == errClosed, isTLSFailure(plain), errors.As(plain, &dns), errors.As(plain, &errno):
 		return plain
 	}
 	return fmt.Errorf("%w: %w", errHandshake, plain)

@@ -16,13 +16,14 @@ import (
 	"directmailer/internal/dev/smtptest"
 )
 
-// peer is a server played line by line, for what no honest server says.
+// peer is a server that a test plays line by line, to send what no ordinary server sends.
 type peer struct {
 	nc net.Conn
 	r  *bufio.Reader
 }
 
-// play runs a session of a peer that has answered EHLO with the extensions. The returned function waits for its end.
+// play starts a peer that answers EHLO with the extensions and then runs session. wait returns when
+// the session has ended.
 func play(t *testing.T, extensions []string, session func(p *peer)) (addr string, wait func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,28 +40,28 @@ func play(t *testing.T, extensions []string, session func(p *peer)) (addr string
 		}
 		defer nc.Close()
 		p := &peer{nc, bufio.NewReader(nc)}
-		p.say("220 peer")
-		p.hear()
+		p.writeLines("220 peer")
+		p.readLine()
 		for _, e := range extensions {
-			p.say("250-" + e)
+			p.writeLines("250-" + e)
 		}
-		p.say("250 ENHANCEDSTATUSCODES")
+		p.writeLines("250 ENHANCEDSTATUSCODES")
 		session(p)
 	}()
 	return listener.Addr().String(), func() { <-done }
 }
 
-func (p *peer) say(lines ...string) {
+func (p *peer) writeLines(lines ...string) {
 	_, _ = io.WriteString(p.nc, strings.Join(lines, "\r\n")+"\r\n")
 }
 
-func (p *peer) hear() string {
+func (p *peer) readLine() string {
 	line, _ := p.r.ReadString('\n')
 	return strings.TrimRight(line, "\r\n")
 }
 
-// hearAll returns what comes until the client closes.
-func (p *peer) hearAll() string {
+// readAll returns everything the client sends before it closes the connection.
+func (p *peer) readAll() string {
 	rest, _ := io.ReadAll(p.r)
 	return string(rest)
 }
@@ -82,10 +83,10 @@ func TestARefusedRecipientStaysRefusedWhenTheConnectionIsLostAfterwards(t *testi
 	t.Parallel()
 	for _, after := range []string{"", "421 4.3.2 closing", "nonsense"} {
 		addr, _ := play(t, pipelining, func(p *peer) {
-			p.hear()
-			p.say("250 2.1.0 ok", "550 5.1.1 unknown")
+			p.readLine()
+			p.writeLines("250 2.1.0 ok", "550 5.1.1 unknown")
 			if after != "" {
-				p.say(after)
+				p.writeLines(after)
 			}
 		})
 		c := dialPeer(t, addr, smtp.Options{})
@@ -104,11 +105,11 @@ func TestNobodyGetsAnEmptyMessageWhenTheSenderIsRefusedAndTheBodyAwaited(t *test
 	t.Parallel()
 	rest := make(chan string, 1)
 	addr, wait := play(t, pipelining, func(p *peer) {
-		p.hear()
-		p.hear()
-		p.hear()
-		p.say("550 5.1.8 bad sender", "250 2.1.5 ok", "354 go on")
-		rest <- p.hearAll()
+		p.readLine()
+		p.readLine()
+		p.readLine()
+		p.writeLines("550 5.1.8 bad sender", "250 2.1.5 ok", "354 go on")
+		rest <- p.readAll()
 	})
 	c := dialPeer(t, addr, smtp.Options{})
 	if err := c.Begin(t.Context(), message("a@example.org")); smtp.Classify(err) != smtp.Refused {
@@ -123,21 +124,21 @@ func TestNobodyGetsAnEmptyMessageWhenTheSenderIsRefusedAndTheBodyAwaited(t *test
 
 func TestARefusedRecipientWithAnAwaitedBodyIsEndedByALoneDot(t *testing.T) {
 	t.Parallel()
-	heard := make(chan []string, 1)
+	received := make(chan []string, 1)
 	addr, wait := play(t, pipelining, func(p *peer) {
 		var lines []string
 		for range 3 {
-			p.hear()
+			p.readLine()
 		}
-		p.say("250 2.1.0 ok", "550 5.1.1 unknown", "354 go on")
-		lines = append(lines, p.hear())
-		p.say("554 5.5.1 no valid recipients")
+		p.writeLines("250 2.1.0 ok", "550 5.1.1 unknown", "354 go on")
+		lines = append(lines, p.readLine())
+		p.writeLines("554 5.5.1 no valid recipients")
 		for range 4 {
-			lines = append(lines, p.hear())
+			lines = append(lines, p.readLine())
 		}
-		p.say("250 2.0.0 ok", "250 2.1.0 ok", "250 2.1.5 ok", "354 go on")
-		p.hearAll()
-		heard <- lines
+		p.writeLines("250 2.0.0 ok", "250 2.1.0 ok", "250 2.1.5 ok", "354 go on")
+		p.readAll()
+		received <- lines
 	})
 	c := dialPeer(t, addr, smtp.Options{})
 	if err := c.Begin(t.Context(), message("a@example.org")); smtp.Classify(err) != smtp.Bounced {
@@ -149,14 +150,14 @@ func TestARefusedRecipientWithAnAwaitedBodyIsEndedByALoneDot(t *testing.T) {
 	c.Abort()
 	wait()
 	want := ". RSET MAIL FROM:<news@example.com> RCPT TO:<b@example.org> DATA"
-	if got := strings.Join(<-heard, " "); got != want {
-		t.Errorf("the server heard %q, want %q", got, want)
+	if got := strings.Join(<-received, " "); got != want {
+		t.Errorf("the server received %q, want %q", got, want)
 	}
 }
 
 func TestAServerThatGaveUpBeforeTheDotHasCertainlyNotAccepted(t *testing.T) {
 	t.Parallel()
-	for words, want := range map[string]smtp.Class{
+	for text, want := range map[string]smtp.Class{
 		"":                          smtp.Connection,
 		"421 4.4.2 too slow":        smtp.Connection,
 		"451 4.4.2 too slow":        smtp.Connection,
@@ -164,14 +165,14 @@ func TestAServerThatGaveUpBeforeTheDotHasCertainlyNotAccepted(t *testing.T) {
 	} {
 		addr, wait := play(t, pipelining, func(p *peer) {
 			for range 3 {
-				p.hear()
+				p.readLine()
 			}
-			p.say("250 ok", "250 ok", "354 go on")
-			for range 3 { // the body: all of it is read, so that the connection is closed and not reset
-				p.hear()
+			p.writeLines("250 ok", "250 ok", "354 go on")
+			for range 3 { // read the whole body, so that the connection is closed and not reset
+				p.readLine()
 			}
-			if words != "" {
-				p.say(words)
+			if text != "" {
+				p.writeLines(text)
 			}
 		})
 		c := dialPeer(t, addr, smtp.Options{})
@@ -181,7 +182,7 @@ func TestAServerThatGaveUpBeforeTheDotHasCertainlyNotAccepted(t *testing.T) {
 		wait()
 		_, err := c.Finish(nil)
 		if err == nil || smtp.Classify(err) != want {
-			t.Errorf("after %q: %v is %v, want %v", words, err, smtp.Classify(err), want)
+			t.Errorf("after %q: %v is %v, want %v", text, err, smtp.Classify(err), want)
 		}
 		if c.Alive() {
 			t.Error("the connection counts as alive")
@@ -196,14 +197,16 @@ func TestAnAnswerOutOfPlaceIsNotTakenForAnother(t *testing.T) {
 		dot      string
 		want     smtp.Class
 	}{
-		"354 to MAIL":        {[]string{"354 go on", "250 ok", "354 go on"}, "", smtp.Connection},
-		"354 to RCPT":        {[]string{"250 ok", "354 go on", "354 go on"}, "", smtp.Connection},
-		"250 to DATA":        {[]string{"250 ok", "250 ok", "250 ok"}, "", smtp.Connection},
-		"no code":            {[]string{"250 ok", "ok", "354 go on"}, "", smtp.Connection},
-		"a code of 1xx":      {[]string{"150 ok", "250 ok", "354 go on"}, "", smtp.Connection},
-		"two codes":          {[]string{"250-ok\r\n251 ok", "250 ok", "354 go on"}, "", smtp.Connection},
-		"an endless line":    {[]string{"250 " + strings.Repeat("x", 1<<16), "250 ok", "354 go on"}, "", smtp.Connection},
-		"endless lines":      {[]string{strings.Repeat("250-x\r\n", 1<<12) + "250 x", "250 ok", "354 go on"}, "", smtp.Connection},
+		"354 to MAIL":   {[]string{"354 go on", "250 ok", "354 go on"}, "", smtp.Connection},
+		"354 to RCPT":   {[]string{"250 ok", "354 go on", "354 go on"}, "", smtp.Connection},
+		"250 to DATA":   {[]string{"250 ok", "250 ok", "250 ok"}, "", smtp.Connection},
+		"no code":       {[]string{"250 ok", "ok", "354 go on"}, "", smtp.Connection},
+		"a code of 1xx": {[]string{"150 ok", "250 ok", "354 go on"}, "", smtp.Connection},
+		"two codes":     {[]string{"250-ok\r\n251 ok", "250 ok", "354 go on"}, "", smtp.Connection},
+		"an endless line": {[]string{"250 " + strings.Repeat("x", 1<<16), "250 ok", "354 go on"}, "",
+			smtp.Connection},
+		"endless lines": {[]string{strings.Repeat("250-x\r\n", 1<<12) + "250 x", "250 ok", "354 go on"}, "",
+			smtp.Connection},
 		"354 to the dot":     {[]string{"250 ok", "250 ok", "354 go on"}, "354 more", smtp.Uncertain},
 		"nonsense, the dot":  {[]string{"250 ok", "250 ok", "354 go on"}, "fine", smtp.Uncertain},
 		"nothing to the dot": {[]string{"250 ok", "250 ok", "354 go on"}, "", smtp.Uncertain},
@@ -212,16 +215,16 @@ func TestAnAnswerOutOfPlaceIsNotTakenForAnother(t *testing.T) {
 			t.Parallel()
 			addr, _ := play(t, pipelining, func(p *peer) {
 				for range 3 {
-					p.hear()
+					p.readLine()
 				}
-				p.say(test.envelope...)
-				for p.hear() != "." {
+				p.writeLines(test.envelope...)
+				for p.readLine() != "." {
 					if _, err := p.r.Peek(1); err != nil {
 						return
 					}
 				}
 				if test.dot != "" {
-					p.say(test.dot)
+					p.writeLines(test.dot)
 				}
 			})
 			c := dialPeer(t, addr, smtp.Options{})
@@ -236,8 +239,8 @@ func TestAnAnswerOutOfPlaceIsNotTakenForAnother(t *testing.T) {
 	}
 }
 
-// TestAnEndOfTheContextNeverMakesAMessageUncertain ends contexts around the moment at which Begin returns: the message is either not
-// begun, or it can be finished.
+// The contexts end around the moment at which Begin returns. The message has then either not begun,
+// or it can be finished.
 func TestAnEndOfTheContextNeverMakesAMessageUncertain(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
@@ -274,7 +277,8 @@ func TestAnEndOfTheContextNeverMakesAMessageUncertain(t *testing.T) {
 
 func TestAServerWithoutEHLOGetsHELOAndAnUnwillingOneDoesNot(t *testing.T) {
 	t.Parallel()
-	for reply, ok := range map[string]bool{"500 5.5.2 what?": true, "502 not implemented": true, "450 4.3.2 later": false} {
+	for reply, ok := range map[string]bool{"500 5.5.2 what?": true, "502 not implemented": true,
+		"450 4.3.2 later": false} {
 		s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 			if e.Phase == "EHLO" {
 				return &smtptest.Action{Reply: reply}
@@ -286,7 +290,7 @@ func TestAServerWithoutEHLOGetsHELOAndAnUnwillingOneDoesNot(t *testing.T) {
 			t.Fatalf("%s: %v", reply, err)
 		}
 		if ok {
-			if c.Pipelines() || send(t, c, "a@example.org") != nil || len(s.Received()) != 1 {
+			if c.Pipelining() || send(t, c, "a@example.org") != nil || len(s.Received()) != 1 {
 				t.Errorf("%s: not sent step by step", reply)
 			}
 		} else if smtp.Classify(err) != smtp.Connection {
@@ -295,7 +299,7 @@ func TestAServerWithoutEHLOGetsHELOAndAnUnwillingOneDoesNot(t *testing.T) {
 	}
 }
 
-func TestAnnouncedEnvelopesAreAnsweredOrNeverSent(t *testing.T) {
+func TestPipelinedEnvelopesAreAnsweredOrNeverSent(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T, o smtptest.Options) (*smtptest.Server, *smtp.Conn) {
 		s := smtptest.Start(t, o)
@@ -305,7 +309,7 @@ func TestAnnouncedEnvelopesAreAnsweredOrNeverSent(t *testing.T) {
 		}
 		return s, c
 	}
-	t.Run("what cannot be sent is not announced", func(t *testing.T) {
+	t.Run("what cannot be sent is not pipelined", func(t *testing.T) {
 		t.Parallel()
 		s, c := start(t, smtptest.Options{})
 		bad := message("b@example.org\r\nRSET")
@@ -325,7 +329,8 @@ func TestAnnouncedEnvelopesAreAnsweredOrNeverSent(t *testing.T) {
 		if _, err := c.Finish(message("b@example.org")); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Begin(t.Context(), message("other@example.org")); err == nil || smtp.Classify(err) != smtp.Connection {
+		if err := c.Begin(t.Context(), message("other@example.org")); err == nil ||
+			smtp.Classify(err) != smtp.Connection {
 			t.Errorf("got %v", err)
 		}
 		c.Close()
@@ -350,7 +355,7 @@ func TestAnnouncedEnvelopesAreAnsweredOrNeverSent(t *testing.T) {
 		}
 		for _, line := range s.Commands() {
 			if line == "QUIT" {
-				t.Error("QUIT was said where a body was awaited")
+				t.Error("QUIT was sent where the server waited for a body")
 			}
 		}
 	})
@@ -400,7 +405,8 @@ func TestMessagesThatServersReadInDifferentWaysAreNotSent(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
 	c := dial(t, s, smtp.Options{})
-	for _, data := range []string{"a: b\n\r\nx\r\n", "a: b\r\n\r\nx\n.\r\nMAIL FROM:<x@example.com>\r\n", "a: b\r\n\r\nx\r.\r\n", "a: b\r\n\r\nx\x00\r\n", "a\r"} {
+	for _, data := range []string{"a: b\n\r\nx\r\n", "a: b\r\n\r\nx\n.\r\nMAIL FROM:<x@example.com>\r\n",
+		"a: b\r\n\r\nx\r.\r\n", "a: b\r\n\r\nx\x00\r\n", "a\r"} {
 		m := message("a@example.org")
 		m.Data = []byte(data)
 		if err := c.Begin(t.Context(), m); smtp.Classify(err) != smtp.Bounced {
@@ -412,7 +418,7 @@ func TestMessagesThatServersReadInDifferentWaysAreNotSent(t *testing.T) {
 	}
 }
 
-func TestTheServersWordsAreOneCleanLine(t *testing.T) {
+func TestTheServersTextIsOneCleanLine(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{Script: at("RCPT", 1, smtptest.Action{
 		Reply: "550-5.1.1 no \x00\x1b[31m\xff such\r\n550 5.1.1 <a@example.org> " + strings.Repeat("y", 3000)})})
@@ -421,7 +427,8 @@ func TestTheServersWordsAreOneCleanLine(t *testing.T) {
 	if err := send(t, c, "a@example.org"); !errors.As(err, &r) {
 		t.Fatalf("got %v", err)
 	}
-	if !strings.HasPrefix(r.Text, "no   [31m? such <a@example.org> yyy") || len(r.Text) > 1100 || r.Enhanced != (smtp.EnhancedCode{5, 1, 1}) {
+	if !strings.HasPrefix(r.Text, "no   [31m? such <a@example.org> yyy") || len(r.Text) > 1100 ||
+		r.Enhanced != (smtp.EnhancedCode{5, 1, 1}) {
 		t.Errorf("got %q, %s", r.Text, r.Enhanced)
 	}
 	if got := r.Error(); got != "RCPT TO was refused: 550 5.1.1" {
@@ -477,7 +484,7 @@ func TestOptionsDoNotShowThePassword(t *testing.T) {
 	}
 }
 
-// sink is the least that can be called a server: it costs next to nothing, so that a benchmark measures the client.
+// sink is a server that does next to nothing, so that a benchmark measures the client.
 func sink(b *testing.B, extensions string) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -534,14 +541,16 @@ func BenchmarkClient(b *testing.B) {
 		{"next_behind_dot", "250-PIPELINING\r\n", true},
 	} {
 		b.Run(test.name, func(b *testing.B) {
-			c, err := smtp.Dial(b.Context(), smtp.Options{Addr: sink(b, test.extensions), NextBehindDot: test.behind, Timeouts: smtp.Timeouts{Dot: time.Minute}})
+			c, err := smtp.Dial(b.Context(), smtp.Options{Addr: sink(b, test.extensions), NextBehindDot: test.behind,
+				Timeouts: smtp.Timeouts{Dot: time.Minute}})
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer c.Close()
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			m := [2]*smtp.Message{{From: "a@example.com", To: "b@example.org", Data: data}, {From: "a@example.com", To: "c@example.org", Data: data}}
+			m := [2]*smtp.Message{{From: "a@example.com", To: "b@example.org", Data: data},
+				{From: "a@example.com", To: "c@example.org", Data: data}}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(data)))
 			b.ResetTimer()

@@ -21,7 +21,8 @@ var (
 	enhancedText = regexp.MustCompile(`(?s)^([2-5])\.([0-9]{1,3})\.([0-9]{1,3})(?: +(.*))?$`)
 )
 
-// plainReply reads a reply in the plainest way: RFC 5321, 4.2, and RFC 2034. n is its length, 0 when input does not begin with one.
+// plainReply reads a reply with regular expressions, by RFC 5321, section 4.2, and RFC 2034. n is
+// the length of the reply, or 0 if input does not begin with one.
 func plainReply(input string) (code int, enhanced EnhancedCode, lines string, n int) {
 	for count := 1; count <= maxReplyLines; count++ {
 		end := strings.IndexByte(input[n:], '\n')
@@ -51,27 +52,33 @@ func plainReply(input string) (code int, enhanced EnhancedCode, lines string, n 
 	return 0, EnhancedCode{}, "", 0
 }
 
-// FuzzReplyParser: whatever a server says, in whatever pieces it comes, the parser takes what a plain one takes, to the octet: the
-// answers behind it belong to other commands.
+// FuzzReplyParser compares the parser with plainReply, for any input and however it is divided into
+// reads. Both must take the same octets: the replies after them belong to other commands.
 func FuzzReplyParser(f *testing.F) {
 	for _, seed := range []string{
-		"250 ok\r\n", "250-a\r\n250 b\r\n", "250-2.0.0 a\r\n250 2.0.0 b\r\n", "550 5.1.1 no\r\n", "550 5.1.1\r\n", "550 5.1.1234 x\r\n", "550 4.1.1 x\r\n", "2x0\r\n",
-		"250\n", "999 x\r\n", "250-a\r\n251 b\r\n", "250 a\rb\r\n", "\x00\xff\r\n", "250", "250-", "", "\r\n", "354\r\n", "250 ok\r\n354 go\r\n250 queued\r\n",
-		"250-\r\n250-PIPELINING\r\n250-SIZE 10\r\n250-AUTH=LOGIN\r\n250 AUTH PLAIN\r\n250 2.1.0 ok\r\n", "550 005.1.1 x\r\n", "550-5.1.1   a\n550  5.1.2 b\r\r\n",
-		"550 \u202e\u2028\u0085\x1b[2J\xc3\r\n", strings.Repeat("250-x\n", maxReplyLines-1) + "250 y\n", strings.Repeat("250-x\n", maxReplyLines) + "250 y\n",
-		"250 " + strings.Repeat("x", maxReplyLine-5) + "\n", "250 " + strings.Repeat("x", maxReplyLine-4) + "\n", "550 " + strings.Repeat("é", maxReplyText) + "\r\n",
+		"250 ok\r\n", "250-a\r\n250 b\r\n", "250-2.0.0 a\r\n250 2.0.0 b\r\n", "550 5.1.1 no\r\n", "550 5.1.1\r\n",
+		"550 5.1.1234 x\r\n", "550 4.1.1 x\r\n", "2x0\r\n",
+		"250\n", "999 x\r\n", "250-a\r\n251 b\r\n", "250 a\rb\r\n", "\x00\xff\r\n", "250", "250-", "", "\r\n",
+		"354\r\n", "250 ok\r\n354 go\r\n250 queued\r\n",
+		"250-\r\n250-PIPELINING\r\n250-SIZE 10\r\n250-AUTH=LOGIN\r\n250 AUTH PLAIN\r\n250 2.1.0 ok\r\n",
+		"550 005.1.1 x\r\n", "550-5.1.1   a\n550  5.1.2 b\r\r\n",
+		"550 \u202e\u2028\u0085\x1b[2J\xc3\r\n", strings.Repeat("250-x\n", maxReplyLines-1) + "250 y\n",
+		strings.Repeat("250-x\n", maxReplyLines) + "250 y\n",
+		"250 " + strings.Repeat("x", maxReplyLine-5) + "\n", "250 " + strings.Repeat("x", maxReplyLine-4) + "\n",
+		"550 " + strings.Repeat("é", maxReplyText) + "\r\n",
 		"600 x\r\n", "199 x\r\n", "250+x\r\n", "354 3.0.0 go\r\n", "421 4.3.2\r\n421 4.3.2\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
-		for name, from := range map[string]io.Reader{"whole": bytes.NewReader(input), "by octets": iotest.OneByteReader(bytes.NewReader(input))} {
+		for name, from := range map[string]io.Reader{"whole": bytes.NewReader(input),
+			"by octets": iotest.OneByteReader(bytes.NewReader(input))} {
 			counted := &countingReader{from: from}
 			r := bufio.NewReaderSize(counted, maxReplyLine)
-			var a answer // used again for each reply, as a connection does
+			var b replyBuffer // reused for each reply, as a connection does
 			for rest := string(input); ; {
 				code, enhanced, lines, n := plainReply(rest)
-				if err := a.read(r); (err == nil) != (n > 0) {
+				if err := b.read(r); (err == nil) != (n > 0) {
 					t.Fatalf("%s: %q: the parser says %v, the plain one takes %d octets", name, rest, err, n)
 				} else if err != nil {
 					if err != errReply && err != io.EOF {
@@ -83,11 +90,13 @@ func FuzzReplyParser(f *testing.F) {
 				if left := len(input) - counted.n + r.Buffered(); left != len(rest) {
 					t.Fatalf("%s: after the reply there are %d octets left, want %d", name, left, len(rest))
 				}
-				if a.code != code || a.enhanced != enhanced || string(a.lines) != lines || cap(a.lines) > 2*maxReplyLine*maxReplyLines {
-					t.Fatalf("%s: got %d %v %q, want %d %v %q", name, a.code, a.enhanced, a.lines, code, enhanced, lines)
+				if b.code != code || b.enhanced != enhanced || string(b.lines) != lines ||
+					cap(b.lines) > 2*maxReplyLine*maxReplyLines {
+					t.Fatalf("%s: got %d %v %q, want %d %v %q", name, b.code, b.enhanced, b.lines, code, enhanced,
+						lines)
 				}
-				checkReply(t, a.reply())
-				readExtensions(a.lines)
+				checkReply(t, b.copy())
+				readExtensions(b.lines)
 			}
 		}
 	})
@@ -98,7 +107,8 @@ func checkReply(t *testing.T, r Reply) {
 	if r.Code < 200 || r.Code > 599 {
 		t.Errorf("code %d", r.Code)
 	}
-	if !utf8.ValidString(r.Text) || strings.ContainsFunc(r.Text, unicode.IsControl) || strings.ContainsAny(r.Text, "\u2028\u2029") || len(r.Text) > maxReplyText+2 {
+	if !utf8.ValidString(r.Text) || strings.ContainsFunc(r.Text, unicode.IsControl) ||
+		strings.ContainsAny(r.Text, "\u2028\u2029") || len(r.Text) > maxReplyText+2 {
 		t.Errorf("text %q", r.Text)
 	}
 	if e := r.Enhanced; e != (EnhancedCode{}) && (e[0] != r.Code/100 || e[1] > 999 || e[2] > 999) {
@@ -117,11 +127,13 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// FuzzPath: what is let into MAIL and RCPT is one path and nothing else, to a server that knows quotes and to one that does not care
-// for them (RFC 5321, 4.1.2).
+// FuzzPath checks that an address in MAIL or RCPT is one path and nothing else (RFC 5321, section
+// 4.1.2), for a server that parses quoted local parts and for one that does not.
 func FuzzPath(f *testing.F) {
-	for _, seed := range []string{"a@example.org", "", `"a b> x"@example.org`, `"a\"b"@example.org`, `"a"b@example.org`, "a b@example.org", "a@example.org> X", "jörg@example.org", "\u202ea@example.org", `a\ b@example.org`, `"\`,
-		"a@example.org>\r\nRCPT TO:<b@example.org", `"x> NOTIFY=NEVER"@example.com`, `"\>"@example.org`, `"a"@b"@c`, "<a@b.example>", "a@b.example\x00", "\"\u2028\"@example.org"} {
+	for _, seed := range []string{"a@example.org", "", `"a b> x"@example.org`, `"a\"b"@example.org`, `"a"b@example.org`,
+		"a b@example.org", "a@example.org> X", "jörg@example.org", "\u202ea@example.org", `a\ b@example.org`, `"\`,
+		"a@example.org>\r\nRCPT TO:<b@example.org", `"x> NOTIFY=NEVER"@example.com`, `"\>"@example.org`, `"a"@b"@c`,
+		"<a@b.example>", "a@b.example\x00", "\"\u2028\"@example.org"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -144,10 +156,13 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// FuzzAddressInCommand: every address that a list may have can be said in SMTP, and is what is read there.
+// FuzzAddressInCommand checks that every address that a list accepts can be written in an SMTP
+// command, and is read there as it was.
 func FuzzAddressInCommand(f *testing.F) {
-	for _, seed := range []string{"ada@example.com", `"x> NOTIFY=NEVER"@example.com`, `"a\"\\b"@example.com`, "jürgen@bücher.example", "a@ａ．example", "\u212a@example.com", `"\ "@example.com`,
-		strings.Repeat("l", 64) + "@" + strings.Repeat("d.", 90) + "example", `"` + strings.Repeat(`\"`, 31) + `"@example.org`, "\u1680@example.org", "\"\u3000\"@example.org", `"@"@example.org`} {
+	for _, seed := range []string{"ada@example.com", `"x> NOTIFY=NEVER"@example.com`, `"a\"\\b"@example.com`,
+		"jürgen@bücher.example", "a@ａ．example", "\u212a@example.com", `"\ "@example.com`,
+		strings.Repeat("l", 64) + "@" + strings.Repeat("d.", 90) + "example", `"` + strings.Repeat(`\"`, 31) +
+			`"@example.org`, "\u1680@example.org", "\"\u3000\"@example.org", `"@"@example.org`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -165,8 +180,8 @@ func FuzzAddressInCommand(f *testing.F) {
 	})
 }
 
-// argument reads a RCPT command as a server does that goes by the letter: the path ends at the first > outside quotes, and nothing
-// follows it but the one line end.
+// argument reads a RCPT command as RFC 5321 says: the path ends at the first > outside quotes, and
+// only the end of the line follows.
 func argument(command string) (string, error) {
 	line, ok := strings.CutSuffix(command, "\r\n")
 	if !ok || strings.ContainsAny(line, "\r\n") {

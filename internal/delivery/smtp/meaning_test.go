@@ -28,7 +28,8 @@ func TestWhatServersSayOfThemselvesBlamesNoRecipient(t *testing.T) {
 			t.Run(phase+" "+reply, func(t *testing.T) {
 				t.Parallel()
 				s := smtptest.Start(t, smtptest.Options{Script: at(phase, 1, smtptest.Action{Reply: reply})})
-				if err := send(t, dial(t, s, smtp.Options{}), "a@example.org"); err == nil || smtp.Classify(err) != want {
+				if err := send(t, dial(t, s, smtp.Options{}), "a@example.org"); err == nil ||
+					smtp.Classify(err) != want {
 					t.Errorf("%v is of class %v, want %v", err, smtp.Classify(err), want)
 				}
 			})
@@ -36,11 +37,12 @@ func TestWhatServersSayOfThemselvesBlamesNoRecipient(t *testing.T) {
 	}
 }
 
-// A relay may pass on the code of another answer: 5.7.1 behind 450 is no refusal for good, and
-// 4.x.x behind 550 no policy.
+// A relay may pass on the enhanced code of another reply. 450 5.7.1 is not a refusal for good, and
+// 550 4.7.1 is not a refusal by policy.
 func TestAnEnhancedCodeOfAnotherClassMeansNothing(t *testing.T) {
 	t.Parallel()
-	for reply, want := range map[string]smtp.Class{"550 4.7.1 unknown": smtp.Bounced, "452 2.3.1 later": smtp.Deferred} {
+	for reply, want := range map[string]smtp.Class{"550 4.7.1 unknown": smtp.Bounced,
+		"452 2.3.1 later": smtp.Deferred} {
 		s := smtptest.Start(t, smtptest.Options{Script: at("RCPT", 1, smtptest.Action{Reply: reply})})
 		if err := send(t, dial(t, s, smtp.Options{}), "a@example.org"); smtp.Classify(err) != want {
 			t.Errorf("after %q: %v is of class %v, want %v", reply, err, smtp.Classify(err), want)
@@ -52,8 +54,8 @@ func TestNothingGoesBehindTheDotWithoutPipelining(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{NoPipeline: true})
 	c := dial(t, s, smtp.Options{NextBehindDot: true})
-	if c.Announces() {
-		t.Error("it announces to a server that does not pipeline")
+	if c.PipelinesNext() {
+		t.Error("it pipelines to a server that does not list PIPELINING")
 	}
 	if err := c.Begin(t.Context(), message("a@example.org")); err != nil {
 		t.Fatal(err)
@@ -77,7 +79,8 @@ func TestAnEnvelopeThatWasRefusedHalfwayIsReset(t *testing.T) {
 	for _, pipelining := range []bool{true, false} {
 		t.Run(fmt.Sprintf("pipelining=%v", pipelining), func(t *testing.T) {
 			t.Parallel()
-			s := smtptest.Start(t, smtptest.Options{NoPipeline: !pipelining, Script: at("RCPT", 1, smtptest.Action{Reply: "550 5.1.1 unknown"})})
+			s := smtptest.Start(t, smtptest.Options{NoPipeline: !pipelining,
+				Script: at("RCPT", 1, smtptest.Action{Reply: "550 5.1.1 unknown"})})
 			c := dial(t, s, smtp.Options{})
 			if err := send(t, c, "a@example.org"); smtp.Classify(err) != smtp.Bounced {
 				t.Fatal(err)
@@ -85,14 +88,14 @@ func TestAnEnvelopeThatWasRefusedHalfwayIsReset(t *testing.T) {
 			if err := send(t, c, "b@example.org"); err != nil {
 				t.Fatal(err)
 			}
-			var said []string
+			var commands []string
 			for _, line := range s.Commands() {
 				if word, _, _ := strings.Cut(line, " "); word == "MAIL" || word == "RSET" {
-					said = append(said, word)
+					commands = append(commands, word)
 				}
 			}
-			if !slices.Equal(said, []string{"MAIL", "RSET", "MAIL"}) {
-				t.Errorf("the server was told %q", said)
+			if !slices.Equal(commands, []string{"MAIL", "RSET", "MAIL"}) {
+				t.Errorf("the server was told %q", commands)
 			}
 		})
 	}
@@ -125,7 +128,7 @@ func TestTheEndOfTheContextDoesNotEndTheWaitForTheDot(t *testing.T) {
 			return nil
 		}
 		cancel()
-		time.AfterFunc(50*time.Millisecond, func() { close(answer) }) // whoever waits for the end knows of it by then
+		time.AfterFunc(50*time.Millisecond, func() { close(answer) }) // by then the end of the context was noticed
 		return &smtptest.Action{Wait: answer}
 	}})
 	c := dial(t, s, smtp.Options{})
@@ -137,7 +140,7 @@ func TestTheEndOfTheContextDoesNotEndTheWaitForTheDot(t *testing.T) {
 	}
 }
 
-// The server has said that it closes, and takes its time.
+// The server has announced that it closes the connection, and has not closed it yet.
 func TestAConnectionIsUsedNoMoreAfter421(t *testing.T) {
 	t.Parallel()
 	for name, answers := range map[string][]string{
@@ -148,15 +151,15 @@ func TestAConnectionIsUsedNoMoreAfter421(t *testing.T) {
 	} {
 		addr, _ := play(t, pipelining, func(p *peer) {
 			for range 3 {
-				p.hear()
+				p.readLine()
 			}
-			p.say(answers[:min(len(answers), 3)]...)
+			p.writeLines(answers[:min(len(answers), 3)]...)
 			if len(answers) > 3 {
-				for p.hear() != "." {
+				for p.readLine() != "." {
 				}
-				p.say(answers[3])
+				p.writeLines(answers[3])
 			}
-			p.hearAll()
+			p.readAll()
 		})
 		c := dialPeer(t, addr, smtp.Options{})
 		if err := send(t, c, "a@example.org"); err == nil || smtp.Classify(err) != smtp.Connection {
@@ -168,7 +171,7 @@ func TestAConnectionIsUsedNoMoreAfter421(t *testing.T) {
 	}
 }
 
-func TestAnotherMessageIsNotSentInAnAnnouncedEnvelope(t *testing.T) {
+func TestAnotherMessageIsNotSentInAPipelinedEnvelope(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*smtp.Message){
 		"recipient": func(m *smtp.Message) { m.To = "other@example.org" },
@@ -187,7 +190,7 @@ func TestAnotherMessageIsNotSentInAnAnnouncedEnvelope(t *testing.T) {
 		change(other)
 		if err := c.Begin(t.Context(), other); err == nil {
 			_, err = c.Finish(nil)
-			t.Errorf("a message with another %s was begun in the envelope that was announced, then %v", name, err)
+			t.Errorf("a message with another %s was begun in the envelope that was pipelined, then %v", name, err)
 		}
 		c.Close()
 		s.Stop()
@@ -197,7 +200,7 @@ func TestAnotherMessageIsNotSentInAnAnnouncedEnvelope(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatHasAnnouncedAMessageIsNotFree(t *testing.T) {
+func TestAConnectionWithAPipelinedEnvelopeIsNotFree(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	s := smtptest.Start(t, smtptest.Options{Script: at("MAIL", 2, smtptest.Action{Wait: release})})
@@ -209,13 +212,12 @@ func TestAConnectionThatHasAnnouncedAMessageIsNotFree(t *testing.T) {
 	if _, err := c.Finish(message("b@example.org")); err != nil {
 		t.Fatal(err)
 	}
-	if c.Alive() { // the server has not answered yet, so there is nothing that could be read
+	if c.Alive() { // the server has not replied yet, so there is nothing to read
 		t.Error("it counts as free")
 	}
 }
 
-// A carriage return and a line feed of which neither belongs to the other: some servers end a line
-// at either.
+// A carriage return and a line feed that do not belong together: some servers end a line at either.
 func TestLoneLineEndsThatMakeUpForEachOtherAreNotSent(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})

@@ -4,7 +4,8 @@ package smtp
 
 import "net"
 
-// peeker cannot look at a socket here: the reader has to try, which takes a moment.
+// peeker cannot look into a socket on this system. It reports that there may be something to read,
+// and the caller has to try.
 type peeker struct{}
 
 func (*peeker) init(net.Conn) {}

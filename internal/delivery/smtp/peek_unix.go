@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// peeker looks at a socket without waiting and without taking anything.
+// peeker looks whether a socket has something to read. It neither waits nor takes anything.
 type peeker struct {
 	conn  syscall.RawConn
 	look  func(fd uintptr) bool
 	found bool
-	room  [1]byte
+	buf   [1]byte
 }
 
 func (p *peeker) init(nc net.Conn) {
@@ -26,13 +26,13 @@ func (p *peeker) init(nc net.Conn) {
 	}
 	p.conn = conn
 	p.look = func(fd uintptr) bool {
-		_, _, err := syscall.Recvfrom(int(fd), p.room[:], syscall.MSG_PEEK) // the socket does not block
+		_, _, err := syscall.Recvfrom(int(fd), p.buf[:], syscall.MSG_PEEK) // the socket does not block
 		p.found = err != syscall.EAGAIN && err != syscall.EINTR
 		return true
 	}
 }
 
-// pending tells whether there is something to read: data, the end, or an error.
+// pending reports whether there is something to read: data, the end of the connection, or an error.
 func (p *peeker) pending() bool {
 	if p.conn == nil {
 		return true

@@ -26,30 +26,30 @@ import (
 	"directmailer/internal/delivery/smtp"
 )
 
-// gopher is emersion/go-smtp's server: SMTP as somebody else understands it.
-type gopher struct {
+// refServer is the server of emersion/go-smtp: an independent implementation of SMTP.
+type refServer struct {
 	server     *gosmtp.Server
 	addr       string
 	roots      *x509.CertPool
 	mechanisms []string
 
 	mu       sync.Mutex
-	used     []string // mechanisms with which somebody has logged in
+	used     []string // mechanisms of successful log-ins
 	received []string
 }
 
 const user, password, token = "user@example.com", "correct horse", "an.access.token"
 
-func startGopher(t *testing.T, implicit bool, mechanisms ...string) *gopher {
+func startRefServer(t *testing.T, implicit bool, mechanisms ...string) *refServer {
 	t.Helper()
-	certificate := httptest.NewTLSServer(nil) // for its certificate, which is for 127.0.0.1 too
+	certificate := httptest.NewTLSServer(nil) // for its certificate, which is valid for 127.0.0.1
 	t.Cleanup(certificate.Close)
-	g := &gopher{mechanisms: mechanisms, roots: x509.NewCertPool()}
+	g := &refServer{mechanisms: mechanisms, roots: x509.NewCertPool()}
 	g.roots.AddCert(certificate.Certificate())
 	g.server = gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) {
-		return &gopherSession{gopher: g}, nil
+		return &refSession{refServer: g}, nil
 	}))
-	g.server.Domain = "gopher.example"
+	g.server.Domain = "server.example"
 	g.server.EnableSMTPUTF8 = true
 	g.server.MaxMessageBytes = 1 << 20
 	g.server.ErrorLog = log.New(io.Discard, "", 0)
@@ -69,21 +69,21 @@ func startGopher(t *testing.T, implicit bool, mechanisms ...string) *gopher {
 	return g
 }
 
-func (g *gopher) record(list *[]string, s string) {
+func (g *refServer) record(list *[]string, s string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	*list = append(*list, s)
 }
 
-type gopherSession struct {
-	*gopher
+type refSession struct {
+	*refServer
 	loggedIn bool
 	from, to string
 }
 
-func (s *gopherSession) AuthMechanisms() []string { return s.mechanisms }
+func (s *refSession) AuthMechanisms() []string { return s.mechanisms }
 
-func (s *gopherSession) Auth(name string) (sasl.Server, error) {
+func (s *refSession) Auth(name string) (sasl.Server, error) {
 	finish := func(ok bool) error {
 		if !ok {
 			return gosmtp.ErrAuthFailed
@@ -110,7 +110,7 @@ func (s *gopherSession) Auth(name string) (sasl.Server, error) {
 	return nil, gosmtp.ErrAuthUnknownMechanism
 }
 
-func (s *gopherSession) Mail(from string, _ *gosmtp.MailOptions) error {
+func (s *refSession) Mail(from string, _ *gosmtp.MailOptions) error {
 	if len(s.mechanisms) > 0 && !s.loggedIn {
 		return gosmtp.ErrAuthRequired
 	}
@@ -118,12 +118,12 @@ func (s *gopherSession) Mail(from string, _ *gosmtp.MailOptions) error {
 	return nil
 }
 
-func (s *gopherSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+func (s *refSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	s.to = to
 	return nil
 }
 
-func (s *gopherSession) Data(r io.Reader) error {
+func (s *refSession) Data(r io.Reader) error {
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return err
@@ -132,8 +132,8 @@ func (s *gopherSession) Data(r io.Reader) error {
 	return nil
 }
 
-func (s *gopherSession) Reset()        { s.from, s.to = "", "" }
-func (s *gopherSession) Logout() error { return nil }
+func (s *refSession) Reset()        { s.from, s.to = "", "" }
+func (s *refSession) Logout() error { return nil }
 
 // login is the server's side of LOGIN.
 type login struct {
@@ -166,7 +166,7 @@ type cram struct {
 }
 
 func (c *cram) Next(response []byte) ([]byte, bool, error) {
-	const challenge = "<1896.697170952@gopher.example>"
+	const challenge = "<1896.697170952@server.example>"
 	if !c.asked {
 		c.asked = true
 		return []byte(challenge), false, nil
@@ -251,8 +251,9 @@ func TestTheStrongestMechanismIsUsedToLogIn(t *testing.T) {
 		for _, implicit := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s,implicit=%v", strings.Join(test.offered, " "), implicit), func(t *testing.T) {
 				t.Parallel()
-				g := startGopher(t, implicit, test.offered...)
-				o := smtp.Options{Addr: g.addr, ImplicitTLS: implicit, RootCAs: g.roots, Username: user, Password: password, XOAuth2: test.oauth}
+				g := startRefServer(t, implicit, test.offered...)
+				o := smtp.Options{Addr: g.addr, ImplicitTLS: implicit, RootCAs: g.roots, Username: user,
+					Password: password, XOAuth2: test.oauth}
 				if test.oauth {
 					o.Password = token
 				}
@@ -283,8 +284,9 @@ func TestAWrongPasswordIsARefusalThatDoesNotShowIt(t *testing.T) {
 	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "SCRAM-SHA-1", "SCRAM-SHA-256"} {
 		t.Run(mechanism, func(t *testing.T) {
 			t.Parallel()
-			g := startGopher(t, false, mechanism)
-			_, err := smtp.Dial(t.Context(), smtp.Options{Addr: g.addr, RootCAs: g.roots, Username: user, Password: "wrong", XOAuth2: mechanism == "XOAUTH2"})
+			g := startRefServer(t, false, mechanism)
+			_, err := smtp.Dial(t.Context(), smtp.Options{Addr: g.addr, RootCAs: g.roots, Username: user,
+				Password: "wrong", XOAuth2: mechanism == "XOAUTH2"})
 			var refusal *smtp.Refusal
 			if !errors.As(err, &refusal) || refusal.Code != 535 || smtp.Classify(err) != smtp.Refused {
 				t.Fatalf("got %v", err)
@@ -298,8 +300,9 @@ func TestAWrongPasswordIsARefusalThatDoesNotShowIt(t *testing.T) {
 
 func TestAnotherServerUnderstandsWhatIsSaid(t *testing.T) {
 	t.Parallel()
-	g := startGopher(t, false)
-	c, err := smtp.Dial(t.Context(), smtp.Options{Addr: g.addr, TLS: smtp.Required, RootCAs: g.roots, NextBehindDot: true})
+	g := startRefServer(t, false)
+	c, err := smtp.Dial(t.Context(), smtp.Options{Addr: g.addr, TLS: smtp.Required, RootCAs: g.roots,
+		NextBehindDot: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +311,8 @@ func TestAnotherServerUnderstandsWhatIsSaid(t *testing.T) {
 		t.Error("not encrypted")
 	}
 	messages := []*smtp.Message{
-		{From: "news@example.com", To: "jörg@xn--bcher-kva.example", Data: []byte("Subject: ü\r\n\r\n.dot\r\n"), UTF8: true, EightBit: true},
+		{From: "news@example.com", To: "jörg@xn--bcher-kva.example", Data: []byte("Subject: ü\r\n\r\n.dot\r\n"),
+			UTF8: true, EightBit: true},
 		{From: "", To: "b@example.org", Data: []byte("Subject: b\r\n\r\nb\r\n")},
 		{From: "news@example.com", To: `"a b"@example.org`, Data: []byte("Subject: c\r\n\r\nc\r\n")},
 	}

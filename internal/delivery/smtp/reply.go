@@ -8,25 +8,27 @@ import (
 	"unicode"
 )
 
-// Bounds of what a server may say in one reply; RFC 5321 has 512 octets a line.
+// Limits of a reply. RFC 5321 allows 512 octets a line.
 const (
-	maxReplyLine  = 4096 // octets; the reader's buffer
+	maxReplyLine  = 4096 // octets; the size of the reader's buffer
 	maxReplyLines = 128
-	maxReplyText  = 1024 // octets kept of it in Reply.Text
+	maxReplyText  = 1024 // octets that are kept in Reply.Text
 )
 
-// answer is a reply as it is read: its room is used again for the next one.
-type answer struct {
+// replyBuffer holds a reply. Its memory is reused for the next one.
+type replyBuffer struct {
 	code     int
 	enhanced EnhancedCode
 	lines    []byte // without codes, each ended by a line feed
 }
 
-// read reads one reply, of several lines perhaps (RFC 5321, 4.2.1). r must have room for maxReplyLine octets.
-func (a *answer) read(r *bufio.Reader) error {
-	a.code, a.enhanced, a.lines = 0, EnhancedCode{}, a.lines[:0]
+// read reads one reply of one or several lines (RFC 5321, section 4.2.1). The buffer of r must have
+// room for maxReplyLine octets.
+func (b *replyBuffer) read(r *bufio.Reader) error {
+	b.code, b.enhanced, b.lines = 0, EnhancedCode{}, b.lines[:0]
 	for range maxReplyLines {
-		// Line feeds alone end lines as well: servers that are careless about the carriage return exist, and nothing can be smuggled here.
+		// A line feed alone ends a line as well: some servers leave out the carriage return, and a
+		// reply cannot be used for smuggling.
 		line, err := r.ReadSlice('\n')
 		if err != nil {
 			if errors.Is(err, bufio.ErrBufferFull) {
@@ -35,17 +37,17 @@ func (a *answer) read(r *bufio.Reader) error {
 			return err
 		}
 		code, last, text, ok := splitLine(bytes.TrimRight(line, "\r\n"))
-		if !ok || a.code != 0 && code != a.code {
+		if !ok || b.code != 0 && code != b.code {
 			return errReply
 		}
-		a.code = code
+		b.code = code
 		if enhanced, rest, ok := cutEnhanced(text, code); ok {
-			if a.enhanced == (EnhancedCode{}) {
-				a.enhanced = enhanced
+			if b.enhanced == (EnhancedCode{}) {
+				b.enhanced = enhanced
 			}
 			text = rest
 		}
-		a.lines = append(append(a.lines, text...), '\n')
+		b.lines = append(append(b.lines, text...), '\n')
 		if last {
 			return nil
 		}
@@ -53,18 +55,18 @@ func (a *answer) read(r *bufio.Reader) error {
 	return errReply
 }
 
-// reply makes a Reply that outlives the answer.
-func (a *answer) reply() Reply {
-	text := a.lines[:min(len(a.lines), maxReplyText)]
-	for _, b := range bytes.TrimSuffix(text, []byte{'\n'}) {
-		if b < ' ' || b > '~' {
-			return Reply{a.code, a.enhanced, cleanText(text)}
+// copy returns the reply with memory of its own.
+func (b *replyBuffer) copy() Reply {
+	text := b.lines[:min(len(b.lines), maxReplyText)]
+	for _, octet := range bytes.TrimSuffix(text, []byte{'\n'}) {
+		if octet < ' ' || octet > '~' {
+			return Reply{b.code, b.enhanced, cleanText(text)}
 		}
 	}
-	return Reply{a.code, a.enhanced, string(bytes.TrimSuffix(text, []byte{'\n'}))}
+	return Reply{b.code, b.enhanced, string(bytes.TrimSuffix(text, []byte{'\n'}))}
 }
 
-// cleanText makes of whatever a server said one line of text that a database and a terminal can take.
+// cleanText returns a server's text as one line that a database and a terminal accept.
 func cleanText(text []byte) string {
 	clean := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
@@ -75,6 +77,8 @@ func cleanText(text []byte) string {
 	return strings.TrimSpace(clean)
 }
 
+// splitLine splits a line of a reply into its code and its text. last is true for the last line of
+// the reply.
 func splitLine(line []byte) (code int, last bool, text []byte, ok bool) {
 	if len(line) < 3 {
 		return 0, false, nil, false
@@ -96,7 +100,8 @@ func splitLine(line []byte) (code int, last bool, text []byte, ok bool) {
 	return 0, false, nil, false
 }
 
-// cutEnhanced takes an enhanced status code of the reply's own class off the front of its text (RFC 2034).
+// cutEnhanced cuts an enhanced status code from the beginning of a reply's text (RFC 2034). A code
+// of another class than the reply's is not cut.
 func cutEnhanced(text []byte, code int) (e EnhancedCode, rest []byte, ok bool) {
 	i := 0
 	for part := range e {

@@ -37,7 +37,7 @@ func message(to string) *smtp.Message {
 	return &smtp.Message{From: "news@example.com", To: to, Data: []byte("Subject: x\r\n\r\nHello\r\n")}
 }
 
-// send hands one message over and returns the first error.
+// send sends one message and returns the first error.
 func send(t *testing.T, c *smtp.Conn, to string) error {
 	t.Helper()
 	if err := c.Begin(t.Context(), message(to)); err != nil {
@@ -64,7 +64,8 @@ func TestManyMessagesGoOverOneConnection(t *testing.T) {
 				t.Parallel()
 				s := smtptest.Start(t, o)
 				c := dial(t, s, smtp.Options{NextBehindDot: behind})
-				messages := []*smtp.Message{message("a@example.org"), message("b@example.org"), message("c@example.org")}
+				messages := []*smtp.Message{message("a@example.org"), message("b@example.org"),
+					message("c@example.org")}
 				for i, m := range messages {
 					if err := c.Begin(t.Context(), m); err != nil {
 						t.Fatal(err)
@@ -73,12 +74,14 @@ func TestManyMessagesGoOverOneConnection(t *testing.T) {
 					if i+1 < len(messages) {
 						next = messages[i+1]
 					}
-					if reply, err := c.Finish(next); err != nil || reply.Code != 250 || reply.Enhanced.String() != "2.0.0" {
+					if reply, err := c.Finish(next); err != nil || reply.Code != 250 ||
+						reply.Enhanced.String() != "2.0.0" {
 						t.Fatalf("%+v, %v", reply, err)
 					}
 				}
 				got := s.Received()
-				if len(got) != 3 || got[2].To != "c@example.org" || got[0].Data != "Subject: x\r\n\r\nHello\r\n" || s.Connections() != 1 {
+				if len(got) != 3 || got[2].To != "c@example.org" || got[0].Data != "Subject: x\r\n\r\nHello\r\n" ||
+					s.Connections() != 1 {
 					t.Errorf("received %v over %d connections", got, s.Connections())
 				}
 			})
@@ -112,7 +115,8 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		for _, pipelining := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s %s pipelining=%v", test.phase, test.reply[:9], pipelining), func(t *testing.T) {
 				t.Parallel()
-				s := smtptest.Start(t, smtptest.Options{NoPipeline: !pipelining, Script: at(test.phase, 1, smtptest.Action{Reply: test.reply})})
+				s := smtptest.Start(t, smtptest.Options{NoPipeline: !pipelining,
+					Script: at(test.phase, 1, smtptest.Action{Reply: test.reply})})
 				c := dial(t, s, smtp.Options{})
 				err := send(t, c, "a@example.org")
 				if got := smtp.Classify(err); err == nil || got != test.want {
@@ -153,7 +157,7 @@ func TestALostConnectionIsUncertainOnlyAfterTheDot(t *testing.T) {
 				}
 				want := []smtp.Class{smtp.Connection}
 				switch phase {
-				case "BODY": // a body that fits into a socket's buffer may be sent before the server is seen to be gone
+				case "BODY": // a body that fits into the socket's buffer may be sent before the client notices
 					want = append(want, smtp.Uncertain)
 				case "DOT":
 					want = []smtp.Class{smtp.Uncertain}
@@ -179,7 +183,8 @@ func TestASilentServerTimesOutAndOnlyAfterTheDotThatIsUncertain(t *testing.T) {
 			s := smtptest.Start(t, smtptest.Options{Script: at(phase, 1, smtptest.Action{Wait: release})})
 			t.Cleanup(func() { close(release) })
 			short := 50 * time.Millisecond
-			c := dial(t, s, smtp.Options{Timeouts: smtp.Timeouts{Connect: time.Second, Greeting: time.Second, Command: short, Body: short, Dot: short}})
+			c := dial(t, s, smtp.Options{Timeouts: smtp.Timeouts{Connect: time.Second, Greeting: time.Second,
+				Command: short, Body: short, Dot: short}})
 			if err := send(t, c, "a@example.org"); smtp.Classify(err) != want {
 				t.Errorf("%v is of class %v, want %v", err, smtp.Classify(err), want)
 			}
@@ -255,8 +260,10 @@ func TestPasswordsGoOnlyWhereTheyMay(t *testing.T) {
 		o      smtp.Options
 		ok     bool
 	}{
-		"right, over TLS":         {secure, smtp.Options{Username: "user", Password: "secret", RootCAs: secure.RootCAs()}, true},
-		"wrong, over TLS":         {secure, smtp.Options{Username: "user", Password: "guess", RootCAs: secure.RootCAs()}, false},
+		"right, over TLS": {secure, smtp.Options{Username: "user", Password: "secret",
+			RootCAs: secure.RootCAs()}, true},
+		"wrong, over TLS": {secure, smtp.Options{Username: "user", Password: "guess",
+			RootCAs: secure.RootCAs()}, false},
 		"in the clear":            {clear, smtp.Options{Username: "user", Password: "secret"}, false},
 		"in the clear, as wanted": {allowed, smtp.Options{Username: "user", Password: "secret", TLS: smtp.None}, true},
 	} {
@@ -266,7 +273,8 @@ func TestPasswordsGoOnlyWhereTheyMay(t *testing.T) {
 			if (err == nil) != test.ok {
 				t.Errorf("dial: %v", err)
 			}
-			if err != nil && (smtp.Classify(err) != smtp.Refused || strings.Contains(err.Error(), "guess") || strings.Contains(err.Error(), "secret")) {
+			if err != nil && (smtp.Classify(err) != smtp.Refused || strings.Contains(err.Error(), "guess") ||
+				strings.Contains(err.Error(), "secret")) {
 				t.Errorf("%v: class %v", err, smtp.Classify(err))
 			}
 		})
@@ -297,7 +305,8 @@ func TestNothingButAnAddressIsSaidInAnEnvelope(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
 	c := dial(t, s, smtp.Options{})
-	for _, to := range []string{"", "a@example.org> NOTIFY=NEVER", "a@example.org\r\nRCPT TO:<b@example.org", "a b@example.org", "<a@example.org", "a\x00@example.org", `"a@example.org`} {
+	for _, to := range []string{"", "a@example.org> NOTIFY=NEVER", "a@example.org\r\nRCPT TO:<b@example.org",
+		"a b@example.org", "<a@example.org", "a\x00@example.org", `"a@example.org`} {
 		m := message(to)
 		if err := c.Begin(t.Context(), m); smtp.Classify(err) != smtp.Bounced {
 			t.Errorf("%q: got %v", to, err)
@@ -329,7 +338,8 @@ func TestWhatTheServerDoesNotTakeIsNotSentToIt(t *testing.T) {
 	foreign.UTF8 = true
 	for want, m := range map[string]*smtp.Message{"5.3.4": big, "5.6.7": foreign} {
 		var r *smtp.Refusal
-		if err := c.Begin(t.Context(), m); !errors.As(err, &r) || r.Enhanced.String() != want || smtp.Classify(err) != smtp.Bounced {
+		if err := c.Begin(t.Context(), m); !errors.As(err, &r) || r.Enhanced.String() != want ||
+			smtp.Classify(err) != smtp.Bounced {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -341,7 +351,8 @@ func TestWhatTheServerDoesNotTakeIsNotSentToIt(t *testing.T) {
 	if _, err := c.Finish(nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Received(); len(got) != 1 || !strings.Contains(got[0].Params, "BODY=8BITMIME") || !strings.Contains(got[0].Params, "SIZE=") {
+	if got := s.Received(); len(got) != 1 || !strings.Contains(got[0].Params, "BODY=8BITMIME") ||
+		!strings.Contains(got[0].Params, "SIZE=") {
 		t.Errorf("received %+v", got)
 	}
 }
@@ -388,7 +399,7 @@ func TestTheAbandonedMessageIsNotSent(t *testing.T) {
 	if err := c.Begin(t.Context(), message("a@example.org")); err != nil {
 		t.Fatal(err)
 	}
-	c.Close() // must not be polite: QUIT would be a line of the message, and a dot would send it
+	c.Close() // it must send nothing: QUIT would be a line of the message, and a dot would send it
 	s.Stop()
 	if got := s.Received(); len(got) > 0 {
 		t.Errorf("received %v", got)
@@ -396,7 +407,8 @@ func TestTheAbandonedMessageIsNotSent(t *testing.T) {
 }
 
 func FuzzReply(f *testing.F) {
-	for _, seed := range []string{"250 ok\r\n", "250-a\r\n250 b\r\n", "550 5.1.1 no\r\n", "2x0\r\n", "250\n", "999 x\r\n", "250-a\r\n251 b\r\n", "\x00\xff\r\n"} {
+	for _, seed := range []string{"250 ok\r\n", "250-a\r\n250 b\r\n", "550 5.1.1 no\r\n", "2x0\r\n", "250\n",
+		"999 x\r\n", "250-a\r\n251 b\r\n", "\x00\xff\r\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, answer []byte) {
@@ -437,7 +449,8 @@ func BenchmarkSend(b *testing.B) {
 			}
 			defer c.Close()
 			data := []byte("Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 24<<10/78))
-			m := [2]*smtp.Message{{From: "a@example.com", To: "b@example.org", Data: data}, {From: "a@example.com", To: "c@example.org", Data: data}}
+			m := [2]*smtp.Message{{From: "a@example.com", To: "b@example.org", Data: data},
+				{From: "a@example.com", To: "c@example.org", Data: data}}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(data)))
 			b.ResetTimer()

@@ -2,7 +2,7 @@ package spool
 
 import "testing"
 
-// Whoever copies messages from one blob to another uses one entry for all of them.
+// GatherDeferred copies messages from one blob to another with a single entry.
 func TestAnEntryThatIsUsedAgainHasItsOwnEnvelope(t *testing.T) {
 	t.Parallel()
 	e, err := NewEncoder()
@@ -36,7 +36,8 @@ func TestAnEntryThatIsUsedAgainHasItsOwnEnvelope(t *testing.T) {
 		if err := r.Next(&got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Recipient != want.Recipient || got.From != want.From || got.To != want.To || got.UTF8 != want.UTF8 || string(got.Data) != string(want.Data) {
+		if got.Recipient != want.Recipient || got.From != want.From || got.To != want.To || got.UTF8 != want.UTF8 ||
+			string(got.Data) != string(want.Data) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}

@@ -15,10 +15,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// batch returns messages as a mailing has them: alike but for a few values, each of about size octets.
+// batch returns n messages of about size octets that differ in a few values, as those of a mailing
+// do.
 func batch(n, size int) []Entry {
 	rng := rand.New(rand.NewPCG(1, 2))
-	words := strings.Fields("the quick =C3=A9t=C3=A9 newsletter of <td class=3D\"cell\"> offers https://example.com/ and " +
+	words := strings.Fields("the quick =C3=A9t=C3=A9 newsletter of <td class=3D\"cell\"> offers " +
+		"https://example.com/ and " +
 		"</td> style=3D\"font-family:sans-serif\" =\r\n more for every reader &nbsp; <p> </p> spring summer 2026")
 	var page strings.Builder
 	for page.Len() < size-300 {
@@ -28,9 +30,11 @@ func batch(n, size int) []Entry {
 	entries := make([]Entry, n)
 	for i := range entries {
 		to := fmt.Sprintf("reader.%d.%x@example.org", i, rng.Uint32())
-		data := fmt.Sprintf("From: News <news@example.com>\r\nTo: %s\r\nMessage-ID: <m.%d.%x%x@example.com>\r\n\r\nDear reader %d,\r\n%s code %x\r\n",
+		data := fmt.Sprintf("From: News <news@example.com>\r\nTo: %s\r\nMessage-ID: <m.%d.%x%x@example.com>\r\n"+
+			"\r\nDear reader %d,\r\n%s code %x\r\n",
 			to, i, rng.Uint64(), rng.Uint64(), i, page.String(), rng.Uint64())
-		entries[i] = Entry{Recipient: int32(i + 1), From: "bounces@example.com", To: to, UTF8: i%7 == 0, Data: []byte(data)}
+		entries[i] = Entry{Recipient: int32(i + 1), From: "bounces@example.com", To: to, UTF8: i%7 == 0,
+			Data: []byte(data)}
 	}
 	return entries
 }
@@ -75,7 +79,8 @@ func decode(blob []byte) ([]Entry, error) {
 }
 
 func same(a, b Entry) bool {
-	return a.Recipient == b.Recipient && a.From == b.From && a.To == b.To && a.UTF8 == b.UTF8 && bytes.Equal(a.Data, b.Data)
+	return a.Recipient == b.Recipient && a.From == b.From && a.To == b.To && a.UTF8 == b.UTF8 &&
+		bytes.Equal(a.Data, b.Data)
 }
 
 func TestEveryEntryComesBackAsItWent(t *testing.T) {
@@ -100,7 +105,8 @@ func TestEmptyAndLargeFieldsComeBack(t *testing.T) {
 	for i := range large {
 		large[i] = byte(i * i >> 8)
 	}
-	want := []Entry{{}, {Recipient: 1<<31 - 1, From: "", To: "a@example.com", Data: large}, {Recipient: 2, To: "ü@example.com", UTF8: true}}
+	want := []Entry{{}, {Recipient: 1<<31 - 1, From: "", To: "a@example.com", Data: large},
+		{Recipient: 2, To: "ü@example.com", UTF8: true}}
 	got, err := decode(encode(t, want))
 	if err != nil || len(got) != len(want) {
 		t.Fatal(len(got), err)
@@ -154,7 +160,7 @@ func TestReusedEncoderAndReaderKeepNothingOfTheBatchBefore(t *testing.T) {
 	if err := r.Next(&entry); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Reset(want); err != nil { // with the first left half read
+	if err := r.Reset(want); err != nil { // the first is not read to its end
 		t.Fatal(err)
 	}
 	for i := range second {
@@ -192,7 +198,7 @@ func TestADamagedOctetIsAnErrorWhereverItIs(t *testing.T) {
 	}
 }
 
-// seal makes a blob of a header and a payload that need not fit together, with a right checksum.
+// seal makes a blob with a valid checksum. Its header need not match its payload.
 func seal(t *testing.T, entries uint32, size uint64, payload []byte) []byte {
 	t.Helper()
 	z, err := zstd.NewWriter(nil)
@@ -248,7 +254,8 @@ func TestAnotherVersionIsNamed(t *testing.T) {
 
 func TestWhatDoesNotFitIsRefusedWhenWritten(t *testing.T) {
 	t.Parallel()
-	for _, entry := range []Entry{{Recipient: -1}, {To: strings.Repeat("a", MaxAddress+1)}, {Data: make([]byte, MaxMessage+1)}} {
+	for _, entry := range []Entry{{Recipient: -1}, {To: strings.Repeat("a", maxAddress+1)},
+		{Data: make([]byte, maxMessage+1)}} {
 		e, err := NewEncoder()
 		if err != nil {
 			t.Fatal(err)
@@ -265,7 +272,7 @@ func TestWhatDoesNotFitIsRefusedWhenWritten(t *testing.T) {
 func FuzzReader(f *testing.F) {
 	f.Add(encode(f, batch(3, 500)))
 	f.Fuzz(func(t *testing.T, blob []byte) {
-		if len(blob) > crcSize { // past the checksum, to what is behind it
+		if len(blob) > crcSize { // make the checksum valid, to test what comes after it
 			blob = bytes.Clone(blob)
 			end := len(blob) - crcSize
 			binary.BigEndian.PutUint32(blob[end:], crc32.Checksum(blob[:end], castagnoli))
@@ -277,11 +284,11 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-func TestAShelfGivesBackWhatItWasGivenReadyForAnotherBatch(t *testing.T) {
+func TestABufferPoolReturnsEncodersAndReadersReadyForAnotherBatch(t *testing.T) {
 	t.Parallel()
-	var shelf Shelf
+	var pool BufferPool
 	for round, entries := range [][]Entry{batch(20, 3000), batch(5, largeFrom+1), batch(30, 100), {}} {
-		e, err := shelf.Encoder()
+		e, err := pool.GetEncoder()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -294,27 +301,27 @@ func TestAShelfGivesBackWhatItWasGivenReadyForAnotherBatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := shelf.Reader()
+		r, err := pool.GetReader()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Reset(blob); err != nil {
 			t.Fatal(err)
 		}
-		for i := range entries[:len(entries)/(round+1)] { // the last rounds stop in the middle
+		for i := range entries[:len(entries)/(round+1)] { // the later rounds stop before the end
 			var got Entry
 			if err := r.Next(&got); err != nil || got.To != entries[i].To || !bytes.Equal(got.Data, entries[i].Data) {
 				t.Fatalf("round %d, entry %d: %+v, %v", round, i, got.To, err)
 			}
 		}
-		shelf.KeepReader(r)
+		pool.PutReader(r)
 		if err := r.Next(&Entry{}); err != io.EOF {
-			t.Errorf("a reader on the shelf still reads: %v", err)
+			t.Errorf("a reader in the pool still reads: %v", err)
 		}
-		shelf.KeepEncoder(e)
+		pool.PutEncoder(e)
 	}
-	if len(shelf.encoders) != 1 || len(shelf.readers) != 1 {
-		t.Errorf("%d encoders and %d readers for one user", len(shelf.encoders), len(shelf.readers))
+	if len(pool.encoders) != 1 || len(pool.readers) != 1 {
+		t.Errorf("%d encoders and %d readers for one user", len(pool.encoders), len(pool.readers))
 	}
 }
 
@@ -340,7 +347,7 @@ func BenchmarkEncode(b *testing.B) {
 		}
 		b.ReportMetric(float64(len(blob)), "octets")
 	})
-	// What was weighed against it: a frame for each message, the first message as raw dictionary.
+	// The alternative: a frame for each message, with the first message as raw dictionary.
 	b.Run("dictionary", func(b *testing.B) {
 		plain, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 		if err != nil {

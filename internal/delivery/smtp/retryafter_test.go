@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestAServerThatSaysWhenToComeAgainIsUnderstood(t *testing.T) {
+func TestAServerThatSaysWhenToTryAgainIsUnderstood(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{
 		"Greylisted, please try again in 300 seconds":                         5 * time.Minute,
@@ -26,7 +26,7 @@ func TestAServerThatSaysWhenToComeAgainIsUnderstood(t *testing.T) {
 		"Temporary failure 12345 at line 300":                                 0,
 		"":                                                                    0,
 	} {
-		if got, ok := ComeAgain(text); got != want || ok != (want > 0) {
+		if got, ok := RetryAfter(text); got != want || ok != (want > 0) {
 			t.Errorf("%q: got %v, %v; want %v", text, got, ok, want)
 		}
 	}

@@ -1,0 +1,97 @@
+package sender
+
+import (
+	"slices"
+	"time"
+)
+
+// refusalLimit is how many refusals of us, with nothing accepted, mean that a drop point refuses
+// all our mail.
+const refusalLimit = 10
+
+// dropPointState is what a batch has seen of one of its drop points. The queue's mu guards it.
+type dropPointState struct {
+	DropPoint
+	connections    int   // that have not ended
+	reserved       int   // messages that connections have reserved and not taken yet
+	accepted       int   // answers that show that the drop point accepts our mail
+	refused        int   // answers that refuse us
+	lastRefusal    error // the last of them
+	connectionFail error // of a connection that has ended because of it
+	failure        error // set: no connection takes another message
+	hasSlowSlot    bool
+
+	// of rate limits of the mailing and the drop point
+	askAgain   time.Time     // before it, the limits are not asked
+	allowed    time.Time     // when they allow the next message, as far as known
+	limitedFor time.Duration // how long they made the batch wait, in all
+}
+
+// proven reports whether the drop point has accepted mail of the mailing.
+func (d *dropPointState) proven() bool { return d.Proven || d.accepted > 0 }
+
+// isUp reports whether connections of the drop point still take messages.
+func (d *dropPointState) isUp() bool { return d.failure == nil && d.connections > 0 }
+
+// limited records that a limit of the mailing or of the drop point does not allow a message now.
+func (d *dropPointState) limited(now time.Time, w Wait) {
+	d.askAgain, d.allowed = now.Add(w.AskAgain), now.Add(w.Total)
+	d.limitedFor += w.AskAgain
+}
+
+// mayUse reports whether the batch may use the drop point. For a slow one it needs a slot, unless
+// there is no faster one. It needs mu.
+func (q *queue) mayUse(d *dropPointState) bool {
+	if d.hasSlowSlot || !d.IsSlow() {
+		return true
+	}
+	hasFaster := slices.ContainsFunc(q.dropPoints, func(o *dropPointState) bool { return o.isUp() && !o.IsSlow() })
+	d.hasSlowSlot = hasFaster && d.AcquireSlowSlot()
+	return d.hasSlowSlot || !hasFaster
+}
+
+// countAccepted counts an answer that shows that the drop point accepts our mail.
+func (q *queue) countAccepted(d *dropPointState) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d.accepted++
+	if d.accepted == 1 && len(q.returned) > 0 {
+		q.broadcast() // it may be asked again for messages that it has refused
+	}
+}
+
+// countRefusal counts an answer that refuses us. It returns true if the refusal is about the one
+// recipient, since mail to others is accepted. If nothing was accepted, the drop point is given up
+// after refusalLimit refusals.
+func (q *queue) countRefusal(d *dropPointState, refusal error) (recipientOnly bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d.refused++
+	d.lastRefusal = refusal
+	if d.accepted == 0 && d.refused >= refusalLimit && d.failure == nil {
+		d.failure = &RefusedError{refusal}
+		q.broadcast()
+	}
+	return d.proven() && d.failure == nil
+}
+
+// connectionEnded records that a connection has ended, because of err if it is not nil. With the
+// last connection, the drop point has failed.
+func (q *queue) connectionEnded(d *dropPointState, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d.connections--
+	if err != nil {
+		d.connectionFail = err
+		if d.connections == 0 && d.failure == nil {
+			d.failure = err
+		}
+	}
+	if d.connections == 0 {
+		if d.hasSlowSlot {
+			d.hasSlowSlot = false
+			d.ReleaseSlowSlot()
+		}
+		q.broadcast()
+	}
+}
