@@ -32,7 +32,8 @@
 // The connections of all drop points take messages from one queue. So the drop point that is free
 // takes the next message, and a slow one delays only the messages on its own connections. A batch
 // that could use a faster drop point needs a slot to use a slow one (droppoints.go), because its
-// turn on the worker ends only when the slow drop point has answered.
+// turn on the worker ends only when the slow drop point has answered. If that takes long, the other
+// drop points go on with the batch meanwhile (turn.go).
 //
 // A message that waits for the limit of its recipient's domain lets messages to other domains pass.
 // One that waits for the limit of the mailing or of a drop point does not (ratelimits.go).

@@ -14,6 +14,8 @@ type dropPointState struct {
 	DropPoint
 	connections    int   // that have not ended
 	reserved       int   // messages that connections have reserved and not taken yet
+	inFlight       int   // messages that connections have
+	awaited        int   // of them, those that were in flight at the end of the turn
 	accepted       int   // answers that show that the drop point accepts our mail
 	refused        int   // answers that refuse us
 	lastRefusal    error // the last of them

@@ -23,6 +23,8 @@ type item struct {
 	attempt   int32           // number of the next attempt
 	uncertain int             // attempts without an answer: the next one is possibly the second mail
 	refusedBy *dropPointState // has refused the message, and gets it again only when it has accepted others
+	takenBy   *dropPointState // while it is in flight
+	afterTurn bool            // it was taken after the end of the turn
 }
 
 func (it *item) domain() string { return it.To[strings.LastIndexByte(it.To, '@')+1:] }
@@ -57,8 +59,10 @@ type queue struct {
 	allRead       bool     // Next has no more
 	inFlight      int      // messages that connections have
 	turnOver      bool
-	stopped       bool // the worker stops
-	finished      bool // no message is left, or none that a drop point may be asked to accept
+	turnEnd       time.Time // set with turnOver
+	awaited       int       // messages that were in flight at the end of the turn and still are
+	stopped       bool      // the worker stops
+	finished      bool      // no message is left, or none that a drop point may be asked to accept
 }
 
 func newQueue(b Batch) *queue {
@@ -87,12 +91,6 @@ func (q *queue) end(flag *bool) {
 	*flag = true
 	q.stopAcquiring()
 	q.broadcast()
-}
-
-func (q *queue) endTurn() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.end(&q.turnOver)
 }
 
 // stopOn ends the sending when stop is closed, until release is called.
@@ -159,10 +157,13 @@ func (q *queue) reserve(ctx context.Context, d *dropPointState, beforeWait func(
 // tryReserve reserves a message for the drop point if it can. Otherwise it returns how long to wait
 // before the next attempt, or zero if there will be no message. It needs mu.
 func (q *queue) tryReserve(ctx context.Context, d *dropPointState) (reserved bool, wait time.Duration, err error) {
-	if err := q.stopErrorLocked(ctx); err != nil || q.turnOver || d.failure != nil || q.finished {
+	if err := q.stopErrorLocked(ctx); err != nil || d.failure != nil || q.finished {
 		return false, 0, err
 	}
 	now := time.Now()
+	if allowed, wait := q.turnAllows(d, now); !allowed {
+		return false, wait, nil
+	}
 	wait = d.askAgain.Sub(now)
 	if !q.mayUse(d) {
 		wait = max(wait, slotPolling)
@@ -178,7 +179,7 @@ func (q *queue) tryReserve(ctx context.Context, d *dropPointState) (reserved boo
 		return false, 0, nil
 	}
 	if q.inFlight == 0 && q.notBefore().Sub(now) > maxIdleTurn {
-		q.end(&q.turnOver)
+		q.endTurnLocked(now)
 		return false, 0, nil
 	}
 	if wait <= 0 {
@@ -253,10 +254,13 @@ func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (*it
 	if reserved {
 		d.reserved--
 	}
-	if err := q.stopErrorLocked(ctx); err != nil || q.turnOver || d.failure != nil || !q.mayUse(d) {
+	if err := q.stopErrorLocked(ctx); err != nil || d.failure != nil || !q.mayUse(d) {
 		return nil, err
 	}
 	now := time.Now()
+	if allowed, _ := q.turnAllows(d, now); !allowed {
+		return nil, nil
+	}
 	if d.askAgain.After(now) {
 		return nil, nil
 	}
@@ -272,6 +276,8 @@ func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (*it
 			return nil, fmt.Errorf("ask the rate limits: %w", err)
 		case wait.AskAgain <= 0:
 			q.inFlight++
+			d.inFlight++
+			it.takenBy, it.afterTurn = d, q.turnOver
 			return it, nil
 		case wait.Domain:
 			q.domainLimited = append(q.domainLimited, domainItem{it, now.Add(wait.AskAgain), now.Add(wait.Total)})
@@ -340,7 +346,7 @@ func (q *queue) done(it *item) {
 	defer q.mu.Unlock()
 	q.buffers = append(q.buffers, it.Data[:0])
 	it.Data = nil
-	q.inFlight--
+	q.landed(it)
 	if q.inFlight == 0 && q.allRead {
 		q.broadcast()
 	}
@@ -350,7 +356,7 @@ func (q *queue) done(it *item) {
 func (q *queue) putBack(it *item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.inFlight--
+	q.landed(it)
 	q.returned = append(q.returned, it)
 	q.broadcast()
 }
