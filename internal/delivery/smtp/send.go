@@ -165,6 +165,9 @@ func (c *Conn) sendBody(data []byte, f format) error {
 // connection, or sent 421, before it replied to anything of the message. Servers do that after a
 // number of messages or some idle time. It is no failure.
 func ClosedBetweenMessages(err error) bool {
+	if err == nil { // the usual case, without the allocations that errors.As needs
+		return false
+	}
 	var lost *ConnError
 	var refusal *Refusal
 	switch {
