@@ -3,20 +3,19 @@
 //
 // # The path of a message
 //
-//	claim    activities.SendBatch claims the batch and calls [New] and [Sending.Run]   sender.go
-//	  │
-//	queue    hands messages to connections, as the rate limits allow                   queue.go
-//	  │
-//	  ▼      a goroutine for each connection of each drop point:                       connection.go
-//	connection ── begin ──▶ envelope and body, all but the final step (package droppoint)
-//	  │      └─── gate ───▶ meanwhile one commit: the result of the message before,
-//	  │                     the intent of this message (ledger.Gate)
-//	  │  dot                the final step, only after that commit
-//	  │  answer             classified by droppoint.OutcomeOf
+//	claim        activities.SendBatch claims the batch and runs a [Sending]   sender.go
 //	  ▼
-//	result   committed with the next intent of the connection, or when it has none
-//	  │
-//	report   what the workflow hears of the batch and of each drop point               report.go
+//	queue        gives out the next message that the rate limits allow        queue.go, item.go
+//	  ▼
+//	connection   a goroutine for each connection of each drop point:          connection.go
+//	  ├─ Begin   envelope and body, all but the final step                    package droppoint
+//	  ├─ gate    meanwhile one commit: the result of the message before,      ledger.Gate
+//	  │          and the intent to send this one
+//	  ├─ Finish  the final step, only after that commit, and the answer       package droppoint
+//	  ▼
+//	result       what the answer means; committed with the next intent        connection.go
+//	  ▼
+//	report       the batch and its drop points, for the workflow              report.go
 //
 // A crash means for the message:
 //

@@ -47,7 +47,7 @@ type Batch struct {
 	// Allow asks the rate limits whether a message to the domain may be sent through the drop point
 	// now. With the zero Wait it may. It is called by one goroutine at a time.
 	Allow func(ctx context.Context, dropPoint, domain string) (Wait, error)
-	// Turn is how long the batch may be sent before other batches get their turn.
+	// Turn is how long the batch is sent before it gives its place on the worker to another batch.
 	Turn time.Duration
 	// Stop is closed when the worker stops.
 	Stop <-chan struct{}

@@ -1,83 +1,16 @@
 package smtp_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/dev/smtptest"
 )
-
-// peer is a server that a test plays line by line, to send what no ordinary server sends.
-type peer struct {
-	nc net.Conn
-	r  *bufio.Reader
-}
-
-// play starts a peer that answers EHLO with the extensions and then runs session. wait returns when
-// the session has ended.
-func play(t *testing.T, extensions []string, session func(p *peer)) (addr string, wait func()) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		nc, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer nc.Close()
-		p := &peer{nc, bufio.NewReader(nc)}
-		p.writeLines("220 peer")
-		p.readLine()
-		for _, e := range extensions {
-			p.writeLines("250-" + e)
-		}
-		p.writeLines("250 ENHANCEDSTATUSCODES")
-		session(p)
-	}()
-	return listener.Addr().String(), func() { <-done }
-}
-
-func (p *peer) writeLines(lines ...string) {
-	_, _ = io.WriteString(p.nc, strings.Join(lines, "\r\n")+"\r\n")
-}
-
-func (p *peer) readLine() string {
-	line, _ := p.r.ReadString('\n')
-	return strings.TrimRight(line, "\r\n")
-}
-
-// readAll returns everything the client sends before it closes the connection.
-func (p *peer) readAll() string {
-	rest, _ := io.ReadAll(p.r)
-	return string(rest)
-}
-
-var pipelining = []string{"peer", "PIPELINING"}
-
-func dialPeer(t *testing.T, addr string, o smtp.Options) *smtp.Conn {
-	t.Helper()
-	o.Addr = addr
-	c, err := smtp.Dial(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Abort)
-	return c
-}
 
 func TestARefusedRecipientStaysRefusedWhenTheConnectionIsLostAfterwards(t *testing.T) {
 	t.Parallel()
@@ -481,92 +414,5 @@ func TestOptionsDoNotShowThePassword(t *testing.T) {
 				t.Errorf("%s of %T: %s", verb, v, got)
 			}
 		}
-	}
-}
-
-// sink is a server that does next to nothing, so that a benchmark measures the client.
-func sink(b *testing.B, extensions string) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { listener.Close() })
-	go func() {
-		nc, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer nc.Close()
-		r := bufio.NewReaderSize(nc, 64<<10)
-		var out []byte
-		out = append(out, "220 sink\r\n"...)
-		body := false
-		for {
-			if r.Buffered() == 0 && len(out) > 0 {
-				if _, err := nc.Write(out); err != nil {
-					return
-				}
-				out = out[:0]
-			}
-			line, err := r.ReadSlice('\n')
-			if err != nil {
-				return
-			}
-			switch {
-			case body:
-				if len(line) == 3 && line[0] == '.' {
-					body, out = false, append(out, "250 2.0.0 Ok: queued as 4bXyZ1234\r\n"...)
-				}
-			case line[0] == 'E':
-				out = append(out, "250-sink\r\n"+extensions+"250 SIZE\r\n"...)
-			case line[0] == 'D':
-				body, out = true, append(out, "354 go on\r\n"...)
-			default:
-				out = append(out, "250 2.1.0 ok\r\n"...)
-			}
-		}
-	}()
-	return listener.Addr().String()
-}
-
-func BenchmarkClient(b *testing.B) {
-	line := strings.Repeat("x", 76) + "\r\n"
-	data := []byte("Subject: x\r\n\r\n" + strings.Repeat(line, 24<<10/len(line)))
-	for _, test := range []struct {
-		name, extensions string
-		behind           bool
-	}{
-		{"step_by_step", "", false},
-		{"pipelined", "250-PIPELINING\r\n", false},
-		{"next_behind_dot", "250-PIPELINING\r\n", true},
-	} {
-		b.Run(test.name, func(b *testing.B) {
-			c, err := smtp.Dial(b.Context(), smtp.Options{Addr: sink(b, test.extensions), NextBehindDot: test.behind,
-				Timeouts: smtp.Timeouts{Dot: time.Minute}})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer c.Close()
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			m := [2]*smtp.Message{{From: "a@example.com", To: "b@example.org", Data: data},
-				{From: "a@example.com", To: "c@example.org", Data: data}}
-			b.ReportAllocs()
-			b.SetBytes(int64(len(data)))
-			b.ResetTimer()
-			for i := range b.N {
-				if err := c.Begin(ctx, m[i%2]); err != nil {
-					b.Fatal(err)
-				}
-				next := m[(i+1)%2]
-				if i+1 == b.N {
-					next = nil
-				}
-				if _, err := c.Finish(next); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
-		})
 	}
 }
