@@ -14,6 +14,7 @@ import (
 	"directmailer/internal/audience/query"
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
+	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -109,6 +110,10 @@ func classify(err error) *failure {
 		return &failure{kind: policy.BatchTaken, text: ledger.ErrFenced.Error()}
 	case errors.Is(err, ledger.ErrNoSpool):
 		return &failure{kind: policy.SpoolMissing, text: ledger.ErrNoSpool.Error()}
+	case errors.Is(err, spool.ErrTooLarge):
+		return &failure{kind: policy.BatchTooLarge, text: spool.ErrTooLarge.Error()}
+	case errors.Is(err, ledger.ErrTooLarge):
+		return &failure{kind: policy.BatchTooLarge, text: ledger.ErrTooLarge.Error()}
 	case database.Unavailable(err):
 		return &failure{kind: policy.DatabaseUnavailable, text: database.Reason(err)}
 	}

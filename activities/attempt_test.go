@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -90,6 +91,7 @@ var perType = map[policy.ErrorType]int{
 	policy.InvalidInput:         1,
 	policy.MailingExists:        1,
 	policy.ListUnusable:         1,
+	policy.BatchTooLarge:        1,
 	policy.SpoolMissing:         1,
 	policy.DatabaseUnavailable:  4,
 	policy.SourceUnavailable:    5,
@@ -199,6 +201,8 @@ func TestAnErrorHasTheTypeOfItsCause(t *testing.T) {
 	}{
 		{ledger.ErrFenced, policy.BatchTaken},
 		{ledger.ErrNoSpool, policy.SpoolMissing},
+		{ledger.ErrTooLarge, policy.BatchTooLarge},
+		{spool.ErrTooLarge, policy.BatchTooLarge},
 		{fail(policy.PageUnavailable, "x"), policy.PageUnavailable},
 		{&pgconn.PgError{Code: "57P01"}, policy.DatabaseUnavailable},
 		{&pgconn.PgError{Code: "53300"}, policy.DatabaseUnavailable},

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -282,5 +283,30 @@ func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
 	}
 	if n := len(payload.GetData()); len(next.Resume.Paced) < 500 || len(next.Resume.Paced) > 1100 || n > 256<<10 {
 		t.Errorf("%d batches wait; the next run's input has %d octets", len(next.Resume.Paced), n)
+	}
+}
+
+// The size of a batch cannot change after the list is prepared, so waiting would have no end.
+func TestABatchThatIsTooLargeFailsTheMailingWithTheReason(t *testing.T) {
+	t.Parallel()
+	const reason = "the rendered messages of the batch are larger than 1 GiB: use a smaller batch_size"
+	o := newOffice(t, 4)
+	o.render = func(c workflows.RenderCall) error {
+		if c.Batch == 3 {
+			return temporal.NewNonRetryableApplicationError(reason, policy.BatchTooLarge, nil)
+		}
+		return nil
+	}
+	o.run(input())
+	var app *temporal.ApplicationError
+	var r workflows.Result
+	err := o.env.GetWorkflowError()
+	if !errors.As(err, &app) || app.Type() != "MailingFailed" || app.Message() != reason ||
+		app.Details(&r) != nil || r.State != workflows.StateFailed {
+		t.Errorf("got %v with %+v", err, r)
+	}
+	calls := slices.DeleteFunc(o.calls, func(call string) bool { return call != "render 3" })
+	if len(calls) != 1 {
+		t.Errorf("the batch was rendered %d times", len(calls))
 	}
 }

@@ -104,6 +104,10 @@ func (m *mailing) standing() State {
 // failed suspends or fails the mailing after an activity has used up its tries. A cancelled activity is no failure.
 func (m *mailing) failed(ctx workflow.Context, err error) {
 	m.probing = false
+	if typeOf(err) == policy.BatchTooLarge && m.gaveUp == "" {
+		m.gaveUp = message(err) // waiting does not help: the size of a batch cannot change any more
+		return
+	}
 	if temporal.IsCanceledError(err) || m.gaveUp != "" || !exhausted(err) {
 		return // cancelled, or a day went by without a worker: nobody's failure, and the work is queued again
 	}

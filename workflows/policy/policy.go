@@ -114,6 +114,9 @@ const (
 	MailingExists ErrorType = "MailingExists" // the database knows the ID from another start
 	ListUnusable  ErrorType = "ListUnusable"  // no such list, nobody in it, or a query that cannot be answered
 
+	// Never tried again: the mailing fails. Its batches keep the size that they have.
+	BatchTooLarge ErrorType = "BatchTooLarge" // the rendered messages of a batch do not fit into the spool
+
 	// Never tried again by the activity: the workflow renders the batch anew.
 	SpoolMissing ErrorType = "SpoolMissing" // the batch is open and has no rendered messages
 
@@ -168,6 +171,7 @@ var decisions = map[ErrorType]decision{
 	InvalidInput:         {permanent: true},
 	MailingExists:        {permanent: true},
 	ListUnusable:         {permanent: true},
+	BatchTooLarge:        {permanent: true},
 	SpoolMissing:         {permanent: true},
 	DatabaseUnavailable:  {setting: Database},
 	SourceUnavailable:    {setting: List},

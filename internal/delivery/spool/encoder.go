@@ -99,8 +99,7 @@ func (e *Encoder) add(entry *Entry) error {
 	e.entries++
 	e.size += int64(len(b)) + int64(len(entry.Data))
 	if e.size > maxSize || e.entries > maxEntries {
-		return fmt.Errorf("spool: more than %d MiB or %d messages in a batch: use a smaller batch_size",
-			maxSize>>20, maxEntries)
+		return fmt.Errorf("spool: message %d of the batch: %w", e.entries, ErrTooLarge)
 	}
 	if _, err := e.zstd.Write(b); err != nil {
 		return fmt.Errorf("spool: %w", err)

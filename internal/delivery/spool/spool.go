@@ -66,4 +66,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // ErrDamaged is wrapped by every error of a [Reader] except that for a blob of another version.
 var ErrDamaged = errors.New("spool: the blob is damaged")
 
+// ErrTooLarge is wrapped by the errors of an [Encoder] for a batch that exceeds the limits.
+var ErrTooLarge = errors.New("the rendered messages of the batch are larger than 1 GiB: use a smaller batch_size")
+
 func damaged(reason string) error { return fmt.Errorf("%w: %s", ErrDamaged, reason) }

@@ -269,6 +269,26 @@ func TestWhatDoesNotFitIsRefusedWhenWritten(t *testing.T) {
 	}
 }
 
+func TestABatchThatIsTooLargeIsAnErrorOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, fill := range map[string]func(*Encoder){
+		"octets":   func(e *Encoder) { e.size = maxSize },
+		"messages": func(e *Encoder) { e.entries = maxEntries },
+	} {
+		e, err := NewEncoder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(e)
+		if err := e.Add(&Entry{Recipient: 1, To: "a@example.org", Data: []byte("x")}); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if _, err := e.Finish(); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: Finish: got %v", name, err)
+		}
+	}
+}
+
 func FuzzReader(f *testing.F) {
 	f.Add(encode(f, batch(3, 500)))
 	f.Fuzz(func(t *testing.T, blob []byte) {
