@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
 )
 
 // script says what a server does; nil: nothing special.
@@ -41,9 +42,8 @@ type received struct {
 }
 
 func newReceiver(t *testing.T) *receiver {
-	r := &receiver{t: t, scripts: map[int]script{}, got: map[string]*received{}}
+	r := &receiver{t: t, addr: rig.FreeAddress(t), scripts: map[int]script{}, got: map[string]*received{}}
 	r.start()
-	r.addr = r.server.Addr()
 	return r
 }
 

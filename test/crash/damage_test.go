@@ -3,6 +3,7 @@ package crash
 import (
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,15 +130,17 @@ func TestADamagedSpoolIsRenderedAgain(t *testing.T) {
 	}
 }
 
-// The messages of deferred recipients wait in the spool as well.
+// The messages of deferred recipients wait in the spool as well. The mailing is paused while they
+// are damaged, so that no worker has one in memory.
 func TestDeferredRecipientsWhoseSpoolIsDamagedGetTheirMail(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
-	open := false
+	open, refused := false, map[string]bool{}
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		mu.Lock()
 		defer mu.Unlock()
 		if e.Phase == "RCPT" && !open {
+			refused[e.To] = true
 			return &smtptest.Action{Reply: "450 4.2.0 greylisted"}
 		}
 		return nil
@@ -147,15 +150,25 @@ func TestDeferredRecipientsWhoseSpoolIsDamagedGetTheirMail(t *testing.T) {
 	r.ImportList(recipients)
 	r.StartWorker()
 	in := rig.Mailing(20)
-	in.Deferral = workflows.Deferral{First: workflows.Duration(3 * time.Second), Most: workflows.Duration(3 * time.Second), For: workflows.Duration(time.Hour)}
+	pause := workflows.Duration(3 * time.Second)
+	in.Deferral = workflows.Deferral{First: pause, Most: pause, For: workflows.Duration(time.Hour)}
 	run := r.Start(in)
-	r.AwaitStatus("all are deferred", func(s workflows.Status) bool { return s.Deferred == recipients })
+	r.AwaitStatus("all have been refused, and some are deferred", func(s workflows.Status) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(refused) == recipients && s.Deferred > 0
+	})
+	r.MustUpdate(workflows.PauseUpdate)
+	r.AwaitStatus("nothing is in flight any more", func(s workflows.Status) bool {
+		return s.State == workflows.StatePaused && strings.Contains(s.Doing, "waits to be resumed")
+	})
 	if damage(r, flip) == 0 {
 		t.Fatal("no message of a deferred recipient is in the spool")
 	}
 	mu.Lock()
 	open = true
 	mu.Unlock()
+	r.MustUpdate(workflows.ResumeUpdate)
 	if result := r.Result(run); result.Counts.Sent != recipients {
 		t.Errorf("result %+v", result)
 	}

@@ -24,17 +24,30 @@ func TestADeadDropPointsRecipientsGoToTheOther(t *testing.T) {
 	t.Parallel()
 	const recipients = 100
 	var served atomic.Int64
+	died := make(chan struct{})
 	dying := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase == "connect" && served.Load() >= 10 {
 			return &smtptest.Action{Die: true}
 		}
-		if e.Phase == "MAIL" && served.Add(1) > 10 {
-			return &smtptest.Action{Die: true}
+		if e.Phase == "MAIL" {
+			switch n := served.Add(1); {
+			case n == 11:
+				close(died)
+				fallthrough
+			case n > 11:
+				return &smtptest.Action{Die: true}
+			}
 		}
 		return nil
 	}})
-	alive := smtptest.Start(t, smtptest.Options{})
-	r := rig.New(t, fmt.Sprintf("one=smtp://%s two=smtp://%s", dying.Addr(), alive.Addr()))
+	// The other server accepts nothing until then, so that it cannot send all the mail alone.
+	alive := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" {
+			return &smtptest.Action{Wait: died}
+		}
+		return nil
+	}})
+	r := rig.New(t, fmt.Sprintf("one=smtp://%s?connections=4 two=smtp://%s?connections=4", dying.Addr(), alive.Addr()))
 	r.ImportList(recipients)
 	r.StartWorker()
 	in := rig.Mailing(10)
@@ -109,10 +122,11 @@ func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	}
 }
 
-// The slow one has a message on each of its connections, no more: the fast one does all the rest.
+// The slow server has a message on each of its two connections, and answers neither. The fast server
+// accepts all other messages, also those of a batch whose turn ends before, on a busy machine.
 func TestASlowDropPointDoesNotHoldAFastOneBack(t *testing.T) {
 	t.Parallel()
-	const recipients = 1000
+	const recipients, batch = 1000, 50
 	release := make(chan struct{})
 	slow := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase == "DOT" {
@@ -124,8 +138,10 @@ func TestASlowDropPointDoesNotHoldAFastOneBack(t *testing.T) {
 	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=2 fast=smtp://%s?connections=2", slow.Addr(), fast.Addr()))
 	r.ImportList(recipients)
 	r.StartWorker()
-	run := r.Start(rig.Mailing(50))
-	r.Eventually("the fast one has sent everything that the slow one has not in hand", func() bool { return len(fast.Received()) >= recipients-2 })
+	run := r.Start(rig.Mailing(batch))
+	r.Eventually("the fast server has accepted everything that does not wait at the slow one", func() bool {
+		return len(fast.Received()) >= recipients-2
+	})
 	close(release)
 	result := r.Result(run)
 	copies := fast.Copies()
@@ -137,8 +153,9 @@ func TestASlowDropPointDoesNotHoldAFastOneBack(t *testing.T) {
 	}
 }
 
-// The slow one answers its first messages one after the other, so that its connections go from batch to batch, and then none. Were each with
-// another batch by then, all of the worker's would wait for it.
+// The slow server answers its first messages one after the other, so that its connections go from
+// batch to batch, and then it answers none. If each connection then had a message of another batch,
+// all eight batches of the worker would wait for the slow server.
 func TestASlowDropPointKeepsOnlyAFewBatchesWaiting(t *testing.T) {
 	t.Parallel()
 	const recipients, batch, connections, between = 2000, 50, 8, 60
@@ -182,7 +199,9 @@ func TestASlowDropPointKeepsOnlyAFewBatchesWaiting(t *testing.T) {
 	r.ImportList(recipients)
 	r.StartWorker()
 	run := r.Start(rig.Mailing(batch))
-	r.Eventually("the fast one has sent everything that the slow one has not got", func() bool { return len(fast.Received()) >= recipients-len(answers)-connections })
+	r.Eventually("the fast server has accepted everything that the slow one has not got", func() bool {
+		return len(fast.Received()) >= recipients-len(answers)-connections
+	})
 	close(release)
 	result := r.Result(run)
 	copies := fast.Copies()

@@ -32,10 +32,10 @@ func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		dynamic map[string]string
-		seconds int // for which the small mailing may take, by the server's pace
+		seconds int // that the small mailing may take beside the large one, by the server's pace
 	}{
-		"where the server knows fairness": {nil, 20},
-		"where it does not":               {map[string]string{"matching.enableFairness": "false"}, 75},
+		"where the server knows fairness": {nil, 16},
+		"where it does not":               {map[string]string{"matching.enableFairness": "false"}, 71},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -44,7 +44,9 @@ func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
 	}
 }
 
-// smallBesideLarge starts a mailing of 100 beside one of which 100 seconds are left, and looks at what was sent until it was done.
+// smallBesideLarge starts a mailing of 100 beside one of which 100 seconds are left, and counts the
+// messages of the large one until the small one is done. The same small mailing alone, before, shows
+// what it costs on this machine: on a busy machine it may take longer.
 func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 	const many, few, pace = 10_000, 100, 100
 	s := smtptest.Start(t, smtptest.Options{Script: answerAfter(40 * time.Millisecond)}) // 100 a second over the four connections
@@ -55,9 +57,6 @@ func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 	r := rig.NewOn(t, rig.MX(s), servertest.Database(t), address)
 	r.ImportList(many)
 	r.StartWorker()
-	large := r.Start(rig.Mailing(500))
-	r.Eventually("the large one is under way", func() bool { return len(s.Received()) > 2*pace })
-	small := r.Another("small")
 	if _, err := r.Pool.Exec(t.Context(), `INSERT INTO lists (name, source, members, columns) VALUES ('few', 'few.csv', $1, '{name}')`, few); err != nil {
 		t.Fatal(err)
 	}
@@ -65,16 +64,25 @@ func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 		FROM list_members WHERE position <= $1`, few); err != nil {
 		t.Fatal(err)
 	}
-	in := rig.Mailing(500)
-	in.List = "few"
-	began := time.Now()
-	before := len(s.Received())
-	result := small.Result(small.Start(in))
-	if result.Counts.Sent != few {
-		t.Errorf("%+v", result)
+	sendFew := func(name string) time.Duration {
+		small, in := r.Another(name), rig.Mailing(500)
+		in.List = "few"
+		began := time.Now()
+		if result := small.Result(small.Start(in)); result.Counts.Sent != few {
+			t.Errorf("%+v", result)
+		}
+		return time.Since(began)
 	}
-	if after := len(s.Received()) - before; after > seconds*pace {
-		t.Errorf("the small mailing was done after %v and %d other messages", time.Since(began), after)
+	sendFew("warm-up")
+	alone := sendFew("alone")
+	large := r.Start(rig.Mailing(500))
+	r.Eventually("the large one is under way", func() bool { return len(s.Received()) > 2*few+2*pace })
+	before := len(s.Received())
+	took := sendFew("small")
+	after := len(s.Received()) - before
+	t.Logf("the small mailing took %v alone; beside the large one %v and %d messages", alone, took, after)
+	if most := (time.Duration(seconds)*time.Second + 2*alone).Seconds() * pace; float64(after) > most {
+		t.Errorf("the small mailing was done after %v and %d messages, want up to %.0f", took, after, most)
 	}
 	r.MustUpdate(workflows.CancelUpdate)
 	r.Result(large)

@@ -32,7 +32,7 @@ type pageServer struct {
 
 func startPages(t *testing.T, answer http.HandlerFunc) *pageServer {
 	t.Helper()
-	s := &pageServer{T: t, addr: "127.0.0.1:0", answer: answer}
+	s := &pageServer{T: t, addr: rig.FreeAddress(t), answer: answer}
 	s.start()
 	t.Cleanup(s.kill)
 	return s
@@ -51,7 +51,7 @@ func (s *pageServer) start() {
 	})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.addr, s.server = l.Addr().String(), server
+	s.server = server
 	go func() { _ = server.Serve(l) }()
 }
 

@@ -17,6 +17,13 @@ func (m *times) add(at time.Time) {
 	m.all = append(m.all, at)
 }
 
+// first returns when it happened for the first time.
+func (m *times) first() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all[0]
+}
+
 // after returns how often it happened later than at, and when for the last time.
 func (m *times) after(at time.Time) (n int, last time.Time) {
 	m.mu.Lock()

@@ -2,10 +2,10 @@ package rig
 
 import (
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 
+	"directmailer/internal/dev/servers"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
 )
@@ -39,15 +39,15 @@ func LimitDeaths(script func(smtptest.Event) *smtptest.Action) func(smtptest.Eve
 	}
 }
 
-// FreeAddress returns host:port of a port of the loopback that nobody listens on now.
+// FreeAddress returns host:port of a port of the loopback that nobody listens on now. No outgoing
+// connection gets the port, so a server can stop and listen there again.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := servers.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // StalledServer starts a server that accepts n messages. It stalls every later message after its final

@@ -85,7 +85,7 @@ func TestTwoServersAreNotGivenTheSamePort(t *testing.T) {
 	t.Parallel()
 	seen := map[int]bool{}
 	for range 100 {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}

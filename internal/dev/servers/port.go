@@ -19,8 +19,8 @@ const (
 
 var handedOut sync.Map // ports, so that two servers started at the same time do not choose the same
 
-// freePort returns a port of the loopback that nobody listens on now. Somebody may take it before the server does: see taken.
-func freePort() (int, error) {
+// FreePort returns a port of the loopback that nobody listens on now. Somebody may take it before the server does: see taken.
+func FreePort() (int, error) {
 	for range 200 {
 		port := lowestPort + rand.IntN(portCount)
 		if _, used := handedOut.LoadOrStore(port, true); used {

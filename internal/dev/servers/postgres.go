@@ -188,7 +188,7 @@ func (p *Postgres) Start(ctx context.Context) error {
 
 func (p *Postgres) startOnce(ctx context.Context) (err error) {
 	if p.port == 0 {
-		if p.port, err = freePort(); err != nil {
+		if p.port, err = FreePort(); err != nil {
 			return err
 		}
 	}

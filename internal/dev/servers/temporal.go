@@ -139,7 +139,7 @@ func (t *Temporal) databaseIsMade() error {
 func (t *Temporal) startOnce(ctx context.Context) (err error) {
 	for _, port := range []*int{&t.port, &t.uiPort} {
 		if *port == 0 {
-			if *port, err = freePort(); err != nil {
+			if *port, err = FreePort(); err != nil {
 				return err
 			}
 		}
