@@ -43,11 +43,11 @@ var (
 
 const (
 	chaosWorkers = 3
-	// roundPatience is how long one round may take.
-	roundPatience = 15 * time.Minute
+	// roundTimeout is how long one round may take.
+	roundTimeout = 15 * time.Minute
 )
 
-// round is what came of one round.
+// round is the outcome of one round: one mailing, and one fault that broke it.
 type round struct {
 	fault      string
 	number     int
@@ -66,15 +66,15 @@ func (r round) ok() bool {
 	return r.lost == 0 && r.duplicates <= r.bound && r.counts.Total() == int64(r.recipients)
 }
 
-// campaign gathers the rounds.
-type campaign struct {
+// chaosRun gathers the rounds.
+type chaosRun struct {
 	seed    uint64
 	mu      sync.Mutex
 	all     []round
 	skipped []string
 }
 
-func (c *campaign) add(r round) {
+func (c *chaosRun) add(r round) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.all) == 0 {
@@ -84,7 +84,7 @@ func (c *campaign) add(r round) {
 	fmt.Println(columns(r.cells()))
 }
 
-func (c *campaign) skip(fault, because string) {
+func (c *chaosRun) skip(fault, because string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.skipped = append(c.skipped, fault)
@@ -107,7 +107,7 @@ func inSeconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
-// columns lays out a line of the table.
+// columns returns a line of the printed table.
 func columns(cells []string) string {
 	var b strings.Builder
 	for i, cell := range cells {
@@ -120,14 +120,14 @@ func columns(cells []string) string {
 	return b.String()
 }
 
-// Whatever dies, nobody is lost, nobody gets more than the bound allows, and with hold nobody gets anything twice. The receiving side's own
-// record is the judge.
+// Whatever breaks, no recipient is lost, and no more copies arrive than the bound allows. With the
+// policy hold, no recipient gets two. The receiving side's own record decides.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("breaks whole mailings")
 	}
-	c := &campaign{seed: *chaosSeed}
+	c := &chaosRun{seed: *chaosSeed}
 	if c.seed == 0 {
 		c.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
@@ -164,32 +164,33 @@ func chosenFaults(t *testing.T) []fault {
 	return out
 }
 
-// source is the chance of a round, the same whichever other faults and rounds there are.
-func (c *campaign) source(f fault, round int) *rand.Rand {
+// random returns the random numbers of a round. They depend on the seed, the fault and the round, and
+// not on the other faults and rounds.
+func (c *chaosRun) random(f fault, round int) *rand.Rand {
 	h := fnv.New64a()
 	fmt.Fprint(h, f.name, " ", round)
 	return rand.New(rand.NewPCG(c.seed, h.Sum64()))
 }
 
-// run breaks mailing after mailing in the same way, on servers of the fault's own where it breaks those.
-func (c *campaign) run(t *testing.T, f fault) {
-	s := c.newScene(t, f)
-	first := c.source(f, 0).IntN(2)
+// run breaks mailing after mailing with the fault. It uses servers of its own if the fault breaks them.
+func (c *chaosRun) run(t *testing.T, f fault) {
+	e := c.newExperiment(t, f)
+	first := c.random(f, 0).IntN(2)
 	for n := 1; n <= *chaosRounds; n++ {
 		if *chaosLong {
 			fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", f.name, n, *chaosRounds)
 		}
 		policy := []workflows.OnUncertain{workflows.Resend, workflows.Hold}[(first+n)%2]
-		r := s.round(c.source(f, n), n, policy)
+		r := e.round(c.random(f, n), n, policy)
 		c.add(r)
 		if !r.ok() {
 			t.Errorf("seed %d, round %d: %d lost, %d duplicates of at most %d, %+v", c.seed, n, r.lost, r.duplicates, r.bound, r.counts)
 		}
 	}
-	if late := s.mail.tooLate(); len(late) > 0 {
+	if late := e.receiver.lateRecipients(); len(late) > 0 {
 		t.Errorf("%d messages came after their mailing was over: %v", len(late), late[:min(len(late), 5)])
 	}
-	for _, w := range s.Workers() {
+	for _, w := range e.Workers() {
 		for _, word := range []string{"panic: ", "fatal error: ", "DATA RACE"} {
 			if _, after, found := strings.Cut(w.Log(), word); found {
 				t.Errorf("worker %d: %s%s", w.Cmd.Process.Pid, word, after[:min(len(after), 4000)])
@@ -198,89 +199,92 @@ func (c *campaign) run(t *testing.T, f fault) {
 	}
 }
 
-// scene is where a fault is played.
-type scene struct {
+// experiment is what the rounds of one fault share: the workers, and the servers that the fault may
+// break.
+type experiment struct {
 	*rig.Rig
-	fault  fault
-	mail   *receiver
-	own    ownServers
-	over   chan struct{} // closed when the round's mailing has ended
-	hands  sync.Mutex    // on the workers
-	three  [chaosWorkers]*rig.Worker
-	points int
+	fault      fault
+	receiver   *receiver
+	own        ownServers
+	over       chan struct{} // closed when the round's mailing has ended
+	dropPoints int           // of each worker
+
+	mu      sync.Mutex // for workers
+	workers [chaosWorkers]*rig.Worker
 }
 
-func (c *campaign) newScene(t *testing.T, f fault) *scene {
-	s := &scene{fault: f, mail: newReceiver(t)}
-	var points []string
+func (c *chaosRun) newExperiment(t *testing.T, f fault) *experiment {
+	e := &experiment{fault: f, receiver: newReceiver(t)}
+	var dropPoints []string
 	if f.directory != alone {
-		points = append(points, fmt.Sprintf("mx=smtp://%s?connections=%d", s.mail.addr, rig.Connections))
+		dropPoints = append(dropPoints, fmt.Sprintf("mx=smtp://%s?connections=%d", e.receiver.addr, rig.Connections))
 	}
 	if f.directory != noDirectory {
-		dir, without := smallDisk(t)
+		dir, missing := smallDisk(t)
 		switch {
 		case dir != "":
-			points = append(points, fmt.Sprintf("drop=dir:%s?connections=%d", dir, rig.Connections))
+			dropPoints = append(dropPoints, fmt.Sprintf("drop=dir:%s?connections=%d", dir, rig.Connections))
 		case f.directory == alone:
-			c.skip(f.name, without)
-			t.Skip(without)
+			c.skip(f.name, missing)
+			t.Skip(missing)
 		default:
-			fmt.Printf("%s: without a drop directory, because %s\n", f.name, without)
+			fmt.Printf("%s: without a drop directory, because %s\n", f.name, missing)
 		}
-		s.mail.dir = dir
+		e.receiver.dir = dir
 	}
-	s.points = len(points)
-	url, address := s.own.start(t, f)
-	s.Rig = rig.NewOn(t, strings.Join(points, " "), url, address)
-	s.ImportList(*chaosRecipients)
-	for i := range s.three {
-		s.three[i] = s.StartWorker()
+	e.dropPoints = len(dropPoints)
+	url, address := e.own.start(t, f)
+	e.Rig = rig.NewOn(t, strings.Join(dropPoints, " "), url, address)
+	e.ImportList(*chaosRecipients)
+	for i := range e.workers {
+		e.workers[i] = e.StartWorker()
 	}
-	return s
+	return e
 }
 
-// connections is how many a worker has.
-func (s *scene) connections() int { return rig.Connections * s.points }
+// connections returns how many connections a worker has.
+func (e *experiment) connections() int { return rig.Connections * e.dropPoints }
 
 // round sends one mailing while the fault is injected at a random moment.
-func (s *scene) round(random *rand.Rand, n int, policy workflows.OnUncertain) round {
-	s.Helper()
+func (e *experiment) round(random *rand.Rand, n int, policy workflows.OnUncertain) round {
+	e.Helper()
 	in := rig.Mailing(100)
 	in.EnvelopeSender = fmt.Sprintf("round-%d@example.com", n)
 	in.OnUncertain = policy
-	patient := workflows.Retry{Attempts: 1000, Interval: workflows.Duration(200 * time.Millisecond)}
-	in.Retry = workflows.Retries{List: patient, Database: patient, DropPoint: patient}
-	if random.IntN(2) == 0 { // drop points leave the list, and the mailing is suspended until they are back
+	retry := workflows.Retry{Attempts: 1000, Interval: workflows.Duration(200 * time.Millisecond)}
+	in.Retry = workflows.Retries{List: retry, Database: retry, DropPoint: retry}
+	if random.IntN(2) == 0 { // the mailing is suspended until what it needs is available again
 		in.Retry.DropPoint.Attempts, in.Retry.Database.Attempts = 2, 2
 	}
-	s.MailingID = fmt.Sprintf("chaos-%s-%d-%d", s.fault.name, os.Getpid(), rig.Number())
-	s.mail.begin(in.EnvelopeSender)
-	s.over = make(chan struct{})
+	e.MailingID = fmt.Sprintf("chaos-%s-%d-%d", e.fault.name, os.Getpid(), rig.Number())
+	e.receiver.begin(in.EnvelopeSender)
+	e.over = make(chan struct{})
 	began := time.Now()
-	run := s.Start(in)
+	run := e.Start(in)
 	var injected time.Time
-	hurt := make(chan injury, 1)
+	effects := make(chan effect, 1)
 	go func() {
-		s.until(s.share(random, 5, 60))
+		e.awaitMessages(e.share(random, 5, 60))
 		injected = time.Now()
-		hurt <- s.fault.inject(s, random)
+		effects <- e.fault.inject(e, random)
 	}()
-	result := s.end(run)
-	close(s.over)
-	out := round{fault: s.fault.name, number: n, policy: policy, recipients: *chaosRecipients, counts: result.Counts, took: time.Since(began), recovery: -1}
-	damage := <-hurt
-	s.Eventually("whatever was stopped has noticed that it is over", s.mail.quiet)
+	result := e.end(run)
+	close(e.over)
+	out := round{fault: e.fault.name, number: n, policy: policy, recipients: *chaosRecipients, counts: result.Counts, took: time.Since(began), recovery: -1}
+	done := <-effects
+	e.Eventually("no connection has a message in flight", e.receiver.quiet)
 	if policy == workflows.Resend {
-		out.bound = damage.bound
+		out.bound = done.bound
 	}
-	got, accepted := s.mail.record()
-	out.lost, out.duplicates = s.compare(got)
-	s.reconcile(result)
-	out.recovery, out.silence = recovery(accepted, injected, damage.over)
+	got, accepted := e.receiver.finish()
+	out.lost, out.duplicates = e.compare(got)
+	e.reconcile(result)
+	out.recovery, out.silence = recovery(accepted, injected, done.over)
 	return out
 }
 
-// recovery is the time from the end of the fault to the next message, and the longest between two messages from its beginning on.
+// recovery returns the time from the end of the fault to the next message, and the longest time
+// between two messages since the beginning of the fault.
 func recovery(accepted []time.Time, injected, over time.Time) (next, silence time.Duration) {
 	next = -1
 	previous := injected
@@ -297,69 +301,71 @@ func recovery(accepted []time.Time, injected, over time.Time) (next, silence tim
 	return next, silence
 }
 
-// share is a random number of recipients, between so many and so many in a hundred.
-func (s *scene) share(random *rand.Rand, least, most int) int {
+// share returns a random number of recipients, from least to most per cent of all.
+func (e *experiment) share(random *rand.Rand, least, most int) int {
 	return *chaosRecipients * (least + random.IntN(most-least)) / 100
 }
 
-// until waits until so many messages have been accepted in this round, or its mailing is over.
-func (s *scene) until(messages int) {
+// awaitMessages waits until so many messages have been accepted in this round, or its mailing has
+// ended.
+func (e *experiment) awaitMessages(messages int) {
 	pause := 2 * time.Millisecond
-	if s.mail.dir != "" { // counting files costs more
+	if e.receiver.dir != "" { // counting files costs more
 		pause = 50 * time.Millisecond
 	}
-	for s.mail.count() < messages && !s.isOver() {
+	for e.receiver.count() < messages && !e.isOver() {
 		time.Sleep(pause)
 	}
 }
 
-func (s *scene) isOver() bool {
+func (e *experiment) isOver() bool {
 	select {
-	case <-s.over:
+	case <-e.over:
 		return true
 	default:
-		return s.Context().Err() != nil
+		return e.Context().Err() != nil
 	}
 }
 
-// end waits for the mailing's end, through the death of Temporal. A worker that ends by itself is started again, as whatever runs workers
-// would, and is a failure.
-func (s *scene) end(run client.WorkflowRun) workflows.Result {
-	s.Helper()
-	deadline := time.Now().Add(roundPatience)
+// end waits for the mailing's end, also while Temporal does not answer. A worker that ends by itself
+// fails the test, and is started again.
+func (e *experiment) end(run client.WorkflowRun) workflows.Result {
+	e.Helper()
+	deadline := time.Now().Add(roundTimeout)
 	for {
-		d, err := s.Temporal.DescribeWorkflowExecution(s.Context(), run.GetID(), "")
+		d, err := e.Temporal.DescribeWorkflowExecution(e.Context(), run.GetID(), "")
 		if err == nil && d.WorkflowExecutionInfo.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING &&
 			d.WorkflowExecutionInfo.Status != enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW {
-			return s.Result(s.Temporal.GetWorkflow(s.Context(), run.GetID(), ""))
+			return e.Result(e.Temporal.GetWorkflow(e.Context(), run.GetID(), ""))
 		}
-		s.supervise()
+		e.supervise()
 		if time.Now().After(deadline) {
-			s.Fatalf("%s has not ended in %v: %s", run.GetID(), roundPatience, s.Explain())
+			e.Fatalf("%s has not ended in %v: %s", run.GetID(), roundTimeout, e.Explain())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 }
 
-func (s *scene) supervise() {
-	s.hands.Lock()
-	defer s.hands.Unlock()
-	for i, w := range s.three {
+// supervise starts workers again that have ended by themselves.
+func (e *experiment) supervise() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, w := range e.workers {
 		select {
 		case <-w.Exited:
-			s.Errorf("worker %d has ended by itself: %v\n%s", w.Cmd.Process.Pid, w.Cmd.ProcessState, rig.Tail(w.Log()))
-			s.three[i] = s.StartWorker()
+			e.Errorf("worker %d has ended by itself: %v\n%s", w.Cmd.Process.Pid, w.Cmd.ProcessState, rig.Tail(w.Log()))
+			e.workers[i] = e.StartWorker()
 		default:
 		}
 	}
 }
 
-// compare holds what was received against the ledger, row by row.
-func (s *scene) compare(got map[string]*received) (lost, duplicates int) {
-	s.Helper()
-	lines := s.Report()
+// compare compares what was received with the ledger, recipient by recipient.
+func (e *experiment) compare(got map[string]*received) (lost, duplicates int) {
+	e.Helper()
+	lines := e.Report()
 	if len(lines) != *chaosRecipients {
-		s.Errorf("%d recipients in the ledger", len(lines))
+		e.Errorf("%d recipients in the ledger", len(lines))
 	}
 	for n := 1; n <= *chaosRecipients; n++ {
 		to := rig.Address(n)
@@ -373,30 +379,31 @@ func (s *scene) compare(got map[string]*received) (lost, duplicates int) {
 		switch {
 		case !known, l.Outcome == ledger.Open, l.Outcome == ledger.Sent && r.copies == 0:
 			lost++
-			s.Errorf("%s is lost: in the ledger %q, received %d times", to, l.Outcome, r.copies)
+			e.Errorf("%s is lost: in the ledger %q, received %d times", to, l.Outcome, r.copies)
 		case r.copies > 0 && l.Outcome != ledger.Sent && l.Outcome != ledger.Uncertain:
-			s.Errorf("%s was received %d times and is %s: %+v", to, r.copies, l.Outcome, l)
+			e.Errorf("%s was received %d times and is %s: %+v", to, r.copies, l.Outcome, l)
 		case r.copies > 1 && !l.PossiblyTwice:
-			s.Errorf("%s was received %d times and the ledger does not say so: %+v", to, r.copies, l)
+			e.Errorf("%s was received %d times and the ledger does not say so: %+v", to, r.copies, l)
 		case r.changed:
-			s.Errorf("the Message-ID of %s is not the same in each copy", to)
+			e.Errorf("the Message-ID of %s is not the same in each copy", to)
 		}
 	}
 	for to := range got {
-		s.Errorf("%s was received and is no recipient", to)
+		e.Errorf("%s was received and is no recipient", to)
 	}
 	return lost, duplicates
 }
 
-// reconcile counts the ledger anew: each recipient has one outcome, their sums are the mailing's result, and nothing is left over.
-func (s *scene) reconcile(result workflows.Result) {
-	s.Helper()
+// reconcile counts the rows of the ledger. Each recipient must have one outcome, the sums must be
+// those of the mailing's result, and no intent, deferral or spooled batch may be left.
+func (e *experiment) reconcile(result workflows.Result) {
+	e.Helper()
 	if result.State != workflows.StateCompleted || result.Recipients != int64(*chaosRecipients) {
-		s.Errorf("the mailing's result is %+v", result)
+		e.Errorf("the mailing's result is %+v", result)
 	}
 	var wrong, left int
 	var n workflows.Counts
-	err := s.Pool.QueryRow(s.Context(), `
+	err := e.Pool.QueryRow(e.Context(), `
 		WITH m AS (SELECT key FROM mailings WHERE id = $1),
 		     d AS (SELECT * FROM deliveries WHERE mailing = (SELECT key FROM m)),
 		     outcome AS (SELECT r.number, count(d.recipient) AS finals, min(d.status::text) AS status FROM recipients r
@@ -406,22 +413,22 @@ func (s *scene) reconcile(result workflows.Result) {
 			count(*) FILTER (WHERE status = 'unsent'), (SELECT count(DISTINCT recipient) FROM d WHERE possibly_twice AND status NOT IN ('intent', 'not_sent', 'deferred', 'refused')),
 			(SELECT count(*) FROM d WHERE status = 'intent') + (SELECT count(*) FROM spool WHERE mailing = (SELECT key FROM m))
 				+ (SELECT count(*) FROM deferrals WHERE mailing = (SELECT key FROM m))
-		FROM outcome`, s.ID()).
+		FROM outcome`, e.ID()).
 		Scan(&wrong, &n.Sent, &n.Bounced, &n.Failed, &n.OptedOut, &n.Uncertain, &n.Unsent, &n.PossiblyTwice, &left)
 	switch {
 	case err != nil:
-		s.Errorf("count the ledger: %v", err)
+		e.Errorf("count the ledger: %v", err)
 	case wrong > 0:
-		s.Errorf("%d recipients have not exactly one outcome", wrong)
+		e.Errorf("%d recipients have not exactly one outcome", wrong)
 	case n != result.Counts:
-		s.Errorf("the ledger counts %+v, the mailing's result %+v", n, result.Counts)
+		e.Errorf("the ledger counts %+v, the mailing's result %+v", n, result.Counts)
 	case left > 0:
-		s.Errorf("%d intents, deferrals and spooled batches are left behind", left)
+		e.Errorf("%d intents, deferrals and spooled batches are left behind", left)
 	}
 }
 
-// finish prints the run's result, and writes it where it was asked to.
-func (c *campaign) finish(t *testing.T) {
+// finish prints the run's result, and writes it into the files that the flags name.
+func (c *chaosRun) finish(t *testing.T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sum := struct {
@@ -464,8 +471,8 @@ func (c *campaign) finish(t *testing.T) {
 
 var chaosMarks = regexp.MustCompile(`(?s)(<!-- chaos: written by make chaos -->\n).*(<!-- chaos: end -->)`)
 
-// write puts the table into a document, a row a fault and policy.
-func (c *campaign) write(t *testing.T, line string) {
+// write puts the table into a document. The table has a row for each fault and policy.
+func (c *chaosRun) write(t *testing.T, line string) {
 	document, err := os.ReadFile(*chaosWrite)
 	if err != nil || !chaosMarks.Match(document) {
 		t.Errorf("%s has no place for the table: %v", *chaosWrite, err)
@@ -490,7 +497,7 @@ func (c *campaign) write(t *testing.T, line string) {
 	}
 }
 
-func (c *campaign) row(fault string, policy workflows.OnUncertain) string {
+func (c *chaosRun) row(fault string, policy workflows.OnUncertain) string {
 	var n, recipients, lost, duplicates, bound int
 	var counts workflows.Counts
 	var recovery []time.Duration
@@ -520,7 +527,7 @@ func (c *campaign) row(fault string, policy workflows.OnUncertain) string {
 		counts.Sent, counts.Bounced, counts.Failed, counts.Uncertain, lost, duplicates, bound, recovered, inSeconds(silence))
 }
 
-// ownServers are those that a fault breaks, which no other test may then use.
+// ownServers are the servers that a fault breaks. No other test uses them.
 type ownServers struct {
 	postgres interface {
 		Kill()

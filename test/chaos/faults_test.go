@@ -18,9 +18,9 @@ import (
 // fault is a way in which something breaks.
 type fault struct {
 	name               string
-	postgres, temporal bool // breaks those, and so needs servers of its own
+	postgres, temporal bool // breaks these servers, and so needs servers of its own
 	directory          directoryUse
-	inject             func(*scene, *rand.Rand) injury
+	inject             func(*experiment, *rand.Rand) effect
 }
 
 // directoryUse says whether mailings of a fault go to a drop directory on a small disk.
@@ -32,45 +32,46 @@ const (
 	alone                    // without it; the fault is skipped where there is none
 )
 
-// injury is what a fault has done.
-type injury struct {
-	over time.Time
-	// bound is how many messages may have been accepted without the ledger's knowledge: one for each connection that broke after the dot
-	// of a message, or with the process that held it.
+// effect is what a fault has done.
+type effect struct {
+	over time.Time // the end of the fault
+	// bound is how many messages may have been accepted although the ledger does not know it: one for
+	// each connection that broke after the final dot of a message, or with its process.
 	bound int
 }
 
-func (i injury) and(j injury) injury {
-	if j.over.After(i.over) {
-		i.over = j.over
+// and returns the effect of two faults together.
+func (e effect) and(other effect) effect {
+	if other.over.After(e.over) {
+		e.over = other.over
 	}
-	i.bound += j.bound
-	return i
+	e.bound += other.bound
+	return e
 }
 
 var faults []fault
 
-func init() { // one of them is made of the others
+func init() { // not in the declaration, because the last fault uses the list
 	faults = []fault{
-		{name: "worker-killed", inject: (*scene).killWorker},
-		{name: "worker-stopped", inject: (*scene).stopWorker},
-		{name: "postgres-killed", postgres: true, inject: (*scene).killPostgres},
-		{name: "temporal-killed", temporal: true, inject: (*scene).killTemporal},
-		{name: "smtp-server-killed", inject: (*scene).killServer},
-		{name: "cut-before-dot", inject: played(40, 20, cutBeforeDot)},
-		{name: "cut-after-dot", inject: played(40, 20, cutAfterDot)},
-		{name: "cut-in-the-250", inject: played(40, 20, cutInThe250)},
-		{name: "half-open", inject: (*scene).halfOpen},
-		{name: "slow-server", inject: played(1<<30, 1, slow)},
-		{name: "421", inject: played(40, 20, closing)},
-		{name: "disk-full", directory: alone, inject: (*scene).fillDisk},
-		{name: "everything", postgres: true, temporal: true, directory: besides, inject: (*scene).everything},
+		{name: "worker-killed", inject: (*experiment).killWorker},
+		{name: "worker-stopped", inject: (*experiment).stopWorker},
+		{name: "postgres-killed", postgres: true, inject: (*experiment).killPostgres},
+		{name: "temporal-killed", temporal: true, inject: (*experiment).killTemporal},
+		{name: "smtp-server-killed", inject: (*experiment).killServer},
+		{name: "cut-before-dot", inject: serverFault(40, 20, cutBeforeDot)},
+		{name: "cut-after-dot", inject: serverFault(40, 20, cutAfterDot)},
+		{name: "cut-in-the-250", inject: serverFault(40, 20, cutInThe250)},
+		{name: "half-open", inject: (*experiment).halfOpen},
+		{name: "slow-server", inject: serverFault(1<<30, 1, slow)},
+		{name: "421", inject: serverFault(40, 20, closing)},
+		{name: "disk-full", directory: alone, inject: (*experiment).fillDisk},
+		{name: "everything", postgres: true, temporal: true, directory: besides, inject: (*experiment).everything},
 	}
 }
 
-// trick is what the server does with an event, if it does anything, and whether the message counts as accepted without the client's
-// knowledge.
-type trick func(*rand.Rand, smtptest.Event) (a *smtptest.Action, unanswered bool)
+// misbehavior is a fault of the SMTP server. It returns what the server does at the event (nil: its
+// usual answer), and whether the server accepts the message and does not say so.
+type misbehavior func(*rand.Rand, smtptest.Event) (a *smtptest.Action, unanswered bool)
 
 func cutBeforeDot(_ *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
 	if e.Phase != "BODY" {
@@ -94,9 +95,9 @@ func cutInThe250(_ *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
 	return &smtptest.Action{Cut: true}, true
 }
 
-// hangUp never answers. It ends as it would in the world: a stateful firewall between, or the server, is out of patience before we are,
-// who wait ten minutes for the answer to a dot.
-func hangUp(random *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
+// hang gives no answer, and closes the connection later. A firewall or a server does so before Direct
+// Mailer's timeout, which is ten minutes for the answer to a final dot.
+func hang(random *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
 	pause, accept := 2*time.Second, random.IntN(2) == 0
 	if *chaosLong {
 		pause = 20 * time.Second
@@ -136,49 +137,52 @@ func later(d time.Duration) <-chan struct{} {
 	return done
 }
 
-// played has the server do a trick at one in so many events, during a fifth of the mailing, so many times at most.
-func played(times, oneIn int, t trick) func(*scene, *rand.Rand) injury {
-	return func(s *scene, random *rand.Rand) injury {
+// serverFault makes the server misbehave at one event in oneIn, at most so many times, while a fifth
+// of the mailing is sent.
+func serverFault(times, oneIn int, m misbehavior) func(*experiment, *rand.Rand) effect {
+	return func(e *experiment, random *rand.Rand) effect {
 		var mu sync.Mutex
 		var done, unanswered int
-		end := s.mail.play(func(e smtptest.Event) *smtptest.Action {
+		remove := e.receiver.addScript(func(event smtptest.Event) *smtptest.Action {
 			mu.Lock()
 			defer mu.Unlock()
 			if done >= times || random.IntN(oneIn) > 0 {
 				return nil
 			}
-			a, without := t(random, e)
+			a, accepted := m(random, event)
 			if a != nil {
 				done++
 			}
-			if without {
+			if accepted {
 				unanswered++
 			}
 			return a
 		})
-		s.until(s.mail.count() + *chaosRecipients/5)
-		end()
+		e.awaitMessages(e.receiver.count() + *chaosRecipients/5)
+		remove()
 		mu.Lock()
 		defer mu.Unlock()
-		return injury{time.Now(), unanswered}
+		return effect{time.Now(), unanswered}
 	}
 }
 
-// halfOpen leaves connections without an answer; for some of them that is how it stays until their worker is killed.
-func (s *scene) halfOpen(random *rand.Rand) injury {
-	tricks, kill := rand.New(rand.NewPCG(random.Uint64(), 0)), random.IntN(2) == 0
-	at := s.mail.count() + *chaosRecipients*random.IntN(20)/100
-	hung := make(chan injury)
-	go func() { hung <- played(rig.Connections*chaosWorkers, 20, hangUp)(s, tricks) }()
-	var killed injury
+// halfOpen leaves connections without an answer. In half of the rounds, it also kills a worker
+// meanwhile.
+func (e *experiment) halfOpen(random *rand.Rand) effect {
+	own, kill := rand.New(rand.NewPCG(random.Uint64(), 0)), random.IntN(2) == 0
+	at := e.receiver.count() + *chaosRecipients*random.IntN(20)/100
+	hung := make(chan effect)
+	go func() { hung <- serverFault(rig.Connections*chaosWorkers, 20, hang)(e, own) }()
+	var killed effect
 	if kill {
-		s.until(at)
-		killed = s.killWorker(random)
+		e.awaitMessages(at)
+		killed = e.killWorker(random)
 	}
 	return killed.and(<-hung)
 }
 
-// outage is a while, mostly short; one in four is beyond the patience of the gate, and about that of a heartbeat.
+// outage waits for a random time, mostly up to three seconds. One outage in four is longer than the
+// gate's timeout, and about as long as that of a heartbeat.
 func outage(random *rand.Rand) {
 	if random.IntN(4) == 0 {
 		time.Sleep(time.Duration(5000+random.IntN(8000)) * time.Millisecond)
@@ -187,87 +191,89 @@ func outage(random *rand.Rand) {
 	time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
 }
 
-func (s *scene) killWorker(random *rand.Rand) injury {
-	s.hands.Lock()
-	defer s.hands.Unlock()
+func (e *experiment) killWorker(random *rand.Rand) effect {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	i := random.IntN(chaosWorkers)
-	s.three[i].Kill()
-	<-s.three[i].Exited
-	s.three[i] = s.StartWorker()
-	return injury{time.Now(), s.connections()}
+	e.workers[i].Kill()
+	<-e.workers[i].Exited
+	e.workers[i] = e.StartWorker()
+	return effect{time.Now(), e.connections()}
 }
 
-// stopWorker stops a worker for longer than Temporal believes in it: its batches are given to others meanwhile.
-func (s *scene) stopWorker(random *rand.Rand) injury {
+// stopWorker stops a worker for longer than its heartbeat's timeout, so that Temporal gives its
+// batches to other workers meanwhile.
+func (e *experiment) stopWorker(random *rand.Rand) effect {
 	pause := 14 * time.Second
 	if *chaosLong {
 		pause = time.Minute
 	}
-	s.hands.Lock()
-	w := s.three[random.IntN(chaosWorkers)]
-	s.hands.Unlock()
+	e.mu.Lock()
+	w := e.workers[random.IntN(chaosWorkers)]
+	e.mu.Unlock()
 	w.Signal(syscall.SIGSTOP)
 	time.Sleep(pause)
 	w.Signal(syscall.SIGCONT)
 	over := time.Now()
-	time.Sleep(500 * time.Millisecond) // it may send what it has in flight now
-	return injury{over, s.connections()}
+	time.Sleep(500 * time.Millisecond) // for the worker to send what it has in flight
+	return effect{over, e.connections()}
 }
 
-func (s *scene) killPostgres(random *rand.Rand) injury {
-	s.own.postgres.Kill()
+func (e *experiment) killPostgres(random *rand.Rand) effect {
+	e.own.postgres.Kill()
 	outage(random)
-	if err := s.own.restartPostgres(); err != nil {
-		s.Error(err)
+	if err := e.own.restartPostgres(); err != nil {
+		e.Error(err)
 	}
-	return injury{time.Now(), chaosWorkers * s.connections()}
+	return effect{time.Now(), chaosWorkers * e.connections()}
 }
 
-func (s *scene) killTemporal(random *rand.Rand) injury {
-	s.own.temporal.Kill()
+func (e *experiment) killTemporal(random *rand.Rand) effect {
+	e.own.temporal.Kill()
 	outage(random)
-	if err := s.own.restartTemporal(); err != nil {
-		s.Error(err)
+	if err := e.own.restartTemporal(); err != nil {
+		e.Error(err)
 	}
-	return injury{time.Now(), chaosWorkers * s.connections()}
+	return effect{time.Now(), chaosWorkers * e.connections()}
 }
 
-func (s *scene) killServer(random *rand.Rand) injury {
-	s.mail.stop()
+func (e *experiment) killServer(random *rand.Rand) effect {
+	e.receiver.stop()
 	outage(random)
-	s.mail.start()
-	return injury{time.Now(), chaosWorkers * rig.Connections}
+	e.receiver.start()
+	return effect{time.Now(), chaosWorkers * rig.Connections}
 }
 
-// everything breaks, each when a share of its own of the mailing is sent, so that some of it breaks at the same time.
-func (s *scene) everything(random *rand.Rand) injury {
-	var all injury
+// everything injects all other faults, each when its own share of the mailing is sent, so that some of
+// them overlap.
+func (e *experiment) everything(random *rand.Rand) effect {
+	var all effect
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, f := range faults {
-		if f.name == "everything" || f.directory == alone && s.mail.dir == "" {
+		if f.name == "everything" || f.directory == alone && e.receiver.dir == "" {
 			continue
 		}
-		at, own := s.share(random, 2, 70), rand.New(rand.NewPCG(random.Uint64(), 0)) // they run side by side
+		at, own := e.share(random, 2, 70), rand.New(rand.NewPCG(random.Uint64(), 0)) // they run side by side
 		wg.Go(func() {
-			s.until(at)
-			hurt := f.inject(s, own)
+			e.awaitMessages(at)
+			done := f.inject(e, own)
 			mu.Lock()
 			defer mu.Unlock()
-			all = all.and(hurt)
+			all = all.and(done)
 		})
 	}
 	wg.Wait()
 	return all
 }
 
-// smallDisk makes a disk in memory that can be made small, and says why where none can be had.
-func smallDisk(t *testing.T) (dir, without string) {
+// smallDisk mounts a disk in memory that can be resized. It returns its folder, or why there is none.
+func smallDisk(t *testing.T) (dir, missing string) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		return "", "a small disk can only be mounted by root on Linux"
 	}
 	dir = t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+enough, "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+normalSize, "tmpfs", dir).CombinedOutput(); err != nil {
 		return "", fmt.Sprintf("no small disk can be mounted here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -278,43 +284,45 @@ func smallDisk(t *testing.T) (dir, without string) {
 	return dir, ""
 }
 
-const enough = "1g"
+// normalSize is the size of the small disk except during the fault.
+const normalSize = "1g"
 
-// fillDisk shrinks the disk to about what is on it, fills the rest, and makes it large again a while after the mailing has noticed.
-func (s *scene) fillDisk(random *rand.Rand) injury {
-	filler := s.mail.dir + "/filler"
+// fillDisk shrinks the disk to about its content, fills the rest, waits until the mailing knows that
+// the disk is full, and after an outage makes the disk large again.
+func (e *experiment) fillDisk(random *rand.Rand) effect {
+	filler := e.receiver.dir + "/filler"
 	if err := os.WriteFile(filler, nil, 0o600); err != nil {
-		s.Error(err)
+		e.Error(err)
 	}
 	var disk syscall.Statfs_t
-	if err := syscall.Statfs(s.mail.dir, &disk); err != nil {
-		s.Error(err)
+	if err := syscall.Statfs(e.receiver.dir, &disk); err != nil {
+		e.Error(err)
 	}
 	used := int64(disk.Blocks-disk.Bfree) * int64(disk.Bsize) // of another type on each system
-	s.resize(fmt.Sprint(used + 4<<20))                        // not below what is there by now: that is refused
-	s.fill(filler)
-	for !s.noticed() && !s.isOver() {
+	e.resize(fmt.Sprint(used + 4<<20))                        // less than its content is refused
+	e.fill(filler)
+	for !e.noticed() && !e.isOver() {
 		time.Sleep(50 * time.Millisecond)
 	}
 	outage(random)
 	if err := os.Remove(filler); err != nil {
-		s.Error(err)
+		e.Error(err)
 	}
-	s.resize(enough)
-	return injury{time.Now(), 0}
+	e.resize(normalSize)
+	return effect{time.Now(), 0}
 }
 
-func (s *scene) resize(size string) {
-	if out, err := exec.Command("mount", "-o", "remount,size="+size, s.mail.dir).CombinedOutput(); err != nil {
-		s.Errorf("%v: %s", err, out)
+func (e *experiment) resize(size string) {
+	if out, err := exec.Command("mount", "-o", "remount,size="+size, e.receiver.dir).CombinedOutput(); err != nil {
+		e.Errorf("%v: %s", err, out)
 	}
 }
 
-// fill takes what is left of the disk.
-func (s *scene) fill(path string) {
+// fill writes to the file until the disk is full.
+func (e *experiment) fill(path string) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
-		s.Error(err)
+		e.Error(err)
 		return
 	}
 	defer f.Close()
@@ -325,9 +333,9 @@ func (s *scene) fill(path string) {
 	}
 }
 
-// noticed tells whether the mailing knows of the directory's failure.
-func (s *scene) noticed() bool {
-	st, err := s.Status()
+// noticed reports whether the mailing knows that the drop directory has failed.
+func (e *experiment) noticed() bool {
+	st, err := e.Status()
 	if err != nil {
 		return false
 	}
@@ -336,12 +344,12 @@ func (s *scene) noticed() bool {
 			return true
 		}
 	}
-	return s.pendingFailure()
+	return e.pendingFailure()
 }
 
-// pendingFailure tells whether an activity of the mailing waits to be tried again.
-func (s *scene) pendingFailure() bool {
-	d, err := s.Temporal.DescribeWorkflowExecution(s.Context(), s.ID(), "")
+// pendingFailure reports whether a SendBatch of the mailing waits for its next attempt.
+func (e *experiment) pendingFailure() bool {
+	d, err := e.Temporal.DescribeWorkflowExecution(e.Context(), e.ID(), "")
 	if err != nil {
 		return false
 	}

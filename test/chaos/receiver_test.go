@@ -14,11 +14,11 @@ import (
 	"directmailer/test/rig"
 )
 
-// script says what a server does; nil: nothing special.
+// script returns what the server does at an event. Nil is its usual answer.
 type script func(smtptest.Event) *smtptest.Action
 
-// receiver is the receiving side of a campaign: an SMTP server that may be stopped and started on the same port, and perhaps a drop
-// directory. Its record outlives the server.
+// receiver is the receiving side: an SMTP server that may be stopped and started again at the same
+// address, and perhaps a drop directory. Its record outlives the server.
 type receiver struct {
 	t    *testing.T
 	addr string
@@ -27,14 +27,14 @@ type receiver struct {
 	mu      sync.Mutex
 	server  *smtptest.Server
 	scripts map[int]script
-	played  int
-	sender  string // of the round: by it, mail of a round that was over is told from the next one's
+	added   int
+	sender  string // of the round: tells its mail from that of a round before
 	got     map[string]*received
 	at      []time.Time // of each acceptance
 	late    []string    // recipients of mail that came after its round was over
 }
 
-// received is what one recipient has got in a round.
+// received is what one recipient has received in a round.
 type received struct {
 	copies  int
 	id      string
@@ -54,7 +54,7 @@ func (r *receiver) start() {
 	r.server = server
 }
 
-// stop cuts every connection and gives up the port.
+// stop closes the listener and every connection.
 func (r *receiver) stop() {
 	r.mu.Lock()
 	server := r.server
@@ -73,13 +73,13 @@ func (r *receiver) act(e smtptest.Event) *smtptest.Action {
 	return nil
 }
 
-// play lets the server do what the script says, until end is called. Several may be played at the same time. No script is called twice at
-// the same time.
-func (r *receiver) play(s script) (end func()) {
+// addScript makes the server follow the script until remove is called. Several scripts may be in use.
+// No two calls of scripts overlap.
+func (r *receiver) addScript(s script) (remove func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.played++
-	number := r.played
+	r.added++
+	number := r.added
 	r.scripts[number] = s
 	return func() {
 		r.mu.Lock()
@@ -96,11 +96,11 @@ func (r *receiver) accept(m smtptest.Message) {
 		return
 	}
 	m.ID = strings.Trim(m.ID, "<>")
-	r.enter(m)
+	r.add(m)
 }
 
-// enter writes an accepted message down. r.mu is held.
-func (r *receiver) enter(m smtptest.Message) {
+// add adds an accepted message to the record. It needs r.mu.
+func (r *receiver) add(m smtptest.Message) {
 	r.at = append(r.at, m.At)
 	g := r.got[m.To]
 	if g == nil {
@@ -129,7 +129,7 @@ func (r *receiver) quiet() bool {
 	return r.server.Quiet()
 }
 
-// files are the messages in the drop directory.
+// files returns the paths of the messages in the drop directory.
 func (r *receiver) files() []string {
 	if r.dir == "" {
 		return nil
@@ -141,16 +141,17 @@ func (r *receiver) files() []string {
 	return files
 }
 
-// count is how many messages have been accepted in the round.
+// count returns how many messages have been accepted in the round.
 func (r *receiver) count() int {
-	files := len(r.files()) // takes its time, for which nobody else waits
+	files := len(r.files()) // without r.mu, because it takes long
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.at) + files
 }
 
-// record ends the round: what each recipient has got, and when messages were accepted, in order.
-func (r *receiver) record() (map[string]*received, []time.Time) {
+// finish ends the round. It returns what each recipient has received, and when messages were accepted,
+// in order.
+func (r *receiver) finish() (map[string]*received, []time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range r.files() {
@@ -161,7 +162,7 @@ func (r *receiver) record() (map[string]*received, []time.Time) {
 		case from != r.sender:
 			r.late = append(r.late, m.To)
 		default:
-			r.enter(m)
+			r.add(m)
 		}
 	}
 	r.sender = ""
@@ -192,8 +193,8 @@ func readFile(path string) (m smtptest.Message, from string, err error) {
 	return m, field("X-Sender"), err
 }
 
-// tooLate names those who got mail of a round that was over.
-func (r *receiver) tooLate() []string {
+// lateRecipients returns the recipients who received mail of a round after its end.
+func (r *receiver) lateRecipients() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.late)
