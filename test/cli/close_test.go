@@ -3,42 +3,20 @@ package cli
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
 )
 
-// gate is a mail server that takes as many messages as it may and holds the answer of every further
-// one until it is opened.
-type gate struct {
-	*smtptest.Server
-	held atomic.Int64 // messages whose final dot has come, and whose answer is held
-	open chan struct{}
-}
-
-func newGate(t *testing.T, free int64) *gate {
-	g := &gate{open: make(chan struct{})}
-	var dots atomic.Int64
-	g.Server = smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "DOT" && dots.Add(1) > free {
-			g.held.Add(1)
-			return &smtptest.Action{Wait: g.open}
-		}
-		return nil
-	}})
-	return g
-}
-
-// many starts a mailing to n recipients in batches of size over four connections to the server,
-// with a rate limit of its own.
-func (s *shell) many(server *gate, n, size int) (id string) {
+// startStalled starts a mailing to n recipients over four connections to the server, in batches of
+// size and with a rate limit of its own. It waits until a message is stalled on each connection.
+func (s *shell) startStalled(server *smtptest.Server, stall *smtptest.Stall, n, size int) (id string) {
 	s.t.Helper()
-	s.letter()
+	s.writeLetter()
 	var list strings.Builder
 	list.WriteString("email,first_name,plan\n")
 	for i := range n {
@@ -46,43 +24,39 @@ func (s *shell) many(server *gate, n, size int) (id string) {
 	}
 	s.write("people.csv", list.String())
 	s.write("letter.yaml", letter+fmt.Sprintf("batch_size: %d\nrates: {mailing: 1000/s}\n", size))
-	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr() + "?connections=4"
+	s.env["DM_DROP_POINTS"] = rig.MX(server)
 	s.worker()
-	id = fmt.Sprintf("%s-%d", strings.ReplaceAll(s.t.Name(), "/", "-"), queues.Add(1))
+	id = newID(s.t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(s.t, 0)
-	until(s.t, "every connection waits for an answer", func() bool { return server.held.Load() == 4 })
+	eventually(s.t, "every connection waits for an answer", func() bool { return stall.Waiting() == rig.Connections })
 	return id
 }
 
-// limits is the number of rate limits in the database: commands do not show those of mailings that
-// are over.
+// limits returns the number of rate limits in the database. Commands do not show those of mailings
+// that have ended.
 func (s *shell) limits() (n int) {
 	s.t.Helper()
-	conn, err := pgx.Connect(s.t.Context(), s.database)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer conn.Close(s.t.Context())
-	if err := conn.QueryRow(s.t.Context(), `SELECT count(*) FROM rate_limits`).Scan(&n); err != nil {
+	if err := s.rig.Pool.QueryRow(s.t.Context(), `SELECT count(*) FROM rate_limits`).Scan(&n); err != nil {
 		s.t.Fatal(err)
 	}
 	return n
 }
 
+// terminate terminates the mailing's workflow, as an operator does in the Web UI.
 func (s *shell) terminate(id string) {
 	s.t.Helper()
-	if err := s.temporal().TerminateWorkflow(s.t.Context(), id, "", "by an operator"); err != nil {
+	if err := s.rig.Temporal.TerminateWorkflow(s.t.Context(), id, "", "by an operator"); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// The server holds four answers, so nobody knows of those four: the ledger says so, and the
-// server's own record is the judge of all others.
+// Four messages have no answer when the mailing is closed: the ledger must call them uncertain. The
+// server's own record decides about all others.
 func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *testing.T) {
 	t.Parallel()
-	server := newGate(t, 10)
+	server, stall := rig.StalledServer(t, 10)
 	s := newShell(t)
-	id := s.many(server, 40, 20)
+	id := s.startStalled(server, stall, 40, 20)
 	s.run("close", id, "--yes").wantError(t, 4, "mailing "+id+" has an open workflow: `starter cancel "+id+"`", "nothing was done")
 	if m := s.show(id); m.State != "sending" || m.Closed {
 		t.Fatalf("a refusal has changed the mailing: %+v", m)
@@ -115,8 +89,8 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 	}
 	s.run("close", id).want(t, 0, "is closed already, as terminated")
 
-	close(server.open)
-	until(t, "what was in flight is over", func() bool { return len(server.Received()) == 14 && server.Quiet() })
+	stall.ReleaseAll()
+	eventually(t, "what was in flight is over", func() bool { return len(server.Received()) == 14 && server.Quiet() })
 	s.run("start", "--continue", id, "--watch").want(t, 0, "26 recipients of mailing "+id, "26 of 26 recipients")
 	s.run("resolve", id, "--as", "sent").want(t, 0, "4 recipients count as sent now")
 	if copies := server.Copies(); len(copies) != 40 || len(server.Received()) != 40 {
@@ -126,15 +100,16 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 
 func TestAMailingThatTemporalHasForgottenIsClosed(t *testing.T) {
 	t.Parallel()
-	s, id := suspended(t)
+	s := newShell(t)
+	id := s.startSuspended()
 	s.terminate(id)
-	c := s.temporal()
+	c := s.rig.Temporal
 	_, err := c.WorkflowService().DeleteWorkflowExecution(t.Context(), &workflowservice.DeleteWorkflowExecutionRequest{Namespace: "default",
 		WorkflowExecution: &common.WorkflowExecution{WorkflowId: id}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "Temporal has forgotten it", func() bool {
+	eventually(t, "Temporal has forgotten it", func() bool {
 		_, err := c.DescribeWorkflowExecution(t.Context(), id, "")
 		return err != nil && strings.Contains(err.Error(), "not found")
 	})
@@ -148,7 +123,8 @@ func TestAMailingThatTemporalHasForgottenIsClosed(t *testing.T) {
 
 func TestOnlyALedgerThatIsOpenIsClosed(t *testing.T) {
 	t.Parallel()
-	s, id := suspended(t)
+	s := newShell(t)
+	id := s.startSuspended()
 	s.run("cancel", id).want(t, 0)
 	s.run("watch", id).want(t, 8)
 	s.run("close", id, "--yes").wantError(t, 4, "mailing "+id+" has ended (cancelled): there is nothing to close")

@@ -10,7 +10,7 @@ import (
 
 func TestHelpNamesEveryExitCodeAndCommand(t *testing.T) {
 	t.Parallel()
-	s := newBareShell(t)
+	s := newShellWithoutServers(t)
 	help := s.must("--help")
 	for _, text := range []string{"  0  done", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "  6  ", "  7  ", "  8  ", "130  interrupted"} {
 		if !strings.Contains(help, text) {
@@ -29,7 +29,7 @@ func TestHelpNamesEveryExitCodeAndCommand(t *testing.T) {
 
 func TestCompletionIsPrintedForEachShell(t *testing.T) {
 	t.Parallel()
-	s := newBareShell(t)
+	s := newShellWithoutServers(t)
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		if out := s.must("completion", shell); !strings.Contains(out, "starter") {
 			t.Errorf("completion %s printed %d octets", shell, len(out))
@@ -43,7 +43,7 @@ func TestCompletionIsPrintedForEachShell(t *testing.T) {
 func TestVersionIsPrintedAsJSON(t *testing.T) {
 	t.Parallel()
 	var v struct{ Version, Go string }
-	newBareShell(t).run("version", "--output", "json").want(t, 0).decode(t, &v)
+	newShellWithoutServers(t).run("version", "--output", "json").want(t, 0).decode(t, &v)
 	if v.Version == "" || v.Go == "" {
 		t.Errorf("%+v", v)
 	}
@@ -51,7 +51,7 @@ func TestVersionIsPrintedAsJSON(t *testing.T) {
 
 func TestBadUsageIsToldInOneLineAndIsCode2(t *testing.T) {
 	t.Parallel()
-	s := newBareShell(t)
+	s := newShellWithoutServers(t)
 	for _, c := range []struct {
 		args []string
 		says string
@@ -83,16 +83,16 @@ func TestBadUsageIsToldInOneLineAndIsCode2(t *testing.T) {
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			t.Parallel()
-			s.in(t).run(c.args...).wantError(t, 2, c.says)
+			s.inTest(t).run(c.args...).wantError(t, 2, c.says)
 		})
 	}
 }
 
 func TestABadEnvironmentIsToldWithoutItsValues(t *testing.T) {
 	t.Parallel()
-	s := newBareShell(t)
-	s.with("DATABASE_URL", "mysql://user:"+secret+"@127.0.0.1/x").run("ls").wantError(t, 6, "DATABASE_URL is not a PostgreSQL URL")
-	s.with("DM_DROP_POINTS", "mx=smtp://user:"+secret+"@").run("check").wantError(t, 2, "DM_DROP_POINTS: drop point mx")
+	s := newShellWithoutServers(t)
+	s.with("DATABASE_URL", "mysql://user:"+password+"@127.0.0.1/x").run("ls").wantError(t, 6, "DATABASE_URL is not a PostgreSQL URL")
+	s.with("DM_DROP_POINTS", "mx=smtp://user:"+password+"@").run("check").wantError(t, 2, "DM_DROP_POINTS: drop point mx")
 }
 
 func TestBadMailingFilesAreToldByLineAndNothingIsDone(t *testing.T) {
@@ -126,10 +126,10 @@ func TestBadMailingFilesAreToldByLineAndNothingIsDone(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			mine := s.elsewhere(t)
-			mine.letter()
+			mine := s.inFolder(t)
+			mine.writeLetter()
 			c.edit(mine)
-			mine.run("start", "-f", "letter.yaml", "--id", id(t)).wantError(t, 2, append(c.says, "nothing was done")...)
+			mine.run("start", "-f", "letter.yaml", "--id", newID(t)).wantError(t, 2, append(c.says, "nothing was done")...)
 		})
 	}
 	t.Cleanup(func() {
@@ -160,7 +160,7 @@ func TestBadListsAreToldByLineAndLeaveTheOldOne(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			mine := s.elsewhere(t)
+			mine := s.inFolder(t)
 			mine.write("list.csv", c.content)
 			mine.run("list", "import", "people", "list.csv", "--replace").wantError(t, 2, c.says...)
 		})
@@ -179,13 +179,13 @@ func TestBadListsAreToldByLineAndLeaveTheOldOne(t *testing.T) {
 func TestServersThatAreAwayHaveExitCodesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.letter()
+	s.writeLetter()
 	nobody := "127.0.0.1:1" // a port that is reserved for nothing
-	away := s.with("DATABASE_URL", "postgres://user:"+secret+"@"+nobody+"/mail")
-	for _, args := range [][]string{{"ls"}, {"list", "ls"}, {"optout", "ls"}, {"report", "x"}, {"migrate"}, {"start", "-f", "letter.yaml", "--id", id(t)}} {
+	away := s.with("DATABASE_URL", "postgres://user:"+password+"@"+nobody+"/mail")
+	for _, args := range [][]string{{"ls"}, {"list", "ls"}, {"optout", "ls"}, {"report", "x"}, {"migrate"}, {"start", "-f", "letter.yaml", "--id", newID(t)}} {
 		away.run(args...).wantError(t, 6, "127.0.0.1:1/mail", "connection refused")
 	}
-	s.with("TEMPORAL_ADDRESS", nobody).run("start", "-f", "letter.yaml", "--id", id(t)).wantError(t, 7, "Temporal at "+nobody)
+	s.with("TEMPORAL_ADDRESS", nobody).run("start", "-f", "letter.yaml", "--id", newID(t)).wantError(t, 7, "Temporal at "+nobody)
 	s.with("TEMPORAL_ADDRESS", nobody).run("cancel", "x").wantError(t, 7)
 	s.with("TEMPORAL_ADDRESS", nobody).run("resume", "x").wantError(t, 7)
 	if got := s.must("list", "ls", "--output", "json"); got != "[]\n" {
@@ -193,17 +193,17 @@ func TestServersThatAreAwayHaveExitCodesOfTheirOwn(t *testing.T) {
 	}
 	s.with("TEMPORAL_ADDRESS", nobody).run("ls").want(t, 0, "Temporal does not answer")
 
-	password := s.with("DATABASE_URL", withPassword(s.database, secret))
+	password := s.with("DATABASE_URL", withPassword(s.rig.DatabaseURL, password))
 	password.run("ls").wantError(t, 6, "the user or the password is refused")
 }
 
 func TestADatabaseThatIsNotMigratedSaysWhatToType(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	s := newBareShell(t)
+	s := newShellWithoutServers(t)
 	s.env["DATABASE_URL"] = server.URL("mail")
 	s.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
-	s.letter()
+	s.writeLetter()
 	s.run("ls").wantError(t, 6, "run `starter migrate`")
 	s.run("start", "-f", "letter.yaml").wantError(t, 6, "run `starter migrate`")
 	s.run("check").wantError(t, 8, "not usable: PostgreSQL, Temporal, workers")
@@ -241,5 +241,5 @@ func TestReadingCommandsAnswerInJSON(t *testing.T) {
 			t.Errorf("check: %+v", f)
 		}
 	}
-	s.with("DM_DROP_POINTS", "mx=smtp://user:"+secret+"@127.0.0.1:1 gone=dir:"+s.dir+"/gone").run("check").wantError(t, 8, "drop point mx, drop point gone")
+	s.with("DM_DROP_POINTS", "mx=smtp://user:"+password+"@127.0.0.1:1 gone=dir:"+s.dir+"/gone").run("check").wantError(t, 8, "drop point mx, drop point gone")
 }

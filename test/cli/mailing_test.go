@@ -14,11 +14,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"directmailer/internal/dev/servertest"
+	"directmailer/test/rig"
 )
 
-// mailing is what `show --output json` says.
+// mailing is what `show` and `ls` say of a mailing and of its recipients.
 type mailing struct {
 	ID, State, Reason, Doing                         string
 	Recipients, Sent, Unsent, Open, Members, Batches int
@@ -26,6 +28,28 @@ type mailing struct {
 	Closed                                           bool
 	Failed, Bounced, Uncertain, Duplicates           int
 	DropPoints                                       []struct{ Name string } `json:"drop_points"`
+}
+
+// mailingStatus is all that `show --output json` says.
+type mailingStatus struct {
+	mailing
+	Since, Until   time.Time
+	NextRound      time.Time `json:"next_round"`
+	Audience, List string
+	Deferred       int
+	Rates          []struct{ Kind, Name, Rate string }
+	Waiting        []struct { // activities that are tried again
+		Activity, What, Failure string
+		Count, Attempt, Of      int
+		NextAttempt             time.Time `json:"next_attempt"`
+		Running                 bool
+	}
+}
+
+func (s *shell) status(id string) (m mailingStatus) {
+	s.t.Helper()
+	s.run("show", id, "--output", "json").want(s.t, 0).decode(s.t, &m)
+	return m
 }
 
 func (s *shell) show(id string) mailing {
@@ -38,10 +62,10 @@ func (s *shell) show(id string) mailing {
 func TestAMailingGoesFromTheFileToTheDropDirectoryAndTheReport(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.letter()
+	s.writeLetter()
 	s.run("optout", "add", "c@example.org").want(t, 0)
 	s.worker()
-	id := id(t)
+	id := newID(t)
 
 	a := s.run("start", "-f", "letter.yaml", "--id", id, "--watch").wantError(t, 3,
 		"people.csv:5: the address has no @", "list people: 4 members, 1 of them with an address that was there before; 1 row rejected")
@@ -72,7 +96,7 @@ func TestAMailingGoesFromTheFileToTheDropDirectoryAndTheReport(t *testing.T) {
 	s.run("cancel", id).wantError(t, 4, "has ended (completed)")
 	s.run("resume", id).wantError(t, 4, "has ended (completed)")
 
-	// The database answers for ever, Temporal or not.
+	// The database answers for ever, with Temporal or without.
 	alone := s.with("TEMPORAL_ADDRESS", "127.0.0.1:1")
 	if got := alone.show(id); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("show without Temporal: %+v", got)
@@ -114,7 +138,8 @@ func (s *shell) checkReport(id string) {
 	}
 }
 
-// checkPreview compares the preview with what was delivered: only envelope lines, Date and Message-ID may differ.
+// checkPreview compares the preview with the delivered message. Only the lines of the envelope, Date
+// and Message-ID may differ.
 func (s *shell) checkPreview(id string) {
 	s.t.Helper()
 	delivered, err := os.ReadFile(filepath.Join(s.dir, "mail", id+".00000002.eml"))
@@ -125,7 +150,7 @@ func (s *shell) checkPreview(id string) {
 	if !strings.Contains(first, "To: a@example.com\r\n") {
 		s.t.Errorf("without --recipient it is not the first: %s", first)
 	}
-	preview := s.type_("B@example.com\n", "preview", "-f", "letter.yaml", "--recipient", "-").want(s.t, 0).out
+	preview := s.runWithInput("B@example.com\n", "preview", "-f", "letter.yaml", "--recipient", "-").want(s.t, 0).out
 	if got, want := comparable(s.t, preview), comparable(s.t, string(delivered)); got != want || !strings.Contains(got, "O'Neill, B.") {
 		s.t.Errorf("the preview is\n%s\n\nbut this was delivered\n%s", got, want)
 	}
@@ -138,7 +163,8 @@ func (s *shell) checkPreview(id string) {
 	s.run("preview", "-f", "letter.yaml", "--recipient", "nobody").wantError(s.t, 2, "--recipient: the address has no @")
 }
 
-// comparable drops what belongs to one mailing, and names the boundary.
+// comparable returns the message without the header fields that differ from mailing to mailing, and
+// with one name for the boundary.
 func comparable(t *testing.T, message string) string {
 	t.Helper()
 	var b strings.Builder
@@ -160,7 +186,8 @@ func comparable(t *testing.T, message string) string {
 	return strings.ReplaceAll(b.String(), boundary, "BOUNDARY")
 }
 
-// checkSecondStart starts the same ID again, with another list: refused, and the list is as it was.
+// checkSecondStart starts a mailing of the same ID again, with another list. The start must be
+// refused, and the list must be as it was.
 func (s *shell) checkSecondStart(id string) {
 	s.t.Helper()
 	s.write("people.csv", "email,first_name,plan\nother@example.com,Other,gold\n")
@@ -170,21 +197,21 @@ func (s *shell) checkSecondStart(id string) {
 	if l.Members != 4 {
 		s.t.Errorf("the refused start has imported its list: %d members", l.Members)
 	}
-	s.letter()
+	s.writeLetter()
 }
 
 func TestAMailingThatNoWorkerTakesUpSaysSoAndIsRefusedASecondTime(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.letter()
-	id := id(t)
+	s.writeLetter()
+	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3, "warning: no worker polls", "starter watch "+id)
 	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 5, "exists already")
 	m := s.show(id)
 	if m.State != "started" || !strings.Contains(m.Doing, "none polls the task queue") {
 		t.Errorf("show: %+v", m)
 	}
-	until(t, "ls shows it", func() bool { return strings.Contains(s.must("ls", "--output", "json"), id) })
+	eventually(t, "ls shows it", func() bool { return strings.Contains(s.must("ls", "--output", "json"), id) })
 	s.run("cancel", id).want(t, 0)
 	s.worker()
 	s.run("watch", id).wantError(t, 8, "mailing "+id+" was cancelled")
@@ -193,10 +220,10 @@ func TestAMailingThatNoWorkerTakesUpSaysSoAndIsRefusedASecondTime(t *testing.T) 
 func TestProblemsThatOnlyAWorkerSeesEndTheWatchingWithTheReason(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.letter()
+	s.writeLetter()
 	s.write("letter.yaml", letter+"drop_points: [mx9]\n")
 	s.worker()
-	id := id(t)
+	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").wantError(t, 8, `no drop point is named "mx9"; the workers have: drop`)
 	if m := s.show(id); m.State != "failed" || !strings.Contains(m.Reason, "mx9") {
 		t.Errorf("show: %+v", m)
@@ -211,27 +238,24 @@ func TestProblemsThatOnlyAWorkerSeesEndTheWatchingWithTheReason(t *testing.T) {
 	s.run("show", id+"-c").wantError(t, 4)
 }
 
-// suspended starts a mailing whose only drop point is away.
-func suspended(t *testing.T) (s *shell, id string) {
-	s = newShell(t)
-	return s, s.suspend()
-}
-
-func (s *shell) suspend() (id string) {
-	t := s.t
-	s.letter()
+// startSuspended starts a mailing whose only drop point does not exist, and waits until it is
+// suspended. The drop point is the folder "late".
+func (s *shell) startSuspended() (id string) {
+	s.t.Helper()
+	s.writeLetter()
 	s.write("letter.yaml", letter+"retry:\n  drop_point: {attempts: 1, interval: 1h}\n")
 	away := s.with("DM_DROP_POINTS", "drop=dir:"+filepath.Join(s.dir, "late"))
 	away.worker()
-	id = fmt.Sprintf("%s-%d-%d", t.Name(), os.Getpid(), queues.Add(1))
-	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
-	until(t, "it is suspended", func() bool { return s.show(id).State == "suspended" })
+	id = newID(s.t)
+	s.run("start", "-f", "letter.yaml", "--id", id).want(s.t, 3)
+	s.awaitMailing(id, "it is suspended", func(m mailingStatus) bool { return m.State == "suspended" })
 	return id
 }
 
 func TestASuspendedMailingIsExplainedAndResumed(t *testing.T) {
 	t.Parallel()
-	s, id := suspended(t)
+	s := newShell(t)
+	id := s.startSuspended()
 	m := s.show(id)
 	if !strings.Contains(m.Doing, "drop") || !strings.Contains(m.Doing, "probes every 1h") || m.Open != 3 {
 		t.Errorf("show: %+v", m)
@@ -247,7 +271,8 @@ func TestASuspendedMailingIsExplainedAndResumed(t *testing.T) {
 
 func TestACancelledMailingHasAClosedLedgerAndIsCode8(t *testing.T) {
 	t.Parallel()
-	s, id := suspended(t)
+	s := newShell(t)
+	id := s.startSuspended()
 	s.run("cancel", id).want(t, 0, "is being cancelled")
 	s.run("watch", id).wantError(t, 8, "was cancelled").want(t, 8, "│ unsent         │          3 │", "Ledger, closed")
 	if m := s.show(id); m.State != "cancelled" || m.Unsent != 3 || !m.Closed {
@@ -258,10 +283,9 @@ func TestACancelledMailingHasAClosedLedgerAndIsCode8(t *testing.T) {
 
 func TestATerminatedMailingIsShownWithWhatTheLedgerKnows(t *testing.T) {
 	t.Parallel()
-	s, id := suspended(t)
-	if err := s.temporal().TerminateWorkflow(t.Context(), id, "", "by an operator"); err != nil {
-		t.Fatal(err)
-	}
+	s := newShell(t)
+	id := s.startSuspended()
+	s.terminate(id)
 	s.run("watch", id).wantError(t, 8, "was terminated")
 	if m := s.show(id); m.State != "terminated" || m.Open != 3 || m.Closed {
 		t.Errorf("show: %+v", m)
@@ -278,7 +302,8 @@ func TestATerminatedMailingIsShownWithWhatTheLedgerKnows(t *testing.T) {
 
 func TestAnInterruptedWatchLeavesTheMailingAlone(t *testing.T) {
 	t.Parallel()
-	s, id := suspended(t)
+	s := newShell(t)
+	id := s.startSuspended()
 	w := s.watch(id)
 	if m := w.next(); m.ID != id {
 		t.Errorf("the first line is about %q", m.ID)
@@ -300,7 +325,7 @@ func TestAWatchOutlivesALostDatabase(t *testing.T) {
 	s := newShell(t)
 	s.env["DATABASE_URL"] = server.URL("mail")
 	s.run("migrate").want(t, 0)
-	id := s.suspend()
+	id := s.startSuspended()
 	w := s.watch(id)
 	w.until("it is shown", func(m mailing) bool { return m.Open == 3 })
 	server.Kill()
@@ -316,7 +341,7 @@ func TestAWatchOutlivesALostDatabase(t *testing.T) {
 	}
 }
 
-// watching is a `starter watch --output json` that runs.
+// watching is a running `starter watch --output json`.
 type watching struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -326,7 +351,7 @@ type watching struct {
 
 func (s *shell) watch(id string) *watching {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Timeout)
 	s.t.Cleanup(cancel)
 	w := &watching{t: s.t, cmd: s.command(ctx, "watch", id, "--output", "json")}
 	w.cmd.Stderr = &w.errs
@@ -341,7 +366,7 @@ func (s *shell) watch(id string) *watching {
 	return w
 }
 
-// next waits for the next line.
+// next waits for the next line of the output.
 func (w *watching) next() (m mailing) {
 	w.t.Helper()
 	if !w.lines.Scan() {
@@ -353,6 +378,7 @@ func (w *watching) next() (m mailing) {
 	return m
 }
 
+// until reads lines until one fulfils the condition.
 func (w *watching) until(what string, condition func(mailing) bool) {
 	w.t.Helper()
 	for m := w.next(); !condition(m); m = w.next() {
@@ -360,6 +386,7 @@ func (w *watching) until(what string, condition func(mailing) bool) {
 	}
 }
 
+// end waits for the end of the command, and returns its exit code and standard error.
 func (w *watching) end() (code int, text string) {
 	for w.lines.Scan() {
 	}

@@ -4,34 +4,17 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
-
-	"directmailer/internal/dev/servertest"
 )
 
-// databaseShell has a migrated database and no Temporal.
-func databaseShell(t *testing.T) *shell {
-	t.Helper()
-	s := newBareShell(t)
-	s.database = servertest.Database(t)
-	s.env["DATABASE_URL"] = s.database
-	return s
-}
-
+// exec runs SQL in the shell's database.
 func (s *shell) exec(sql string) {
 	s.t.Helper()
-	conn, err := pgx.Connect(s.t.Context(), s.database)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer conn.Close(s.t.Context())
-	if _, err := conn.Exec(s.t.Context(), sql); err != nil {
+	if _, err := s.rig.Pool.Exec(s.t.Context(), sql); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// optOuts are the opt-outs, "address reason" each.
+// optOuts returns the opt-outs, "address reason" each.
 func (s *shell) optOuts() string {
 	s.t.Helper()
 	var all []struct{ Address, Reason string }
@@ -41,7 +24,7 @@ func (s *shell) optOuts() string {
 
 func TestAnAddressIsOptedOutHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
-	s := databaseShell(t)
+	s := newShell(t)
 	s.run("optout", "add", "Anna@Example.com", " BERT@EXAMPLE.COM ").want(t, 0, "2 addresses added, 0 had been there")
 	s.write("out.txt", "CARL@example.com\nanna@example.com\n")
 	s.run("optout", "add", "--file", "out.txt").want(t, 0, "1 address added, 1 had been there")
@@ -53,7 +36,7 @@ func TestAnAddressIsOptedOutHoweverItIsWritten(t *testing.T) {
 
 func TestTheBouncesOfAMailingAreTakenBackAndRequestsStay(t *testing.T) {
 	t.Parallel()
-	s := databaseShell(t)
+	s := newShell(t)
 	s.exec(`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'run', '{}', 'l', 'completed')`)
 	s.exec(`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('a@example.com', '5.1.1', 'm'), ('b@example.com', '5.1.1', 'm'), ('c@example.com', '5.1.1', 'n')`)
 	s.run("optout", "add", "b@example.com").want(t, 0, "1 address added")
@@ -70,7 +53,7 @@ func TestTheBouncesOfAMailingAreTakenBackAndRequestsStay(t *testing.T) {
 
 func TestTheReportSaysWhoWasSuppressedAndWhyOthersWereNot(t *testing.T) {
 	t.Parallel()
-	s := databaseShell(t)
+	s := newShell(t)
 	s.exec(`
 		INSERT INTO mailings (id, first_run_id, input, list, state, suppression) VALUES
 			('bad', 'run', '{}', 'l', 'completed', '{"suppressed": 3, "withheld": [{"drop_point": "mx", "bad": 61, "answered": 1000}]}'),

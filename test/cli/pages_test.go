@@ -23,7 +23,7 @@ func TestPreviewShowsThePageThatSomebodyWouldGet(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	s := newBareShell(t)
+	s := newShellWithoutServers(t)
 	s.env["DM_PAGE_HOSTS"] = "127.0.0.0/8"
 	s.write("people.csv", "email,step\na@example.com,ä b\nb@example.com,gone\nc@example.com,down\nd@example.com,..\n")
 	letter := "from: news@example.com\nsubject: News\nlist: {name: people, file: people.csv}\ncontent:\n  page_url: " + server.URL + "/{{.step}}?to={{.email}}\n"

@@ -3,24 +3,21 @@ package cli
 import (
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
-// customers makes the shell's database the source crm as well, with the people of the letter in a table.
-func (s *shell) customers() {
+// createSource makes the shell's database the source crm as well. Its table customers has the
+// recipients of the mailing.
+func (s *shell) createSource() {
 	s.t.Helper()
-	c, err := pgx.Connect(s.t.Context(), s.database)
+	_, err := s.rig.Pool.Exec(s.t.Context(), `
+		CREATE TABLE customers (id int, mail text, first text, level text);
+		INSERT INTO customers VALUES (1, 'a@example.com', 'Åsa', 'gold'),
+			(2, 'b@example.com', 'O''Neill, B.', 'gold'),
+			(3, 'c@example.org', '小明', 'free')`)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer c.Close(s.t.Context())
-	if _, err := c.Exec(s.t.Context(), `
-		CREATE TABLE customers (id int, mail text, first text, level text);
-		INSERT INTO customers VALUES (1, 'a@example.com', 'Åsa', 'gold'), (2, 'b@example.com', 'O''Neill, B.', 'gold'), (3, 'c@example.org', '小明', 'free')`); err != nil {
-		s.t.Fatal(err)
-	}
-	s.env["DM_SOURCES"] = "crm=" + s.database
+	s.env["DM_SOURCES"] = "crm=" + s.rig.DatabaseURL
 }
 
 const query = `query:
@@ -28,8 +25,9 @@ const query = `query:
   sql: SELECT mail AS email, first AS first_name, level AS plan FROM customers WHERE level = 'gold' ORDER BY id
 `
 
-func (s *shell) queried(sql string) {
-	s.letter()
+// writeQueryLetter writes the files of a mailing whose audience is a query.
+func (s *shell) writeQueryLetter(sql string) {
+	s.writeLetter()
 	_, rest, _ := strings.Cut(letter, "  file: people.csv\n")
 	s.write("letter.yaml", "from: Example News <news@example.com>\nsubject: News for {{.first_name}}\n"+sql+rest)
 }
@@ -37,17 +35,17 @@ func (s *shell) queried(sql string) {
 func TestAMailingGoesToWhomAQueryFinds(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.customers()
-	s.queried(query)
+	s.createSource()
+	s.writeQueryLetter(query)
 	s.worker()
-	until(t, "the worker is there", func() bool { return s.run("check").code == 0 })
+	eventually(t, "the worker polls", func() bool { return s.run("check").code == 0 })
 	s.run("check").want(t, 0, "source crm")
 	s.run("preview", "-f", "letter.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
 	s.run("preview", "-f", "letter.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
 	s.run("preview", "-f", "letter.yaml", "--recipient", "c@example.org").wantError(t, 4, "the query on crm finds no such recipient")
-	id := id(t)
+	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(t, 0, "2 of 2 recipients")
-	if v := s.standing(id); v.Audience != "query:crm" || v.List != "" || v.Sent != 2 {
+	if v := s.status(id); v.Audience != "query:crm" || v.List != "" || v.Sent != 2 {
 		t.Errorf("%+v", v)
 	}
 	s.run("ls").want(t, 0, "query:crm")
@@ -57,24 +55,24 @@ func TestAMailingGoesToWhomAQueryFinds(t *testing.T) {
 func TestAQueryThatIsWrongIsToldBeforeAnythingIsStarted(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.customers()
-	id := id(t)
-	s.queried(strings.Replace(query, "level AS plan", "levle AS plan", 1))
+	s.createSource()
+	id := newID(t)
+	s.writeQueryLetter(strings.Replace(query, "level AS plan", "levle AS plan", 1))
 	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 2, "letter.yaml:5:8: query.sql: ", "1 problem; nothing was done")
 	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "letter.yaml:5:8")
 	s.run("show", id).wantError(t, 4)
-	s.queried(strings.Replace(query, "level AS plan", "level", 1))
+	s.writeQueryLetter(strings.Replace(query, "level AS plan", "level", 1))
 	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "letter.txt:3:", "no column of the list is named plan: there are email, first_name, level")
 
-	// A shell that does not know the source leaves it to the workers.
-	s.queried(strings.Replace(query, "level AS plan", "levle AS plan", 1))
+	// If the shell does not know the source, the workers check the query.
+	s.writeQueryLetter(strings.Replace(query, "level AS plan", "levle AS plan", 1))
 	s.worker()
 	other := s.with("DM_SOURCES", "")
 	other.run("preview", "-f", "letter.yaml").wantError(t, 2, "DM_SOURCES of this shell has no source named crm")
 	other.run("start", "-f", "letter.yaml", "--id", id, "--watch").wantError(t, 8, "query.sql")
 
-	s.env["DM_SOURCES"] = "crm=postgres://reader:" + secret + "@127.0.0.1:1/crm"
+	s.env["DM_SOURCES"] = "crm=postgres://reader:" + password + "@127.0.0.1:1/crm"
 	s.run("check").wantError(t, 8, "source crm")
-	s.env["DM_SOURCES"] = "crm=mysql://reader:" + secret + "@127.0.0.1/crm"
+	s.env["DM_SOURCES"] = "crm=mysql://reader:" + password + "@127.0.0.1/crm"
 	s.run("check").wantError(t, 2, "DM_SOURCES", "must begin with postgres://")
 }

@@ -11,49 +11,43 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/client"
-
 	"directmailer/internal/dev/servertest"
+	"directmailer/test/rig"
+	"directmailer/workflows"
 )
 
-func TestMain(m *testing.M) {
-	servertest.Parallel(6)
-	os.Exit(servertest.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
-// shell is where a test types commands: an environment and a folder of its own.
+// shell runs commands of the starter, in an environment and a folder of its own.
 type shell struct {
-	t        *testing.T
-	dir      string
-	env      map[string]string
-	database string
+	t   *testing.T
+	dir string
+	env map[string]string
+	rig *rig.Rig // nil for a shell without servers
 }
 
-var queues atomic.Int64
-
-// newShell has a migrated database, a Temporal, and a task queue that nobody else polls.
+// newShell returns a shell with a migrated database, a Temporal server, and a task queue that no
+// other test uses.
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	s := newBareShell(t)
-	s.database = servertest.Database(t)
-	s.env["DATABASE_URL"] = s.database
-	s.env["TEMPORAL_ADDRESS"] = servertest.Temporal(t)
-	s.env["DM_DROP_POINTS"] = "drop=dir:" + s.mkdir("mail")
+	s := newShellWithoutServers(t)
+	s.rig = rig.New(t, "drop=dir:"+s.mkdir("mail"))
+	s.env["DATABASE_URL"] = s.rig.DatabaseURL
+	s.env["TEMPORAL_ADDRESS"] = s.rig.TemporalAddress
+	s.env["DM_TASK_QUEUE"] = s.rig.TaskQueue
+	s.env["DM_DROP_POINTS"] = s.rig.DropPoints
 	return s
 }
 
-// newBareShell has no server.
-func newBareShell(t *testing.T) *shell {
-	return &shell{t: t, dir: t.TempDir(), env: map[string]string{
-		"DM_TASK_QUEUE": fmt.Sprintf("starter-test-%d-%d", os.Getpid(), queues.Add(1)),
-	}}
+// newShellWithoutServers returns a shell that knows no server.
+func newShellWithoutServers(t *testing.T) *shell {
+	return &shell{t: t, dir: t.TempDir(), env: map[string]string{"DM_TASK_QUEUE": newID(t)}}
 }
 
+// environ returns the environment of the programs that the shell runs.
 func (s *shell) environ() []string {
 	env := []string{"TEMPORAL_CONFIG_FILE=" + os.DevNull}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCACHE", "GOPATH", "GOFLAGS", "GOPROXY"} {
@@ -78,20 +72,21 @@ func (s *shell) with(name, value string) *shell {
 	return &other
 }
 
-// in is the same shell in a subtest.
-func (s *shell) in(t *testing.T) *shell {
+// inTest returns the same shell for a subtest.
+func (s *shell) inTest(t *testing.T) *shell {
 	other := *s
 	other.t = t
 	return &other
 }
 
-// elsewhere is the same shell in a subtest and in a folder of its own.
-func (s *shell) elsewhere(t *testing.T) *shell {
-	other := s.in(t)
+// inFolder returns the same shell for a subtest, in a new folder.
+func (s *shell) inFolder(t *testing.T) *shell {
+	other := s.inTest(t)
 	other.dir = t.TempDir()
 	return other
 }
 
+// mkdir makes a folder in the shell's folder and returns its path.
 func (s *shell) mkdir(name string) string {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
@@ -101,7 +96,7 @@ func (s *shell) mkdir(name string) string {
 	return path
 }
 
-// write makes a file in the shell's folder.
+// write makes a file in the shell's folder and returns its path.
 func (s *shell) write(name, content string) string {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
@@ -111,21 +106,19 @@ func (s *shell) write(name, content string) string {
 	return path
 }
 
-// answer is what a command said.
-type answer struct {
+// result is a command's exit code and output.
+type result struct {
 	code     int
 	out, err string
 }
 
-// patience is for a machine that does much else at the same time, with the race detector.
-const patience = 5 * time.Minute
-
 // run runs the starter in the shell's folder.
-func (s *shell) run(args ...string) answer { return s.type_("", args...) }
+func (s *shell) run(args ...string) result { return s.runWithInput("", args...) }
 
-func (s *shell) type_(stdin string, args ...string) answer {
+// runWithInput is run with a standard input.
+func (s *shell) runWithInput(stdin string, args ...string) result {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Timeout)
 	defer cancel()
 	cmd := s.command(ctx, args...)
 	var out, errs bytes.Buffer
@@ -138,9 +131,10 @@ func (s *shell) type_(stdin string, args ...string) answer {
 	if err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)
 	}
-	return answer{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
+// command returns a command that runs the starter in the shell's folder.
 func (s *shell) command(ctx context.Context, args ...string) *exec.Cmd {
 	s.t.Helper()
 	cmd := exec.CommandContext(ctx, servertest.Build(s.t, "./starter"), args...)
@@ -148,14 +142,14 @@ func (s *shell) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// must runs a command that has to succeed, and returns its output.
+// must runs a command that must succeed, and returns its standard output.
 func (s *shell) must(args ...string) string {
 	s.t.Helper()
 	return s.run(args...).want(s.t, 0).out
 }
 
-// want checks the exit code, and that the texts are in what the command said.
-func (a answer) want(t *testing.T, code int, texts ...string) answer {
+// want fails the test unless the exit code is code, and the output has each of the texts.
+func (a result) want(t *testing.T, code int, texts ...string) result {
 	t.Helper()
 	if a.code != code {
 		t.Fatalf("exit code %d, want %d\nstdout: %s\nstderr: %s", a.code, code, a.out, a.err)
@@ -168,8 +162,9 @@ func (a answer) want(t *testing.T, code int, texts ...string) answer {
 	return a
 }
 
-// wantError checks that the command failed with the code and said why: in one line for the program, and without the secret.
-func (a answer) wantError(t *testing.T, code int, texts ...string) answer {
+// wantError fails the test unless the exit code is code, the standard error has each of the texts and
+// one line that begins with "starter: ", and the password is nowhere in the output.
+func (a result) wantError(t *testing.T, code int, texts ...string) result {
 	t.Helper()
 	a.want(t, code)
 	var said []string
@@ -186,70 +181,56 @@ func (a answer) wantError(t *testing.T, code int, texts ...string) answer {
 			t.Fatalf("%q is not in\n%s", text, a.err)
 		}
 	}
-	if strings.Contains(a.out+a.err, secret) {
+	if strings.Contains(a.out+a.err, password) {
 		t.Fatalf("a password is shown:\n%s%s", a.out, a.err)
 	}
 	return a
 }
 
-const secret = "hunter2hunter2"
+const password = "hunter2hunter2"
 
-// decode reads the output as one JSON value.
-func (a answer) decode(t *testing.T, into any) {
+// decode reads the standard output as one JSON value.
+func (a result) decode(t *testing.T, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.out), into); err != nil {
 		t.Fatalf("not JSON: %v\n%s", err, a.out)
 	}
 }
 
-// worker runs a worker for the shell until the test ends.
+// worker runs a worker in the shell's environment until the test ends.
 func (s *shell) worker() {
 	s.t.Helper()
-	log, err := os.Create(filepath.Join(s.dir, "worker.log"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := exec.Command(servertest.Build(s.t, "./worker"))
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.environ(), log, log
-	cmd.Env = append(cmd.Env, "DM_STOP_TIMEOUT=5s")
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		log.Close()
-		if s.t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			s.t.Logf("the worker's log:\n%s", text)
-		}
-	})
+	s.rig.StartWorker(s.environ()...)
 }
 
-// temporal is a connection to the shell's Temporal, for what an operator does in the Web UI.
-func (s *shell) temporal() client.Client {
-	s.t.Helper()
-	c, err := client.Dial(client.Options{HostPort: s.env["TEMPORAL_ADDRESS"]})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(c.Close)
-	return c
-}
-
-// until waits for a condition.
-func until(t *testing.T, what string, condition func() bool) {
+// eventually waits until the condition holds, at most for rig.Timeout. Most conditions run a program.
+func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !condition(); time.Sleep(200 * time.Millisecond) { // each look runs a program
+	for end := time.Now().Add(rig.Timeout); !holds(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
+			t.Fatalf("not within %v: %s", rig.Timeout, what)
 		}
 	}
 }
 
-// id makes an ID that no other test uses: all of them share a Temporal.
-func id(t *testing.T) string {
-	return fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid(), queues.Add(1))
+// awaitMailing waits until `show` says what the condition asks for. The mailing must not end before.
+func (s *shell) awaitMailing(id, what string, holds func(mailingStatus) bool) mailingStatus {
+	s.t.Helper()
+	var status mailingStatus
+	eventually(s.t, what, func() bool {
+		status = s.status(id)
+		held := holds(status)
+		if !held && workflows.State(status.State).Ended() {
+			s.t.Fatalf("the mailing has ended before %s: %+v", what, status)
+		}
+		return held
+	})
+	return status
+}
+
+// newID returns an ID that no other test uses: all of them share a Temporal server.
+func newID(t *testing.T) string {
+	return fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid(), rig.Number())
 }
 
 const people = `Email,First name,Plan
@@ -270,10 +251,10 @@ content:
   html_file: letter.html
 `
 
-// letter writes the files of a mailing that works.
-func (s *shell) letter() string {
+// writeLetter writes the files of a mailing that works: letter.yaml, its list and its content.
+func (s *shell) writeLetter() {
 	s.write("people.csv", people)
 	s.write("letter.txt", "Hello {{.first_name}},\n\nyou are on the plan {{.plan}}.\n")
 	s.write("letter.html", "<p>Hello <b>{{.first_name}}</b>,</p>\n<p>you are on the plan {{.plan}}.</p>\n")
-	return s.write("letter.yaml", letter)
+	s.write("letter.yaml", letter)
 }

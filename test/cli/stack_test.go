@@ -15,12 +15,14 @@ import (
 
 	"directmailer/internal/dev/servers"
 	"directmailer/internal/dev/servertest"
+	"directmailer/test/rig"
 )
 
-// demoShell has no server: the demo starts its own. It stands in the checkout, where the samples are.
+// demoShell returns a shell without servers, because the demo starts its own. Its folder is in the
+// checkout, where the samples are.
 func demoShell(t *testing.T) *shell {
-	s := newBareShell(t)
-	// PostgreSQL runs as another user when we are root, and has to pass every folder above its data.
+	s := newShellWithoutServers(t)
+	// If we are root, PostgreSQL runs as another user, who must be able to enter every folder above.
 	dir, err := os.MkdirTemp("", "dm-demo-")
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +35,7 @@ func demoShell(t *testing.T) *shell {
 	if s.dir, err = os.Getwd(); err != nil {
 		t.Fatal(err)
 	}
-	servertest.Temporal(t) // built by now, if it had to be
+	servertest.TemporalCLI(t) // builds Temporal if need be
 	return s
 }
 
@@ -58,20 +60,20 @@ func TestTheDemoAccountsForEveryRecipient(t *testing.T) {
 	if err != nil || len(files) != r.Sent {
 		t.Errorf("%d messages in %s, want %d", len(files), r.Directory, r.Sent)
 	}
-	s.nothingRuns(s.env["TMPDIR"])
+	s.wantNoProcess(s.env["TMPDIR"])
 }
 
-// A rate limit keeps the mailing from its end until it has been interrupted.
+// A rate limit keeps the mailing from ending before it is interrupted.
 func TestAnInterruptedDemoStopsEverythingAndGoesOnLater(t *testing.T) {
 	t.Parallel()
 	s := demoShell(t)
 	data := filepath.Join(s.env["TMPDIR"], "data")
-	interrupt := func(sign string) {
+	interrupt := func(line string) {
 		t.Helper()
-		if code, text := s.interruptAt(sign, "demo", "--data", data); code != 130 {
-			t.Fatalf("interrupted at %q: exit code %d\n%s", sign, code, text)
+		if code, output := s.interruptAt(line, "demo", "--data", data); code != 130 {
+			t.Fatalf("interrupted at %q: exit code %d\n%s", line, code, output)
 		}
-		s.nothingRuns(data)
+		s.wantNoProcess(data)
 	}
 	interrupt("starting PostgreSQL")
 	interrupt("starting Temporal")
@@ -111,7 +113,7 @@ func TestDevServesAnotherShellUntilItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	s := demoShell(t)
 	data := filepath.Join(s.env["TMPDIR"], "data")
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Timeout)
 	defer cancel()
 	cmd := s.command(ctx, "dev", "--data", data)
 	out, err := cmd.StdoutPipe()
@@ -129,7 +131,7 @@ func TestDevServesAnotherShellUntilItIsInterrupted(t *testing.T) {
 		}
 	}
 	other.env["DM_TASK_QUEUE"] = s.env["DM_TASK_QUEUE"]
-	other.letter()
+	other.writeLetter()
 	other.run("start", "-f", "letter.yaml", "--watch").want(t, 3, "3 of 3 recipients")
 	if files, _ := filepath.Glob(filepath.Join(data, "mail", "*.eml")); len(files) != 3 {
 		t.Errorf("%d messages in the drop directory, want 3", len(files))
@@ -140,13 +142,14 @@ func TestDevServesAnotherShellUntilItIsInterrupted(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("dev ended with %v", err)
 	}
-	s.nothingRuns(data)
+	s.wantNoProcess(data)
 }
 
-// interruptAt runs the starter and sends SIGINT when it says something on the standard error or output.
-func (s *shell) interruptAt(sign string, args ...string) (code int, text string) {
+// interruptAt runs the starter, and sends it SIGINT when it has written a line with the text. It
+// returns the exit code and the output.
+func (s *shell) interruptAt(line string, args ...string) (code int, output string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Timeout)
 	defer cancel()
 	cmd := s.command(ctx, args...)
 	r, w := io.Pipe()
@@ -161,19 +164,19 @@ func (s *shell) interruptAt(sign string, args ...string) (code int, text string)
 	var b strings.Builder
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		b.WriteString(lines.Text() + "\n")
-		if sign != "" && strings.Contains(lines.Text(), sign) {
+		if line != "" && strings.Contains(lines.Text(), line) {
 			_ = cmd.Process.Signal(syscall.SIGINT)
-			sign = ""
+			line = ""
 		}
 	}
 	return cmd.ProcessState.ExitCode(), b.String()
 }
 
-// nothingRuns checks that no process has the folder on its command line.
-func (s *shell) nothingRuns(dir string) {
+// wantNoProcess waits until no process has the folder in its command line.
+func (s *shell) wantNoProcess(dir string) {
 	s.t.Helper()
 	var list []byte
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(rig.Timeout); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		out, err := exec.Command("ps", "-eo", "pid,args").Output()
 		if err != nil {
 			s.t.Fatal(err)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,29 +12,8 @@ import (
 
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
 )
-
-// standing is what `show --output json` says besides the outcomes.
-type standing struct {
-	mailing
-	Since, Until, NextRound time.Time
-	Audience, List          string
-	Deferred                int
-	PossiblyTwice           int `json:"possibly_twice"`
-	Rates                   []struct{ Kind, Name, Rate string }
-	DropPoints              []struct {
-		Name     string
-		InList   bool `json:"in_list"`
-		Failures int
-		Until    time.Time
-	} `json:"drop_points"`
-}
-
-func (s *shell) standing(id string) (v standing) {
-	s.t.Helper()
-	s.run("show", id, "--output", "json").want(s.t, 0).decode(s.t, &v)
-	return v
-}
 
 func TestRateLimitsAreSetListedAndCleared(t *testing.T) {
 	t.Parallel()
@@ -75,14 +53,14 @@ func TestRateLimitsAreSetListedAndCleared(t *testing.T) {
 	} {
 		s.run(append([]string{"rate"}, c.args...)...).wantError(t, 2, c.says)
 	}
-	s.run("rate", "set", "--mailing", id(t), "1/s").wantError(t, 4, "no mailing is named")
+	s.run("rate", "set", "--mailing", newID(t), "1/s").wantError(t, 4, "no mailing is named")
 }
 
 func TestWithoutAWorkerNothingIsSteeredAndItIsSaid(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.letter()
-	id := id(t)
+	s.writeLetter()
+	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
 	s.run("pause", id).wantError(t, 7, "no worker polls the task queue", "nothing was changed")
 	s.run("cancel", id).want(t, 0, "warning: no worker polls the task queue", "the mailing ends as soon as a worker is there")
@@ -93,28 +71,27 @@ func TestWithoutAWorkerNothingIsSteeredAndItIsSaid(t *testing.T) {
 	}
 }
 
-// slow starts a mailing that does not end by itself: three recipients, and a drop point that takes
-// one a day.
-func (s *shell) slow() (id string) {
+// startSlow starts a mailing that does not end by itself: it has three recipients, and a limit of one
+// message a day.
+func (s *shell) startSlow() (id string) {
 	s.t.Helper()
-	s.letter()
+	s.writeLetter()
 	s.must("rate", "set", "drop", "1/d")
 	s.worker()
-	id = fmt.Sprintf("%s-%d-%d", s.t.Name(), os.Getpid(), queues.Add(1))
+	id = newID(s.t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(s.t, 3)
-	until(s.t, "it is sending", func() bool { return s.show(id).State == "sending" })
+	s.awaitMailing(id, "it is sending", func(m mailingStatus) bool { return m.State == "sending" })
 	return id
 }
 
 func TestAPausedMailingIsHeldUntilItIsResumed(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	id := s.slow()
+	id := s.startSlow()
 	s.run("resume", id).wantError(t, 4, "mailing "+id)
 	s.run("pause", id).want(t, 0, "mailing "+id)
-	until(t, "it is paused", func() bool { return s.show(id).State == "paused" })
-	v := s.standing(id)
-	if v.Since.IsZero() || time.Since(v.Since) > patience || !v.Until.IsZero() {
+	v := s.awaitMailing(id, "it is paused", func(m mailingStatus) bool { return m.State == "paused" })
+	if v.Since.IsZero() || time.Since(v.Since) > rig.Timeout || !v.Until.IsZero() {
 		t.Errorf("paused since %v until %v", v.Since, v.Until)
 	}
 	if len(v.Rates) != 1 || fmt.Sprint(v.Rates[0]) != "{drop_point drop 1/d}" {
@@ -124,34 +101,35 @@ func TestAPausedMailingIsHeldUntilItIsResumed(t *testing.T) {
 	s.run("ls").want(t, 0, "paused")
 	s.run("pause", id).wantError(t, 4, "mailing "+id)
 	s.must("rate", "clear", "drop")
-	before := s.files()
-	// Meanwhile the same worker sends another mailing from its start to its end.
+	before := s.delivered()
+	// The same worker sends another mailing meanwhile, from its start to its end.
 	s.run("start", "-f", "letter.yaml", "--id", id+"-other", "--watch").want(t, 3, "3 of 3 recipients")
-	if after := s.files() - 3; after != before {
+	if after := s.delivered() - 3; after != before {
 		t.Errorf("%d messages were delivered while it was paused", after-before)
 	}
-	s.askAgain(id) // while it cannot end
+	s.recheckLimits(id) // while it cannot end
 	s.run("resume", id).want(t, 0, "mailing "+id)
 	s.run("watch", id).want(t, 0, "3 of 3 recipients")
-	if s.files() != 6 {
-		t.Errorf("%d messages were delivered, want 3 of each mailing", s.files())
+	if s.delivered() != 6 {
+		t.Errorf("%d messages were delivered, want 3 of each mailing", s.delivered())
 	}
-	if v := s.standing(id); !v.Since.IsZero() || len(v.Rates) > 0 {
+	if v := s.status(id); !v.Since.IsZero() || len(v.Rates) > 0 {
 		t.Errorf("an ended mailing has %v, %v", v.Since, v.Rates)
 	}
 }
 
-// askAgain saves the minute after which a batch asks again whether a limit still holds it up: a new
-// limit of the mailing's own, which is high, has all of its batches ask at once. If the minute is
-// over just now, the mailing may have ended.
-func (s *shell) askAgain(id string) {
+// recheckLimits makes the mailing's batches ask at once whether a limit still delays them. They would
+// do so after a minute. A new limit of the mailing's own, a high one, has the same effect. If the
+// minute is just over, the mailing may have ended.
+func (s *shell) recheckLimits(id string) {
 	s.t.Helper()
 	if a := s.run("rate", "set", "--mailing", id, "1000/s"); a.code != 0 && s.show(id).State != "completed" {
 		a.want(s.t, 0)
 	}
 }
 
-func (s *shell) files() int {
+// delivered returns how many messages are in the drop directory.
+func (s *shell) delivered() int {
 	found, err := filepath.Glob(filepath.Join(s.dir, "mail", "*.eml"))
 	if err != nil {
 		s.t.Fatal(err)
@@ -162,7 +140,7 @@ func (s *shell) files() int {
 func TestACancellationIsEffectiveInTheMiddleOfABatch(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	id := s.slow()
+	id := s.startSlow()
 	s.run("cancel", id).want(t, 0, "is being cancelled")
 	s.run("watch", id).wantError(t, 8, "was cancelled") // with 1/d, the rest of the batch takes two days
 	if m := s.show(id); !m.Closed || m.Sent+m.Unsent != 3 || m.Unsent < 1 {
@@ -173,27 +151,28 @@ func TestACancellationIsEffectiveInTheMiddleOfABatch(t *testing.T) {
 func TestAMailingsOwnLimitIsChangedWhileItRuns(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.letter()
+	s.writeLetter()
 	s.write("letter.yaml", letter+"rates: {mailing: 1/min}\n")
 	s.worker()
-	id := id(t)
+	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
-	until(t, "its limit is in force", func() bool { return len(s.standing(id).Rates) == 1 })
-	if r := s.standing(id).Rates[0]; r.Kind != "mailing" || r.Name != id || r.Rate != "1/min" {
+	v := s.awaitMailing(id, "its limit is in force", func(m mailingStatus) bool { return len(m.Rates) == 1 })
+	if r := v.Rates[0]; r.Kind != "mailing" || r.Name != id || r.Rate != "1/min" {
 		t.Errorf("%+v", r)
 	}
 	s.run("rate", "set", "--mailing", id, "2/min").want(t, 0, "mailing "+id)
-	until(t, "it is changed", func() bool { return s.standing(id).Rates[0].Rate == "2/min" })
+	s.awaitMailing(id, "the limit is changed", func(m mailingStatus) bool { return m.Rates[0].Rate == "2/min" })
 	s.run("rate", "clear", "--mailing", id).want(t, 0, "mailing "+id)
 	s.run("watch", id).want(t, 0, "3 of 3 recipients")
 	s.run("rate", "set", "--mailing", id, "1/s").wantError(t, 4, "has ended (completed)")
 	s.run("rate", "ls", "--output", "json").want(t, 0, "[]")
 }
 
-// cancelled is a mailing that nobody got, and a drop point that is there by now.
-func (s *shell) cancelled() (id string) {
+// startCancelled returns a mailing that was cancelled before it sent anything. Its drop point works
+// now.
+func (s *shell) startCancelled() (id string) {
 	s.t.Helper()
-	id = s.suspend()
+	id = s.startSuspended()
 	s.run("cancel", id).want(s.t, 0)
 	s.run("watch", id).want(s.t, 8)
 	s.mkdir("late")
@@ -203,14 +182,14 @@ func (s *shell) cancelled() (id string) {
 func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	id := s.cancelled()
+	id := s.startCancelled()
 	s.write("continued.yaml", strings.Replace(letter, "list:\n  name: people\n  file: people.csv\n", "continue: {mailing: "+id+"}\n", 1))
 	s.run("preview", "-f", "continued.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
 	s.run("preview", "-f", "continued.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
 	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4, "has no such recipient that is unsent")
 	s.run("optout", "add", "c@example.org").want(t, 0)
 	s.run("start", "--continue", id, "--watch").want(t, 0, "3 recipients of mailing "+id+" (unsent 3)", "mailing "+id+"-2 is started", "3 of 3 recipients")
-	v := s.standing(id + "-2")
+	v := s.status(id + "-2")
 	if v.State != "completed" || v.Sent != 2 || v.OptedOut != 1 || v.Audience != "continue:"+id || v.List != "" {
 		t.Errorf("show: %+v", v)
 	}
@@ -233,7 +212,7 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 		t.Errorf("IDs are completed by %q", out)
 	}
 
-	// A corrected file, to the same people, under a name of its own.
+	// A corrected mailing goes to the same recipients, under another ID.
 	s.write("letter.txt", "Corrected for {{.first_name}}, {{.gone}}\n")
 	s.run("start", "--continue", id, "-f", "letter.yaml", "--id", id+"-corrected").wantError(t, 2, "letter.txt:1:", "no column of the list is named gone")
 	s.write("letter.txt", "Corrected for {{.first_name}}\n")
@@ -248,20 +227,22 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 
 func TestARunningMailingIsNotContinued(t *testing.T) {
 	t.Parallel()
-	s, id := suspended(t)
+	s := newShell(t)
+	id := s.startSuspended()
 	s.run("start", "--continue", id).wantError(t, 4, "mailing "+id+" has not ended")
 }
 
-// lossy is a mail server that takes one message to example.com and dies before it says so.
-type lossy struct {
+// lostAnswerServer is an SMTP server that accepts one message to example.com and closes the connection
+// without an answer. It treats all other messages as usual.
+type lostAnswerServer struct {
 	*smtptest.Server
-	victim atomic.Pointer[string]
+	recipient atomic.Pointer[string] // of the message without an answer
 }
 
-func newLossy(t *testing.T) *lossy {
-	l := &lossy{}
+func startLostAnswerServer(t *testing.T) *lostAnswerServer {
+	l := &lostAnswerServer{}
 	l.Server = smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "DOT" && strings.HasSuffix(e.To, "@example.com") && l.victim.CompareAndSwap(nil, &e.To) {
+		if e.Phase == "DOT" && strings.HasSuffix(e.To, "@example.com") && l.recipient.CompareAndSwap(nil, &e.To) {
 			return &smtptest.Action{Die: true, Accept: true}
 		}
 		return nil
@@ -269,17 +250,17 @@ func newLossy(t *testing.T) *lossy {
 	return l
 }
 
-// copies tells how often the one whose answer was lost has got it.
-func (l *lossy) copies() int { return l.Copies()[*l.victim.Load()] }
+// copies returns how many messages the recipient whose answer was lost has received.
+func (l *lostAnswerServer) copies() int { return l.Copies()[*l.recipient.Load()] }
 
-// uncertain ends a mailing with one recipient that is uncertain.
-func (s *shell) uncertain(server *lossy) (id string) {
+// startUncertain returns a mailing that has ended with one uncertain recipient.
+func (s *shell) startUncertain(server *lostAnswerServer) (id string) {
 	s.t.Helper()
-	s.letter()
+	s.writeLetter()
 	s.write("letter.yaml", letter+"on_uncertain: hold\nretry:\n  drop_point: {attempts: 5, interval: 100ms}\n")
 	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
 	s.worker()
-	id = fmt.Sprintf("%s-%d-%d", s.t.Name(), os.Getpid(), queues.Add(1))
+	id = newID(s.t)
 	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(s.t, 3)
 	if m := s.show(id); m.Uncertain != 1 || m.Sent != 2 {
 		s.t.Fatalf("%+v", m)
@@ -290,7 +271,7 @@ func (s *shell) uncertain(server *lossy) (id string) {
 func TestWhoIsKnownToHaveGotItIsResolvedAsSent(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	id := s.uncertain(newLossy(t))
+	id := s.startUncertain(startLostAnswerServer(t))
 	s.run("resolve", id).wantError(t, 2, "--as is missing")
 	s.run("resolve", id, "--as", "lost").wantError(t, 2, "must be one of [sent resend]")
 	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("resolve", id, "--as", "sent").want(t, 0, "mailing "+id+": 1 recipient counts as sent now")
@@ -303,9 +284,9 @@ func TestWhoIsKnownToHaveGotItIsResolvedAsSent(t *testing.T) {
 
 func TestWhoMayHaveGotItIsSentToAgainOnlyIfSomebodySaysSo(t *testing.T) {
 	t.Parallel()
-	server := newLossy(t)
+	server := startLostAnswerServer(t)
 	s := newShell(t)
-	id := s.uncertain(server)
+	id := s.startUncertain(server)
 	s.run("resolve", id, "--as", "resend").wantError(t, 2, "1 recipient of mailing "+id+" may have got it already", "--yes", "nothing was done")
 	s.run("resolve", id, "--as", "resend", "--yes").want(t, 0, "mailing "+id+"-2 is started")
 	s.run("watch", id+"-2").want(t, 0, "1 of 1 recipient")
@@ -320,19 +301,19 @@ func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {
 	for _, as := range []string{"sent", "resend"} {
 		t.Run(as, func(t *testing.T) {
 			t.Parallel()
-			server := newLossy(t)
+			server := startLostAnswerServer(t)
 			s := newShell(t)
-			s.letter()
+			s.writeLetter()
 			s.write("letter.yaml", letter+"on_uncertain: hold\nbatch_size: 1\nretry:\n  drop_point: {attempts: 5, interval: 100ms}\n")
 			s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
 			s.must("rate", "set", "example.com", "1/d") // one of two goes, and the other has to wait
 			s.worker()
-			id := id(t)
+			id := newID(t)
 			s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
-			until(t, "one is uncertain", func() bool { return s.show(id).Uncertain == 1 })
+			s.awaitMailing(id, "one is uncertain", func(m mailingStatus) bool { return m.Uncertain == 1 })
 			s.run("resolve", id, "--as", as, "--yes").want(t, 0, "1 recipient")
 			s.must("rate", "clear", "example.com")
-			s.askAgain(id)
+			s.recheckLimits(id)
 			s.run("watch", id).want(t, 0)
 			want := map[string]int{"sent": 1, "resend": 2}[as]
 			if m := s.show(id); m.Sent != 3 || m.Uncertain != 0 || server.copies() != want {
@@ -342,11 +323,11 @@ func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {
 	}
 }
 
-// The lines of docs/api.md are run as they stand there, but for the ID.
+// The test runs the lines of docs/api.md. Only the ID is another.
 func TestTemporalsOwnCommandSteersAsTheDocumentationSays(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	id := s.slow()
+	id := s.startSlow()
 	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -390,17 +371,14 @@ func TestDeferredRecipientsAreShownWithTheirNextRound(t *testing.T) {
 		return nil
 	}})
 	s := newShell(t)
-	s.letter()
+	s.writeLetter()
 	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
 	s.worker()
-	id := id(t)
+	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
-	until(t, "one is deferred", func() bool { return s.standing(id).Deferred == 1 })
-	var raw struct {
-		NextRound time.Time `json:"next_round"`
-	}
-	if err := json.Unmarshal([]byte(s.must("show", id, "--output", "json")), &raw); err != nil || time.Until(raw.NextRound) < 20*time.Minute {
-		t.Errorf("next round %v, %v", raw.NextRound, err)
+	s.awaitMailing(id, "one is deferred", func(m mailingStatus) bool { return m.Deferred == 1 })
+	if next := s.status(id).NextRound; time.Until(next) < 20*time.Minute {
+		t.Errorf("next round %v", next)
 	}
 	s.run("show", id).want(t, 0, "1 recipient refused for now, next round at ")
 	s.run("cancel", id).want(t, 0)

@@ -5,79 +5,32 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"directmailer/internal/dev/smtptest"
 )
 
-// waiting is what `show --output json` and `watch --output json` say of work that is tried again.
-type waiting struct {
-	State   string
-	Waiting []struct {
-		Activity, What, Failure string
-		Count, Attempt, Of      int
-		NextAttempt             time.Time `json:"next_attempt"`
-		Running                 bool
-	}
-}
-
-func (s *shell) waiting(id string) (w waiting) {
-	s.t.Helper()
-	s.run("show", id, "--output", "json").want(s.t, 0).decode(s.t, &w)
-	return w
-}
-
-// refusing is a mail server that refuses every sender, one command at a time, when it is told to.
-type refusing struct {
-	*smtptest.Server
-	mu   sync.Mutex
-	held []chan struct{}
-}
-
-func newRefusing(t *testing.T, hold bool) *refusing {
-	r := &refusing{}
-	r.Server = smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+// startRefusingServer starts an SMTP server that refuses every sender. It stalls each refusal until
+// the test releases it.
+func startRefusingServer(t *testing.T) (*smtptest.Server, *smtptest.Stall) {
+	stall := smtptest.NewStall("MAIL", 0)
+	return smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "MAIL" {
 			return nil
 		}
-		a := &smtptest.Action{Reply: "550 5.1.0 sender refused"}
-		if hold {
-			next := make(chan struct{})
-			a.Wait = next
-			r.mu.Lock()
-			r.held = append(r.held, next)
-			r.mu.Unlock()
-		}
-		return a
-	}})
-	return r
+		return &smtptest.Action{Wait: stall.Wait(), Reply: "550 5.1.0 sender refused"}
+	}}), stall
 }
 
-// holds tells how many commands wait for their answer; answer answers the first so many.
-func (r *refusing) holds() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.held)
-}
-
-func (r *refusing) answer(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, next := range r.held[:n] {
-		close(next)
-	}
-	r.held = r.held[n:]
-}
-
-func (s *shell) refused(server *refusing, interval string) (id string) {
+// startRefused starts a mailing through the server, with five attempts of the drop point.
+func (s *shell) startRefused(server *smtptest.Server, interval string) (id string) {
 	s.t.Helper()
-	s.letter()
+	s.writeLetter()
 	s.write("letter.yaml", letter+"retry:\n  drop_point: {attempts: 5, interval: "+interval+"}\n")
 	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr() + "?connections=1"
 	s.worker()
-	id = fmt.Sprintf("%s-%d", s.t.Name(), queues.Add(1))
+	id = newID(s.t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(s.t, 3)
 	return id
 }
@@ -88,9 +41,10 @@ func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.
 	t.Parallel()
 	s := newShell(t)
 	began := time.Now()
-	id := s.refused(newRefusing(t, false), "2h")
-	until(t, "show explains the failure", func() bool { return len(s.waiting(id).Waiting) > 0 })
-	v := s.waiting(id)
+	server, stall := startRefusingServer(t)
+	stall.ReleaseAll()
+	id := s.startRefused(server, "2h")
+	v := s.awaitMailing(id, "show explains the failure", func(m mailingStatus) bool { return len(m.Waiting) > 0 })
 	w := v.Waiting[0]
 	if len(v.Waiting) != 1 || w.Activity != "SendBatch" || w.What != "send through drop point mx" || w.Failure != refusal || w.Count != 1 || w.Attempt != 1 || w.Of != 5 || w.Running {
 		t.Errorf("%+v", v)
@@ -107,7 +61,7 @@ func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.
 	_ = line.cmd.Process.Kill()
 	s.run("cancel", id).want(t, 0)
 	s.run("watch", id).want(t, 8)
-	if v := s.waiting(id); len(v.Waiting) > 0 {
+	if v := s.status(id); len(v.Waiting) > 0 {
 		t.Errorf("a mailing that is over waits: %+v", v)
 	}
 }
@@ -115,33 +69,37 @@ func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.
 func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	server := newRefusing(t, true)
-	id := s.refused(server, "10ms")
+	server, stall := startRefusingServer(t)
+	id := s.startRefused(server, "10ms")
 	for failed := 1; failed < 5; failed++ {
-		until(t, fmt.Sprintf("attempt %d has failed and the next one runs", failed), func() bool {
-			n := server.holds() // by the attempt that runs while show is asked
-			v := s.waiting(id)
+		eventually(t, fmt.Sprintf("attempt %d has failed and the next one runs", failed), func() bool {
+			n := stall.Waiting() // of the attempt that runs while show is asked
+			v := s.status(id)
 			if len(v.Waiting) == 1 && v.Waiting[0].Attempt == failed && v.Waiting[0].Running {
 				return true
 			}
-			server.answer(n)
+			stall.Release(n)
 			return false
 		})
-		v := s.waiting(id)
+		v := s.status(id)
 		if w := v.Waiting[0]; w.Failure != refusal || w.Of != 5 || w.Attempt != failed || !w.NextAttempt.IsZero() {
 			t.Errorf("%+v", v)
 		}
 		s.run("show", id).want(t, 0, fmt.Sprintf("mx is tried again, after attempt %d of 5: "+refusal, failed))
 	}
-	until(t, "it is suspended", func() bool { server.answer(server.holds()); return s.waiting(id).State == "suspended" })
-	if w := s.waiting(id).Waiting; len(w) != 1 || w[0].Failure != refusal || w[0].Attempt < 5 || w[0].Of != 5 { // probed, or on trial
+	s.awaitMailing(id, "it is suspended", func(m mailingStatus) bool {
+		stall.Release(stall.Waiting())
+		return m.State == "suspended"
+	})
+	if w := s.status(id).Waiting; len(w) != 1 || w[0].Failure != refusal || w[0].Attempt < 5 || w[0].Of != 5 { // probed, or on trial
 		t.Errorf("%+v", w)
 	}
 	s.run("cancel", id).want(t, 0)
-	until(t, "it has ended", func() bool { server.answer(server.holds()); return s.waiting(id).State == "cancelled" })
+	stall.ReleaseAll()
+	s.awaitMailing(id, "it has ended", func(m mailingStatus) bool { return m.State == "cancelled" })
 }
 
-// What an activity itself tries again is known to Temporal only.
+// Only Temporal knows of an activity that it tries again.
 func TestABatchWhosePagesAreAwayIsExplainedWhileItIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -150,15 +108,16 @@ func TestABatchWhosePagesAreAwayIsExplainedWhileItIsTriedAgain(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	s := newShell(t)
-	s.letter()
+	s.writeLetter()
 	s.env["DM_PAGE_HOSTS"] = strings.TrimPrefix(server.URL, "http://")
 	s.write("letter.yaml", strings.Split(letter, "content:")[0]+"content:\n  page_url: "+server.URL+"/page\nbatch_size: 1\nretry:\n  page: {attempts: 7, interval: 2h}\n")
 	s.worker()
-	id := id(t)
+	id := newID(t)
 	began := time.Now()
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
-	until(t, "each batch has failed", func() bool { w := s.waiting(id).Waiting; return len(w) == 1 && w[0].Count == 3 && !w[0].Running })
-	v := s.waiting(id)
+	v := s.awaitMailing(id, "each batch has failed", func(m mailingStatus) bool {
+		return len(m.Waiting) == 1 && m.Waiting[0].Count == 3 && !m.Waiting[0].Running
+	})
 	w := v.Waiting[0]
 	if v.State != "sending" || w.Activity != "RenderBatch" || w.What != "render 3 batches" || w.Failure != "the page server is unavailable: 127.0.0.1 answered 503" ||
 		w.Attempt != 1 || w.Of != 7 || w.NextAttempt.Before(began.Add(2*time.Hour)) || w.NextAttempt.After(time.Now().Add(2*time.Hour)) {

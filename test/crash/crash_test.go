@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
-// onNth calls do when the server has got to phase for the nth time, and holds that message's answer back for as long as do takes.
+// onNth returns a script that calls do when the server gets to phase for the nth time. The server
+// answers that event when do returns.
 func onNth(phase string, n int64, do func()) func(smtptest.Event) *smtptest.Action {
 	var seen atomic.Int64
 	return func(e smtptest.Event) *smtptest.Action {
@@ -29,8 +30,8 @@ func onNth(phase string, n int64, do func()) func(smtptest.Event) *smtptest.Acti
 	}
 }
 
-// A worker that is killed at any step of the protocol loses nobody; at most one message a connection is sent twice, or, on hold, is
-// uncertain and sent at most once.
+// A worker is killed at each step of the protocol. No recipient is lost. Each connection sends at
+// most one message twice. With the policy hold, that message is uncertain and sent at most once.
 func TestAWorkerKilledAtAnyStepLosesNobodyAndKeepsTheDuplicateBound(t *testing.T) {
 	t.Parallel()
 	for _, phase := range []string{"RCPT", "DATA", "BODY", "DOT"} {
@@ -90,7 +91,8 @@ func TestThreeWorkersShareAMailingAndOneOfThemDies(t *testing.T) {
 	}
 }
 
-// A worker that hangs is taken for dead, and its batch is given to another; when it wakes up, its fence is gone.
+// Temporal takes a worker that hangs for dead and gives its batch to another worker. When the first
+// one goes on, its fence is out of date.
 func TestAWorkerThatWakesUpAfterItsBatchWasGivenAwaySendsAtMostWhatWasInFlight(t *testing.T) {
 	t.Parallel()
 	const recipients = 60
@@ -112,8 +114,8 @@ func TestAWorkerThatWakesUpAfterItsBatchWasGivenAwaySendsAtMostWhatWasInFlight(t
 	}
 }
 
-// From the signal on, the server takes a message at each look of the test: it takes much longer to
-// send all than to stop.
+// After the signal, the server accepts a message at each check of the test, so sending all takes
+// much longer than stopping.
 func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1000, 60
@@ -136,7 +138,7 @@ func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *test
 	if code := w.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	// A turn of ten seconds is a hundred looks.
+	// The test makes a hundred checks in a turn of ten seconds.
 	if after := len(s.Received()) - first; after > 60 {
 		t.Errorf("it did not stop: %d messages after the signal", after)
 	} else {
@@ -150,8 +152,8 @@ func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *test
 	}
 }
 
-// The server dies at every step of the protocol, again and again: nothing is lost, and a duplicate comes only of an answer that was
-// not given.
+// The server closes the connection at a step of the protocol, again and again. No recipient is
+// lost, and only a message without an answer is sent twice.
 func TestAServerThatDiesAtAnyStepLosesNobody(t *testing.T) {
 	t.Parallel()
 	for _, phase := range []string{"connect", "EHLO", "MAIL", "RCPT", "DATA", "BODY", "DOT", "DOT accepted"} {
@@ -191,7 +193,8 @@ func TestAServerThatDiesAtAnyStepLosesNobody(t *testing.T) {
 	}
 }
 
-// A server that takes every message and answers none: sending again has an end.
+// The server accepts every message and answers none. The mailing stops sending again after a few
+// attempts.
 func TestAServerThatNeverAnswersIsNotSentToForEver(t *testing.T) {
 	t.Parallel()
 	const recipients = 6

@@ -14,7 +14,8 @@ import (
 	"directmailer/workflows"
 )
 
-// damage changes the spooled blobs of all batches of the rig's mailing.
+// damage changes the spooled messages of all batches of the rig's mailing, and returns the number
+// of batches.
 func damage(r *rig.Rig, how func([]byte) []byte) (batches int) {
 	r.Helper()
 	rows, err := r.Pool.Query(r.Context(), `SELECT batch, messages FROM spool`)
@@ -41,13 +42,13 @@ func damage(r *rig.Rig, how func([]byte) []byte) (batches int) {
 	return len(blobs)
 }
 
-// flip damages a blob in its middle.
+// flip changes an octet in the middle of a blob.
 func flip(blob []byte) []byte {
 	blob[len(blob)/2] ^= 0xff
 	return blob
 }
 
-// half is a blob that is whole, and lacks every second message.
+// half returns a valid blob that lacks every second message.
 func half(r *rig.Rig, blob []byte) []byte {
 	r.Helper()
 	reader, err := spool.NewReader()
@@ -84,8 +85,8 @@ func half(r *rig.Rig, blob []byte) []byte {
 	return out
 }
 
-// A spool that was damaged on its way, or that lacks messages, is rendered again: nobody is left
-// out, and nobody gets two messages.
+// A batch whose spool is damaged or lacks messages is rendered again. No recipient is left out, and
+// none gets two messages.
 func TestADamagedSpoolIsRenderedAgain(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"flipped", "half"} {

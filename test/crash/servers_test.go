@@ -17,7 +17,8 @@ import (
 	"directmailer/workflows"
 )
 
-// The database is away for longer than the mailing's tries: it is suspended, says why, and goes on by itself.
+// The database is unavailable for longer than the mailing's attempts. The mailing is suspended,
+// says why, and resumes by itself.
 func TestALongOutageOfTheDatabaseSuspendsTheMailingWhichGoesOnByItself(t *testing.T) {
 	t.Parallel()
 	const recipients = 400
@@ -53,7 +54,7 @@ func TestPostgreSQLIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	run := r.Start(rig.Mailing(50))
 	r.AwaitStalled(s, stall, 60)
 	server.Kill()
-	stall.ReleaseAll() // the answers come while the ledger is away
+	stall.ReleaseAll() // the server answers while the ledger is unavailable
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestPostgreSQLIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	}
 }
 
-// The lock keeps the list from being frozen to the end until PostgreSQL is dead.
+// The lock delays the freezing of the list until PostgreSQL is killed.
 func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing.T) {
 	t.Parallel()
 	const recipients = 300
@@ -75,7 +76,7 @@ func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }() // gives its broken connection back
+	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }() // releases its broken connection
 	if _, err := lock.Exec(t.Context(), `LOCK TABLE batches`); err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,8 @@ func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
 	}
 }
 
-// One recipient's own server rule must not take a drop point that works off the list, nor hold up the others.
+// A 5.7.x refusal of one recipient must not take a working drop point off the list, and must not
+// delay the other recipients.
 func TestARecipientRefusedByPolicyDoesNotStopTheMailing(t *testing.T) {
 	t.Parallel()
 	const recipients = 11
@@ -78,12 +79,13 @@ func TestARecipientRefusedByPolicyDoesNotStopTheMailing(t *testing.T) {
 	r.Judge(s.Copies(), recipients)
 }
 
-// Greylisting: everybody is refused at first and told when to come again. All get it then, in batches as big as those of the list.
+// Greylisting: the server refuses each recipient at first and says when to try again. Then all get
+// their mail, in batches as large as those of the list.
 func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T) {
 	t.Parallel()
 	const recipients = 300
 	var mu sync.Mutex
-	told := map[string]time.Time{} // when each was told to come again: all at about the same time
+	told := map[string]time.Time{} // the time at which each may try again, about the same for all
 	var open time.Time
 	early := 0
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
@@ -111,8 +113,9 @@ func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T
 	r.ImportList(recipients)
 	r.StartWorker()
 	in := rig.Mailing(50)
-	in.Deferral.First, in.Deferral.Most = workflows.Duration(time.Hour), workflows.Duration(time.Hour) // but the server says some seconds
-	in.MaxErrorPercent, in.ErrorMinimum = 1, 1                                                         // which deferral does not touch
+	hour := workflows.Duration(time.Hour)
+	in.Deferral.First, in.Deferral.Most = hour, hour // the server's answer says some seconds instead
+	in.MaxErrorPercent, in.ErrorMinimum = 1, 1       // a deferral is no error
 	result := r.Result(r.Start(in))
 	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients || early > 0 {
 		t.Errorf("%d duplicates, %d tried too early; %+v", d, early, result.Counts)
@@ -121,7 +124,7 @@ func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T
 	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE cardinality(members) = 50) FROM batches WHERE members IS NOT NULL`).Scan(&later, &full); err != nil {
 		t.Fatal(err)
 	}
-	if full < 4 || later > 10 { // six of 50 if the machine has tried all within the 20 seconds
+	if full < 4 || later > 10 { // six of 50 if all are tried within 20 seconds
 		t.Errorf("%d batches of later rounds, %d of them full", later, full)
 	}
 }
@@ -171,7 +174,7 @@ func TestAServerThatRefusesUsIsLeftAndNoRecipientIsBlamed(t *testing.T) {
 func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 	t.Parallel()
 	const recipients = 2000
-	stall := smtptest.NewStall("RCPT", 0) // the server answers on each connection at each look of the test
+	stall := smtptest.NewStall("RCPT", 0) // the test releases one answer for each connection at a time
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "RCPT" {
 			return nil

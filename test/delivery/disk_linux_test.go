@@ -14,7 +14,8 @@ import (
 	"directmailer/workflows"
 )
 
-// A disk of 512 KiB in the worker's own mount namespace, which an ordinary user may have: a ballast leaves room for some messages only.
+// The drop directory is a disk of 512 KiB in the worker's own mount namespace, which an ordinary
+// user may create. A file called ballast leaves room for some messages only.
 func TestAFullDropDirectoryIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const recipients = 80 // a page of 4 KiB each

@@ -73,9 +73,10 @@ func TestADeadDropPointsRecipientsGoToTheOther(t *testing.T) {
 	}
 }
 
-// A server goes away for longer than its attempts: it leaves the list, its recipients go to the other, it is looked at, and takes part again
-// when it is back. The other one takes a message at each look of the test, so that there is always
-// something left to send.
+// A server is unavailable for longer than its attempts. The mailing takes it off the list, sends
+// through the other server, probes the first one, and uses it again when it is back. The other
+// server accepts a message at each check of the test, so that there is always something left to
+// send.
 func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1500, 50
@@ -122,8 +123,8 @@ func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	}
 }
 
-// The slow server has a message on each of its two connections, and answers neither. The fast server
-// accepts all other messages, also those of a batch whose turn ends before, on a busy machine.
+// The slow server has a message on each of its two connections, and answers neither. The fast
+// server accepts all other messages, also those of a batch whose turn ends before.
 func TestASlowDropPointDoesNotHoldAFastOneBack(t *testing.T) {
 	t.Parallel()
 	const recipients, batch = 1000, 50
@@ -161,8 +162,8 @@ func TestASlowDropPointKeepsOnlyAFewBatchesWaiting(t *testing.T) {
 	const recipients, batch, connections, between = 2000, 50, 8, 60
 	var (
 		mu      sync.Mutex
-		had     int // messages that the fast one has had
-		asked   int // and the slow one
+		had     int // final dots at the fast server
+		asked   int // final dots at the slow server
 		known   = make(chan struct{})
 		answers [2 * connections]chan struct{}
 		release = make(chan struct{})
@@ -177,7 +178,8 @@ func TestASlowDropPointKeepsOnlyAFewBatchesWaiting(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if asked++; asked == 1 {
-			time.AfterFunc(1200*time.Millisecond, func() { close(known); close(answers[0]) }) // which is slow
+			// A server that answers after more than a second is slow.
+			time.AfterFunc(1200*time.Millisecond, func() { close(known); close(answers[0]) })
 		}
 		if asked > len(answers) {
 			return &smtptest.Action{Wait: release}
@@ -235,7 +237,7 @@ func TestTheLossOfTheOnlyServerSuspendsTheMailingWhichGoesOnWhenItIsBack(t *test
 		return err == nil && s.State == workflows.StateSuspended && strings.Contains(s.Doing, "554") && !strings.Contains(s.Doing, "@")
 	})
 	down.Store(false)
-	r.Eventually("it takes a resume", func() bool { // or has noticed by itself
+	r.Eventually("resume is accepted, or the mailing has noticed by itself", func() bool {
 		h, err := r.Temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: workflows.ResumeUpdate, WaitForStage: client.WorkflowUpdateStageCompleted})
 		if err == nil {
 			err = h.Get(t.Context(), nil)
@@ -250,7 +252,8 @@ func TestTheLossOfTheOnlyServerSuspendsTheMailingWhichGoesOnWhenItIsBack(t *test
 	}
 }
 
-// With on_exhausted: fail, what cannot be had ends the mailing: by name, with everybody accounted for.
+// With on_exhausted: fail, the loss of the only drop point fails the mailing. The error names the
+// drop point, and every recipient has an outcome.
 func TestTheLossOfTheOnlyServerEndsAMailingThatIsToFail(t *testing.T) {
 	t.Parallel()
 	const recipients = 60

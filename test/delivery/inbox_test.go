@@ -9,7 +9,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// inbox is emersion's SMTP server, keeping what it has accepted.
+// inbox is the SMTP server of github.com/emersion/go-smtp. It keeps the messages that it accepts.
 type inbox struct {
 	addr string
 

@@ -15,7 +15,8 @@ import (
 	"directmailer/workflows"
 )
 
-// Every copy of a message has the same key before it, so that a relay that knows the header takes it once.
+// Each copy of a message has the same idempotency key, so that a relay that knows the header
+// accepts the message once.
 func TestAnIdempotencyHeaderIsTheSameForEveryAttempt(t *testing.T) {
 	t.Parallel()
 	var died atomic.Int64
@@ -51,7 +52,8 @@ func TestAnIdempotencyHeaderIsTheSameForEveryAttempt(t *testing.T) {
 	}
 }
 
-// A server that is not ours, a parser that is not ours: every recipient has got the message that was meant for him, once.
+// The server and the parser are not our own: each recipient gets the message for this recipient,
+// once.
 func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
 	t.Parallel()
 	const recipients = 300
@@ -83,7 +85,8 @@ func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
 	}
 }
 
-// The room of a message that has its answer is used for another: whatever goes wrong between the two, each body is one recipient's alone.
+// The buffer of a message that has its answer is used for the next one. Whatever goes wrong between
+// the two, each body has the text of one recipient only.
 func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
 	t.Parallel()
 	const recipients = 600
@@ -100,7 +103,7 @@ func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
 		return nil
 	})})
 	r := rig.New(t, fmt.Sprintf("mx=smtp://%s?connections=6&next_behind_dot=true&tls=none", s.Addr()))
-	// Of many lengths: room that is too short, and room with more in it than is wanted.
+	// The texts have many lengths, so that some buffers are too short and some hold more than is needed.
 	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", []string{"name"}, &rig.Members{N: recipients, Name: ownWords}, true); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +127,7 @@ func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
 	}
 }
 
-// ownWords are some 10 to 3,000 octets that are the recipient's alone.
+// ownWords returns some 10 to 3,000 octets that no other recipient has.
 func ownWords(n int) string {
 	return strings.Repeat(fmt.Sprintf("only %d ", n), n*7%300) + fmt.Sprint(n)
 }

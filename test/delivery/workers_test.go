@@ -15,7 +15,7 @@ import (
 	"directmailer/workflows"
 )
 
-// answerAfter answers each message after a while.
+// answerAfter returns a script that answers each message after a pause.
 func answerAfter(pause time.Duration) func(smtptest.Event) *smtptest.Action {
 	return func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "DOT" {
@@ -27,7 +27,8 @@ func answerAfter(pause time.Duration) func(smtptest.Event) *smtptest.Action {
 	}
 }
 
-// A small mailing that is started while a large one keeps every slot and connection busy is done in seconds.
+// A small mailing ends within seconds, although a large one started before it and keeps every slot
+// and connection busy.
 func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -44,12 +45,13 @@ func TestASmallMailingDoesNotWaitForALargeOne(t *testing.T) {
 	}
 }
 
-// smallBesideLarge starts a mailing of 100 beside one of which 100 seconds are left, and counts the
-// messages of the large one until the small one is done. The same small mailing alone, before, shows
-// what it costs on this machine: on a busy machine it may take longer.
+// smallBesideLarge starts a mailing of 100 beside one of which 100 seconds are left. It counts the
+// messages of the large one until the small one ends. The same small mailing alone shows before how
+// long it takes on this machine.
 func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
-	const many, few, pace = 10_000, 100, 100
-	s := smtptest.Start(t, smtptest.Options{Script: answerAfter(40 * time.Millisecond)}) // 100 a second over the four connections
+	const many, few, pace = 10_000, 100, 100 // recipients, and messages a second over all connections
+	script := answerAfter(time.Second * rig.Connections / pace)
+	s := smtptest.Start(t, smtptest.Options{Script: script})
 	address := servertest.Temporal(t)
 	if dynamic != nil {
 		address = servertest.OwnTemporal(t, dynamic).Address()
@@ -95,9 +97,9 @@ func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 	r.Judge(copies, many)
 }
 
-// Each worker gets a share of the mailing, however large its batches are, and whichever worker was
-// the first to ask: with no answer given, every connection of every worker has a message at its
-// dot. There are no more batches than workers, so none may have two.
+// Each worker gets a share of the mailing, whatever the size of its batches, and whichever worker
+// asks first. No message gets an answer, so in the end every connection of every worker has a
+// message at its final dot. There are no more batches than workers, so no worker may have two.
 func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{60, 500} {
@@ -124,8 +126,8 @@ func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
 	}
 }
 
-// A mailing whose server answers nothing has one batch on each worker. Another mailing, through
-// another drop point, finds room on a worker that has two slots.
+// A mailing whose server does not answer has one batch on each worker. Another mailing, through
+// another drop point, gets the second slot of the worker.
 func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	t.Parallel()
 	slow, stall := rig.StalledServer(t, 0)
@@ -144,7 +146,7 @@ func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 			return false
 		}
 		for _, a := range d.PendingActivities {
-			if a.GetLastFailure().GetApplicationFailureInfo().GetType() == "WorkerBusy" && a.Attempt > 10 { // so late that the beginning is over
+			if a.GetLastFailure().GetApplicationFailureInfo().GetType() == "WorkerBusy" && a.Attempt > 10 {
 				return true
 			}
 		}
@@ -164,9 +166,8 @@ func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	}
 }
 
-// A worker whose DM_DROP_POINTS lacks the drop point has nothing to say about it: it gives its
-// batches to the other one, and no failure is counted, though one would suffice to suspend the
-// mailing.
+// A worker whose DM_DROP_POINTS lacks the drop point gives its batches to the other worker. No
+// failure of the drop point is counted, although one failure would suspend the mailing.
 func TestAWorkerWithoutTheDropPointGivesItsBatchesToAnother(t *testing.T) {
 	t.Parallel()
 	s, stall := rig.StalledServer(t, 0)

@@ -10,8 +10,7 @@ import (
 	"directmailer/test/rig"
 )
 
-// The list is there when the mailing is opened. It is deleted in the moment in which the mailing
-// wants to freeze it.
+// The list exists when the mailing is opened. It is deleted when the mailing is about to freeze it.
 func TestAListThatIsGoneBeforeItIsPreparedFailsTheMailingByItsName(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})

@@ -55,7 +55,7 @@ func (s *pageServer) start() {
 	go func() { _ = server.Serve(l) }()
 }
 
-// kill closes every connection.
+// kill closes the listener and every connection.
 func (s *pageServer) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +115,8 @@ func TestEachRecipientGetsHisOwnPageAndTheOneWithoutIsFailed(t *testing.T) {
 	}
 }
 
-// The page server dies in the middle of a mailing. What is rendered goes on being sent; the rest waits until it is back.
+// The page server is killed halfway through a mailing. Rendered messages are still sent. The others
+// wait until the server is back.
 func TestAMailingOutlivesItsPageServer(t *testing.T) {
 	t.Parallel()
 	const recipients, batch, served = 200, 10, 65
@@ -132,7 +133,7 @@ func TestAMailingOutlivesItsPageServer(t *testing.T) {
 		personal(w, r)
 	})
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "MAIL" { // no mail is taken before the page server is dead
+		if e.Phase == "MAIL" { // no message is accepted before the page server is killed
 			return &smtptest.Action{Wait: died}
 		}
 		return nil

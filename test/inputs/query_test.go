@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
 const password = "s3cret"
 
-// fill makes the table customers of a source, n of them gold.
+// fill creates the table customers of a source, with n rows whose plan is gold.
 func fill(t testing.TB, at string, n int) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), at)
@@ -47,7 +47,7 @@ func fill(t testing.TB, at string, n int) {
 	}
 }
 
-// audience is a mailing to whom the query finds.
+// audience returns a mailing to the recipients that the query selects.
 func audience(sql string) workflows.Input {
 	in := rig.Mailing(10)
 	in.List = ""
@@ -57,7 +57,8 @@ func audience(sql string) workflows.Input {
 
 const gold = `SELECT name, "E-Mail" FROM customers WHERE plan = 'gold' ORDER BY id`
 
-// wantNoLeftovers checks that the answer of the query is not kept beyond its freezing.
+// wantNoLeftovers fails the test if the rows of the query are still stored. They must go when the
+// list is frozen.
 func wantNoLeftovers(r *rig.Rig) {
 	r.Helper()
 	var n int
@@ -168,7 +169,7 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 	})
 }
 
-// TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart: else each of its recipients would be failed.
+// Otherwise each recipient would fail.
 func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
@@ -196,7 +197,8 @@ func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t 
 	}
 }
 
-// TestASourceThatDiesWhileItAnswersIsAskedAgain kills it when half of the rows are there: they are not mailed twice, nor mailed without the others.
+// The source is killed when half of the rows have arrived. The mailing must not go to these twice,
+// nor to these only.
 func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	const recipients = 60
@@ -205,7 +207,7 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.StartWorker("DM_SOURCES=crm=" + server.URL("mail"))
-	// Rows come one after the other, in messages that are long enough to be sent at once, until somebody says so.
+	// The rows are long, so that PostgreSQL sends each at once. The last rows wait for the lock.
 	source, err := pgx.Connect(t.Context(), server.URL("mail"))
 	if err != nil {
 		t.Fatal(err)
@@ -233,8 +235,8 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	wantNoLeftovers(r)
 }
 
-// TestAWorkerThatDiesWhileAQueryRunsChangesNothing also shows that the query is asked when the mailing is prepared: the row that is added
-// before the second attempt is mailed.
+// The query runs when the mailing is prepared: the row that is added before the second attempt is
+// in the mailing.
 func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 	t.Parallel()
 	const recipients = 20
@@ -248,7 +250,7 @@ func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	first := r.StartWorker("DM_SOURCES=crm=" + at)
-	// The lock that the query waits for is held until the worker is dead.
+	// The transaction keeps the lock that the query waits for until the worker is dead.
 	lock, err := source.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -310,7 +312,7 @@ func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 	wantNoLeftovers(r)
 }
 
-// TestASourcesPasswordIsNowhereInTheHistory has a source refuse us, which is the likeliest place to repeat what it was told.
+// The source refuses the connection: an error is the most likely place for a password.
 func TestASourcesPasswordIsNowhereInTheHistory(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(servertest.Database(t))

@@ -12,8 +12,8 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// A mailing is cancelled in its middle, with some recipients failed; another one takes up what it has left: over both, everybody has got
-// the message exactly once.
+// A mailing is cancelled halfway, with some recipients failed. Another mailing continues it. Over
+// both, each recipient gets the message exactly once.
 func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	t.Parallel()
 	const recipients, sent = 2000, 50
@@ -22,7 +22,7 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	r.ImportList(recipients)
 	r.StartWorker()
 	next, in := rig.Mailing(400), rig.Mailing(400)
-	in.Content.Text = "{{slice .name 0 5}}" // a fault that some recipients meet: "Nr 1" is too short
+	in.Content.Text = "{{slice .name 0 5}}" // fails for recipients with a short name, as "Nr 1"
 	run := r.Start(in)
 	r.AwaitStalled(s, stall, sent)
 
@@ -50,7 +50,7 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 		t.Fatalf("%d received; %+v", len(s.Received()), first)
 	}
 
-	r.ImportList(10) // the list of today means nothing
+	r.ImportList(10) // the continuation must not read the list again
 	result := second.Result(second.Start(next))
 	if left := first.Counts.Failed + first.Counts.Unsent; result.State != workflows.StateCompleted || result.Counts != (workflows.Counts{Sent: left}) {
 		t.Errorf("%d were left, %+v", left, result)

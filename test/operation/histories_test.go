@@ -23,7 +23,7 @@ import (
 	"directmailer/workflows"
 )
 
-// onFirst does the same the first times that the server gets to phase.
+// onFirst returns a script that takes the action at the first times that the server gets to phase.
 func onFirst(phase string, times int64, a *smtptest.Action) func(smtptest.Event) *smtptest.Action {
 	var seen atomic.Int64
 	return func(e smtptest.Event) *smtptest.Action {
@@ -100,7 +100,8 @@ func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 
 var record = flag.String("record", "", "folder to write the histories of TestHistories into, for the replay tests: ../../workflows/testdata/histories")
 
-// Each subtest leads a mailing through other phases; with -record their histories become what later versions are replayed against.
+// Each subtest takes a mailing through other states. With -record, it writes the history that later
+// versions must replay.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	refuse := func(phase, reply string, times int64) func(smtptest.Event) *smtptest.Action {
@@ -108,20 +109,20 @@ func TestHistories(t *testing.T) {
 	}
 	var known atomic.Bool
 	for name, test := range map[string]struct {
-		members int // 20 unless it says so
+		members int // 0: 20
 		script  func(smtptest.Event) *smtptest.Action
 		change  func(*workflows.Input)
-		held    bool // the server takes two messages, and the others after steer
+		stalled bool // the server accepts two messages, and the others after steer
 		steer   func(*rig.Rig)
 	}{
 		"completed": {},
 		"deferred":  {script: refuse("RCPT", "451 4.7.1 later", 2)},
-		"steered": {held: true, steer: func(r *rig.Rig) {
+		"steered": {stalled: true, steer: func(r *rig.Rig) {
 			r.MustUpdate(workflows.PauseUpdate)
 			r.MustUpdate(workflows.RateUpdate, workflows.RateChange{DropPoint: "mx", Rate: "1000/s"})
 			r.MustUpdate(workflows.ResumeUpdate)
 		}},
-		"cancelled-by-update": {held: true, steer: func(r *rig.Rig) { r.MustUpdate(workflows.CancelUpdate) }},
+		"cancelled-by-update": {stalled: true, steer: func(r *rig.Rig) { r.MustUpdate(workflows.CancelUpdate) }},
 		"error-limit": {members: 60, script: func(e smtptest.Event) *smtptest.Action { // more than the first window of batches
 			if e.Phase == "RCPT" && !known.Load() {
 				return &smtptest.Action{Reply: "550 5.1.1 unknown"}
@@ -145,7 +146,7 @@ func TestHistories(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			stall := smtptest.NewStall("DOT", 2)
-			if test.held {
+			if test.stalled {
 				test.script = stall.Script
 			}
 			s := smtptest.Start(t, smtptest.Options{Script: test.script})
@@ -193,7 +194,8 @@ func saveHistory(r *rig.Rig, id, run, name string) {
 	}
 }
 
-// A mailing may wait for days to be opened: its content must not be in the history again with each probe.
+// A mailing may wait for days to be opened. Its content must not be in the history again for each
+// probe.
 func TestTheContentOfAMailingIsOnceInItsHistory(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})

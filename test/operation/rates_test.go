@@ -12,9 +12,9 @@ import (
 	"directmailer/workflows"
 )
 
-// aheadOf returns by how many messages a rate limit was exceeded at the worst, if its first turn
-// was given at began. A turn is never given before its time, so this holds on a machine of any
-// speed.
+// aheadOf returns by how many messages the rate limit was exceeded at most, if the limit allowed
+// the first message at began. A limit never allows a message too early, so the result does not
+// depend on the speed of the machine.
 func aheadOf(received []smtptest.Message, began time.Time, perSecond float64) float64 {
 	worst := math.Inf(-1)
 	for i, m := range received {
@@ -28,7 +28,7 @@ func TestARateLimitHoldsOverAllWorkersAndAChangeTakesEffectInTheMiddleOfABatch(t
 	const recipients, limit = 300, 10
 	var connected times
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "connect" { // a worker has its connection before it asks for the first turn
+		if e.Phase == "connect" { // before the worker asks the rate limit
 			connected.add(time.Now())
 		}
 		return nil
@@ -57,7 +57,7 @@ func TestARateLimitHoldsOverAllWorkersAndAChangeTakesEffectInTheMiddleOfABatch(t
 	}
 }
 
-// Mail for one domain waits for that domain's limit; mail for others overtakes it.
+// Messages to one domain wait for that domain's limit. Messages to other domains do not.
 func TestALimitOfADomainHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})

@@ -33,7 +33,8 @@ func TestASecondStartIsRefusedByTemporalAndForEverByTheDatabase(t *testing.T) {
 	if !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		t.Errorf("Temporal: %v", err)
 	}
-	// The Web UI's start form allows a second run of an ID that has ended: then the database refuses.
+	// The Web UI's start form allows a second run of an ID whose first run has ended. Then the
+	// database refuses.
 	again := r.Start(rig.Mailing(10))
 	var app *temporal.ApplicationError
 	if err := again.Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.MailingExists {
@@ -74,7 +75,7 @@ func TestEveryProblemOfAnInputIsReportedAtOnceAndNothingIsReserved(t *testing.T)
 	}
 }
 
-// What docs/api.md tells users of other SDKs and of the command line.
+// docs/api.md tells users of other SDKs and of the temporal command to start a mailing like this.
 func TestTheExampleInputIsStartedByTemporalsOwnCommand(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -98,7 +99,7 @@ func TestTheExampleInputIsStartedByTemporalsOwnCommand(t *testing.T) {
 	}
 }
 
-// exampleFor is examples/mailing.json under an ID that no other run of this test has used.
+// exampleFor returns the path of a copy of examples/mailing.json with another ID.
 func exampleFor(t *testing.T, id string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "examples", "mailing.json"))

@@ -33,7 +33,7 @@ func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *te
 	r.AwaitStalled(s, stall, first)
 	r.MustUpdate(workflows.PauseUpdate)
 	r.AwaitCancelReceived()
-	stall.ReleaseAll() // from here on, only the pause keeps the rest of the batch from being sent
+	stall.ReleaseAll() // only the pause keeps the rest of the batch back now
 	r.AwaitStatus("nothing is in flight any more", func(st workflows.Status) bool {
 		return st.State == workflows.StatePaused && strings.Contains(st.Doing, "waits to be resumed")
 	})
@@ -69,7 +69,8 @@ func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
 	}
 }
 
-// One who is held is resolved while the mailing goes on: sent to again, marked as possibly twice.
+// A recipient with an uncertain outcome is resolved while the mailing runs: the message is sent
+// again and marked as possibly twice.
 func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
 	t.Parallel()
 	var died, decided atomic.Bool
@@ -135,7 +136,8 @@ func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 	}
 }
 
-// A slow server answers after more than a heartbeat's timeout: the cancelled batch is not taken for dead meanwhile.
+// A slow server answers after more than a heartbeat's timeout. Temporal must not take the cancelled
+// batch for dead meanwhile.
 func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 	t.Parallel()
 	const recipients = 50
@@ -163,11 +165,11 @@ func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 	}
 }
 
-// The server accepts a message at each look of the test, and after the termination as well. Terminate
-// tells the worker nothing: the worker learns of the termination when Temporal answers its next
-// heartbeat, which comes after a second or two. With the SDK's own throttle the heartbeat comes eight
-// seconds after the batch was begun. A busy machine may delay one heartbeat, so the worker has three
-// mailings to show its pace.
+// The server accepts a message at each check of the test, also after the termination. A termination
+// tells the worker nothing: the worker learns of it from the answer to its next heartbeat, which
+// comes after a second or two. With the SDK's own throttle the heartbeat comes eight seconds after
+// the beginning of the batch. A busy machine may delay a heartbeat, so one of three mailings must
+// be in time.
 func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
 	t.Parallel()
 	const most = 5 * time.Second

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// times keeps when something happened.
+// times records when something happened. It is safe for concurrent use.
 type times struct {
 	mu  sync.Mutex
 	all []time.Time
@@ -17,14 +17,14 @@ func (m *times) add(at time.Time) {
 	m.all = append(m.all, at)
 }
 
-// first returns when it happened for the first time.
+// first returns the time of the first event.
 func (m *times) first() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.all[0]
 }
 
-// after returns how often it happened later than at, and when for the last time.
+// after returns the number of events later than at, and the time of the last of them.
 func (m *times) after(at time.Time) (n int, last time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
