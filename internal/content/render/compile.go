@@ -2,8 +2,6 @@ package render
 
 import (
 	"errors"
-	"fmt"
-	htmltemplate "html/template"
 	"regexp"
 	"strings"
 	texttemplate "text/template"
@@ -80,12 +78,12 @@ func (c *compiler) compileBodies() {
 		c.report(&Problem{Field: FieldContent, Message: "is missing: give content.text, content.html or both"})
 		return
 	case c.spec.Static:
-		c.setBodies(hasText, hasHTML, []byte(c.spec.Text), []byte(c.spec.HTML))
+		c.setBodies(hasText, hasHTML, []byte(lineEnds(c.spec.Text)), []byte(lineEnds(c.spec.HTML)))
 		return
 	}
 	var problem *Problem
 	if hasText {
-		c.t.text, problem = compileText(FieldText, plainSource(c.spec.Text))
+		c.t.text, problem = compileText(FieldText, newTemplateText(c.spec.Text))
 		c.report(problem)
 	}
 	if hasHTML {
@@ -104,71 +102,28 @@ func (c *compiler) compileBodies() {
 
 func blank(s string) bool { return strings.TrimSpace(s) == "" }
 
-func compileText(field string, s *source) (*part, *Problem) {
-	t, err := texttemplate.New(field).Option("missingkey=error").Funcs(bounded).Parse(s.compiled)
+func compileText(field string, s *templateText) (*part, *Problem) {
+	t, err := texttemplate.New(field).Option("missingkey=error").Funcs(functions(false)).Parse(s.compiled)
 	if err != nil {
 		return nil, s.syntax(field, err)
 	}
 	p := &part{field: field, source: s, template: t, constant: constant(t.Tree)}
 	p.passages = passages{}
 	for _, each := range t.Templates() {
+		applyTruth(each.Tree)
 		countSteps(each.Tree)
 		findPassages(p.passages, each.Tree)
 	}
-	p.quick, _ = compileQuick(t.Root, nil)
+	p.quick, _ = compileQuick(t.Root)
 	return p, nil
 }
-
-func compileHTML(text string) (*part, *Problem) {
-	s, literals := shelterComments(text)
-	t, err := htmltemplate.New(FieldHTML).Option("missingkey=error").Funcs(bounded).
-		Funcs(htmltemplate.FuncMap{literalFunc: literals.at}).Parse(s.compiled)
-	if err != nil {
-		return nil, s.syntax(FieldHTML, err)
-	}
-	p := &part{field: FieldHTML, source: s, template: t, constant: constant(t.Tree)}
-	for _, each := range t.Templates() {
-		countSteps(each.Tree)
-	}
-	if problem := p.escape(); problem != nil {
-		return p, problem
-	}
-	p.passages = passages{}
-	for _, each := range t.Templates() {
-		findPassages(p.passages, each.Tree)
-	}
-	p.quick, _ = compileQuick(t.Tree.Root, literals)
-	return p, nil
-}
-
-// escape has html/template do its contextual escaping now. It does so at the first execution; that one is stopped at
-// its first write.
-func (p *part) escape() (problem *Problem) {
-	defer func() {
-		if recover() != nil {
-			problem = &Problem{Field: p.field, Message: "makes html/template panic"}
-		}
-	}()
-	err := p.template.Execute(closed{}, map[string]string{})
-	var escape *htmltemplate.Error
-	if errors.As(err, &escape) {
-		return p.source.syntax(p.field, err)
-	}
-	return nil
-}
-
-type closed struct{}
-
-var errClosed = errors.New("closed")
-
-func (closed) Write([]byte) (int, error) { return 0, errClosed }
 
 func compileDerived(html string) (*part, *Problem) {
-	text, err := textFromHTML(html)
+	text, err := textFromHTML(lineEnds(html))
 	if err == nil {
 		var p *part
 		var problem *Problem
-		if p, problem = compileText(FieldText, plainSource(text)); problem == nil {
+		if p, problem = compileText(FieldText, newTemplateText(text)); problem == nil {
 			p.source = nil // nobody has seen it: a position in it says nothing
 			return p, nil
 		}
@@ -183,28 +138,38 @@ func countSteps(tree *parse.Tree) {
 	if tree == nil || tree.Root == nil {
 		return
 	}
-	tree.Root.Nodes = append([]parse.Node{step(tree.Root.Pos)}, tree.Root.Nodes...)
+	tree.Root.Nodes = append([]parse.Node{step()}, tree.Root.Nodes...)
 	walk(tree.Root, func(n parse.Node) {
 		if loop, ok := n.(*parse.RangeNode); ok {
-			loop.List.Nodes = append([]parse.Node{step(loop.Pos)}, loop.List.Nodes...)
+			loop.List.Nodes = append([]parse.Node{step()}, loop.List.Nodes...)
 		}
 	})
 }
 
-func step(at parse.Pos) *parse.TextNode {
-	return &parse.TextNode{NodeType: parse.NodeText, Pos: at, Text: []byte{}}
+// step has no place in the template's text.
+func step() *parse.TextNode {
+	return &parse.TextNode{NodeType: parse.NodeText, Pos: -1, Text: []byte{}}
 }
 
 // walk calls visit for the nodes of a list and of the lists below it.
 func walk(list *parse.ListNode, visit func(parse.Node)) {
+	walkLists(list, func(l *parse.ListNode) {
+		for _, n := range l.Nodes {
+			visit(n)
+		}
+	})
+}
+
+// walkLists calls visit for a list and the lists below it.
+func walkLists(list *parse.ListNode, visit func(*parse.ListNode)) {
 	if list == nil {
 		return
 	}
+	visit(list)
 	for _, n := range list.Nodes {
-		visit(n)
 		if b := branch(n); b != nil {
-			walk(b.List, visit)
-			walk(b.ElseList, visit)
+			walkLists(b.List, visit)
+			walkLists(b.ElseList, visit)
 		}
 	}
 }
@@ -223,7 +188,7 @@ func branch(n parse.Node) *parse.BranchNode {
 }
 
 // oneLine refuses a line break in the text of a subject's template: it would fail every recipient.
-func oneLine(p *part, s *source) (problem *Problem) {
+func oneLine(p *part, s *templateText) (problem *Problem) {
 	for _, each := range p.template.(*texttemplate.Template).Templates() {
 		if each.Tree == nil {
 			continue
@@ -240,24 +205,4 @@ func oneLine(p *part, s *source) (problem *Problem) {
 		})
 	}
 	return problem
-}
-
-// maxValue is how long the result of print, printf or println may be. A template can join a value to itself again and
-// again, and memory must not follow.
-const maxValue = 1 << 20
-
-var errValueTooLong = errors.New("result is longer than 1 MiB")
-
-var bounded = map[string]any{
-	urlFunc:   normalURL,
-	"print":   func(a ...any) (string, error) { return boundedValue(fmt.Sprint(a...)) },
-	"println": func(a ...any) (string, error) { return boundedValue(fmt.Sprintln(a...)) },
-	"printf":  func(format string, a ...any) (string, error) { return boundedValue(fmt.Sprintf(format, a...)) },
-}
-
-func boundedValue(s string) (string, error) {
-	if len(s) > maxValue {
-		return "", errValueTooLong
-	}
-	return s, nil
 }

@@ -24,6 +24,14 @@ func textFromHTML(source string) (string, error) {
 	if _, err := tree.Parse(source, "", "", trees); err != nil {
 		return "", err
 	}
+	for _, each := range trees {
+		authorsMarkup(each)
+	}
+	reader := newMarkupReader(FieldHTML, newTemplateText(source), trees)
+	reader.plain = true
+	if problem, _ := reader.read(FieldHTML); problem != nil {
+		return "", errMoved
+	}
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(trees)) {
 		m := newMarks(source)
@@ -48,6 +56,9 @@ type marks struct {
 	found   *regexp.Regexp
 	actions []action
 	open    int // structures seen so far
+
+	hiddenNames map[string]bool // ".class", "#id", "tag.class" of elements that no client shows
+	failed      error
 }
 
 // action is one {{…}} and where it belongs.
@@ -75,7 +86,7 @@ const (
 )
 
 func newMarks(source string) *marks {
-	m := &marks{prefix: "dmq"}
+	m := &marks{prefix: "dmq", hiddenNames: map[string]bool{}}
 	for strings.Contains(strings.ToLower(source), m.prefix) {
 		m.prefix += "q"
 	}
@@ -145,7 +156,7 @@ func textOfPage(page []byte) (text []byte) {
 	if len(page) > maxPageText {
 		return nil
 	}
-	m := marks{found: noMark}
+	m := marks{found: noMark, hiddenNames: map[string]bool{}}
 	m.html.Write(page)
 	plain, err := m.plain()
 	if err != nil {
@@ -185,7 +196,12 @@ func (m *marks) plain() (string, error) {
 	for _, n := range nodes {
 		body.AppendChild(n)
 	}
-	m.prepare(body, false)
+	if m.found == noMark {
+		m.sheets(body)
+	}
+	if m.prepare(body, false); m.failed != nil {
+		return "", m.failed
+	}
 	text, err := html2text.FromHTMLNode(body)
 	if err != nil {
 		return "", errors.New("the HTML cannot be converted")
@@ -193,36 +209,78 @@ func (m *marks) plain() (string, error) {
 	return cleanSpace(text), nil
 }
 
-// inComments puts each mark that stands in running text into a comment. Text between the rows of a table or list is
-// moved in front of it by the parser, as the HTML standard wants; comments stay where they are.
+// inComments puts each mark that stands in running text into a comment. Text between the rows of a table
+// or list is moved in front of it by the parser, as the HTML standard wants; comments stay where they
+// are. Of the comments that the author wrote, the conditions remain: editors put conditions into
+// comments, and what is between two such comments obeys them. On the way it reads the style sheets.
 func (m *marks) inComments() string {
 	var out strings.Builder
 	z := html.NewTokenizer(strings.NewReader(m.html.String()))
-	raw := false
+	var element atom.Atom // whose raw text is being read
+	depth := 0            // conditions that are open
 	for {
-		switch kind := z.Next(); kind {
+		kind := z.Next()
+		raw := string(z.Raw())
+		switch kind {
 		case html.ErrorToken:
-			out.Write(z.Raw())
+			out.WriteString(raw)
 			return out.String()
 		case html.TextToken:
-			if raw {
-				out.Write(z.Raw())
-			} else {
-				out.WriteString(m.found.ReplaceAllString(string(z.Raw()), "<!--$0-->"))
+			if element == atom.Style && depth == 0 {
+				m.hideNames(raw)
+			}
+			if element == 0 {
+				raw = m.found.ReplaceAllString(raw, "<!--$0-->")
+			}
+		case html.CommentToken, html.DoctypeToken:
+			if m.found.MatchString(raw) {
+				raw = m.conditions(raw)
 			}
 		case html.StartTagToken:
-			out.Write(z.Raw())
 			name, _ := z.TagName()
-			switch atom.Lookup(name) {
+			switch a := atom.Lookup(name); a {
 			case atom.Title, atom.Textarea, atom.Style, atom.Script, atom.Xmp, atom.Iframe, atom.Noembed, atom.Noframes, atom.Noscript:
-				raw = true
+				element = a
 			}
 		case html.EndTagToken:
-			raw = false
-			out.Write(z.Raw())
-		default:
-			out.Write(z.Raw())
+			element = 0
 		}
+		depth += m.depth(raw)
+		out.WriteString(raw)
+	}
+}
+
+// conditions returns the marks of a comment that print nothing, each in a comment of its own.
+func (m *marks) conditions(comment string) string {
+	var out strings.Builder
+	for _, mark := range m.found.FindAllString(comment, -1) {
+		if a := m.action(mark); !a.value && !strings.HasPrefix(a.source, "template ") {
+			out.WriteString("<!--" + mark + "-->")
+		}
+	}
+	return out.String()
+}
+
+// depth returns how many more conditions a text opens than it closes.
+func (m *marks) depth(text string) (n int) {
+	for _, mark := range m.found.FindAllString(text, -1) {
+		switch m.action(mark).kind {
+		case opening:
+			n++
+		case closing:
+			n--
+		}
+	}
+	return n
+}
+
+// sheets reads the style sheets of a page without marks.
+func (m *marks) sheets(n *html.Node) {
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		if c.DataAtom == atom.Style {
+			m.hideNames(textOf(c))
+		}
+		m.sheets(c)
 	}
 }
 
@@ -247,6 +305,10 @@ func (m *marks) prepare(n *html.Node, pre bool) {
 			switch c.DataAtom {
 			case atom.Title, atom.Style, atom.Script, atom.Head, atom.Meta, atom.Link, atom.Template:
 				n.RemoveChild(c)
+			default:
+				if m.hidden(c) {
+					n.RemoveChild(c)
+				}
 			}
 		}
 	}
@@ -385,7 +447,10 @@ func (m *marks) action(mark string) *action {
 	return &m.actions[i]
 }
 
-var errMoved = errors.New("an {{if}}, {{range}} or {{with}} is torn apart by the conversion")
+var (
+	errMoved  = errors.New("an {{if}}, {{range}} or {{with}} is torn apart by the conversion")
+	errHidden = errors.New("an element is hidden by a condition or a value in its style")
+)
 
 // checkOrder makes sure that what is left of the actions still says the same: each in the branches where it was.
 func (m *marks) checkOrder(text string) error {

@@ -32,7 +32,7 @@ func TestTextMadeFromHTML(t *testing.T) {
 		{"mailto", `<a href="mailto:a@example.com">a@example.com</a>`, "a@example.com"},
 		{"a choice of links", `<a href="{{if .x}}https://example.com/1{{else}}https://example.com/2{{end}}">{{if .x}}one{{else}}two{{end}}</a>`, "one ( https://example.com/1 )"},
 		{"attributes", `<p {{if .x}}class="{{.x}}"{{end}} style="color:red">x</p>`, "x"},
-		{"invisible parts", `<head><title>{{.x}}</title><style>a{color:{{.x}}}</style></head><!-- {{.x}} --><!--[if mso]>{{.x}}<![endif]--><p>x&zwnj;&nbsp;y</p>`, "x y"},
+		{"invisible parts", `<head><title>{{.x}}</title><style>a{color:{{.first_name}}}</style></head><!-- {{.x}} --><!--[if mso]>{{.x}}<![endif]--><p>x&zwnj;&nbsp;y</p>`, "x y"},
 		{"shown to all but Outlook", `<!--[if !mso]><!--><p>{{.first_name}}</p><!--<![endif]-->`, "Anna"},
 		{"a condition around the style", `{{if .x}}<style>a{}</style>{{end}}<p>x</p>`, "x"},
 		{"a definition", `<html><body>{{template "foot" .}}</body></html>{{define "foot"}}<p>to {{.first_name}}</p>{{end}}`, "to Anna"},

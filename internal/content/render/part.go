@@ -19,8 +19,8 @@ const (
 // part is one compiled template.
 type part struct {
 	field    string
-	source   *source // nil when its positions mean nothing to the author
-	constant bool    // has no action
+	source   *templateText // nil: a position in it says nothing to the author
+	constant bool          // has no action
 	passages passages
 	quick    quick // the same template, if it can be one; else nil
 	template interface {
@@ -99,10 +99,12 @@ var (
 	// Reasons that name only what the author wrote.
 	ownWords = regexp.MustCompile(`^(can't evaluate field \w+ in type string|exceeded maximum template depth \(\d+\)|` +
 		`template "[^"]*" not defined|wrong number of args for \w+: want \d+ got \d+)$`)
+	// Calls that this package adds to what the author wrote.
+	added = regexp.MustCompile(` \| _\w+(?: “[^”]*”)?|_true `)
 )
 
-// failure turns an execution error into a Problem. Such an error may quote data, so only its position and what is
-// known to come from the template is taken over.
+// failure turns an execution error into a Problem. Such an error may quote data, so only its position
+// and what is known to come from the template is taken over.
 func (p *part) failure(err error) *Problem {
 	problem := &Problem{Field: p.field, Message: "the template cannot be executed"}
 	if errors.Is(err, errTooLong) || errors.Is(err, errEndless) {
@@ -120,10 +122,16 @@ func (p *part) failure(err error) *Problem {
 	if !found {
 		return problem
 	}
-	problem.Message = "cannot evaluate " + shorten(context)
-	if key := missingKey.FindStringSubmatch(reason); key != nil {
-		problem.Message = "no field " + key[1]
-	} else if ownWords.MatchString(reason) {
+	problem.Message = "cannot evaluate " + shorten(added.ReplaceAllString(context, ""))
+	var value *valueError
+	switch {
+	case errors.As(err, &value) && value.what != "":
+		problem.Message = value.Error()
+	case value != nil:
+		problem.Message += ": " + value.Error()
+	case missingKey.MatchString(reason):
+		problem.Message = "no field " + missingKey.FindStringSubmatch(reason)[1]
+	case ownWords.MatchString(reason):
 		problem.Message += ": " + reason
 	}
 	return problem

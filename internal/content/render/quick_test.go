@@ -44,7 +44,7 @@ func TestWhatIsQuickSaysWhatTheEngineSays(t *testing.T) {
 		if problem != nil {
 			t.Fatal(page, problem)
 		}
-		text, problem := compileText(FieldText, plainSource(page))
+		text, problem := compileText(FieldText, newTemplateText(page))
 		if problem != nil {
 			t.Fatal(page, problem)
 		}

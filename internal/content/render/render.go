@@ -1,9 +1,11 @@
-// Package render compiles the content of a mailing once and renders it for each recipient into the exact bytes that are
-// sent (package message).
+// Package render compiles the content of a mailing once and renders it for each recipient into the exact
+// bytes that are sent (package message).
 //
-// Subject and text are text/template, HTML is html/template, all with missingkey=error. The templates' author is
-// trusted, recipient data is not: in HTML it is escaped for its place, and a line break in a subject fails the
-// recipient. Errors name the field, line and column of the template, and never hold recipient data.
+// Subject and text are text/template, HTML is html/template, all with missingkey=error, helpers and one
+// rule for truth and comparison (see docs/templates.md). The templates' author is trusted: his HTML goes
+// out as he wrote it, with its comments. Recipient data is not trusted: in HTML it is escaped for its
+// place, in a subject a line break in it is a blank. Errors name the field, line and column of the
+// template, and never hold recipient data.
 package render
 
 import (
@@ -11,6 +13,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"directmailer/internal/content/message"
 )
@@ -84,7 +88,7 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	t := r.t
 	clear(r.data)
 	for name, value := range to.Attributes {
-		r.data[name] = value
+		r.data[name] = fieldValue(value)
 	}
 	r.data["email"] = to.Address
 
@@ -104,15 +108,15 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	return out, Info{MessageID: m.ID, NeedsUTF8: m.NeedsUTF8()}, nil
 }
 
-// execute fills in the subject, and the bodies that are not there already. HTML comes before a text made from it, so that an error names the line of what
-// the author wrote.
+// execute fills in the subject, and the bodies that are not there already. HTML comes before a text made
+// from it, so that an error names the line of what the author wrote.
 func (r *Renderer) execute(m *message.Message) error {
 	t := r.t
 	subject, err := t.subject.execute(&r.subject, r.data)
 	if err != nil {
 		return err
 	}
-	m.Subject = string(bytes.Trim(subject, " "))
+	m.Subject = headerText(subject)
 	if m.Subject == "" {
 		return &Problem{Field: FieldSubject, Message: "is blank"}
 	}
@@ -145,6 +149,65 @@ func (r *Renderer) execute(m *message.Message) error {
 	}
 	return nil
 }
+
+// breaks are the control characters, and the line and paragraph separators of Unicode, but not the tab.
+func breaks(r rune) bool {
+	return r < ' ' && r != '\t' || r >= 0x7F && r <= 0x9F || r == '\u2028' || r == '\u2029'
+}
+
+// fieldValue returns a field's value as bodies show it: without blanks around it, and with one line break
+// for each control character and each other kind of line break. Spreadsheets put line breaks in cells.
+func fieldValue(s string) string {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		c := s[i]
+		plain = c >= ' ' && c != 0x7F && c != 0xC2 && c != 0xE2
+	}
+	if plain && (s == "" || s[0] > ' ' && s[len(s)-1] > ' ' && s[len(s)-1] < 0x80) {
+		return s
+	}
+	s = strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || breaks(r) })
+	if !strings.ContainsFunc(s, breaks) {
+		return s
+	}
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	var b strings.Builder
+	for s != "" {
+		r, size := utf8.DecodeRuneInString(s)
+		if breaks(r) {
+			b.WriteByte('\n')
+		} else {
+			b.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// headerText returns a text as a header shows it: control characters, and the blanks around them, are one
+// blank.
+func headerText(b []byte) string {
+	s := strings.Trim(string(b), " ")
+	if !strings.ContainsFunc(s, inHeaderBlank) {
+		return s
+	}
+	words := strings.FieldsFunc(s, inHeaderBlank)
+	kept := words[:0]
+	for i, each := range words {
+		if i > 0 {
+			each = strings.TrimLeft(each, " ")
+		}
+		if i < len(words)-1 {
+			each = strings.TrimRight(each, " ")
+		}
+		if each != "" {
+			kept = append(kept, each)
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+func inHeaderBlank(r rune) bool { return breaks(r) || r == '\t' }
 
 func unlessBlank(b []byte) []byte {
 	if len(bytes.TrimSpace(b)) == 0 {
@@ -197,12 +260,12 @@ func tidy(b []byte) []byte {
 
 // compileSubject trims the template first: a block of a YAML file ends in a line break.
 func compileSubject(text string) (*part, *Problem) {
+	text = lineEnds(text)
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "" {
 		return nil, &Problem{Field: FieldSubject, Message: message.ErrMissing.Error()}
 	}
-	start := strings.Index(text, trimmed)
-	s := &source{original: text, compiled: trimmed, edits: []edit{{oldLength: start}}}
+	s := &templateText{original: text, compiled: trimmed, start: strings.Index(text, trimmed)}
 	p, problem := compileText(FieldSubject, s)
 	if problem != nil {
 		return nil, problem

@@ -6,7 +6,8 @@ import (
 	"directmailer/internal/content/message"
 )
 
-// setBodies encodes bodies that all recipients have in common, once. A text that is not there is made from the HTML.
+// setBodies encodes bodies that all recipients have in common, once. A text that is not there is made
+// from the HTML.
 func (c *compiler) setBodies(hasText, hasHTML bool, text, html []byte) {
 	if hasHTML {
 		c.t.head.EncodedHTML = c.encode(FieldHTML, html)
@@ -27,7 +28,8 @@ func (c *compiler) encode(field string, body []byte) []byte {
 	return encoded
 }
 
-// setConstants executes templates that say the same to everybody now, so that they are not executed and encoded for each message.
+// setConstants executes templates that say the same to everybody now, so that they are not executed and
+// encoded for each message.
 func (c *compiler) setConstants() {
 	t := c.t
 	if t.html != nil && t.html.constant {
@@ -45,7 +47,8 @@ func (c *compiler) setConstants() {
 	}
 }
 
-// once is what a template writes, encoded; nil when that is blank, or fails: each recipient is told so then.
+// once returns what a template writes, encoded. It returns nil when that is blank or fails: then each
+// recipient fails.
 func (c *compiler) once(p *part) []byte {
 	body, err := p.execute(&output{}, nil)
 	if err != nil {
@@ -60,18 +63,12 @@ func (c *compiler) once(p *part) []byte {
 	return c.encode(p.field, body)
 }
 
-// constant tells whether a parsed template has no action, but those that stand for conditional comments.
+// constant tells whether a parsed template has no action.
 func constant(tree *parse.Tree) bool {
 	same := tree != nil
-	if !same {
-		return false
-	}
-	walk(tree.Root, func(n parse.Node) {
-		switch n := n.(type) {
+	walk(root(tree), func(n parse.Node) {
+		switch n.(type) {
 		case *parse.TextNode, *parse.CommentNode:
-		case *parse.ActionNode:
-			name, ok := n.Pipe.Cmds[0].Args[0].(*parse.IdentifierNode)
-			same = same && ok && name.Ident == literalFunc && len(n.Pipe.Cmds) == 1
 		default:
 			same = false
 		}

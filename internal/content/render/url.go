@@ -27,9 +27,9 @@ const escapeFunc = "_urlvalue"
 
 // CompileURL compiles the template of a URL (RFC 3986), or says what is wrong with it. Scheme and host must be the author's own words.
 func CompileURL(text string) (*URLTemplate, *Problem) {
-	s := plainSource(text)
+	s := newTemplateText(text)
 	escape := texttemplate.FuncMap{escapeFunc: escapeURLValue}
-	t, err := texttemplate.New(FieldPageURL).Option("missingkey=error").Funcs(bounded).Funcs(escape).Parse(text)
+	t, err := texttemplate.New(FieldPageURL).Option("missingkey=error").Funcs(functions(false)).Funcs(escape).Parse(text)
 	if err != nil {
 		return nil, s.syntax(FieldPageURL, err)
 	}
@@ -47,6 +47,7 @@ func CompileURL(text string) (*URLTemplate, *Problem) {
 		if problem := escapeValues(each.Tree.Root, s); problem != nil {
 			return nil, problem
 		}
+		applyTruth(each.Tree)
 		countSteps(each.Tree)
 	}
 	return &URLTemplate{part: &part{field: FieldPageURL, source: s, template: t}, base: *base}, nil
@@ -56,7 +57,7 @@ func CompileURL(text string) (*URLTemplate, *Problem) {
 func (t *URLTemplate) Base() url.URL { return t.base }
 
 // literalBase reads scheme and host from the text before the first action.
-func literalBase(root *parse.ListNode, s *source) (*url.URL, *Problem) {
+func literalBase(root *parse.ListNode, s *templateText) (*url.URL, *Problem) {
 	text, action := textBefore(root, s)
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found || scheme != "http" && scheme != "https" {
@@ -80,7 +81,7 @@ func literalBase(root *parse.ListNode, s *source) (*url.URL, *Problem) {
 }
 
 // textBefore returns the text before the first action and the action's offset, -1 when there is none.
-func textBefore(root *parse.ListNode, s *source) (string, int) {
+func textBefore(root *parse.ListNode, s *templateText) (string, int) {
 	var text strings.Builder
 	for _, n := range root.Nodes {
 		t, ok := n.(*parse.TextNode)
@@ -92,7 +93,7 @@ func textBefore(root *parse.ListNode, s *source) (string, int) {
 	return text.String(), -1
 }
 
-func urlProblem(s *source, at int, format string, args ...any) *Problem {
+func urlProblem(s *templateText, at int, format string, args ...any) *Problem {
 	line, column := s.at(at)
 	return &Problem{Field: FieldPageURL, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
 }
@@ -101,7 +102,7 @@ func urlProblem(s *source, at int, format string, args ...any) *Problem {
 var notInURL = regexp.MustCompile("[^-A-Za-z0-9._~:/?#\\[\\]@!$&'()*+,;=%\u0080-\U0010FFFF]|%(?:[^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)")
 
 // checkURLTexts refuses what no URL can hold in the author's own words.
-func checkURLTexts(root *parse.ListNode, s *source) (problem *Problem) {
+func checkURLTexts(root *parse.ListNode, s *templateText) (problem *Problem) {
 	walk(root, func(n parse.Node) {
 		text, ok := n.(*parse.TextNode)
 		if !ok || problem != nil {
@@ -116,7 +117,7 @@ func checkURLTexts(root *parse.ListNode, s *source) (problem *Problem) {
 }
 
 // escapeValues appends escapeFunc to each action that writes.
-func escapeValues(root *parse.ListNode, s *source) (problem *Problem) {
+func escapeValues(root *parse.ListNode, s *templateText) (problem *Problem) {
 	walk(root, func(n parse.Node) {
 		action, ok := n.(*parse.ActionNode)
 		if !ok || len(action.Pipe.Decl) > 0 {
@@ -138,7 +139,7 @@ func escapeValues(root *parse.ListNode, s *source) (problem *Problem) {
 // it holds. Only "." and ".." still mean something, in a path: [URLRenderer.Render] refuses them.
 func escapeURLValue(value any) string {
 	const hexDigits = "0123456789ABCDEF"
-	s := fmt.Sprint(value)
+	s := printed(value)
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
