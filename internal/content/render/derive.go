@@ -304,10 +304,10 @@ func (m *marks) prepare(n *html.Node, pre bool) {
 		case html.ElementNode:
 			switch c.DataAtom {
 			case atom.Title, atom.Style, atom.Script, atom.Head, atom.Meta, atom.Link, atom.Template:
-				n.RemoveChild(c)
+				m.remove(n, c)
 			default:
 				if m.hidden(c) {
-					n.RemoveChild(c)
+					m.remove(n, c)
 				}
 			}
 		}
@@ -324,6 +324,37 @@ func (m *marks) prepare(n *html.Node, pre bool) {
 		}
 		m.prepare(c, pre || c.DataAtom == atom.Pre)
 		asKnownBlock(n, c)
+	}
+}
+
+// remove takes an element away. A condition must not begin or end in it: the other half would go too.
+func (m *marks) remove(parent, n *html.Node) {
+	parent.RemoveChild(n)
+	if m.found == noMark {
+		return
+	}
+	open := map[int]int{}
+	note := func(text string) {
+		for _, mark := range m.found.FindAllString(text, -1) {
+			switch a := m.action(mark); a.kind {
+			case opening:
+				open[a.at.structure]++
+			case closing:
+				open[a.at.structure]--
+			}
+		}
+	}
+	for each := range n.Descendants() {
+		note(each.Data)
+		for _, a := range each.Attr {
+			note(a.Key)
+			note(a.Val)
+		}
+	}
+	for _, balance := range open {
+		if balance != 0 {
+			m.failed = errMoved
+		}
 	}
 }
 

@@ -50,12 +50,73 @@ func TestTextMadeFromHTML(t *testing.T) {
 	}
 }
 
+func TestHiddenElementsAreNotInTheText(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ html, want string }{
+		{`<div style="display:none">x</div>`, ""}, {`<div style="font-size:1px; DISPLAY : none !important;">x</div>`, ""}, {`<span style="mso-hide:all">x</span>`, ""},
+		{`<div hidden>x</div>`, ""}, {`<div HIDDEN="">x {{.first_name}}</div>`, ""}, {`<div style="visibility:hidden">x</div>`, ""}, {`<div style="max-height:0px;overflow:hidden">x</div>`, ""}, {`<div style="opacity:0;">x</div>`, ""},
+		{`<style>.preheader, p.a { display: none !important }</style><span class="b preheader">x</span><p class="a">y</p>`, ""}, {`<style>/* a */ #p{display:none}</style><p id="p">x</p>`, ""},
+		{`<div style="display:none;color:{{.first_name}}">x</div>`, ""}, {`<div style="display:none;{{if .first_name}}color:red{{end}}">x</div>`, ""}, {`<div style="display:none">{{if .first_name}}a{{else}}b{{end}}</div>`, ""},
+		{`<table><tr style="display:none"><td>x</td></tr></table>`, ""},
+		{`<a href="https://example.com" style="color:#fff;mso-hide:all">shown</a>`, "shown ( https://example.com ) end"}, {`<p style="mso-hide:all"><a href="https://example.com">shown</a></p>`, "shown ( https://example.com )\n\nend"},
+		{`<div style="display:block">shown</div>`, "shown\nend"}, {`<div style="font-size:0;line-height:0">shown</div>`, "shown\nend"}, {`<div aria-hidden="true">shown</div>`, "shown\nend"}, {`<div style="opacity:0.9">shown</div>`, "shown\nend"},
+		{`<style>@media (max-width:600px){.m{display:none}}</style><p class="m">shown</p>`, "shown\n\nend"}, {`<style>.m p{display:none} p.b{display:none}</style><p class="m">shown</p>`, "shown\n\nend"},
+		{`<div style="max-height:10px;overflow:hidden">shown</div>`, "shown\nend"}, {`<div style="mso-line-height-rule:exactly">shown</div>`, "shown\nend"},
+	} {
+		for _, static := range []bool{false, true} {
+			s := spec()
+			s.Static, s.Text, s.HTML = static, "", c.html+`<p>end</p>`
+			if static && strings.Contains(s.HTML, "{{") {
+				continue
+			}
+			want := c.want
+			if want == "" {
+				want = "end"
+			}
+			_, env := render(t, s, anna("first_name", "red"))
+			if got := strings.TrimSpace(strings.ReplaceAll(env.Text, "\r\n", "\n")); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+				t.Errorf("%s\n%q, want %q", c.html, got, want)
+			}
+		}
+	}
+}
+
+// Editors put conditions into comments, so that what is between them stays visible while it is edited.
+func TestTheTextObeysConditionsInComments(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ html, yes, no string }{
+		{`<!-- {{if .x}} --><p>a</p><!-- {{else}} --><p>b</p><!-- {{end}} -->`, "a", "b"},
+		{`<table><!-- {{if .x}} --><tr><td>a</td></tr><!-- {{else}} --><tr><td>b</td></tr><!-- {{end}} --></table>`, "a", "b"},
+		{`<!-- {{if .x}}a{{end}} --><p>c</p><!-- {{/* note */}} {{if not .x}} --><p>d</p><!--{{end}}-->`, "c", "c d"},
+		{`<ul><!--{{range splitList "," .list}}--><li>{{.}}</li><!--{{end}}--></ul>`, "* 1 * 2", "* 1 * 2"},
+		{`<!-- {{with .x}} --><p>{{.}}</p><!-- {{end}} --><p>c</p>`, "1 c", "c"},
+		{`<!-- {{$y := .x}} --><p>{{$y}}c</p>`, "1c", "noc"},
+		{`<!--[if mso]>{{if .x}}<p>outlook {{.x}}</p>{{end}}<![endif]--><!--[if !mso]><!-- -->{{if .x}}<p>a</p>{{end}}<!--<![endif]--><p>c</p>`, "a c", "c"},
+		{`<![if !mso]>{{if .x}}<p>a</p>{{end}}<![endif]><p>c</p>`, "a c", "c"},
+		{`{{if .x}}<!--[if mso]><p>o</p><![endif]--><p>a</p>{{end}}<p>c</p>`, "a c", "c"},
+		{`<!-- {{if eq .list "1,2"}}{{if .x}} --><p>a</p><!-- {{end}}{{end}} --><p>c</p>`, "a c", "c"},
+	} {
+		for value, want := range map[string]string{"1": c.yes, "no": c.no} {
+			got := strings.Join(strings.Fields(derived(t, c.html, "x", value, "list", "1,2")), " ")
+			if got != want {
+				t.Errorf("%s\n%s: got %q, want %q", c.html, value, got, want)
+			}
+		}
+	}
+}
+
 func TestAPageWhoseActionsCannotBeKeptInOrderNeedsATextOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for _, html := range []string{
 		`{{if .first_name}}<title>{{else}}<title>x{{end}}</title><p>x</p>`, // begins outside the title and ends in it
 		`<table>{{if .first_name}}<p>{{.first_name}}</p>{{end}}<tr><td>x</td></tr></table>`,
 		`<title>{{$x := .first_name}}</title><p>{{$x}}</p>`,
+		`<!--[if mso]>{{if .first_name}}<p>a</p><![endif]-->{{else}}<p>b</p><![endif]-->{{end}}`, // ends a comment in a branch
+		`{{if .first_name}}<!--[if mso]>{{else}}<!--[if !mso]><!-->{{end}}<p>x</p><!--<![endif]-->`,
+		`<p style="{{if .first_name}}display:none{{end}}">x</p>`, // hidden for some
+		`<p {{if .first_name}}hidden{{end}}>x</p>`,
+		`<p style="display:{{.first_name}}">x</p>`,
+		`<div style="display:none">{{if .first_name}}</div>a<div style="display:none">{{end}}</div>b`,
 	} {
 		s := spec()
 		s.Text, s.HTML = "", html

@@ -11,6 +11,7 @@ const (
 	srcsetFunc     = "_srcset"
 	cssFilterFunc  = "_cssfilter"
 	nameFilterFunc = "_namefilter"
+	bareFunc       = "_bare"
 	commentFunc    = "_comment"
 )
 
@@ -144,11 +145,13 @@ func harmlessCSS(s string) bool {
 	open := 0
 	for s != "" {
 		token := cssWord.FindString(s)
-		if strings.HasPrefix(s[len(token):], "(") && (cssFunctions[strings.ToLower(token)] || token == "" && open > 0) {
+		switch {
+		case strings.HasPrefix(s[len(token):], "("):
+			if !cssFunctions[strings.ToLower(token)] && (token != "" || open == 0) {
+				return false
+			}
 			token += "("
 			open++
-		}
-		switch {
 		case token != "":
 		case s[0] == ')' && open > 0:
 			token = ")"
@@ -185,6 +188,24 @@ var (
 	ariaAttribute = regexp.MustCompile(`^aria-[a-z]+$`)
 	digitsOnly    = regexp.MustCompile(`^[0-9]+$`) // <h{{.level}}>
 )
+
+// escapeBare escapes the value of an attribute that has no quotes. empty is what an empty value is.
+func escapeBare(what, empty string, args ...any) (string, error) {
+	s := printed(args...)
+	if s != "" {
+		return bareEscapes.Replace(s), nil
+	}
+	switch empty {
+	case emptyQuotes:
+		return `""`, nil
+	case emptyFails:
+		return "", &valueError{what, "is empty, and the value of its attribute has no quotes: put them around it"}
+	}
+	return "", nil
+}
+
+var bareEscapes = strings.NewReplacer("\x00", "&#xfffd;", "\t", "&#9;", "\n", "&#10;", "\v", "&#11;", "\f", "&#12;", "\r", "&#13;", " ", "&#32;",
+	`"`, "&#34;", "&", "&amp;", "'", "&#39;", "+", "&#43;", "<", "&lt;", "=", "&#61;", ">", "&gt;", "`", "&#96;")
 
 // forComment keeps an escaped value from ending the comment that it stands in.
 func forComment(value string) string { return strings.ReplaceAll(value, "-", "&#45;") }

@@ -66,6 +66,7 @@ var basics = map[string]any{
 	srcsetFunc:     srcset,
 	cssFilterFunc:  filterCSS,
 	nameFilterFunc: filterName,
+	bareFunc:       escapeBare,
 	commentFunc:    forComment,
 }
 

@@ -162,7 +162,7 @@ func (h *htmlPart) uncover() {
 					n.Text = text
 				}
 			case *parse.ActionNode:
-				replaceFilters(n)
+				replaceFilters(n, h.reader.bare[n.Pos])
 				if h.reader.comments[n.Pos] && len(n.Pipe.Decl) == 0 {
 					n.Pipe.Cmds = append(n.Pipe.Cmds, call(n.Pos, commentFunc))
 				}
@@ -178,14 +178,18 @@ func call(at parse.Pos, name string, args ...parse.Node) *parse.CommandNode {
 }
 
 // replaceFilters replaces those of html/template's functions that write "ZgotmplZ" instead of a value
-// that they refuse. The first argument of the replacement says what the value is, for its error.
-func replaceFilters(n *parse.ActionNode) {
+// that they refuse. The first argument of the replacement says what the value is, for its error. bare is
+// what an empty value is in an attribute without quotes.
+func replaceFilters(n *parse.ActionNode, bare string) {
 	what := ""
 	for i, c := range n.Pipe.Cmds {
 		name, ok := c.Args[0].(*parse.IdentifierNode)
 		if ours, replaced := filters[identifier(name, ok)]; replaced {
-			text := &parse.StringNode{NodeType: parse.NodeString, Pos: n.Pos, Quoted: "“" + what + "”", Text: what}
-			n.Pipe.Cmds[i] = call(n.Pos, ours, text)
+			args := []parse.Node{stringNode(n.Pos, what)}
+			if ours == bareFunc {
+				args = append(args, stringNode(n.Pos, bare))
+			}
+			n.Pipe.Cmds[i] = call(n.Pos, ours, args...)
 		} else if !strings.HasPrefix(identifier(name, ok), "_html_template_") {
 			if what != "" {
 				what += " | "
@@ -193,6 +197,10 @@ func replaceFilters(n *parse.ActionNode) {
 			what += c.String()
 		}
 	}
+}
+
+func stringNode(at parse.Pos, text string) parse.Node {
+	return &parse.StringNode{NodeType: parse.NodeString, Pos: at, Quoted: "“" + text + "”", Text: text}
 }
 
 func identifier(n *parse.IdentifierNode, ok bool) string {
@@ -208,6 +216,7 @@ var filters = map[string]string{
 	"_html_template_srcsetescaper":  srcsetFunc,
 	"_html_template_cssvaluefilter": cssFilterFunc,
 	"_html_template_htmlnamefilter": nameFilterFunc,
+	"_html_template_nospaceescaper": bareFunc,
 }
 
 // functions returns what templates can call. Within HTML some helpers return HTML.

@@ -23,6 +23,7 @@ type markupReader struct {
 	spans    map[*parse.TextNode][]span      // what html/template must not see
 	lone     map[*parse.TextNode]bool        // texts that end in a "<" that begins no tag
 	comments map[parse.Pos]bool              // actions whose value stands in a comment
+	bare     map[parse.Pos]string            // actions that begin a value without quotes: what an empty value is
 	plain    bool                            // read conditional comments as all clients but Outlook do
 	last     parse.Node                      // nothing follows it
 	template *templateText
@@ -55,6 +56,8 @@ type markupState struct {
 	raw    string    // the element whose end tag ends inRaw, or which the tag that is being read begins
 	hidden bool      // in a conditional comment, which clients other than Outlook do not show
 	opened parse.Pos // where the tag, comment or element began
+
+	unfilled bool // inUnquoted, and nothing but values yet
 }
 
 // rawElements are the elements in which no tag and no comment begins.
@@ -63,7 +66,7 @@ var rawElements = []string{"style", "script", "title", "textarea", "xmp", "ifram
 func newMarkupReader(field string, s *templateText, trees map[string]*parse.Tree) *markupReader {
 	return &markupReader{
 		field: field, template: s, trees: trees, reached: map[string]map[mode]markupState{},
-		spans: map[*parse.TextNode][]span{}, lone: map[*parse.TextNode]bool{}, comments: map[parse.Pos]bool{},
+		spans: map[*parse.TextNode][]span{}, lone: map[*parse.TextNode]bool{}, comments: map[parse.Pos]bool{}, bare: map[parse.Pos]string{},
 	}
 }
 
@@ -133,23 +136,42 @@ func (r *markupReader) list(l *parse.ListNode, s markupState) markupState {
 			s = r.branches(n, b, s)
 			continue
 		}
+		var next parse.Node
+		if i+1 < len(l.Nodes) {
+			next = l.Nodes[i+1]
+		}
 		switch n := n.(type) {
 		case *parse.TextNode:
-			var next parse.Node
-			if i+1 < len(l.Nodes) {
-				next = l.Nodes[i+1]
-			}
 			s = r.text(n, next, s)
 		case *parse.ActionNode:
-			if s.mode == inComment || s.mode == inDeclaration || s.hidden && s.mode == inUnquoted || s.hidden && s.mode == beforeValue {
-				r.comments[n.Pos] = true
-			}
-			if s.mode == beforeValue && len(n.Pipe.Decl) == 0 {
-				s.mode = inUnquoted
-			}
+			s = r.action(n, next, s)
 		case *parse.TemplateNode:
 			s = r.tree(n.Name, s)
 		}
+	}
+	return s
+}
+
+// What an empty value is, in an attribute's value without quotes that begins with it.
+const (
+	emptyQuotes = "quotes" // written as ""
+	emptyFails  = "fails"  // what follows could become the value
+)
+
+func (r *markupReader) action(n *parse.ActionNode, next parse.Node, s markupState) markupState {
+	if len(n.Pipe.Decl) > 0 {
+		return s
+	}
+	if s.own() || s.hidden && (s.mode == inUnquoted || s.mode == beforeValue) {
+		r.comments[n.Pos] = true
+	}
+	if s.mode == beforeValue || s.mode == inUnquoted && s.unfilled {
+		r.bare[n.Pos] = emptyFails
+		text, ok := next.(*parse.TextNode)
+		if ok && len(text.Text) > 0 && s.mode == beforeValue && bytes.IndexByte([]byte(" \t\n\f\r>"), text.Text[0]) >= 0 {
+			r.bare[n.Pos] = emptyQuotes
+		}
+		s.mode, s.unfilled = inUnquoted, true
 	}
 	return s
 }
@@ -405,8 +427,9 @@ func (s *markupState) tag(b []byte) int {
 	case s.mode == beforeValue:
 		s.mode = inUnquoted
 	case s.mode == inUnquoted && blank:
-		s.mode = inTag
+		s.mode, s.unfilled = inTag, false
 	case s.mode == inUnquoted:
+		s.unfilled = false
 	case c == '/':
 		s.mode = inTag
 	case c == '=' && (s.mode == inName || s.mode == afterName):

@@ -112,7 +112,7 @@ func has(value any, list any) bool {
 
 var (
 	errNoDate   = &valueError{reason: "an argument is not a date: a date is 2026-01-31, with a time 2026-01-31 09:30 or 2026-01-31T09:30:00Z"}
-	errLanguage = &valueError{reason: `the language is not known: write it as "de" or "pt-BR"`}
+	errLanguage = &valueError{reason: `the language is not known, or not to this function: write it as "de" or "pt-BR"`}
 	errForms    = &valueError{reason: `the forms of pluralIn are pairs, with "other" among them: "one" "file" "other" "files"`}
 )
 
@@ -177,8 +177,9 @@ func dateLocale(tag string) (monday.Locale, error) {
 	if err != nil {
 		return "", errLanguage
 	}
-	_, i, confidence := dateTags.Match(wanted)
-	if confidence == language.No {
+	_, i, _ := dateTags.Match(wanted)
+	base, _ := wanted.Base()
+	if name := base.String(); !strings.HasPrefix(string(dateLocales[i]), name+"_") && name != "no" { // no: Bokmål
 		return "", errLanguage
 	}
 	return dateLocales[i], nil
@@ -206,7 +207,8 @@ func formatNumber(tag string, args ...any) (string, error) {
 		}
 		options = append(options, number.Scale(int(digits.small)))
 	} else {
-		options = append(options, number.MaxFractionDigits(20))
+		_, fraction := n.decimal()
+		options = append(options, number.Scale(len(fraction)))
 	}
 	return message.NewPrinter(language).Sprint(number.Decimal(n.value(), options...)), nil
 }
@@ -244,10 +246,15 @@ func pluralIn(tag string, count any, forms ...string) (string, error) {
 }
 
 func formOf(tag language.Tag, n num) plural.Form {
-	digits, fraction, _ := strings.Cut(strings.TrimLeft(n.rat().FloatString(6), "-"), ".")
-	fraction = strings.TrimRight(fraction, "0")
+	digits, fraction := n.decimal()
 	last := atMost(fraction)
 	return plural.Cardinal.MatchPlural(tag, atMost(digits), len(fraction), len(fraction), last, last)
+}
+
+// decimal returns the digits before and behind the point.
+func (n num) decimal() (whole, fraction string) {
+	whole, fraction, _ = strings.Cut(strings.TrimLeft(n.rat().FloatString(6), "-"), ".")
+	return whole, strings.TrimRight(fraction, "0")
 }
 
 // atMost returns the last digits of a number: the rules look at no more.

@@ -100,7 +100,7 @@ var (
 	ownWords = regexp.MustCompile(`^(can't evaluate field \w+ in type string|exceeded maximum template depth \(\d+\)|` +
 		`template "[^"]*" not defined|wrong number of args for \w+: want \d+ got \d+)$`)
 	// Calls that this package adds to what the author wrote.
-	added = regexp.MustCompile(` \| _\w+(?: “[^”]*”)?|_true `)
+	added = regexp.MustCompile(` \| _\w+(?: “[^”]*”)*|_true `)
 )
 
 // failure turns an execution error into a Problem. Such an error may quote data, so only its position

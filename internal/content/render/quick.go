@@ -48,7 +48,7 @@ var escapes = []struct {
 	{[]string{"_html_template_urlescaper", "_html_template_attrescaper"}, escapeQuery},
 	{[]string{"_html_template_urlnormalizer", "_html_template_attrescaper"}, escapePath},
 	{[]string{urlFilterFunc, "_html_template_urlnormalizer", "_html_template_attrescaper"}, escapeURL},
-	{[]string{"_html_template_nospaceescaper"}, escapeOther},
+	{[]string{bareFunc}, escapeOther},
 }
 
 // compileQuick returns the nodes of a list as a quick template, if they can be one. The tree must not
@@ -110,7 +110,7 @@ func fieldOf(pipe *parse.PipeNode) (field string, functions []string, ok bool) {
 	}
 	for _, c := range pipe.Cmds[1:] {
 		name, ok := c.Args[0].(*parse.IdentifierNode)
-		if !ok || len(c.Args) != 1 && name.Ident != urlFilterFunc {
+		if !ok || len(c.Args) != 1 && name.Ident != urlFilterFunc && name.Ident != bareFunc {
 			return "", nil, false
 		}
 		functions = append(functions, name.Ident)

@@ -389,6 +389,8 @@ func order(a, b any) (int, error) {
 		return 0, errEmptyOrder
 	case isNumber || bothNumbers || isDate || bothDates || !isText || !bothTexts:
 		return 0, errNoOrder
+	case equal(x, y):
+		return 0, nil
 	}
 	return strings.Compare(x, y), nil
 }

@@ -1,0 +1,125 @@
+package render
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	texttemplate "text/template"
+	"time"
+)
+
+// evaluated executes a text template over fields of any type, as a query gives them.
+func evaluated(t *testing.T, text string, fields map[string]any) (string, error) {
+	t.Helper()
+	p, problem := compileText(FieldText, newTemplateText(text))
+	if problem != nil {
+		t.Fatalf("%s: %v", text, problem)
+	}
+	var b strings.Builder
+	err := p.template.(*texttemplate.Template).Execute(&b, fields)
+	return b.String(), err
+}
+
+var (
+	day  = time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
+	noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+)
+
+func TestTruthIsWhatAnAuthorMeans(t *testing.T) {
+	t.Parallel()
+	no := []any{"", " ", "0", "0.0", "-0", "00", "false", "FALSE", "False", "no", "No", " n ", "N", "f", "off", "nein", "FALSCH", "FAUX", "não", false, 0, int64(0), 0.0, uint8(0), nil, time.Time{}, new(big.Rat), []byte("f"), []any{}}
+	yes := []any{"1", "true", "TRUE", "yes", "t", "x", "gold", "-1", "0.5", "00.1", "none of it", "Nora", "0x0", "00-1", "½", true, 1, -1, 0.5, uint64(1), day, big.NewInt(7), []byte("t"), []any{""}}
+	for want, values := range map[bool][]any{false: no, true: yes} {
+		for _, value := range values {
+			for text, outcome := range map[string]string{
+				"{{if .x}}true{{else}}false{{end}}":                             fmt.Sprint(want),
+				"{{if not .x}}false{{else}}true{{end}}":                         fmt.Sprint(want),
+				"{{.x | not | not}}":                                            fmt.Sprint(want),
+				"{{with .x}}true{{else}}false{{end}}":                           fmt.Sprint(want),
+				"{{if and .x .one}}true{{else}}false{{end}}":                    fmt.Sprint(want),
+				"{{if or .none .x}}true{{else}}false{{end}}":                    fmt.Sprint(want),
+				"{{if .x | and .one}}true{{else}}false{{end}}":                  fmt.Sprint(want),
+				"{{if $y := .x}}true{{else}}false{{end}}":                       fmt.Sprint(want),
+				"{{if .none}}{{else if (or .x .none)}}true{{else}}false{{end}}": fmt.Sprint(want),
+				`{{ternary "true" "false" .x}}`:                                 fmt.Sprint(want),
+				"{{or .none (and .one .x) | not | not}}":                        fmt.Sprint(want),
+			} {
+				if got, err := evaluated(t, text, map[string]any{"x": value, "one": "1", "none": "no"}); err != nil || got != outcome {
+					t.Errorf("%T %v: %s is %s, %v", value, value, text, got, err)
+				}
+			}
+		}
+	}
+	for text, want := range map[string]string{
+		`{{or .none "friend"}}`: "friend", `{{with .one}}{{.}}{{end}}`: "1", `{{and .one "b"}}`: "b", `{{if or .one .gone}}a{{end}}`: "a", `{{if and .none .gone}}a{{end}}`: "",
+	} {
+		if got, err := evaluated(t, text, map[string]any{"one": "1", "none": "no"}); err != nil || got != want {
+			t.Errorf("%s is %q, %v", text, got, err)
+		}
+	}
+}
+
+func TestComparisonsAreWhatAnAuthorMeans(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b any
+		want string // "<", "=" or ">"; "≠" and "≠=" for values without an order, and for codes
+	}{
+		{"20", "100", "<"}, {"484", "100", ">"}, {"20", 100, "<"}, {"100", 100, "="}, {"100.0", 100, "="}, {"100.00", "100", "="}, {" 100 ", "100", "="}, {"0.1", 0.1, "="}, {0.1, "0.10", "="},
+		{"-5", "3", "<"}, {"1e3", 1000, "="}, {"007", 7, "="}, {"9007199254740993", "9007199254740992", ">"}, {9007199254740993, "9007199254740992", ">"}, {int64(5), 5.0, "="}, {uint64(1 << 63), 5, ">"},
+		{big.NewRat(1, 2), "0.5", "="}, {"12345678901234567890", "12345678901234567891", "<"}, {5, 3.5, ">"}, {"+5", 5, "="},
+		{"gold", "gold   ", "="}, {"gold", "silver", "<"}, {"gold", "Gold", ">"}, {"TRUE", "true", "="}, {"No", "no", "="}, {"", "", "="}, {"", "a", "<"},
+		{"2026-01-31", "2026-02-01", "<"}, {"2026-01-31", "2026-01-31 00:00", "="}, {day, "2026-03-04", "="}, {noon, "2026-03-04", ">"}, {noon, "2026-03-04T13:00:00+01:00", "="}, {day, noon, "<"}, {"2026-03-04 12:00:00+00", noon, "="},
+		{true, "TRUE", "≠="}, {true, "yes", "≠="}, {false, "no", "≠="}, {true, "no", "≠"}, {true, 1, "≠="}, {true, "maybe", "≠"}, {false, "f", "≠="}, {true, true, "≠="},
+		{"", 100, "≠"}, {"abc", 100, "≠"}, {"1,234", 100, "≠"}, {"12,5", 12, "≠"}, {"20 %", 20, "≠"}, {"abc", "100", "≠"}, {day, 5, "≠"}, {"31.01.2026", "2026-01-31", "≠"}, {"NaN", 1, "≠"}, {"0x10", 16, "≠"}, {"1_000", 1000, "≠"},
+		{"007", "7", "≠"}, {"01234", "1234", "≠"}, {"+4930", "4930", "≠"},
+	} {
+		fields := map[string]any{"a": c.a, "b": c.b}
+		equal := strings.HasSuffix(c.want, "=")
+		for text, want := range map[string]bool{"{{eq .a .b}}": equal, "{{eq .b .a}}": equal, "{{ne .a .b}}": !equal, `{{eq .a "nothing" .b}}`: equal, "{{.b | eq .a}}": equal} {
+			if got, err := evaluated(t, text, fields); err != nil || got != fmt.Sprint(want) {
+				t.Errorf("%T %v, %T %v: %s is %s, %v", c.a, c.a, c.b, c.b, text, got, err)
+			}
+		}
+		for text, holds := range map[string]string{"{{lt .a .b}}": "<", "{{le .a .b}}": "<=", "{{gt .a .b}}": ">", "{{ge .a .b}}": ">="} {
+			got, err := evaluated(t, text, fields)
+			switch {
+			case c.want == "≠" || strings.HasPrefix(c.want, "≠="):
+				if _, isText := c.a.(string); err == nil && (!isText || fmt.Sprintf("%T", c.a) != fmt.Sprintf("%T", c.b) || c.a == "abc" || c.a == "31.01.2026") {
+					t.Errorf("%T %v, %T %v: %s is %s", c.a, c.a, c.b, c.b, text, got)
+				}
+			case err != nil || got != fmt.Sprint(strings.Contains(holds, c.want[len(c.want)-1:])):
+				t.Errorf("%T %v, %T %v: %s is %s, %v", c.a, c.a, c.b, c.b, text, got, err)
+			}
+		}
+	}
+	if _, err := evaluated(t, "{{eq .a}}", map[string]any{"a": "b"}); err == nil {
+		t.Error("eq with one argument")
+	}
+}
+
+func TestAComparisonThatHasNoAnswerFailsTheRecipientWithWhatToWrite(t *testing.T) {
+	t.Parallel()
+	for _, html := range []bool{false, true} {
+		s := spec()
+		text := "Dear\n{{if gt .points 100}}a{{else}}b{{end}}"
+		if s.Text = text; html {
+			s.HTML = text
+		}
+		field := map[bool]string{false: FieldText, true: FieldHTML}[html]
+		for value, want := range map[string]string{
+			"many":  field + " line 2, column 6: cannot evaluate gt .points 100: only two numbers, two dates (2026-01-31) or two texts can be compared",
+			"1,234": field + " line 2, column 6: cannot evaluate gt .points 100: only two numbers",
+			"":      field + " line 2, column 6: cannot evaluate gt .points 100: an empty value is compared with a number or a date: use default",
+		} {
+			if p := failure(t, s, anna("points", value)); !strings.HasPrefix(p.Error(), want) || strings.Contains(p.Error(), "many") || strings.Contains(p.Error(), "1,234") {
+				t.Errorf("%q: got %v, want %s", value, p, want)
+			}
+		}
+		s.Text, s.HTML = `{{if gt (default 0 .points) "100"}}a{{else}}b{{end}}`, ""
+		if _, env := render(t, s, anna("points", "")); strings.TrimSpace(env.Text) != "b" {
+			t.Errorf("with default: %q", env.Text)
+		}
+	}
+}
