@@ -236,7 +236,7 @@ func (r *markupReader) text(n *parse.TextNode, next parse.Node, s markupState) m
 			if length = bytes.IndexByte(rest, '>') + 1; length == 0 {
 				length = len(rest)
 			} else {
-				s = markupState{hidden: s.hidden && !endsCondition(n.Text[:i+length])}
+				s = markupState{hidden: s.hidden && !endsCondition(rest[:length])}
 			}
 			hide(i, i+length)
 		case inRaw:

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 )
@@ -187,4 +188,20 @@ func FuzzHTMLGoesOutAsWritten(f *testing.F) {
 // elements is the shape of a page: its elements, their attributes and the number of comments.
 func elements(t testing.TB, page []byte) string {
 	return regexp.MustCompile(`(?m)^".*\n`).ReplaceAllString(shown(t, string(bytes.ToValidUTF8(page, nil)), "zzz", "zzz"), "")
+}
+
+// A template is written by others: to read it, and to find the place of its fault, must come to an end.
+func TestAHostileTemplateCostsNoMoreThanItsLength(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	for _, piece := range []string{"<!x>", "<!--[if a]>", "<!-- a -->", "<![endif]-->", "<a", "</ ", "<!--", "{{.x}}", "<p title='", "{{if .x}}", "<style>", "<title></title", "--", "<a b=c", "{{.x}}<", "<p>{{.x}}</p><a b=\"c\"d'>"} {
+		for _, end := range []string{"", "{{nofunc}}", "<a b=c=d>", "{{end}}"} {
+			s := spec()
+			s.Text, s.HTML = "", strings.Repeat(piece, 20_000/len(piece))+end
+			Compile(s)
+		}
+	}
+	if took := time.Since(start); took > time.Minute {
+		t.Errorf("took %v", took)
+	}
 }

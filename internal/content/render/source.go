@@ -4,6 +4,7 @@ import (
 	"errors"
 	htmltemplate "html/template"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	texttemplate "text/template"
@@ -124,17 +125,20 @@ func (s *templateText) faulty(line int, message string) int {
 		return s.unended()
 	}
 	// The parser stops at the first fault: it is in the last action of the shortest text that has it.
-	for end := s.offset(line, 0); ; {
-		i := strings.Index(text[end:], "}}")
+	var ends []int
+	for at := s.offset(line, 0); ; {
+		i := strings.Index(text[at:], "}}")
 		if i < 0 {
 			break
 		}
-		end += i + 2
-		if m := parseError(text[:end]); m == message {
-			return max(strings.LastIndex(text[:end], "{{"), 0)
-		}
+		at += i + 2
+		ends = append(ends, at)
 	}
-	return max(strings.LastIndex(text, "{{"), 0)
+	end := len(text)
+	if i := sort.Search(len(ends), func(i int) bool { return parseError(text[:ends[i]]) == message }); i < len(ends) {
+		end = ends[i]
+	}
+	return max(strings.LastIndex(text[:end], "{{"), 0)
 }
 
 // unended returns the offset of the innermost action that lacks its {{end}}.
