@@ -108,7 +108,7 @@ func TestBadMailingFilesAreToldByLineAndNothingIsDone(t *testing.T) {
 		{"no YAML", func(s *shell) { s.write("letter.yaml", "from: [\n") }, []string{"letter.yaml:"}},
 		{"unknown field", func(s *shell) { s.write("letter.yaml", letter+"batchsize: 5\n") }, []string{"letter.yaml:9:1: batchsize"}},
 		{"wrong type", func(s *shell) { s.write("letter.yaml", letter+"batch_size: many\n") }, []string{"letter.yaml:9:13: batch_size"}},
-		{"template syntax", func(s *shell) { s.write("letter.txt", "Hello\n{{if .plan}}\n") }, []string{"letter.txt:3", "content.text: "}},
+		{"template syntax", func(s *shell) { s.write("letter.txt", "Hello\n{{if .plan}}\n") }, []string{"letter.txt:2:1", "content.text: "}},
 		{"HTML template syntax", func(s *shell) { s.write("letter.html", "<p>\n  {{.first_name | nofunc}}") }, []string{"letter.html:2", `"nofunc" not defined`}},
 		{"subject on two lines", func(s *shell) {
 			s.write("letter.yaml", strings.Replace(letter, "News for {{.first_name}}", `"News\nfor you"`, 1))

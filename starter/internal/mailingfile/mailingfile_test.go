@@ -482,7 +482,7 @@ func TestAFaultOfATemplateIsLocatedWhereItIsWritten(t *testing.T) {
 	for _, p := range problems {
 		got = append(got, filepath.Base(f.Locate(p.Field, p.Line, p.Column)))
 	}
-	if strings.Join(got, " ") != "mailing.yaml:8:5 newsletter.html:4" {
+	if strings.Join(got, " ") != "mailing.yaml:8:5 newsletter.html:2:3" {
 		t.Errorf("got %v of %+v", got, problems)
 	}
 }
