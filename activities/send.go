@@ -142,10 +142,10 @@ func sentBatch(s ledger.Settled) workflows.SentBatch {
 	return workflows.SentBatch{Closed: s.Closed, Counts: workflows.Counts(s.Counts), Deferred: s.Deferred, NextRound: s.NextRound}
 }
 
-func pointReports(r sender.Report) []workflows.PointReport {
-	var out []workflows.PointReport
+func pointReports(r sender.Report) []workflows.DropPointReport {
+	var out []workflows.DropPointReport
 	for _, p := range r.DropPoints {
-		one := workflows.PointReport{Name: p.Name, Accepted: p.Accepted}
+		one := workflows.DropPointReport{Name: p.Name, Accepted: p.Accepted}
 		if p.Failure != nil {
 			one.Failure = pointFailure(p.Name, p.Failure)
 		}

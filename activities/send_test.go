@@ -74,7 +74,7 @@ func (d *fixture) send(a *Activities, on workflows.OnUncertain) (workflows.SentB
 	env.SetWorkerStopChannel(d.stop)
 	env.RegisterActivityWithOptions(a.SendBatch, activity.RegisterOptions{Name: policy.SendBatch})
 	var out workflows.SentBatch
-	v, err := env.ExecuteActivity(policy.SendBatch, workflows.SendCall{Mailing: "spring", Batch: 1, DropPoints: []workflows.UsedPoint{{Name: "mx"}}, OnUncertain: on,
+	v, err := env.ExecuteActivity(policy.SendBatch, workflows.SendCall{Mailing: "spring", Batch: 1, DropPoints: []workflows.UsableDropPoint{{Name: "mx"}}, OnUncertain: on,
 		Retry: retries, Deferral: workflows.Deferral{First: workflows.Duration(time.Minute), Most: workflows.Duration(time.Hour), For: workflows.Duration(48 * time.Hour)}})
 	if err != nil {
 		return out, err

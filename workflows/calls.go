@@ -52,16 +52,16 @@ type Rendered struct {
 
 // SendCall asks SendBatch to send what is open of a batch through whichever of the drop points is free.
 type SendCall struct {
-	Mailing     string      `json:"mailing"`
-	Batch       int         `json:"batch"`
-	DropPoints  []UsedPoint `json:"drop_points"`
-	OnUncertain OnUncertain `json:"on_uncertain"`
-	Retry       Retries     `json:"retry"`
-	Deferral    Deferral    `json:"deferral"`
+	Mailing     string            `json:"mailing"`
+	Batch       int               `json:"batch"`
+	DropPoints  []UsableDropPoint `json:"drop_points"`
+	OnUncertain OnUncertain       `json:"on_uncertain"`
+	Retry       Retries           `json:"retry"`
+	Deferral    Deferral          `json:"deferral"`
 }
 
-// UsedPoint is a drop point that a batch may be sent through.
-type UsedPoint struct {
+// UsableDropPoint is a drop point that a batch may be sent through.
+type UsableDropPoint struct {
 	Name string `json:"name"`
 	// Proven is true when it has accepted mail of this mailing: a few refusals are then not its own.
 	Proven bool `json:"proven,omitempty"`
@@ -89,11 +89,11 @@ type SentBatch struct {
 	// Refused counts answers and log-ins that refuse us, not the recipient: they count to the mailing's error limit.
 	Refused int `json:"refused,omitempty"`
 	// Points says how the drop points did.
-	Points []PointReport `json:"points,omitempty"`
+	Points []DropPointReport `json:"points,omitempty"`
 }
 
-// PointReport is how a drop point did in one batch.
-type PointReport struct {
+// DropPointReport is how a drop point did in one batch.
+type DropPointReport struct {
 	Name string `json:"name"`
 	// Accepted messages.
 	Accepted int `json:"accepted,omitempty"`

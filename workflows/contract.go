@@ -336,7 +336,7 @@ type DropPointStatus struct {
 	// OnTrial is true when it has come back and has not accepted mail since: it is given one batch at a time.
 	OnTrial bool `json:"on_trial,omitempty"`
 	// Looks counts the looks at it since it last accepted mail: the time between them doubles.
-	Looks int `json:"looks,omitempty"`
+	Checks int `json:"checks,omitempty"`
 	// Proven is true when it has accepted mail of this mailing.
 	Proven bool `json:"proven,omitempty"`
 	// LastFailure is its latest failure, without addresses; empty when there was none.

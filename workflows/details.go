@@ -88,7 +88,7 @@ func (s Status) writePoints(b *strings.Builder) {
 	slices.SortStableFunc(points, func(p, q DropPointStatus) int { return p.severity() - q.severity() })
 	b.WriteString("\nDrop points:\n\n")
 	for _, p := range points[:min(len(points), shownPoints)] {
-		fmt.Fprintf(b, "- **%s** %s\n", plainText(p.Name, longestText), p.standing())
+		fmt.Fprintf(b, "- **%s** %s\n", plainText(p.Name, longestText), p.describe())
 	}
 	if more := len(points) - shownPoints; more > 0 {
 		fmt.Fprintf(b, "- and %d others\n", more)
@@ -113,8 +113,8 @@ func (p DropPointStatus) severity() int {
 	return 5
 }
 
-// standing says in words how a drop point does.
-func (p DropPointStatus) standing() string {
+// describe says in words what state a drop point is in.
+func (p DropPointStatus) describe() string {
 	failure := plainText(strings.TrimPrefix(p.LastFailure, "drop point "+p.Name+": "), longestText)
 	switch {
 	case !p.InList:

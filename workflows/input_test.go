@@ -40,7 +40,11 @@ func TestAGoodInputHasNoProblemAndKeepsWhatItSays(t *testing.T) {
 	if problems := in.Validate(); len(problems) > 0 {
 		t.Errorf("problems: %v", problems)
 	}
-	in.Resume = &workflows.Progress{Ready: []int{7}, Suspended: &workflows.Suspension{Every: workflows.Duration(time.Minute)}}
+	suspended := &workflows.Suspension{Every: workflows.Duration(time.Minute)}
+	in.Resume = &workflows.Progress{
+		BatchProgress:      workflows.BatchProgress{Ready: []int{7}},
+		SuspensionProgress: workflows.SuspensionProgress{Suspended: suspended},
+	}
 	data, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)

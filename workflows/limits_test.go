@@ -167,7 +167,7 @@ func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 		for i, p := range c.DropPoints {
 			if p.Name == "a" {
 				failures++
-				out.Points[i] = workflows.PointReport{Name: "a", Failure: "drop point a: connection refused"}
+				out.Points[i] = workflows.DropPointReport{Name: "a", Failure: "drop point a: connection refused"}
 			}
 		}
 		if out.NotBefore = o.env.Now().Add(time.Minute + time.Second); turns.Add(1) > 6 {

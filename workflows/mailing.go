@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -13,92 +14,112 @@ import (
 
 // Mailing sends one mailing and ends when every recipient has an outcome.
 //
-// In order: wait for not_before, OpenMailing, PrepareList, then a sliding window of RenderBatch and SendBatch over the batches
-// (window.go), with later rounds for deferred recipients (rounds.go), then CloseMailing. Cancelling the workflow, or the update cancel,
-// ends the mailing early: recipients that are still open become unsent.
+// The steps are: wait for not_before, OpenMailing, PrepareList, then RenderBatch and SendBatch for each
+// batch (sending.go), with later rounds for deferred recipients, then CloseMailing. A cancellation of
+// the workflow, or the update cancel, ends the mailing early: recipients without an outcome become
+// unsent.
 func Mailing(ctx workflow.Context, in Input) (Result, error) {
-	m := &mailing{in: in.WithDefaults(), id: workflow.GetInfo(ctx).WorkflowExecution.ID, log: workflow.GetLogger(ctx)}
-	if err := m.setup(ctx); err != nil {
+	m, err := newMailing(ctx, in)
+	if err != nil {
 		return Result{}, err
 	}
 	return m.run(ctx)
 }
 
+// mailing is one run of the workflow. Its parts decide: points which drop points can be used, queue
+// which batches may start, suspension what waits for a resource that is unavailable. mailing starts the
+// activities and gives their answers to the parts.
 type mailing struct {
 	in  Input
 	id  string
-	log interface {
-		Info(msg string, keyvals ...any)
-		Warn(msg string, keyvals ...any)
-	}
+	log log.Logger
 
-	Progress
-	continued bool // an earlier run has handed its Progress over
+	step     Step
+	ending   *Ending
+	state    State
+	prepared Prepared
+	paused   *Pause
 
-	rendering int             // RenderBatch activities in flight
-	sending   int             // SendBatch activities in flight
-	gathering bool            // a GatherDeferred activity is in flight
-	trials    map[string]bool // drop points on trial whose one batch is in flight
-	checks    map[string]bool // drop points that are looked at just now
+	points     dropPoints
+	queue      batchQueue
+	outcomes   outcomes
+	suspension suspension
+	rollover   rollover
+	speed      speed
+	alarm      alarm
 
-	sends     workflow.Context // of the SendBatch activities
-	stopSends func()           // makes them hand back what they have not sent
-	stop      func()           // ends the work
-	resumes   int              // how often somebody has resumed a suspended mailing in this run
-	alarm     alarm
-	leaving   leaving
-	speed     speed
+	cancelWork func()           // ends the steps before the closing; nil before they begin
+	sends      workflow.Context // of the SendBatch activities
+	stopSends  func()           // makes SendBatch activities hand back their batches
+	changed    bool             // the sending loop has to run again
 
-	probing     bool   // suspended, and one activity is out to see whether the cause is gone
-	resume      bool   // somebody asked not to wait for the next probe
-	settingRate bool   // a limit is being set: the next one comes after it
-	waking      bool   // the state has changed since the window was last filled
-	gaveUp      string // why the mailing has to fail, by on_exhausted
-	cancelled   bool   // by the update
-	expired     bool   // not_after has come
-	closing     bool   // the ledger is being reconciled
-	late        bool   // not_after came meanwhile
-	reason      string // why it ended, for the query
+	failure   string // why the mailing must fail, by its on_exhausted
+	cancelled bool   // by the update cancel
+	expired   bool   // not_after came while the mailing was being sent
+	closing   bool   // CloseMailing runs
+	late      bool   // not_after came while CloseMailing ran
+	reason    string // why the mailing ended, for the query
 }
 
-func (m *mailing) setup(ctx workflow.Context) error {
-	m.trials, m.checks = map[string]bool{}, map[string]bool{}
-	m.Step = StepOpen
-	if m.in.Resume != nil && workflow.GetInfo(ctx).ContinuedExecutionRunID == "" {
-		// Somebody typed it: it would go past OpenMailing, and with it past every check.
+// newMailing returns a mailing that answers queries and updates, with the progress of the previous run.
+func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
+	info := workflow.GetInfo(ctx)
+	if in.Resume != nil && info.ContinuedExecutionRunID == "" {
+		// A starter has set it. It would skip OpenMailing, and with it every check of the input.
 		problem := Problem{"resume", "is set by the workflow itself only"}
-		return temporal.NewNonRetryableApplicationError("invalid input: "+problem.String(), policy.InvalidInput, nil, []Problem{problem})
+		return nil, temporal.NewNonRetryableApplicationError(
+			"invalid input: "+problem.String(), policy.InvalidInput, nil, []Problem{problem})
 	}
-	if m.in.Resume != nil {
-		m.Progress, m.in.Resume, m.continued = *m.in.Resume, nil, true
+	p := Progress{Step: StepOpen}
+	continued := in.Resume != nil
+	if continued {
+		p, in.Resume = *in.Resume, nil
+	}
+	in = in.WithDefaults()
+	m := &mailing{
+		in: in, id: info.WorkflowExecution.ID, log: workflow.GetLogger(ctx),
+		step: p.Step, ending: p.Ending, state: p.State, prepared: p.Prepared, paused: p.Paused,
+		points: newDropPoints(p.DropPoints, in.Retry.DropPoint),
+		queue: batchQueue{
+			BatchProgress: p.BatchProgress, window: p.Window,
+			listed: p.Prepared.Batches, batchSize: in.BatchSize, pages: p.Pages,
+		},
+		outcomes:   outcomes{OutcomeProgress: p.OutcomeProgress},
+		suspension: suspension{SuspensionProgress: p.SuspensionProgress, inherited: continued},
 	}
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return m.status(), nil }); err != nil {
-		return err
+		return nil, err
 	}
-	return m.handleUpdates(ctx)
+	return m, handleUpdates(ctx, m)
 }
 
-// opened tells whether the mailing is in the database.
-func (m *mailing) opened() bool { return m.Step != StepOpen }
+// progress returns what the next run needs.
+func (m *mailing) progress() Progress {
+	return Progress{
+		Step: m.step, Ending: m.ending, State: m.state, Prepared: m.prepared, Pages: m.queue.pages,
+		DropPoints: m.points.all, BatchProgress: m.queue.BatchProgress, OutcomeProgress: m.outcomes.OutcomeProgress,
+		Window: m.queue.window, Paused: m.paused, SuspensionProgress: m.suspension.SuspensionProgress,
+	}
+}
 
-// run goes from step to step; each ends the mailing on its own account if it cannot go on.
+// run goes from step to step. A step that fails ends the mailing early.
 func (m *mailing) run(ctx workflow.Context) (Result, error) {
-	if m.Step == StepClose {
+	if m.step == StepClose {
 		return m.end(ctx)
 	}
-	work, stop := workflow.WithCancel(ctx)
-	defer stop()
-	m.stop = stop
-	if m.cancelled { // an update that came with the start
-		stop()
+	work, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	m.cancelWork = cancel
+	if m.cancelled { // by an update that came with the start
+		cancel()
 	}
-	m.expireAt(work, m.in.NotAfter, stop)
+	m.expireAt(work, m.in.NotAfter)
 
 	var err error
-	if m.Step == StepOpen {
+	if m.step == StepOpen {
 		err = m.open(work)
 	}
-	if err == nil && m.Step == StepPrepare {
+	if err == nil && m.step == StepPrepare {
 		if err = m.waitForStart(work); err == nil {
 			err = m.prepare(work)
 		}
@@ -107,10 +128,10 @@ func (m *mailing) run(ctx workflow.Context) (Result, error) {
 		if err = m.sendAll(work); err != nil {
 			break
 		}
-		var done bool
+		var closed bool
 		var result Result
-		if done, result, err = m.close(work, StateCompleted, ""); err == nil && done {
-			return result, m.handlersFinished(ctx)
+		if closed, result, err = m.close(work, StateCompleted, ""); err == nil && closed {
+			return result, awaitHandlers(ctx)
 		}
 	}
 	if workflow.IsContinueAsNewError(err) {
@@ -122,78 +143,71 @@ func (m *mailing) run(ctx workflow.Context) (Result, error) {
 // open checks the input and reserves the ID, before anything else is done.
 func (m *mailing) open(ctx workflow.Context) error {
 	if m.id != m.in.ID && m.in.ID != "" {
-		return temporal.NewNonRetryableApplicationError(fmt.Sprintf("invalid input: id: is %q, but the workflow ID is %q: they must be equal", m.in.ID, m.id),
-			policy.InvalidInput, nil, []Problem{{"id", "differs from the workflow ID"}})
+		text := fmt.Sprintf("invalid input: id: is %q, but the workflow ID is %q: they must be equal", m.in.ID, m.id)
+		problems := []Problem{{"id", "differs from the workflow ID"}}
+		return temporal.NewNonRetryableApplicationError(text, policy.InvalidInput, nil, problems)
 	}
 	m.in.ID = m.id
 	m.enter(ctx, StatePreparing)
 	var opened Opened
 	run := workflow.GetInfo(ctx)
 	call := OpenCall{Mailing: m.id, RunID: run.WorkflowExecution.RunID, FirstRunID: run.FirstRunID}
-	err := m.persist(ctx, m.in.Retry.Database, func(ctx workflow.Context, retry Retry) error {
+	err := m.runStep(ctx, m.in.Retry.Database, func(ctx workflow.Context, retry Retry) error {
 		call.Retry = retry
 		return m.execute(ctx, policy.OpenMailing, "check the input and reserve the ID", call, &opened)
 	})
 	if err != nil {
 		return err
 	}
-	m.Step = StepPrepare
-	m.Pages = m.in.Content.PageURL != "" || m.in.Content.PageColumn != ""
-	m.in.Content = Content{} // in the database from now on
+	m.step = StepPrepare
+	m.queue.pages = m.in.Content.PageURL != "" || m.in.Content.PageColumn != ""
+	m.in.Content = Content{} // the activities read it from the database
 	if m.in.Query != nil {
 		m.in.Query = &Query{Source: m.in.Query.Source}
 	}
-	for _, name := range opened.DropPoints {
-		m.DropPoints = append(m.DropPoints, DropPointStatus{Name: name, InList: true})
-	}
+	m.points.add(opened.DropPoints)
 	return nil
 }
 
+// waitForStart waits for not_before.
 func (m *mailing) waitForStart(ctx workflow.Context) error {
 	wait := m.in.NotBefore.Sub(workflow.Now(ctx))
 	if m.in.NotBefore.IsZero() || wait <= 0 {
 		return nil
 	}
 	m.enter(ctx, StateWaiting)
-	return workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "wait for not_before"}).Get(ctx, nil)
+	options := workflow.TimerOptions{Summary: "wait for not_before"}
+	return workflow.NewTimerWithOptions(ctx, wait, options).Get(ctx, nil)
 }
 
+// prepare freezes the audience into recipients and batches.
 func (m *mailing) prepare(ctx workflow.Context) error {
 	m.enter(ctx, StatePreparing)
-	err := m.persist(ctx, m.in.Retry.List, func(ctx workflow.Context, retry Retry) error {
-		return m.execute(ctx, policy.PrepareList, "freeze "+m.audience()+" into recipients", PrepareCall{Mailing: m.id, Retry: retry}, &m.Prepared)
+	err := m.runStep(ctx, m.in.Retry.List, func(ctx workflow.Context, retry Retry) error {
+		call := PrepareCall{Mailing: m.id, Retry: retry}
+		summary := "freeze " + audienceText(m.in) + " into recipients"
+		return m.execute(ctx, policy.PrepareList, summary, call, &m.prepared)
 	})
 	if err != nil {
 		return err
 	}
-	m.Step = StepSend
-	m.NextRender = 1
-	m.Window.Size = firstWindow
-	m.Counts.OptedOut = m.Prepared.OptedOut
+	m.step = StepSend
+	m.queue.start(m.prepared.Batches)
+	m.outcomes.Counts.OptedOut = m.prepared.OptedOut
 	return nil
 }
 
-// audience is who gets the mail, in words.
-func (m *mailing) audience() string {
-	switch {
-	case m.in.Query != nil:
-		return "the answer of a query on " + m.in.Query.Source
-	case m.in.Continue != nil:
-		return "what mailing " + m.in.Continue.Mailing + " has left"
-	}
-	return "the list " + m.in.List
-}
-
-// close reconciles the ledger. A completed mailing whose ledger does not close is not ended: whoever is open is sent to.
+// close reconciles the ledger. If a completed mailing has recipients without an outcome, close returns
+// false: their batches are in the queue again.
 func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool, Result, error) {
 	m.enter(ctx, StateClosing)
 	m.closing = true
-	if err := m.handlersFinished(ctx); err != nil { // what an update has asked for must not change the ledger while it is closed
+	if err := awaitHandlers(ctx); err != nil { // an update must not change the ledger while it is closed
 		return false, Result{}, err
 	}
 	var out Closing
 	call := CloseCall{Mailing: m.id, FirstRunID: workflow.GetInfo(ctx).FirstRunID, State: state, Reason: reason}
-	err := m.persist(ctx, m.in.Retry.Database, func(ctx workflow.Context, retry Retry) error {
+	err := m.runStep(ctx, m.in.Retry.Database, func(ctx workflow.Context, retry Retry) error {
 		call.Retry = retry
 		return m.execute(ctx, policy.CloseMailing, "reconcile the ledger and end as "+string(state), call, &out)
 	})
@@ -201,10 +215,10 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 		return false, Result{}, err
 	}
 	if len(out.Open) > 0 || out.Deferred > 0 {
-		m.log.Warn("the ledger does not close: who is open is sent to again", "batches", len(out.Open), "recipients", out.Deferred)
-		m.Redo = append(m.Redo, out.Open...)
-		m.Closed -= len(out.Open) // their counts are part of Counts until the ledger is closed
-		m.Deferred, m.NextRound = out.Deferred, workflow.Now(ctx)
+		m.log.Warn("the ledger does not close: recipients without an outcome are sent to again",
+			"batches", len(out.Open), "recipients", out.Deferred)
+		m.queue.reopen(out.Open, out.Deferred, workflow.Now(ctx))
+		m.outcomes.Closed -= len(out.Open) // Counts still has their outcomes, until the ledger is closed
 		if m.closing = false; m.late {
 			m.expired = true
 			return false, Result{}, errors.New("not_after has come")
@@ -212,43 +226,44 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 		return false, Result{}, nil
 	}
 	m.reason = reason
-	m.Counts = out.Result.Counts
-	m.Deferred, m.NextRound = 0, time.Time{}
+	m.outcomes.Counts = out.Result.Counts
+	m.queue.Deferred, m.queue.NextRound = 0, time.Time{}
 	m.enter(ctx, state)
 	return true, out.Result, nil
 }
 
-// endEarly closes the ledger of a mailing that was cancelled, has expired, or failed, and says which in its error or result.
+// endEarly ends a mailing that was cancelled, has expired, or failed because of cause.
 func (m *mailing) endEarly(ctx workflow.Context, cause error) (Result, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	if t := typeOf(cause); t == policy.InvalidInput || t == policy.MailingExists || !m.opened() && m.gaveUp != "" {
-		m.reason = message(cause) // this mailing is not in the database, so there is nothing to close
+	t := typeOf(cause)
+	if t == policy.InvalidInput || t == policy.MailingExists || m.step == StepOpen && m.failure != "" {
+		m.reason = errorText(cause) // this mailing is not in the database, so there is no ledger to close
 		m.enter(ctx, StateFailed)
-		return Result{}, plain(cause)
+		return Result{}, workflowError(cause)
 	}
 	e := &Ending{State: StateFailed}
 	switch {
 	case m.expired:
 		e.State, e.Reason = StateExpired, "not_after came before the end of the list"
-	case m.gaveUp != "":
-		e.Reason, e.Type, e.WithResult = m.gaveUp, "MailingFailed", true
+	case m.failure != "":
+		e.Reason, e.Type, e.WithResult = m.failure, "MailingFailed", true
 	case m.cancelled, temporal.IsCanceledError(cause):
 		e.State, e.Reason, e.Update = StateCancelled, "cancelled", m.cancelled
 	default:
-		e.Reason, e.Type, e.Problems = message(cause), typeOf(cause), problemsOf(cause)
+		e.Reason, e.Type, e.Problems = errorText(cause), t, problemsOf(cause)
 	}
-	m.Step, m.Ending = StepClose, e
-	m.in.OnExhausted = Suspend // closing the ledger is not given up, however long the database is away
+	m.step, m.ending = StepClose, e
+	m.in.OnExhausted = Suspend // the ledger is closed however long the database is unavailable
 	return m.end(ctx)
 }
 
-// end closes the ledger of a mailing that ends early. Nothing cuts it short, not even a cancellation.
+// end closes the ledger of a mailing that ends early. A cancellation does not stop it.
 func (m *mailing) end(ctx workflow.Context) (Result, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	e := m.Ending
+	e := m.ending
 	_, result, err := m.close(ctx, e.State, e.Reason)
 	if err == nil {
-		err = m.handlersFinished(ctx)
+		err = awaitHandlers(ctx)
 	}
 	switch {
 	case err != nil:
@@ -265,78 +280,45 @@ func (m *mailing) end(ctx workflow.Context) (Result, error) {
 	return Result{}, temporal.NewNonRetryableApplicationError(e.Reason, e.Type, nil)
 }
 
-// handlersFinished waits for updates that are being answered: one that is cut off would not know what became of it.
-func (m *mailing) handlersFinished(ctx workflow.Context) error {
-	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
-}
-
-// expireAt ends the work when not_after comes.
-func (m *mailing) expireAt(ctx workflow.Context, at time.Time, stop func()) {
-	if at.IsZero() {
+// expireAt cancels the work when not_after comes.
+func (m *mailing) expireAt(ctx workflow.Context, notAfter time.Time) {
+	if notAfter.IsZero() {
 		return
 	}
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		timer := workflow.NewTimerWithOptions(ctx, at.Sub(workflow.Now(ctx)), workflow.TimerOptions{Summary: "not_after"})
+		options := workflow.TimerOptions{Summary: "not_after"}
+		timer := workflow.NewTimerWithOptions(ctx, notAfter.Sub(workflow.Now(ctx)), options)
 		if timer.Get(ctx, nil) != nil {
 			return
 		}
-		if m.closing { // everybody has an outcome, unless the ledger says otherwise
+		if m.closing { // every recipient has an outcome, unless the ledger says otherwise
 			m.late = true
 			return
 		}
 		m.expired = true
-		stop()
+		m.cancelWork()
 	})
 }
 
+// continueAsNew returns the error that starts the next run.
+func (m *mailing) continueAsNew(ctx workflow.Context) error {
+	if err := awaitHandlers(ctx); err != nil {
+		return err
+	}
+	next := m.in
+	progress := m.progress()
+	next.Resume = &progress
+	return workflow.NewContinueAsNewError(ctx, Mailing, next)
+}
+
+// execute runs an activity with the options of its policy. The Web UI shows the summary.
 func (m *mailing) execute(ctx workflow.Context, activity, summary string, call, out any) error {
 	options := policy.Options(activity, summary, workflow.GetInfo(ctx).TaskQueueName, m.id)
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, call).Get(ctx, out)
 }
 
-// exhausted tells whether err is about a resource whose tries are used up.
-func exhausted(err error) bool {
-	return policy.SettingOf(typeOf(err)) != policy.None
-}
-
-func typeOf(err error) policy.ErrorType {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
-		return app.Type()
-	}
-	return ""
-}
-
-// plain is the cause as the workflow's own error: the type and the problems that the activity gave,
-// without the wrapping.
-func plain(err error) error {
-	var app *temporal.ApplicationError
-	if !errors.As(err, &app) {
-		return err
-	}
-	if problems := problemsOf(err); problems != nil {
-		return temporal.NewNonRetryableApplicationError(app.Message(), app.Type(), nil, problems)
-	}
-	return temporal.NewNonRetryableApplicationError(app.Message(), app.Type(), nil)
-}
-
-// problemsOf returns what an activity found wrong with the input, if that is what err says.
-func problemsOf(err error) []Problem {
-	var app *temporal.ApplicationError
-	var problems []Problem
-	if errors.As(err, &app) && app.HasDetails() && app.Details(&problems) == nil {
-		return problems
-	}
-	return nil
-}
-
-func message(err error) string {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
-		return app.Message()
-	}
-	if temporal.IsTimeoutError(err) {
-		return "an activity used up its whole time"
-	}
-	return err.Error()
+// awaitHandlers waits until every update has its answer: the client of an unanswered update would not
+// know whether it took effect.
+func awaitHandlers(ctx workflow.Context) error {
+	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 }

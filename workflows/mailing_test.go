@@ -163,7 +163,7 @@ func (o *office) update(after time.Duration, name string, refusal *error, args .
 func closed(c workflows.SendCall) workflows.SentBatch {
 	out := workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}
 	for _, p := range c.DropPoints {
-		out.Points = append(out.Points, workflows.PointReport{Name: p.Name, Accepted: 5})
+		out.Points = append(out.Points, workflows.DropPointReport{Name: p.Name, Accepted: 5})
 	}
 	return out
 }
@@ -172,7 +172,7 @@ func closed(c workflows.SendCall) workflows.SentBatch {
 func lost(c workflows.SendCall) error {
 	var out workflows.SentBatch
 	for _, p := range c.DropPoints {
-		out.Points = append(out.Points, workflows.PointReport{Name: p.Name, Failure: "drop point " + p.Name + ": connection refused"})
+		out.Points = append(out.Points, workflows.DropPointReport{Name: p.Name, Failure: "drop point " + p.Name + ": connection refused"})
 	}
 	return temporal.NewNonRetryableApplicationError("connection refused", policy.DropPointUnavailable, nil, out)
 }
@@ -373,7 +373,7 @@ func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *t
 			switch {
 			case p.Name == "a" && passed() < 3*time.Minute:
 				failures = append(failures, passed())
-				out.Points[i] = workflows.PointReport{Name: "a", Failure: "drop point a: connection refused"}
+				out.Points[i] = workflows.DropPointReport{Name: "a", Failure: "drop point a: connection refused"}
 			case p.Name == "a":
 				trials++
 			}
@@ -452,7 +452,7 @@ func TestAMailingOfWhichOnlyTheDeferredAreLeftIsNotCalledSuspendedWhenADropPoint
 		case 2: // the drop points can be used, and have refused the one recipient: which proves nothing
 			out := workflows.SentBatch{Closed: true, Deferred: 1, NextRound: began.Add(2 * time.Hour)}
 			for _, p := range c.DropPoints {
-				out.Points = append(out.Points, workflows.PointReport{Name: p.Name})
+				out.Points = append(out.Points, workflows.DropPointReport{Name: p.Name})
 			}
 			return out, nil
 		}
@@ -604,7 +604,7 @@ func TestADropPointThatIsAwayDoesNotTouchTheErrorLimit(t *testing.T) {
 	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 20 {
-			out.Points = []workflows.PointReport{{Name: c.DropPoints[0].Name, Failure: "drop point mx: connection refused"}}
+			out.Points = []workflows.DropPointReport{{Name: c.DropPoints[0].Name, Failure: "drop point mx: connection refused"}}
 		}
 		return out, nil
 	}
@@ -894,7 +894,7 @@ func TestAStateThatSomebodyTypedIsRefused(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 1)
 	in := input()
-	in.Resume = &workflows.Progress{NextRender: 1}
+	in.Resume = &workflows.Progress{Step: workflows.StepSend}
 	o.run(in)
 	var app *temporal.ApplicationError
 	if err := o.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || len(o.calls) > 0 {

@@ -7,68 +7,54 @@ import (
 )
 
 const (
-	// longHistory is where a run gives way to the next: below what Temporal suggests (4,096
-	// events), so that what is in flight fits in.
+	// longHistory is the number of events at which a run continues as new. It is less than Temporal
+	// suggests (4,096 events), so that the activities in flight fit into the history.
 	longHistory = 3500
-	// longestHistory is where it does so whatever it has to wait for: Temporal ends a run at 51,200 events.
+	// longestHistory is the number of events at which a run waits for its activities however long they
+	// take: Temporal ends a run at 51,200 events.
 	longestHistory = 20_000
-	// leaveWithin is how long a run waits for what is in flight before it goes on instead, for
-	// stayFor: the answer to one final dot may take ten minutes, and the rest of the mailing must
-	// not wait for it.
-	leaveWithin, stayFor = 15 * time.Second, time.Minute
+	// drainFor is how long a run waits for its activities before it goes on for workFor instead. The
+	// answer to one final dot may take ten minutes, and the rest of the mailing must not wait for it.
+	drainFor, workFor = 15 * time.Second, time.Minute
 )
 
-// leaving is how far a run is with giving way to the next.
-type leaving struct {
-	since time.Time // when it stopped starting anything; zero while it does not leave
-	stay  time.Time // until when it goes on, after it could not leave
-}
-
-// next is when to look again; zero if nothing is waited for.
-func (l leaving) next() time.Time {
-	if !l.since.IsZero() {
-		return l.since.Add(leaveWithin)
-	}
-	return l.stay
-}
-
-// longHistory tells whether the history is so long that the next run should go on.
-func (m *mailing) longHistory(ctx workflow.Context) bool {
+// hasLongHistory reports whether the run should continue as new.
+func hasLongHistory(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
 	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() > longHistory
 }
 
-// leaves reports whether the run ends now so that the next run goes on. While it does, nothing new
-// starts, and batches in flight are handed back.
-func (m *mailing) leaves(ctx workflow.Context) bool {
-	return m.longHistory(ctx) && m.leaving.leaves(workflow.Now(ctx), m.inFlight(), workflow.GetInfo(ctx).GetCurrentHistoryLength())
+// rollover decides when a run with a long history waits for its activities, so that it can continue as
+// new, and when it goes on because they take too long.
+type rollover struct {
+	draining time.Time // when the run stopped starting activities; zero if it starts them
+	working  time.Time // until when the run goes on, after it could not continue as new
 }
 
-// leaves reports whether a run with a long history, of the given number of events, ends now so that
-// the next run goes on.
-func (l *leaving) leaves(now time.Time, inFlight, events int) bool {
+// drains reports whether a run with a history of so many events starts nothing, in order to continue
+// as new as soon as nothing is in flight.
+func (r *rollover) drains(now time.Time, inFlight, events int) bool {
 	switch {
 	case events > longestHistory:
-		*l = leaving{since: now.Add(-leaveWithin)} // nothing to wake for but the answers
+		*r = rollover{draining: now.Add(-drainFor)} // no timer is needed: only answers are waited for
 		return true
-	case l.stay.After(now):
+	case r.working.After(now):
 		return false
-	case l.since.IsZero():
-		*l = leaving{since: now}
+	case r.draining.IsZero():
+		*r = rollover{draining: now}
 	}
-	if inFlight == 0 || now.Sub(l.since) < leaveWithin {
+	if inFlight == 0 || now.Sub(r.draining) < drainFor {
 		return true
 	}
-	*l = leaving{stay: now.Add(stayFor)}
+	*r = rollover{working: now.Add(workFor)}
 	return false
 }
 
-func (m *mailing) continueAsNew(ctx workflow.Context) error {
-	if err := m.handlersFinished(ctx); err != nil {
-		return err
+// wakeUps tells w when the run has to decide again.
+func (r *rollover) wakeUps(w *wakeUp) {
+	at := r.working
+	if !r.draining.IsZero() {
+		at = r.draining.Add(drainFor)
 	}
-	next := m.in
-	progress := m.Progress
-	next.Resume = &progress
-	return workflow.NewContinueAsNewError(ctx, Mailing, next)
+	w.at(at, "the history is long: the next run waits for what is in flight")
 }

@@ -2,47 +2,23 @@ package workflows
 
 import "time"
 
-// Progress is all that a run of the workflow hands to the next by continue-as-new.
+// Progress is everything that a run of the workflow hands to the next run by continue-as-new.
 type Progress struct {
-	// Step is where the next run goes on, and Ending how it ends a mailing whose ledger is being closed early.
+	// Step is where the next run goes on. Ending is set while the ledger of a mailing that ends early
+	// is being closed.
 	Step     Step     `json:"step"`
 	Ending   *Ending  `json:"ending,omitempty"`
 	State    State    `json:"state"`
 	Prepared Prepared `json:"prepared"`
-	// Pages is true when a page is fetched for each recipient: fewer batches are rendered at a time then.
+	// Pages is true if a page is fetched for each recipient: fewer batches are rendered at a time then.
 	Pages bool `json:"pages,omitempty"`
-	// DropPoints of the mailing, those that have left its list among them.
+	// DropPoints are all drop points of the mailing, also those that have left its list.
 	DropPoints []DropPointStatus `json:"drop_points"`
-	// NextRender is the first batch that has not been given to RenderBatch.
-	NextRender int `json:"next_render"`
-	// Ready batches are rendered and wait to be sent, in this order.
-	Ready []int `json:"ready,omitempty"`
-	// Paced batches wait until a rate limit lets the next message go.
-	Paced []PacedBatch `json:"paced,omitempty"`
-	// Redo batches have to be rendered again, because rendering them was given up or their spool was lost.
-	Redo []int `json:"redo,omitempty"`
-	// Gathered counts the batches that were made of deferred recipients: their numbers follow those of the list.
-	Gathered int `json:"gathered,omitempty"`
-	// Deferred recipients are in no batch; NextRound is when it is worth making batches of them.
-	Deferred  int       `json:"deferred,omitempty"`
-	NextRound time.Time `json:"next_round,omitzero"`
-	// Partial holds the outcomes of batches that are not closed, as of the end of their last turn.
-	Partial map[int]Counts `json:"partial,omitempty"`
-	// Rerendered counts, for batches that are not closed, how often their spool was lost or damaged.
-	Rerendered map[int]int `json:"rerendered,omitempty"`
-	// Closed counts batches whose every recipient has an outcome or is deferred; Counts adds the outcomes up.
-	Closed int    `json:"closed"`
-	Counts Counts `json:"counts"`
-	// Refused counts what the error limit counts besides outcomes; Forgiven is what it had counted when somebody
-	// resumed the mailing, and what batches that were in flight then brought afterwards.
-	Refused  int64      `json:"refused,omitempty"`
-	Forgiven Tally      `json:"forgiven,omitzero"`
-	Window   SendWindow `json:"window,omitzero"`
-	Paused   *Pause     `json:"paused,omitempty"`
-	// Suspended is set while a cause outside is waited for.
-	Suspended *Suspension `json:"suspended,omitempty"`
-	// HeldBack is when to go on with work that needs what was away while the mailing was suspended for something graver.
-	HeldBack time.Time `json:"held_back,omitzero"`
+	BatchProgress
+	OutcomeProgress
+	Window SendWindow `json:"window,omitzero"`
+	Paused *Pause     `json:"paused,omitempty"`
+	SuspensionProgress
 }
 
 // Step is a part of a mailing's life that one run of the workflow may hand to the next.
@@ -50,45 +26,96 @@ type Step string
 
 // The steps, in their order.
 const (
-	StepOpen    Step = "open"    // the input is checked and the ID reserved
-	StepPrepare Step = "prepare" // not_before is waited for, and the list is frozen
-	StepSend    Step = "send"
-	StepClose   Step = "close" // the ledger of a mailing that ends early is closed
+	StepOpen    Step = "open"    // check the input and reserve the ID
+	StepPrepare Step = "prepare" // wait for not_before and freeze the list
+	StepSend    Step = "send"    // render and send every batch, then close the ledger
+	StepClose   Step = "close"   // close the ledger of a mailing that ends early
 )
 
-// Ending is how a mailing ends before it is complete.
+// Ending says how a mailing ends before it is complete.
 type Ending struct {
 	State  State  `json:"state"`
 	Reason string `json:"reason"`
-	// Update is true if the update cancel ended it: the workflow completes. Otherwise it ends as cancelled.
+	// Update is true if the update cancel ended the mailing: the workflow completes. Otherwise a
+	// cancelled mailing ends its workflow as cancelled.
 	Update bool `json:"update,omitempty"`
-	// Type and Problems are those of the error by which a mailing fails.
+	// Type and Problems describe the error of a mailing that fails.
 	Type     string    `json:"type,omitempty"`
 	Problems []Problem `json:"problems,omitempty"`
 	// WithResult is true if the error carries the result.
 	WithResult bool `json:"with_result,omitempty"`
 }
 
-// PacedBatch is a batch that is to be sent on, not before a time.
+// BatchProgress says which batches wait for what. A run hands over no batch that is in flight.
+type BatchProgress struct {
+	// NextRender is the first batch of the list that was never given to RenderBatch.
+	NextRender int `json:"next_render"`
+	// Ready batches are rendered and wait to be sent, in this order.
+	Ready []int `json:"ready,omitempty"`
+	// Paced batches wait until a rate limit lets the next message go.
+	Paced []PacedBatch `json:"paced,omitempty"`
+	// Redo batches must be rendered again: RenderBatch failed, or their spool was lost.
+	Redo []int `json:"redo,omitempty"`
+	// Gathered counts the batches that were made of deferred recipients. Their numbers follow those of
+	// the list.
+	Gathered int `json:"gathered,omitempty"`
+	// Deferred recipients are in no batch. NextRound is when to make batches of them.
+	Deferred  int       `json:"deferred,omitempty"`
+	NextRound time.Time `json:"next_round,omitzero"`
+	// Rerendered counts, for each batch that is not closed, how often its spool was lost or damaged.
+	Rerendered map[int]int `json:"rerendered,omitempty"`
+}
+
+// PacedBatch is a batch that waits for a rate limit.
 type PacedBatch struct {
 	Batch     int       `json:"batch"`
 	NotBefore time.Time `json:"not_before"`
-	// Everybody would have to wait, whichever the batch: it keeps its place in the window.
+	// Everybody is true if every other batch of the mailing would have to wait as well. The batch then
+	// keeps its place in the window.
 	Everybody bool `json:"everybody,omitempty"`
 }
 
-// Tally is what the error limit goes by: recipients that were tried, and errors among them.
-type Tally struct {
+// OutcomeProgress holds the counts of recipients and errors.
+type OutcomeProgress struct {
+	// Partial holds the outcomes of batches that are not closed, as of the end of their last turn.
+	Partial map[int]Counts `json:"partial,omitempty"`
+	// Closed counts batches whose every recipient has an outcome or is deferred. Counts is the sum of
+	// their outcomes.
+	Closed int    `json:"closed"`
+	Counts Counts `json:"counts"`
+	// Refused counts what the error limit counts besides outcomes. Forgiven is what the error limit had
+	// counted when an operator resumed the mailing, and what batches that were in flight at that moment
+	// added later.
+	Refused  int64       `json:"refused,omitempty"`
+	Forgiven ErrorCounts `json:"forgiven,omitzero"`
+}
+
+// ErrorCounts is what the error limit compares: recipients that were tried, and errors among them.
+type ErrorCounts struct {
 	Tried  int64 `json:"tried"`
 	Errors int64 `json:"errors"`
 }
 
-func (t Tally) add(u Tally) Tally  { return Tally{t.Tried + u.Tried, t.Errors + u.Errors} }
-func (t Tally) less(u Tally) Tally { return Tally{t.Tried - u.Tried, t.Errors - u.Errors} }
+func (c ErrorCounts) add(d ErrorCounts) ErrorCounts {
+	return ErrorCounts{Tried: c.Tried + d.Tried, Errors: c.Errors + d.Errors}
+}
 
-// Pause is set while somebody holds the mailing.
+func (c ErrorCounts) less(d ErrorCounts) ErrorCounts {
+	return ErrorCounts{Tried: c.Tried - d.Tried, Errors: c.Errors - d.Errors}
+}
+
+// Pause is set while an operator has paused the mailing.
 type Pause struct {
 	Since time.Time `json:"since"`
+}
+
+// SuspensionProgress holds what a suspended mailing waits for.
+type SuspensionProgress struct {
+	// Suspended is nil while the mailing is not suspended.
+	Suspended *Suspension `json:"suspended,omitempty"`
+	// BackoffUntil is when rendering is tried again after a failure, while the mailing is suspended for
+	// another cause that stays.
+	BackoffUntil time.Time `json:"backoff_until,omitzero"`
 }
 
 // Suspension says why a mailing is suspended and when it probes next.
@@ -96,22 +123,22 @@ type Suspension struct {
 	Cause  Cause     `json:"cause"`
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
-	// Until is the next probe; zero if nothing but a resume helps.
+	// Until is the time of the next probe; zero if only an operator ends the suspension.
 	Until time.Time `json:"until,omitzero"`
 	// Every is the time from the last probe to the next.
 	Every Duration `json:"every,omitzero"`
-	// Probes counts those that were in vain: the time between them doubles.
+	// Probes counts the probes without success: the time between two probes doubles.
 	Probes int `json:"probes,omitempty"`
 }
 
-// Cause is what a suspended mailing waits for; what has nothing to do with it goes on.
+// Cause is what a suspended mailing waits for. Work that does not need it goes on.
 type Cause string
 
 // The causes.
 const (
-	CauseDatabase   Cause = "database"    // nothing can go on
+	CauseDatabase   Cause = "database"    // nothing goes on
 	CausePage       Cause = "page"        // rendered mail is still sent
 	CauseDropPoints Cause = "drop_points" // mail is still rendered
 	CauseErrors     Cause = "errors"      // the error limit: an operator decides
-	CauseUnexpected Cause = "unexpected"  // something fails again and again for a reason that nobody has foreseen
+	CauseUnexpected Cause = "unexpected"  // an activity fails again and again for an unforeseen reason
 )

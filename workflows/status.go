@@ -7,13 +7,15 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// enter changes the phase where people look for it: the search attribute and the current details in the Web UI.
+// enter changes the state, and shows it in the search attributes and in the current details of the Web
+// UI.
 func (m *mailing) enter(ctx workflow.Context, state State) {
-	if m.State != state {
-		m.State = state
+	if m.state != state {
+		m.state = state
 		m.log.Info("mailing", "state", string(state))
 		attributes := []temporal.SearchAttributeUpdate{StateAttribute.ValueSet(string(state))}
-		// The input is not checked yet at first, and Temporal ends a workflow that sets what it cannot keep.
+		// The input may not be checked yet, and Temporal ends a workflow that sets a value that is too
+		// long.
 		audience := m.in.Audience()
 		if validID(audience[strings.IndexByte(audience, ':')+1:]) {
 			attributes = append(attributes, ListAttribute.ValueSet(audience))
@@ -23,93 +25,91 @@ func (m *mailing) enter(ctx workflow.Context, state State) {
 			m.log.Warn("search attributes were not set", "error", err)
 		}
 	}
-	m.describe(ctx)
+	workflow.SetCurrentDetails(ctx, m.status().Details()) // details are no part of the history
 }
 
-// describe writes the current details of the Web UI. They are no part of the history.
-func (m *mailing) describe(ctx workflow.Context) {
-	workflow.SetCurrentDetails(ctx, m.status().Details())
+// sendingState returns the state of a mailing whose list is frozen.
+func (m *mailing) sendingState() State {
+	switch {
+	case m.paused != nil:
+		return StatePaused
+	case m.suspension.Suspended != nil:
+		return StateSuspended
+	}
+	return StateSending
 }
 
+// status returns what the mailing is doing, for the query and the Web UI.
 func (m *mailing) status() Status {
 	s := Status{
 		ID:         m.id,
-		State:      m.State,
-		Recipients: m.Prepared.Recipients,
-		Counts:     m.counts(),
-		Deferred:   m.Deferred,
-		Batches:    m.Prepared.Batches + m.Gathered,
-		Rendered:   max(m.NextRender-1+m.Gathered-m.rendering-len(m.Redo), 0),
-		Closed:     m.Closed,
-		DropPoints: append([]DropPointStatus(nil), m.DropPoints...),
+		State:      m.state,
+		Doing:      m.doing(),
+		Recipients: m.prepared.Recipients,
+		Counts:     m.outcomes.all(),
+		Deferred:   m.queue.Deferred,
+		Batches:    m.queue.known(),
+		Rendered:   m.queue.rendered(),
+		Closed:     m.outcomes.Closed,
+		DropPoints: m.points.statuses(),
 	}
-	for i := range s.DropPoints {
-		s.DropPoints[i].Attempts = m.in.Retry.DropPoint.Attempts
+	if s.Deferred > 0 {
+		s.NextRound = m.queue.NextRound
 	}
-	if m.Deferred > 0 {
-		s.NextRound = m.NextRound
-	}
-	s.Doing = m.doing()
-	if m.State == StateSending {
+	if m.state == StateSending {
 		s.RatePerSecond = m.speed.perSecond()
-		s.ETA = m.speed.end(s.Recipients - s.Counts.Total() - int64(m.Deferred))
+		s.ETA = m.speed.end(s.Recipients - s.Counts.Total() - int64(s.Deferred))
 	}
+	idle := m.state == StateSending && m.inFlight() == 0
 	switch {
-	case m.State.Ended():
-	case m.State == StateWaiting:
+	case m.state.Ended():
+	case m.state == StateWaiting:
 		s.Until = m.in.NotBefore
-	case m.Paused != nil:
-		s.Since = m.Paused.Since
-	case m.Suspended != nil:
-		s.Since = m.Suspended.Since
-		if !m.probing {
-			s.Until = m.Suspended.Until
+	case m.paused != nil:
+		s.Since = m.paused.Since
+	case m.suspension.Suspended != nil:
+		s.Since = m.suspension.Suspended.Since
+		if !m.suspension.probing {
+			s.Until = m.suspension.Suspended.Until
 		}
-	case m.waitsForRounds():
-		s.Until = m.NextRound
-	case m.waitsForRate():
-		s.Until = m.Paced[0].NotBefore
+	case idle && m.queue.waitsForRound():
+		s.Until = m.queue.NextRound
+	case idle && m.queue.waitsForRate():
+		s.Until = m.queue.Paced[0].NotBefore
 	default:
-		s.Until = m.pointsRestUntil()
+		s.Until = m.points.restUntil()
 	}
 	return s
 }
 
-// waitsForRounds and waitsForRate tell whether nothing else is left to do just now.
-func (m *mailing) waitsForRounds() bool {
-	return m.State == StateSending && m.Deferred > 0 && m.inFlight() == 0 && m.nothingToSend()
-}
-
-func (m *mailing) waitsForRate() bool {
-	return m.State == StateSending && len(m.Paced) > 0 && m.inFlight() == 0 && len(m.Ready) == 0
-}
-
+// doing says in one sentence what the mailing does or waits for.
 func (m *mailing) doing() string {
-	switch m.State {
+	switch m.state {
 	case StateWaiting:
 		return "waits for not_before"
 	case StatePreparing:
-		if m.opened() {
-			return "freezes " + m.audience() + " into recipients"
+		if m.step == StepOpen {
+			return "checks the input"
 		}
-		return "checks the input"
+		return "freezes " + audienceText(m.in) + " into recipients"
 	case StateSending:
+		idle := m.inFlight() == 0
 		switch {
-		case m.waitsForRounds():
-			return "waits for the next round for recipients that were refused for now"
-		case m.waitsForRate():
+		case idle && m.queue.waitsForRound():
+			return "waits for the next round for deferred recipients"
+		case idle && m.queue.waitsForRate():
 			return "waits for its rate limit"
-		case !m.pointsRestUntil().IsZero():
-			return "waits to try again: " + m.failures()
+		case !m.points.restUntil().IsZero():
+			return "waits to try again: " + m.points.failures()
 		}
 		return "renders and sends"
 	case StatePaused:
 		if m.inFlight() > 0 {
-			return "somebody has paused it; what is in flight is finished"
+			return "was paused by an operator: what is in flight is finished"
 		}
-		return "somebody has paused it, and it waits to be resumed"
+		return "was paused by an operator: waits to be resumed"
 	case StateSuspended:
-		return m.suspended()
+		return m.suspension.describe()
 	case StateClosing:
 		return "reconciles the ledger"
 	case StateCompleted:
@@ -118,22 +118,13 @@ func (m *mailing) doing() string {
 	return m.reason
 }
 
-func (m *mailing) suspended() string {
-	s := m.Suspended
+// audienceText says in words where the recipients come from.
+func audienceText(in Input) string {
 	switch {
-	case s == nil:
-		return "goes on"
-	case m.probing:
-		return "tries again after: " + s.Reason
-	case s.Cause == CauseErrors:
-		return "waits to be resumed or cancelled, because " + s.Reason
-	case s.Cause == CausePage:
-		return "sends what is rendered, and probes every " + s.every() + ", because: " + s.Reason
+	case in.Query != nil:
+		return "the answer of a query on " + in.Query.Source
+	case in.Continue != nil:
+		return "the remaining recipients of mailing " + in.Continue.Mailing
 	}
-	return "waits, and probes every " + s.every() + ", because: " + s.Reason
-}
-
-func (s *Suspension) every() string {
-	text, _ := s.Every.MarshalText()
-	return string(text)
+	return "the list " + in.List
 }
