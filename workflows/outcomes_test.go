@@ -1,0 +1,53 @@
+package workflows
+
+import (
+	"strings"
+	"testing"
+)
+
+// Each turn of a batch brings all outcomes of the batch so far, not only the new ones.
+func TestTheOutcomesOfABatchCountOnceHoweverManyTurnsItHas(t *testing.T) {
+	t.Parallel()
+	var o outcomes
+	for _, sent := range []int64{0, 3, 5} {
+		o.add(1, SentBatch{Counts: Counts{Sent: sent}})
+		o.add(2, SentBatch{Counts: Counts{Sent: sent, Bounced: 1}})
+	}
+	if got := o.all(); got != (Counts{Sent: 10, Bounced: 1}) || o.Closed != 0 || o.answered() != 11 {
+		t.Errorf("while both are open: %+v, %d closed", got, o.Closed)
+	}
+	o.add(1, SentBatch{Closed: true, Counts: Counts{Sent: 7, Uncertain: 1}})
+	if got := o.all(); got != (Counts{Sent: 12, Bounced: 1, Uncertain: 1}) || o.Closed != 1 || len(o.Partial) != 1 {
+		t.Errorf("after one is closed: %+v, %d closed", got, o.Closed)
+	}
+	o.resolve(1, false)
+	if got := o.all(); got != (Counts{Sent: 13, Bounced: 1}) {
+		t.Errorf("resolved as sent: %+v", got)
+	}
+}
+
+func TestTheErrorLimitIgnoresWhatAnOperatorHasForgiven(t *testing.T) {
+	t.Parallel()
+	var o outcomes
+	o.add(1, SentBatch{Closed: true, Counts: Counts{Sent: 80, Bounced: 15, Failed: 2}})
+	o.Refused = 3
+	if reason := o.overLimit(19, 100); !strings.Contains(reason, "20 of 100 tried (15 bounced, 2 failed, 3 refusals of us)") {
+		t.Errorf("reason %q", reason)
+	}
+	for name, c := range map[string][2]int{"no limit": {0, 1}, "just the limit": {20, 100}, "fewer than the minimum": {1, 101}} {
+		if reason := o.overLimit(c[0], c[1]); reason != "" {
+			t.Errorf("%s: %s", name, reason)
+		}
+	}
+	o.forgive()
+	before := o.errors()
+	o.add(2, SentBatch{Closed: true, Counts: Counts{Bounced: 100}}) // was in flight
+	o.forgiveSince(before)
+	if reason := o.overLimit(1, 1); reason != "" {
+		t.Errorf("after a resume: %s", reason)
+	}
+	o.add(3, SentBatch{Closed: true, Counts: Counts{Bounced: 1}})
+	if o.overLimit(1, 1) == "" {
+		t.Error("an error after the resume does not count")
+	}
+}
