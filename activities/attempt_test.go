@@ -316,7 +316,7 @@ func TestEveryActivityIsBoundedAndHeard(t *testing.T) {
 		if o.HeartbeatTimeout <= 0 || o.HeartbeatTimeout >= o.StartToCloseTimeout || o.StartToCloseTimeout > o.ScheduleToCloseTimeout {
 			t.Errorf("%s: heartbeat %s, start to close %s, schedule to close %s", name, o.HeartbeatTimeout, o.StartToCloseTimeout, o.ScheduleToCloseTimeout)
 		}
-		if o.HeartbeatTimeout != policy.Heartbeat(name) || !o.WaitForCancellation || o.Summary != "a summary" {
+		if o.HeartbeatTimeout != 10*time.Second || !o.WaitForCancellation || o.Summary != "a summary" {
 			t.Errorf("%s: %+v", name, o)
 		}
 		if r := o.RetryPolicy; r == nil || r.MaximumAttempts != 0 || r.InitialInterval <= 0 || r.MaximumInterval < r.InitialInterval || len(r.NonRetryableErrorTypes) > 0 {

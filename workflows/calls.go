@@ -2,14 +2,15 @@ package workflows
 
 import "time"
 
-// What passes between the workflow and its activities: references and counts, never a recipient
-// (P7). The mailing's content does not pass: OpenMailing reads it from the workflow's start, where
-// it is once, and all others read it from the database.
+// The arguments and answers of activities hold references and counts, never recipient data. They do
+// not hold the mailing's content: OpenMailing reads it from the first event of the workflow, and
+// all other activities read it from the database.
 
 // OpenCall asks OpenMailing to check the input of a workflow and to reserve its ID.
 type OpenCall struct {
 	Mailing string `json:"mailing"`
-	// RunID is the run whose start holds the input, FirstRunID the first run of its chain: the owner of the ID.
+	// RunID is the run whose first event holds the input. FirstRunID is the first run of its chain,
+	// which owns the ID.
 	RunID      string `json:"run_id"`
 	FirstRunID string `json:"first_run_id"`
 	Retry      Retry  `json:"retry"`
@@ -17,7 +18,7 @@ type OpenCall struct {
 
 // Opened is the answer of OpenMailing.
 type Opened struct {
-	// DropPoints are the input's, or all that the worker has.
+	// DropPoints are those of the input, or all that the worker has.
 	DropPoints []string `json:"drop_points"`
 }
 
@@ -50,7 +51,8 @@ type Rendered struct {
 	Failed   int `json:"failed"`
 }
 
-// SendCall asks SendBatch to send what is open of a batch through whichever of the drop points is free.
+// SendCall asks SendBatch to send a batch to its recipients without an outcome, through any of the
+// drop points.
 type SendCall struct {
 	Mailing     string            `json:"mailing"`
 	Batch       int               `json:"batch"`
@@ -60,51 +62,57 @@ type SendCall struct {
 	Deferral    Deferral          `json:"deferral"`
 }
 
-// UsableDropPoint is a drop point that a batch may be sent through.
+// UsableDropPoint is a drop point that a batch may use.
 type UsableDropPoint struct {
 	Name string `json:"name"`
-	// Proven is true when it has accepted mail of this mailing: a few refusals are then not its own.
+	// Proven is true if the drop point has accepted mail of this mailing. A few refusals in a row
+	// are then not taken for a failure of the drop point.
 	Proven bool `json:"proven,omitempty"`
 }
 
 // SentBatch is the answer of SendBatch.
 type SentBatch struct {
-	// Closed is true when every recipient of the batch has an outcome or has left it as deferred.
-	// Otherwise the activity's turn was over, and the batch is to be sent on, not before NotBefore
-	// if a rate limit says so.
+	// Closed is true if every recipient of the batch has an outcome or is deferred. Otherwise the
+	// turn of the batch is over, and the batch must be sent on, after NotBefore if a rate limit is
+	// reached.
 	Closed bool `json:"closed"`
-	// Counts holds the outcomes of the batch, those of earlier turns among them.
+	// Counts holds the outcomes of the batch, including those of earlier turns.
 	Counts    Counts    `json:"counts"`
 	NotBefore time.Time `json:"not_before,omitzero"`
-	// Everybody is true if every other batch would have to wait as well.
+	// Everybody is true if the limit makes every other batch wait as well.
 	Everybody bool `json:"everybody,omitempty"`
-	// Deferred recipients have left the batch for a later round, the first of them at NextRound.
+	// Deferred is the number of recipients that have left the batch for a later round, the first of
+	// them at NextRound.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`
-	// Worker tells the worker from others, and HandedOver counts the workers that had no room for the batch before.
+	// Worker identifies the worker. HandedOver counts the workers that had no room for the batch
+	// before.
 	Worker     string `json:"worker,omitempty"`
 	HandedOver int    `json:"handed_over,omitempty"`
-	// Limited is true if rate limits of the mailing or of the drop points held the batch back for most of its turn.
+	// Limited is true if rate limits of the mailing or of the drop points delayed the batch for
+	// most of its turn.
 	Limited bool `json:"limited,omitempty"`
-	// Refused counts answers and log-ins that refuse us, not the recipient: they count to the mailing's error limit.
+	// Refused counts answers that refuse our mail or our login, not a recipient. They count towards
+	// the mailing's error limit.
 	Refused int `json:"refused,omitempty"`
-	// Points says how the drop points did.
+	// Points holds a report about each drop point.
 	Points []DropPointReport `json:"points,omitempty"`
 }
 
-// DropPointReport is how a drop point did in one batch.
+// DropPointReport says what a batch has learned about a drop point.
 type DropPointReport struct {
 	Name string `json:"name"`
-	// Accepted messages.
+	// Accepted is the number of messages that the drop point has accepted.
 	Accepted int `json:"accepted,omitempty"`
-	// Failure is why it could not be used any more; empty if it could.
+	// Failure says why the drop point cannot be used any more; empty if it can.
 	Failure string `json:"failure,omitempty"`
 }
 
-// GatherCall asks GatherDeferred to make new batches of deferred recipients whose time has come.
+// GatherCall asks GatherDeferred to make new batches of deferred recipients that are due.
 type GatherCall struct {
 	Mailing string `json:"mailing"`
-	// Known is the highest number of a batch that the workflow knows; BatchSize that of a full batch.
+	// Known is the number of the last batch that the workflow knows. BatchSize is the number of
+	// recipients in a full batch.
 	Known     int      `json:"known"`
 	BatchSize int      `json:"batch_size"`
 	Retry     Retry    `json:"retry"`
@@ -113,10 +121,11 @@ type GatherCall struct {
 
 // Gathered is the answer of GatherDeferred.
 type Gathered struct {
-	// Ready batches have their messages in the spool, Unrendered ones do not.
+	// Ready lists new batches that have their messages in the spool. Unrendered lists those that do
+	// not.
 	Ready      []int `json:"ready,omitempty"`
 	Unrendered []int `json:"unrendered,omitempty"`
-	// Deferred recipients wait on; NextRound is when it is worth asking again.
+	// Deferred is the number of recipients that still wait. NextRound is when to ask again.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`
 }
@@ -129,7 +138,7 @@ type CheckCall struct {
 // Checked is the answer of CheckDropPoint.
 type Checked struct {
 	Usable bool `json:"usable"`
-	// Failure says why it is not.
+	// Failure says why the drop point is not usable.
 	Failure string `json:"failure,omitempty"`
 }
 
@@ -140,7 +149,7 @@ type RateCall struct {
 	Retry   Retry      `json:"retry"`
 }
 
-// ResolveCall asks ResolveUncertain to decide about recipients that are held as uncertain.
+// ResolveCall asks ResolveUncertain to resolve the mailing's uncertain recipients.
 type ResolveCall struct {
 	Mailing string     `json:"mailing"`
 	As      Resolution `json:"as"`
@@ -149,7 +158,7 @@ type ResolveCall struct {
 
 // Resolved is the answer of ResolveUncertain.
 type Resolved struct {
-	// Recipients that were uncertain and are not any more.
+	// Recipients is the number of recipients that were resolved.
 	Recipients int `json:"recipients"`
 }
 
@@ -164,8 +173,9 @@ type CloseCall struct {
 
 // Closing is the answer of CloseMailing.
 type Closing struct {
-	// Open lists batches (the first 1,000) that a completed mailing still has open, Deferred counts its recipients that wait for a later
-	// round: it is not closed until there are none.
+	// Open lists the first 1,000 batches that are not closed. Deferred is the number of recipients
+	// that wait for a later round. A completed mailing is not closed until there are none of
+	// either.
 	Open     []int  `json:"open,omitempty"`
 	Deferred int    `json:"deferred,omitempty"`
 	Result   Result `json:"result"`

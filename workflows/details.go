@@ -10,21 +10,20 @@ import (
 	"unicode/utf8"
 )
 
-// The Web UI passes the details to its Markdown renderer in the address of a frame. Proxies refuse
-// addresses of more than 8 KiB, so the details are bounded: by the number of drop points, and by
-// what each text that somebody else has written takes in an address.
+// The Web UI passes the details to its Markdown renderer in the URL of a frame. Proxies refuse URLs
+// of more than 8 KiB, so the details have limits: for the number of drop points, and for the bytes
+// that each text of a server takes in a URL.
 const (
 	shownPoints   = 8
 	longestText   = 360
 	longestReason = 1000
 )
 
-// Details returns the status as Markdown of at most 8,000 bytes in an address, for the current
-// details of the Web UI: first the state, the rate, the time of the end and what the mailing waits
-// for, then the counts as a table and the drop points as a list.
+// Details returns the status as Markdown, for the current details of the Web UI: the state, what
+// the mailing waits for, the rate and the time of the end, then the counts as a table and the drop
+// points as a list. Texts of servers are escaped. In a URL, the Markdown takes at most 8,000 bytes.
 //
-// Each table and each list stands between blank lines: the Web UI runs them together otherwise.
-// Texts of servers are escaped.
+// Blank lines surround each table and each list: without them, the Web UI joins them.
 func (s Status) Details() string {
 	var b strings.Builder
 	fact := func(name, format string, args ...any) {
@@ -51,7 +50,8 @@ func (s Status) Details() string {
 		fact("Done at about", "%s", stamp(s.ETA))
 	}
 	if s.Deferred > 0 {
-		fact("Deferred", "%s recipients are refused for now; the next round is at %s", thousands(int64(s.Deferred)), stamp(s.NextRound))
+		fact("Deferred", "%s recipients are refused for now; the next round is at %s",
+			thousands(int64(s.Deferred)), stamp(s.NextRound))
 	}
 	if s.Recipients > 0 {
 		s.writeCounts(&b)
@@ -60,13 +60,14 @@ func (s Status) Details() string {
 		s.writePoints(&b)
 	}
 	if !s.State.Ended() {
-		b.WriteString("\nThe tab *Pending Activities* shows each attempt that is tried again: its failure, and when the next attempt is.\n")
+		b.WriteString("\nThe tab *Pending Activities* shows each attempt that failed: " +
+			"its failure, and when the next attempt is.\n")
 	}
 	return b.String()
 }
 
-// writeCounts writes the outcomes as a table. The Web UI sets no space between columns, so no-break
-// spaces do.
+// writeCounts writes the outcomes as a table. No-break spaces separate the columns, because the Web
+// UI does not.
 func (s Status) writeCounts(b *strings.Builder) {
 	c := s.Counts
 	b.WriteString("\n| Outcome | Recipients |\n| :-- | --: |\n")
@@ -79,7 +80,8 @@ func (s Status) writeCounts(b *strings.Builder) {
 	row("unsent", c.Unsent)
 	row("open", s.Recipients-c.Total())
 	row("**all**", s.Recipients)
-	fmt.Fprintf(b, "\n%s of %s batches closed, %s rendered.\n", thousands(int64(s.Closed)), thousands(int64(s.Batches)), thousands(int64(s.Rendered)))
+	fmt.Fprintf(b, "\n%s of %s batches closed, %s rendered.\n",
+		thousands(int64(s.Closed)), thousands(int64(s.Batches)), thousands(int64(s.Rendered)))
 }
 
 // writePoints lists the drop points, those with a failure first.
@@ -95,8 +97,8 @@ func (s Status) writePoints(b *strings.Builder) {
 	}
 }
 
-// severity orders drop points: out of the list, resting, on trial, being tried again, failed
-// before, without a failure.
+// severity orders drop points: out of the list, resting, on trial, being retried, failed before,
+// without a failure.
 func (p DropPointStatus) severity() int {
 	switch {
 	case !p.InList:
@@ -133,7 +135,7 @@ func (p DropPointStatus) describe() string {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// perSecond writes a rate: whole numbers from 10 on, one decimal below.
+// perSecond formats a rate: without decimals from 10 on, with one decimal below.
 func perSecond(rate float64) string {
 	if rate < 9.95 {
 		return strconv.FormatFloat(rate, 'f', 1, 64)
@@ -141,7 +143,7 @@ func perSecond(rate float64) string {
 	return thousands(int64(rate + 0.5))
 }
 
-// thousands writes a number as 1,234,567.
+// thousands formats a number as 1,234,567.
 func thousands(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
@@ -150,12 +152,12 @@ func thousands(n int64) string {
 	return text
 }
 
-// plainText escapes what Markdown and HTML would give a meaning, puts everything on one line and
-// cuts it where it takes more than most bytes in an address. Servers have written parts of it.
+// plainText escapes the characters that have a meaning in Markdown or HTML, replaces line breaks,
+// and cuts the text where it takes more than most bytes in a URL.
 func plainText(text string, most int) string {
 	var b strings.Builder
 	runes := []rune(text[:min(len(text), most)])
-	taken := inAddress("…")
+	taken := inURL("…")
 	for i, r := range runes {
 		word := i > 0 && i+1 < len(runes) && letterOrDigit(runes[i-1]) && letterOrDigit(runes[i+1])
 		piece := string(r)
@@ -168,7 +170,7 @@ func plainText(text string, most int) string {
 			r == '@' || r == '{':                              // no mail link; the Web UI replaces {namespace}
 			piece = fmt.Sprintf("&#%d;", r)
 		}
-		if taken += inAddress(piece); taken > most {
+		if taken += inURL(piece); taken > most {
 			return b.String() + "…"
 		}
 		b.WriteString(piece)
@@ -179,8 +181,8 @@ func plainText(text string, most int) string {
 	return b.String()
 }
 
-// inAddress returns the number of bytes that a text takes in an address.
-func inAddress(text string) (n int) {
+// inURL returns the number of bytes that a text takes in a URL.
+func inURL(text string) (n int) {
 	for _, c := range []byte(text) {
 		if c < utf8.RuneSelf && (letterOrDigit(rune(c)) || strings.IndexByte("-_.!~*'()", c) >= 0) {
 			n++

@@ -6,8 +6,8 @@ import (
 )
 
 // dropPoints holds the state of a mailing's drop points: which of them a batch may use, which rest
-// after a failure, which have left the mailing's list, and which are on trial. It reads no clock and
-// starts no activity.
+// after a failure, which have left the mailing's list, and which are on trial. It reads no clock
+// and starts no activity.
 type dropPoints struct {
 	all    []DropPointStatus // in the order of the input; carried over to the next run
 	retry  Retry             // the mailing's setting for drop points
@@ -46,8 +46,8 @@ func (d *dropPoints) inList() (n int) {
 	return n
 }
 
-// usable returns the drop points that a batch may use now: those in the list that do not rest. A drop
-// point on trial has one batch at a time.
+// usable returns the drop points that a batch may use now: those in the list that do not rest. A
+// drop point on trial has one batch at a time.
 func (d *dropPoints) usable(now time.Time) (out []UsableDropPoint) {
 	for _, p := range d.all {
 		onTrial := p.OnTrial && d.trials[p.Name]
@@ -74,8 +74,8 @@ func (d *dropPoints) endTrials(used []UsableDropPoint) {
 	}
 }
 
-// report applies what a batch says about a drop point. It returns whether the drop point has accepted
-// mail, and whether it has left the list because of the report.
+// report applies what a batch says about a drop point. It returns whether the drop point has
+// accepted mail, and whether it has left the list because of the report.
 func (d *dropPoints) report(r DropPointReport, now time.Time) (accepted, left bool) {
 	p := d.find(r.Name)
 	switch {
@@ -99,8 +99,8 @@ func (d *dropPoints) failAll(failure string) (reports []DropPointReport) {
 	return reports
 }
 
-// fail makes a drop point rest for the retry interval. After its last attempt, or on trial, the drop
-// point leaves the list, and fail returns true.
+// fail makes a drop point rest for the retry interval. After its last attempt, or on trial, the
+// drop point leaves the list, and fail returns true.
 func (d *dropPoints) fail(p *DropPointStatus, failure string, now time.Time) (left bool) {
 	p.LastFailure = failure
 	if !p.InList || p.Until.After(now) {
@@ -115,8 +115,8 @@ func (d *dropPoints) fail(p *DropPointStatus, failure string, now time.Time) (le
 	return false
 }
 
-// scheduleCheck sets the time of the next check. The pause doubles with each check, also after trials
-// that failed, until the drop point accepts mail.
+// scheduleCheck sets the time of the next check. The pause doubles with each check, also after
+// trials that failed, until the drop point accepts mail.
 func (d *dropPoints) scheduleCheck(p *DropPointStatus, now time.Time) {
 	p.Until = now.Add(backoff(d.retry.Interval, p.Checks))
 	p.Checks++
@@ -131,9 +131,9 @@ func (d *dropPoints) endRest() {
 	}
 }
 
-// startChecks ends the rest of drop points whose time has come. It returns the drop points out of the
-// list that the caller must check now: those that are due, or all with atOnce. Each check ends with
-// endCheck.
+// startChecks ends the rest of drop points whose time has come. It returns the drop points out of
+// the list that the caller must check now: those that are due, or all with atOnce. Each check ends
+// with endCheck.
 func (d *dropPoints) startChecks(now time.Time, atOnce bool) (due []string) {
 	for i := range d.all {
 		p := &d.all[i]

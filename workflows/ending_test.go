@@ -15,36 +15,37 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// nextRun returns the input of the run that an office's run has continued as.
-func (o *office) nextRun() workflows.Input {
-	o.Helper()
+// nextRun returns the input of the run that an testRig's run has continued as.
+func (rig *testRig) nextRun() workflows.Input {
+	rig.Helper()
 	var next *workflow.ContinueAsNewError
-	if err := o.env.GetWorkflowError(); err == nil || !asError(err, &next) {
-		o.Fatalf("got %v, want continue-as-new", err)
+	if err := rig.env.GetWorkflowError(); err == nil || !asError(err, &next) {
+		rig.Fatalf("got %v, want continue-as-new", err)
 	}
 	var in workflows.Input
 	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &in); err != nil {
-		o.Fatal(err)
+		rig.Fatal(err)
 	}
 	return in
 }
 
-// after is an office in which an earlier run of the mailing has ended by continue-as-new.
-func after(t *testing.T, batches int) *office {
+// after is an testRig in which an earlier run of the mailing has ended by continue-as-new.
+func after(t *testing.T, batches int) *testRig {
 	t.Helper()
-	o := newOffice(t, batches)
-	o.env.SetContinuedExecutionRunID("the run before")
-	return o
+	rig := newRig(t, batches)
+	rig.env.SetContinuedExecutionRunID("the run before")
+	return rig
 }
 
 func away() error {
 	return temporal.NewNonRetryableApplicationError("PostgreSQL does not answer (attempt 10 of 10)", policy.DatabaseUnavailable, nil)
 }
 
-// Temporal ends a run at 51,200 events: days of outage must not add up to that, whatever the mailing waits for.
+// Temporal ends a run at 51,200 events: days of outage must not add up to that, whatever the
+// mailing waits for.
 func TestAnOutageOfDaysGoesOverManyRunsWhileAMailingIsOpened(t *testing.T) {
 	t.Parallel()
-	first := newOffice(t, 3)
+	first := newRig(t, 3)
 	first.env.SetContinueAsNewSuggested(true)
 	first.open = func(workflows.OpenCall) (workflows.Opened, error) { return workflows.Opened{}, away() }
 	first.run(input())
@@ -79,7 +80,7 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileAMailingIsOpened(t *testing.T) {
 
 func TestAnOutageOfDaysGoesOverManyRunsWhileAListIsPrepared(t *testing.T) {
 	t.Parallel()
-	first := newOffice(t, 3)
+	first := newRig(t, 3)
 	first.prepare = func() error {
 		first.env.SetContinueAsNewSuggested(true)
 		return away()
@@ -103,36 +104,36 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileAListIsPrepared(t *testing.T) {
 func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		change func(*office, *workflows.Input)
+		change func(*testRig, *workflows.Input)
 		end    func(*testing.T, workflows.Result, error)
 	}{
-		"completed": {func(*office, *workflows.Input) {}, func(t *testing.T, r workflows.Result, err error) {
+		"completed": {func(*testRig, *workflows.Input) {}, func(t *testing.T, r workflows.Result, err error) {
 			if r.State != workflows.StateCompleted {
 				t.Errorf("%+v, %v", r, err)
 			}
 		}},
-		"cancelled by the update": {func(o *office, _ *workflows.Input) {
+		"cancelled by the update": {func(rig *testRig, _ *workflows.Input) {
 			var refusal error
-			o.update(time.Millisecond, workflows.CancelUpdate, &refusal)
+			rig.update(time.Millisecond, workflows.CancelUpdate, &refusal)
 		}, func(t *testing.T, r workflows.Result, err error) {
 			if r.State != workflows.StateCancelled || err != nil {
 				t.Errorf("%+v, %v", r, err)
 			}
 		}},
-		"cancelled in Temporal": {func(o *office, _ *workflows.Input) {
-			o.env.RegisterDelayedCallback(o.env.CancelWorkflow, time.Millisecond)
+		"cancelled in Temporal": {func(rig *testRig, _ *workflows.Input) {
+			rig.env.RegisterDelayedCallback(rig.env.CancelWorkflow, time.Millisecond)
 		}, func(t *testing.T, _ workflows.Result, err error) {
 			if !temporal.IsCanceledError(err) {
 				t.Errorf("got %v", err)
 			}
 		}},
-		"expired": {func(o *office, in *workflows.Input) { in.NotAfter = o.env.Now().Add(time.Millisecond) }, func(t *testing.T, r workflows.Result, err error) {
+		"expired": {func(rig *testRig, in *workflows.Input) { in.NotAfter = rig.env.Now().Add(time.Millisecond) }, func(t *testing.T, r workflows.Result, err error) {
 			if r.State != workflows.StateExpired || err != nil {
 				t.Errorf("%+v, %v", r, err)
 			}
 		}},
-		"a list that is gone": {func(o *office, _ *workflows.Input) {
-			o.prepare = func() error {
+		"a list that is gone": {func(rig *testRig, _ *workflows.Input) {
+			rig.prepare = func() error {
 				return temporal.NewNonRetryableApplicationError("no list is named \"people\"", policy.ListUnusable, nil)
 			}
 		}, func(t *testing.T, _ workflows.Result, err error) {
@@ -141,9 +142,9 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}},
-		"given up": {func(o *office, in *workflows.Input) {
+		"given up": {func(rig *testRig, in *workflows.Input) {
 			in.OnExhausted = workflows.Fail
-			o.send = func(c workflows.SendCall) (workflows.SentBatch, error) { return workflows.SentBatch{}, lost(c) }
+			rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) { return workflows.SentBatch{}, lost(c) }
 		}, func(t *testing.T, _ workflows.Result, err error) {
 			var app *temporal.ApplicationError
 			var r workflows.Result
@@ -154,7 +155,7 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first := newOffice(t, 3)
+			first := newRig(t, 3)
 			in := input()
 			in.NotBefore = first.env.Now().Add(time.Second) // so that there is a time before anything is sent
 			if name == "completed" || name == "given up" || name == "a list that is gone" {
@@ -182,18 +183,18 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 
 func TestProbesOfASuspendedMailingAreFartherAndFartherApart(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
-	began := o.env.Now()
+	rig := newRig(t, 1)
+	began := rig.env.Now()
 	var probes []time.Duration
-	o.open = func(workflows.OpenCall) (workflows.Opened, error) {
-		probes = append(probes, o.env.Now().Sub(began).Round(time.Second))
+	rig.open = func(workflows.OpenCall) (workflows.Opened, error) {
+		probes = append(probes, rig.env.Now().Sub(began).Round(time.Second))
 		if len(probes) < 12 {
 			return workflows.Opened{}, away()
 		}
 		return workflows.Opened{DropPoints: []string{"a"}}, nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	for i := 1; i < len(probes); i++ {
 		want := min(30*time.Second<<(i-1), 15*time.Minute)
@@ -206,55 +207,55 @@ func TestProbesOfASuspendedMailingAreFartherAndFartherApart(t *testing.T) {
 // What fails again and again for a reason that nobody has foreseen looked like sending, for ever.
 func TestAMailingWhoseBatchAlwaysFailsIsSuspendedWithTheReason(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 4)
+	rig := newRig(t, 4)
 	healed := false
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
 		if c.Batch == 3 && !healed {
 			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("column \"fence\" does not exist (SQLSTATE 42703) (attempt 10 of 10)", policy.Unexpected, nil)
 		}
 		return closed(c), nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		s := o.status()
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
 		if s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "SQLSTATE 42703") || s.Until.IsZero() || s.Closed != 3 {
 			t.Errorf("after an hour: %+v", s)
 		}
-		o.mu.Lock()
+		rig.mu.Lock()
 		healed = true
-		o.mu.Unlock()
+		rig.mu.Unlock()
 	}, time.Hour+time.Minute)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
 
 func TestASpoolThatIsDamagedAgainAndAgainSuspendsTheMailing(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 2)
+	rig := newRig(t, 2)
 	healed := false
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
 		if c.Batch == 1 && !healed {
 			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("batch 1 is rendered again: its checksum is wrong", policy.SpoolMissing, nil)
 		}
 		return closed(c), nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		s := o.status()
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
 		if s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "checksum is wrong") {
 			t.Errorf("after ten seconds: %+v", s)
 		}
-		o.mu.Lock()
+		rig.mu.Lock()
 		healed = true
-		o.mu.Unlock()
+		rig.mu.Unlock()
 	}, 10*time.Second)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if n := len(o.sends); n > 20 {
+	if n := len(rig.sends); n > 20 {
 		t.Errorf("the batches were sent %d times", n)
 	}
 }
@@ -263,20 +264,20 @@ func TestASpoolThatIsDamagedAgainAndAgainSuspendsTheMailing(t *testing.T) {
 // there are only so many.
 func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 500_000)
+	rig := newRig(t, 500_000)
 	in := input()
 	in.BatchSize = 1
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if len(o.sends) == 3000 {
-			o.env.SetContinueAsNewSuggested(true)
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
+		if len(rig.sends) == 3000 {
+			rig.env.SetContinueAsNewSuggested(true)
 		}
-		return workflows.SentBatch{NotBefore: o.env.Now().Add(24 * time.Hour), Counts: workflows.Counts{Sent: 1}}, nil
+		return workflows.SentBatch{NotBefore: rig.env.Now().Add(24 * time.Hour), Counts: workflows.Counts{Sent: 1}}, nil
 	}
-	o.env.RegisterDelayedCallback(func() { o.env.SetContinueAsNewSuggested(true) }, time.Hour)
-	o.run(in)
-	next := o.nextRun()
+	rig.env.RegisterDelayedCallback(func() { rig.env.SetContinueAsNewSuggested(true) }, time.Hour)
+	rig.run(in)
+	next := rig.nextRun()
 	payload, err := converter.GetDefaultDataConverter().ToPayload(next)
 	if err != nil {
 		t.Fatal(err)

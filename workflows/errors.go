@@ -19,8 +19,8 @@ func typeOf(err error) policy.ErrorType {
 	return ""
 }
 
-// workflowError returns an activity's error as an error of the workflow, with the same text, type and
-// problems. Other errors it returns as they are.
+// workflowError returns an activity's error as an error of the workflow, with the same text, type
+// and problems. Other errors it returns as they are.
 func workflowError(err error) error {
 	app, ok := errors.AsType[*temporal.ApplicationError](err)
 	if !ok {

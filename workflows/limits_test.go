@@ -35,16 +35,16 @@ func TestTheErrorLimitCountsErrorsAmongThoseTriedFromItsMinimumOn(t *testing.T) 
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t, 1)
-			o.send = func(call workflows.SendCall) (workflows.SentBatch, error) {
+			rig := newRig(t, 1)
+			rig.send = func(call workflows.SendCall) (workflows.SentBatch, error) {
 				out := closed(call)
 				out.Counts, out.Refused = c.counts, c.refused
 				return out, nil
 			}
 			in := input()
 			in.MaxErrorPercent, in.ErrorMinimum, in.OnExhausted = 10, 100, workflows.Fail
-			o.run(in)
-			err := o.env.GetWorkflowError()
+			rig.run(in)
+			err := rig.env.GetWorkflowError()
 			if reached := err != nil && strings.Contains(err.Error(), "error limit"); reached != c.reached {
 				t.Errorf("the mailing ended with %v", err)
 			}
@@ -54,32 +54,32 @@ func TestTheErrorLimitCountsErrorsAmongThoseTriedFromItsMinimumOn(t *testing.T) 
 
 func TestTheStatusCountsEachBatchOnce(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 3)
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 3)
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 3 {
-			out.Counts, out.Deferred, out.NextRound = workflows.Counts{Sent: 7, Bounced: 1, Failed: 1}, 1, o.env.Now().Add(time.Hour)
+			out.Counts, out.Deferred, out.NextRound = workflows.Counts{Sent: 7, Bounced: 1, Failed: 1}, 1, rig.env.Now().Add(time.Hour)
 		}
 		return out, nil
 	}
-	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+	rig.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
 		return workflows.Gathered{Ready: []int{4}}, nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		s := o.status()
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
 		if want := (workflows.Counts{Sent: 21, Bounced: 3, Failed: 3}); s.Counts != want || s.Deferred != 3 || s.Closed != 3 || s.Recipients != 30 {
 			t.Errorf("while three wait for a later round: %+v", s)
 		}
 	}, 30*time.Minute)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
 
 // Each activity goes by what the input says.
 func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
+	rig := newRig(t, 1)
 	in := input()
 	in.OnUncertain = workflows.Hold
 	in.BatchSize = 17
@@ -88,55 +88,55 @@ func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 		return workflows.Retry{Attempts: n, Interval: workflows.Duration(time.Duration(n) * time.Second)}
 	}
 	in.Retry = workflows.Retries{List: retry(2), Database: retry(3), Page: retry(4), DropPoint: retry(5)}
-	o.open = func(c workflows.OpenCall) (workflows.Opened, error) {
+	rig.open = func(c workflows.OpenCall) (workflows.Opened, error) {
 		if c.Mailing != id || c.Retry != in.Retry.Database {
 			t.Errorf("open: %+v", c)
 		}
 		return workflows.Opened{DropPoints: []string{"a", "b"}}, nil
 	}
-	o.render = func(c workflows.RenderCall) error {
+	rig.render = func(c workflows.RenderCall) error {
 		if c.Mailing != id || c.Batch != 1 || c.Retry != in.Retry {
 			t.Errorf("render: %+v", c)
 		}
 		return nil
 	}
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if c.Mailing != id || c.OnUncertain != workflows.Hold || c.Retry != in.Retry || c.Deferral != in.Deferral || len(c.DropPoints) != 2 {
 			t.Errorf("send: %+v", c)
 		}
 		out := closed(c)
 		if c.Batch == 1 {
-			out.Deferred, out.NextRound = 1, o.env.Now().Add(time.Minute)
+			out.Deferred, out.NextRound = 1, rig.env.Now().Add(time.Minute)
 		}
 		return out, nil
 	}
-	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+	rig.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
 		if c.Mailing != id || c.Known != 1 || c.BatchSize != 17 || c.Retry != in.Retry.Database || c.Deferral != in.Deferral {
 			t.Errorf("gather: %+v", c)
 		}
 		return workflows.Gathered{Ready: []int{2}}, nil
 	}
-	if r := o.run(in); r.State != workflows.StateCompleted {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(in); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if len(o.closes) != 1 || o.closes[0].Retry != in.Retry.Database || o.closes[0].Mailing != id {
-		t.Errorf("closes: %+v", o.closes)
+	if len(rig.closes) != 1 || rig.closes[0].Retry != in.Retry.Database || rig.closes[0].Mailing != id {
+		t.Errorf("closes: %+v", rig.closes)
 	}
 }
 
 // Batches of a later round whose messages are gone are rendered again, and known from then on.
 func TestBatchesOfALaterRoundAreKnownOnceTheyAreGathered(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 2)
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 2)
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 3 { // the first three batches leave one behind each
-			out.Deferred, out.NextRound = 1, o.env.Now().Add(time.Hour)
+			out.Deferred, out.NextRound = 1, rig.env.Now().Add(time.Hour)
 		}
 		return out, nil
 	}
 	rounds := 0
-	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+	rig.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
 		switch rounds++; {
 		case rounds == 1 && c.Known == 2:
 			return workflows.Gathered{Unrendered: []int{3}, Ready: []int{4}}, nil
@@ -146,22 +146,22 @@ func TestBatchesOfALaterRoundAreKnownOnceTheyAreGathered(t *testing.T) {
 		t.Errorf("round %d: %+v", rounds, c)
 		return workflows.Gathered{}, nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	sentOnce(t, 5, o)
-	if o.rendered != 3 {
-		t.Errorf("%d batches were rendered: the list's two and the one whose messages were gone", o.rendered)
+	sentOnce(t, 5, rig)
+	if rig.rendered != 3 {
+		t.Errorf("%d batches were rendered: the list's two and the one whose messages were gone", rig.rendered)
 	}
 }
 
 // A drop point leaves the list at its last attempt, not one later.
 func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
+	rig := newRig(t, 1)
 	failures := 0
 	var turns atomic.Int32
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		out.Closed, out.Counts = false, workflows.Counts{}
 		for i, p := range c.DropPoints {
@@ -170,20 +170,20 @@ func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 				out.Points[i] = workflows.DropPointReport{Name: "a", Failure: "drop point a: connection refused"}
 			}
 		}
-		if out.NotBefore = o.env.Now().Add(time.Minute + time.Second); turns.Add(1) > 6 {
+		if out.NotBefore = rig.env.Now().Add(time.Minute + time.Second); turns.Add(1) > 6 {
 			out.Closed = true
 		}
 		return out, nil
 	}
-	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+	rig.check = func(workflows.CheckCall) (workflows.Checked, error) {
 		return workflows.Checked{Failure: "still down"}, nil
 	}
 	in := input()
 	in.Retry.DropPoint = workflows.Retry{Attempts: 3, Interval: workflows.Duration(time.Minute)}
-	if r := o.run(in); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(in); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if p := o.status().DropPoints[0]; failures != 3 || p.InList {
+	if p := rig.status().DropPoints[0]; failures != 3 || p.InList {
 		t.Errorf("after %d failures: %+v", failures, p)
 	}
 }
@@ -192,39 +192,39 @@ func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 // left out.
 func TestABatchWhoseRenderingIsGivenUpIsRenderedAgain(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 6)
-	began := o.env.Now()
-	o.render = func(workflows.RenderCall) error {
-		if o.env.Now().Sub(began) < 10*time.Minute {
+	rig := newRig(t, 6)
+	began := rig.env.Now()
+	rig.render = func(workflows.RenderCall) error {
+		if rig.env.Now().Sub(began) < 10*time.Minute {
 			return temporal.NewNonRetryableApplicationError("the database is away", policy.DatabaseUnavailable, nil)
 		}
 		return nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	sentOnce(t, 6, o)
+	sentOnce(t, 6, rig)
 }
 
 func TestAMailingThatIsStoppedByItsErrorLimitSendsNothing(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 60)
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 60)
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		out.Counts = workflows.Counts{Bounced: 10}
 		return out, nil
 	}
 	sent := 0
-	o.env.RegisterDelayedCallback(func() { sent = len(o.sends) }, time.Minute)
-	o.env.RegisterDelayedCallback(func() {
-		if s := o.status(); len(o.sends) != sent || s.State != workflows.StateSuspended {
-			t.Errorf("%d batches were begun in %d hours; %+v", len(o.sends)-sent, 47, s)
+	rig.env.RegisterDelayedCallback(func() { sent = len(rig.sends) }, time.Minute)
+	rig.env.RegisterDelayedCallback(func() {
+		if s := rig.status(); len(rig.sends) != sent || s.State != workflows.StateSuspended {
+			t.Errorf("%d batches were begun in %d hours; %+v", len(rig.sends)-sent, 47, s)
 		}
-		o.env.CancelWorkflow()
+		rig.env.CancelWorkflow()
 	}, 48*time.Hour)
 	in := input()
 	in.MaxErrorPercent, in.ErrorMinimum = 10, 10
-	o.run(in)
+	rig.run(in)
 	if sent == 60 {
 		t.Error("the whole list was sent to")
 	}
@@ -233,22 +233,22 @@ func TestAMailingThatIsStoppedByItsErrorLimitSendsNothing(t *testing.T) {
 // The turn of a batch ends, with or without a rate limit, until the batch is closed.
 func TestABatchWhoseTurnEndsIsSentOn(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 5)
+	rig := newRig(t, 5)
 	turns := map[int]int{}
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
 		out := closed(c)
 		if turns[c.Batch]++; turns[c.Batch] < 4 {
 			out.Closed, out.Counts = false, workflows.Counts{Sent: int64(turns[c.Batch])}
 			if turns[c.Batch] == 2 {
-				out.NotBefore = o.env.Now().Add(time.Minute)
+				out.NotBefore = rig.env.Now().Add(time.Minute)
 			}
 		}
 		return out, nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	for n := 1; n <= 5; n++ {
 		if turns[n] != 4 {
@@ -260,11 +260,11 @@ func TestABatchWhoseTurnEndsIsSentOn(t *testing.T) {
 // A pause takes batches back in the middle: their activities end as cancelled.
 func TestABatchThatIsHandedBackForAPauseIsSentAfterwards(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 3)
+	rig := newRig(t, 3)
 	var begun atomic.Int32
 	var resumed atomic.Bool
 	paused := make(chan struct{})
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		begun.Add(1)
 		if resumed.Load() {
 			return closed(c), nil
@@ -276,32 +276,32 @@ func TestABatchThatIsHandedBackForAPauseIsSentAfterwards(t *testing.T) {
 	var look func()
 	look = func() {
 		if begun.Load() < 3 {
-			o.env.RegisterDelayedCallback(look, time.Millisecond)
+			rig.env.RegisterDelayedCallback(look, time.Millisecond)
 			return
 		}
-		o.update(0, workflows.PauseUpdate, &pause)
-		o.env.RegisterDelayedCallback(func() { close(paused) }, time.Millisecond)
-		o.env.RegisterDelayedCallback(func() { resumed.Store(true) }, time.Hour)
-		o.update(time.Hour+time.Second, workflows.ResumeUpdate, &resume)
+		rig.update(0, workflows.PauseUpdate, &pause)
+		rig.env.RegisterDelayedCallback(func() { close(paused) }, time.Millisecond)
+		rig.env.RegisterDelayedCallback(func() { resumed.Store(true) }, time.Hour)
+		rig.update(time.Hour+time.Second, workflows.ResumeUpdate, &resume)
 	}
-	o.env.RegisterDelayedCallback(look, time.Millisecond)
-	if r := o.run(input()); r.State != workflows.StateCompleted || pause != nil || resume != nil {
-		t.Fatalf("result %+v, error %v; pause %v, resume %v", r, o.env.GetWorkflowError(), pause, resume)
+	rig.env.RegisterDelayedCallback(look, time.Millisecond)
+	if r := rig.run(input()); r.State != workflows.StateCompleted || pause != nil || resume != nil {
+		t.Fatalf("result %+v, error %v; pause %v, resume %v", r, rig.env.GetWorkflowError(), pause, resume)
 	}
 	got := map[int]int{}
-	for _, c := range o.sends {
+	for _, c := range rig.sends {
 		got[c.Batch]++
 	}
-	if len(o.sends) != 6 || got[1] != 2 || got[2] != 2 || got[3] != 2 {
+	if len(rig.sends) != 6 || got[1] != 2 || got[2] != 2 || got[3] != 2 {
 		t.Errorf("batches were sent %v times", got)
 	}
 }
 
 func TestTheNextRoundIsThatOfTheFirstWhoIsDue(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 2)
-	began := o.env.Now()
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 2)
+	began := rig.env.Now()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 2 {
 			out.Deferred, out.NextRound = 1, began.Add(time.Duration(c.Batch)*time.Hour)
@@ -309,15 +309,15 @@ func TestTheNextRoundIsThatOfTheFirstWhoIsDue(t *testing.T) {
 		return out, nil
 	}
 	var rounds []time.Duration
-	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
-		rounds = append(rounds, o.env.Now().Sub(began).Round(time.Minute))
+	rig.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+		rounds = append(rounds, rig.env.Now().Sub(began).Round(time.Minute))
 		if len(rounds) == 1 {
 			return workflows.Gathered{Ready: []int{3}, Deferred: 1, NextRound: began.Add(2 * time.Hour)}, nil
 		}
 		return workflows.Gathered{Ready: []int{4}}, nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	if len(rounds) != 2 || rounds[0] != time.Hour || rounds[1] != 2*time.Hour {
 		t.Errorf("rounds at %v", rounds)
@@ -326,21 +326,21 @@ func TestTheNextRoundIsThatOfTheFirstWhoIsDue(t *testing.T) {
 
 func TestARecipientWhomTheLedgerFindsOpenIsSentToAfterAll(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
-	o.close = func(c workflows.CloseCall) (workflows.Closing, error) {
-		if len(o.closes) == 1 {
+	rig := newRig(t, 1)
+	rig.close = func(c workflows.CloseCall) (workflows.Closing, error) {
+		if len(rig.closes) == 1 {
 			return workflows.Closing{Deferred: 1}, nil
 		}
 		return workflows.Closing{Result: workflows.Result{State: c.State}}, nil
 	}
-	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+	rig.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
 		return workflows.Gathered{Unrendered: []int{2}}, nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	sentOnce(t, 2, o)
-	if len(o.closes) != 2 {
-		t.Errorf("closed %d times", len(o.closes))
+	sentOnce(t, 2, rig)
+	if len(rig.closes) != 2 {
+		t.Errorf("closed %d times", len(rig.closes))
 	}
 }

@@ -14,10 +14,10 @@ import (
 
 // Mailing sends one mailing and ends when every recipient has an outcome.
 //
-// The steps are: wait for not_before, OpenMailing, PrepareList, then RenderBatch and SendBatch for each
-// batch (sending.go), with later rounds for deferred recipients, then CloseMailing. A cancellation of
-// the workflow, or the update cancel, ends the mailing early: recipients without an outcome become
-// unsent.
+// The steps are: wait for not_before, OpenMailing, PrepareList, then RenderBatch and SendBatch for
+// each batch (sending.go), with later rounds for deferred recipients, then CloseMailing. A
+// cancellation of the workflow, or the update cancel, ends the mailing early: recipients without an
+// outcome become unsent.
 func Mailing(ctx workflow.Context, in Input) (Result, error) {
 	m, err := newMailing(ctx, in)
 	if err != nil {
@@ -27,8 +27,8 @@ func Mailing(ctx workflow.Context, in Input) (Result, error) {
 }
 
 // mailing is one run of the workflow. Its parts decide: points which drop points can be used, queue
-// which batches may start, suspension what waits for a resource that is unavailable. mailing starts the
-// activities and gives their answers to the parts.
+// which batches may start, suspension what waits for a resource that is unavailable. mailing starts
+// the activities and gives their answers to the parts.
 type mailing struct {
 	in  Input
 	id  string
@@ -61,7 +61,8 @@ type mailing struct {
 	reason    string // why the mailing ended, for the query
 }
 
-// newMailing returns a mailing that answers queries and updates, with the progress of the previous run.
+// newMailing returns a mailing that answers queries and updates, with the progress of the previous
+// run.
 func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 	info := workflow.GetInfo(ctx)
 	if in.Resume != nil && info.ContinuedExecutionRunID == "" {
@@ -87,7 +88,8 @@ func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 		outcomes:   outcomes{OutcomeProgress: p.OutcomeProgress},
 		suspension: suspension{SuspensionProgress: p.SuspensionProgress, inherited: continued},
 	}
-	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return m.status(), nil }); err != nil {
+	status := func() (Status, error) { return m.status(), nil }
+	if err := workflow.SetQueryHandler(ctx, StatusQuery, status); err != nil {
 		return nil, err
 	}
 	return m, handleUpdates(ctx, m)
@@ -197,8 +199,8 @@ func (m *mailing) prepare(ctx workflow.Context) error {
 	return nil
 }
 
-// close reconciles the ledger. If a completed mailing has recipients without an outcome, close returns
-// false: their batches are in the queue again.
+// close reconciles the ledger. If a completed mailing has recipients without an outcome, close
+// returns false: their batches are in the queue again.
 func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool, Result, error) {
 	m.enter(ctx, StateClosing)
 	m.closing = true
@@ -317,8 +319,8 @@ func (m *mailing) execute(ctx workflow.Context, activity, summary string, call, 
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, call).Get(ctx, out)
 }
 
-// awaitHandlers waits until every update has its answer: the client of an unanswered update would not
-// know whether it took effect.
+// awaitHandlers waits until every update has its answer: the client of an unanswered update would
+// not know whether it took effect.
 func awaitHandlers(ctx workflow.Context) error {
 	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 }

@@ -23,8 +23,9 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// office plays the activities: the workflow's decisions are what is tested here, and Temporal's own test environment is real.
-type office struct {
+// testRig plays the activities: the workflow's decisions are what is tested here, and Temporal's own
+// test environment is real.
+type testRig struct {
 	*testing.T
 	env *testsuite.TestWorkflowEnvironment
 
@@ -50,111 +51,111 @@ type office struct {
 	close   func(workflows.CloseCall) (workflows.Closing, error)
 }
 
-func newOffice(t *testing.T, batches int) *office {
+func newRig(t *testing.T, batches int) *testRig {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetDisableRegistrationAliasing(true)
 	suite.SetLogger(slog.New(slog.DiscardHandler))
-	o := &office{T: t, env: suite.NewTestWorkflowEnvironment(), batches: batches}
-	o.env.SetStartWorkflowOptions(startOptions)
-	o.env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // the default of a second needs free processors
-	o.env.SetTestTimeout(time.Minute)                                             // so does the default of three seconds
-	o.env.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
+	rig := &testRig{T: t, env: suite.NewTestWorkflowEnvironment(), batches: batches}
+	rig.env.SetStartWorkflowOptions(startOptions)
+	rig.env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // the default of a second needs free processors
+	rig.env.SetTestTimeout(time.Minute)                                             // so does the default of three seconds
+	rig.env.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
 	for name, do := range map[string]any{
-		policy.OpenMailing: o.OpenMailing, policy.PrepareList: o.PrepareList, policy.RenderBatch: o.RenderBatch,
-		policy.SendBatch: o.SendBatch, policy.GatherDeferred: o.GatherDeferred, policy.CheckDropPoint: o.CheckDropPoint,
-		policy.SetRate: o.SetRate, policy.ResolveUncertain: o.ResolveUncertain, policy.CloseMailing: o.CloseMailing,
+		policy.OpenMailing: rig.OpenMailing, policy.PrepareList: rig.PrepareList, policy.RenderBatch: rig.RenderBatch,
+		policy.SendBatch: rig.SendBatch, policy.GatherDeferred: rig.GatherDeferred, policy.CheckDropPoint: rig.CheckDropPoint,
+		policy.SetRate: rig.SetRate, policy.ResolveUncertain: rig.ResolveUncertain, policy.CloseMailing: rig.CloseMailing,
 	} {
-		o.env.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
+		rig.env.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
 	}
-	return o
+	return rig
 }
 
-func (o *office) note(format string, args ...any) {
-	o.calls = append(o.calls, fmt.Sprintf(format, args...))
+func (rig *testRig) note(format string, args ...any) {
+	rig.calls = append(rig.calls, fmt.Sprintf(format, args...))
 }
 
-func (o *office) OpenMailing(_ context.Context, c workflows.OpenCall) (workflows.Opened, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.note("open")
-	if o.open != nil {
-		return o.open(c)
+func (rig *testRig) OpenMailing(_ context.Context, c workflows.OpenCall) (workflows.Opened, error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.note("open")
+	if rig.open != nil {
+		return rig.open(c)
 	}
 	return workflows.Opened{DropPoints: []string{"a", "b"}}, nil
 }
 
-func (o *office) PrepareList(_ context.Context, c workflows.PrepareCall) (workflows.Prepared, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.note("prepare")
-	if o.prepare != nil {
-		if err := o.prepare(); err != nil {
+func (rig *testRig) PrepareList(_ context.Context, c workflows.PrepareCall) (workflows.Prepared, error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.note("prepare")
+	if rig.prepare != nil {
+		if err := rig.prepare(); err != nil {
 			return workflows.Prepared{}, err
 		}
 	}
-	return workflows.Prepared{Members: int64(o.batches) * 10, Recipients: int64(o.batches) * 10, Batches: o.batches}, nil
+	return workflows.Prepared{Members: int64(rig.batches) * 10, Recipients: int64(rig.batches) * 10, Batches: rig.batches}, nil
 }
 
-func (o *office) RenderBatch(_ context.Context, c workflows.RenderCall) (workflows.Rendered, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.note("render %d", c.Batch)
-	o.rendered++
-	o.mostAhead = max(o.mostAhead, o.rendered-o.settled)
-	if o.render != nil {
-		return workflows.Rendered{Messages: 10}, o.render(c)
+func (rig *testRig) RenderBatch(_ context.Context, c workflows.RenderCall) (workflows.Rendered, error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.note("render %d", c.Batch)
+	rig.rendered++
+	rig.mostAhead = max(rig.mostAhead, rig.rendered-rig.settled)
+	if rig.render != nil {
+		return workflows.Rendered{Messages: 10}, rig.render(c)
 	}
 	return workflows.Rendered{Messages: 10}, nil
 }
 
-func (o *office) GatherDeferred(_ context.Context, c workflows.GatherCall) (workflows.Gathered, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.note("gather")
-	if o.gather == nil {
+func (rig *testRig) GatherDeferred(_ context.Context, c workflows.GatherCall) (workflows.Gathered, error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.note("gather")
+	if rig.gather == nil {
 		return workflows.Gathered{}, nil
 	}
-	return o.gather(c)
+	return rig.gather(c)
 }
 
-func (o *office) CheckDropPoint(_ context.Context, c workflows.CheckCall) (workflows.Checked, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.note("check %s", c.DropPoint)
-	if o.check == nil {
+func (rig *testRig) CheckDropPoint(_ context.Context, c workflows.CheckCall) (workflows.Checked, error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.note("check %s", c.DropPoint)
+	if rig.check == nil {
 		return workflows.Checked{Usable: true}, nil
 	}
-	return o.check(c)
+	return rig.check(c)
 }
 
-func (o *office) SetRate(_ context.Context, c workflows.RateCall) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.rate != nil {
-		if err := o.rate(c); err != nil {
+func (rig *testRig) SetRate(_ context.Context, c workflows.RateCall) error {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	if rig.rate != nil {
+		if err := rig.rate(c); err != nil {
 			return err
 		}
 	}
-	o.note("rate %s%s %s", c.Change.DropPoint, c.Change.Domain, c.Change.Rate)
+	rig.note("rate %s%s %s", c.Change.DropPoint, c.Change.Domain, c.Change.Rate)
 	return nil
 }
 
-func (o *office) ResolveUncertain(_ context.Context, c workflows.ResolveCall) (workflows.Resolved, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.note("resolve %s", c.As.As)
-	if o.resolve == nil {
+func (rig *testRig) ResolveUncertain(_ context.Context, c workflows.ResolveCall) (workflows.Resolved, error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.note("resolve %s", c.As.As)
+	if rig.resolve == nil {
 		return workflows.Resolved{Recipients: 1}, nil
 	}
-	return o.resolve(c)
+	return rig.resolve(c)
 }
 
 // update asks for an update after a time, and tells whether it was refused.
-func (o *office) update(after time.Duration, name string, refusal *error, args ...any) {
+func (rig *testRig) update(after time.Duration, name string, refusal *error, args ...any) {
 	*refusal = errors.New("never asked")
-	o.env.RegisterDelayedCallback(func() {
-		o.env.UpdateWorkflow(name, fmt.Sprint(name, after), &testsuite.TestUpdateCallback{
+	rig.env.RegisterDelayedCallback(func() {
+		rig.env.UpdateWorkflow(name, fmt.Sprint(name, after), &testsuite.TestUpdateCallback{
 			OnAccept: func() { *refusal = nil }, OnReject: func(err error) { *refusal = err }, OnComplete: func(any, error) {}}, args...)
 	}, after)
 }
@@ -177,29 +178,29 @@ func lost(c workflows.SendCall) error {
 	return temporal.NewNonRetryableApplicationError("connection refused", policy.DropPointUnavailable, nil, out)
 }
 
-func (o *office) SendBatch(_ context.Context, c workflows.SendCall) (workflows.SentBatch, error) {
-	o.mu.Lock()
-	o.note("send %d", c.Batch)
-	o.sends = append(o.sends, c)
-	o.sending++
-	o.mostSends = max(o.mostSends, o.sending)
-	o.mu.Unlock()
-	defer func() { o.mu.Lock(); o.sending--; o.settled++; o.mu.Unlock() }()
-	if o.send != nil {
-		return o.send(c)
+func (rig *testRig) SendBatch(_ context.Context, c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.mu.Lock()
+	rig.note("send %d", c.Batch)
+	rig.sends = append(rig.sends, c)
+	rig.sending++
+	rig.mostSends = max(rig.mostSends, rig.sending)
+	rig.mu.Unlock()
+	defer func() { rig.mu.Lock(); rig.sending--; rig.settled++; rig.mu.Unlock() }()
+	if rig.send != nil {
+		return rig.send(c)
 	}
 	return closed(c), nil
 }
 
-func (o *office) CloseMailing(_ context.Context, c workflows.CloseCall) (workflows.Closing, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.note("close %s", c.State)
-	o.closes = append(o.closes, c)
-	if o.close != nil {
-		return o.close(c)
+func (rig *testRig) CloseMailing(_ context.Context, c workflows.CloseCall) (workflows.Closing, error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.note("close %s", c.State)
+	rig.closes = append(rig.closes, c)
+	if rig.close != nil {
+		return rig.close(c)
 	}
-	return workflows.Closing{Result: workflows.Result{ID: c.Mailing, State: c.State, Reason: c.Reason, Counts: workflows.Counts{Sent: int64(o.batches) * 10}}}, nil
+	return workflows.Closing{Result: workflows.Result{ID: c.Mailing, State: c.State, Reason: c.Reason, Counts: workflows.Counts{Sent: int64(rig.batches) * 10}}}, nil
 }
 
 const id = "spring-2026"
@@ -211,40 +212,40 @@ func input() workflows.Input {
 	}
 }
 
-func (o *office) run(in workflows.Input) workflows.Result {
-	o.Helper()
-	o.env.ExecuteWorkflow(workflows.MailingType, in)
-	if !o.env.IsWorkflowCompleted() {
-		o.Fatal("the workflow has not ended")
+func (rig *testRig) run(in workflows.Input) workflows.Result {
+	rig.Helper()
+	rig.env.ExecuteWorkflow(workflows.MailingType, in)
+	if !rig.env.IsWorkflowCompleted() {
+		rig.Fatal("the workflow has not ended")
 	}
 	var r workflows.Result
-	if o.env.GetWorkflowError() == nil {
-		if err := o.env.GetWorkflowResult(&r); err != nil {
-			o.Fatal(err)
+	if rig.env.GetWorkflowError() == nil {
+		if err := rig.env.GetWorkflowResult(&r); err != nil {
+			rig.Fatal(err)
 		}
 	}
 	return r
 }
 
-func (o *office) status() workflows.Status {
-	o.Helper()
-	v, err := o.env.QueryWorkflow(workflows.StatusQuery)
+func (rig *testRig) status() workflows.Status {
+	rig.Helper()
+	v, err := rig.env.QueryWorkflow(workflows.StatusQuery)
 	if err != nil {
-		o.Fatal(err)
+		rig.Fatal(err)
 	}
 	var s workflows.Status
 	if err := v.Get(&s); err != nil {
-		o.Fatal(err)
+		rig.Fatal(err)
 	}
 	return s
 }
 
-// sentOnce checks that each batch was sent exactly once over all offices.
-func sentOnce(t *testing.T, batches int, offices ...*office) {
+// sentOnce checks that each batch was sent exactly once over all rigs.
+func sentOnce(t *testing.T, batches int, rigs ...*testRig) {
 	t.Helper()
 	got := map[int]int{}
-	for _, o := range offices {
-		for _, c := range o.sends {
+	for _, rig := range rigs {
+		for _, c := range rig.sends {
 			got[c.Batch]++
 		}
 	}
@@ -257,28 +258,28 @@ func sentOnce(t *testing.T, batches int, offices ...*office) {
 
 func TestEachBatchIsRenderedThenSentThenTheLedgerIsClosed(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 3)
-	r := o.run(input())
+	rig := newRig(t, 3)
+	r := rig.run(input())
 	if r.State != workflows.StateCompleted || r.Counts.Sent != 30 {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	sentOnce(t, 3, o)
-	if o.calls[0] != "open" || o.calls[1] != "prepare" || o.calls[len(o.calls)-1] != "close completed" {
-		t.Errorf("order: %v", o.calls)
+	sentOnce(t, 3, rig)
+	if rig.calls[0] != "open" || rig.calls[1] != "prepare" || rig.calls[len(rig.calls)-1] != "close completed" {
+		t.Errorf("order: %v", rig.calls)
 	}
 	for n := 1; n <= 3; n++ {
-		if slices.Index(o.calls, fmt.Sprintf("render %d", n)) > slices.Index(o.calls, fmt.Sprintf("send %d", n)) {
+		if slices.Index(rig.calls, fmt.Sprintf("render %d", n)) > slices.Index(rig.calls, fmt.Sprintf("send %d", n)) {
 			t.Errorf("batch %d was sent before it was rendered", n)
 		}
 	}
-	if s := o.status(); s.State != workflows.StateCompleted || s.Closed != 3 {
+	if s := rig.status(); s.State != workflows.StateCompleted || s.Closed != 3 {
 		t.Errorf("status after the end: %+v", s)
 	}
 }
 
 func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	t.Parallel()
-	first := newOffice(t, 20)
+	first := newRig(t, 20)
 	sent, waits := 0, false
 	first.env.SetOnActivityCompletedListener(func(info *activity.Info, answer converter.EncodedValue, err error) {
 		var out workflows.SentBatch
@@ -313,7 +314,7 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	if in.Resume == nil || in.Content.Text != "" || in.Resume.Deferred != 3 || !in.Resume.DropPoints[0].Proven || in.Resume.Step != workflows.StepSend || in.Resume.Window.Size == 0 {
 		t.Fatalf("the next run's input: %+v, %+v", in, in.Resume)
 	}
-	second := newOffice(t, 20)
+	second := newRig(t, 20)
 	second.env.SetContinuedExecutionRunID("the first")
 	second.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
 		if c.Known != 20 || c.BatchSize != 500 {
@@ -340,15 +341,15 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 }
 
 // slowly makes each batch take a while by the workflow's clock: the drop points need one turn each.
-func (o *office) slowly(turn time.Duration, send func(workflows.SendCall) (workflows.SentBatch, error)) {
+func (rig *testRig) slowly(turn time.Duration, send func(workflows.SendCall) (workflows.SentBatch, error)) {
 	had := map[int]bool{}
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
 		first := !had[c.Batch]
 		had[c.Batch] = true
-		o.mu.Unlock()
+		rig.mu.Unlock()
 		if first {
-			return workflows.SentBatch{NotBefore: o.env.Now().Add(turn)}, nil
+			return workflows.SentBatch{NotBefore: rig.env.Now().Add(turn)}, nil
 		}
 		return send(c)
 	}
@@ -356,18 +357,18 @@ func (o *office) slowly(turn time.Duration, send func(workflows.SendCall) (workf
 
 func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 8)
-	began := o.env.Now()
-	passed := func() time.Duration { return o.env.Now().Sub(began) }
+	rig := newRig(t, 8)
+	began := rig.env.Now()
+	passed := func() time.Duration { return rig.env.Now().Sub(began) }
 	var failures, looks []time.Duration
 	trials := 0
 	turns := map[int]int{}
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
 		out := closed(c)
 		if turns[c.Batch]++; turns[c.Batch] < 15 {
-			out.Closed, out.Counts, out.NotBefore = false, workflows.Counts{}, o.env.Now().Add(time.Minute)
+			out.Closed, out.Counts, out.NotBefore = false, workflows.Counts{}, rig.env.Now().Add(time.Minute)
 		}
 		for i, p := range c.DropPoints {
 			switch {
@@ -380,20 +381,20 @@ func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *t
 		}
 		return out, nil
 	}
-	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+	rig.check = func(workflows.CheckCall) (workflows.Checked, error) {
 		looks = append(looks, passed())
 		return workflows.Checked{Usable: passed() >= 4*time.Minute, Failure: "drop point a: still down"}, nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		s := o.status()
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
 		if p := s.DropPoints[0]; p.InList || p.Until.IsZero() || !strings.Contains(p.LastFailure, "down") || s.State != workflows.StateSending {
 			t.Errorf("while it is down: %+v", s)
 		}
 	}, 3*time.Minute+10*time.Second)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if p := o.status().DropPoints[0]; !p.InList || p.OnTrial || p.Failures != 0 || trials == 0 {
+	if p := rig.status().DropPoints[0]; !p.InList || p.OnTrial || p.Failures != 0 || trials == 0 {
 		t.Errorf("after it was back: %+v, %d batches", p, trials)
 	}
 	if len(looks) < 2 || looks[0]-failures[0] < time.Minute {
@@ -403,32 +404,32 @@ func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *t
 
 func TestTheLossOfTheLastDropPointSuspendsUntilALookAndATrialSucceed(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 5)
-	began := o.env.Now()
-	passed := func() time.Duration { return o.env.Now().Sub(began) }
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 5)
+	began := rig.env.Now()
+	passed := func() time.Duration { return rig.env.Now().Sub(began) }
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if passed() < 20*time.Minute {
 			return workflows.SentBatch{}, lost(c)
 		}
 		return closed(c), nil
 	}
-	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+	rig.check = func(workflows.CheckCall) (workflows.Checked, error) {
 		return workflows.Checked{Usable: passed() >= 10*time.Minute, Failure: "connection refused"}, nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		s := o.status()
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
 		if s.State != workflows.StateSuspended || s.Until.IsZero() || !s.Since.Equal(began.Add(time.Minute)) || !strings.Contains(s.Doing, "connection refused") {
 			t.Errorf("while it is down: %+v", s)
 		}
 	}, 90*time.Second)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if n := len(o.sends); n > 5+2+12 {
+	if n := len(rig.sends); n > 5+2+12 {
 		t.Errorf("%d batches were tried: a drop point on trial gets one", n)
 	}
 	looks := 0
-	for _, c := range o.calls {
+	for _, c := range rig.calls {
 		if strings.HasPrefix(c, "check") {
 			looks++
 		}
@@ -440,12 +441,12 @@ func TestTheLossOfTheLastDropPointSuspendsUntilALookAndATrialSucceed(t *testing.
 
 func TestAMailingOfWhichOnlyTheDeferredAreLeftIsNotCalledSuspendedWhenADropPointIsBack(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
-	began := o.env.Now()
+	rig := newRig(t, 1)
+	began := rig.env.Now()
 	tries := 0
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
 		switch tries++; tries {
 		case 1:
 			return workflows.SentBatch{}, lost(c)
@@ -458,16 +459,16 @@ func TestAMailingOfWhichOnlyTheDeferredAreLeftIsNotCalledSuspendedWhenADropPoint
 		}
 		return closed(c), nil
 	}
-	o.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+	rig.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
 		return workflows.Gathered{Ready: []int{2}}, nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		if s := o.status(); s.State != workflows.StateSending || s.Deferred != 1 {
+	rig.env.RegisterDelayedCallback(func() {
+		if s := rig.status(); s.State != workflows.StateSending || s.Deferred != 1 {
 			t.Errorf("while the deferred wait: %+v", s)
 		}
 	}, time.Hour)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	if tries != 3 {
 		t.Errorf("tried %d times", tries)
@@ -486,60 +487,60 @@ func TestResumeTriesAtOnceWhatIsWaitedForAndIsRefusedOtherwise(t *testing.T) {
 
 func resumeEndsTheWaiting(t *testing.T, state workflows.State, attempts int) {
 	t.Helper()
-	o := newOffice(t, 2)
+	rig := newRig(t, 2)
 	up := false
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if !up {
 			return workflows.SentBatch{}, lost(c)
 		}
 		return closed(c), nil
 	}
-	began := o.env.Now()
+	began := rig.env.Now()
 	var refused, accepted error
-	o.env.RegisterDelayedCallback(func() { up = true }, 4*time.Second)
-	o.update(5*time.Second, workflows.ResumeUpdate, &accepted)
-	o.update(time.Second, workflows.ResumeUpdate, &refused)
+	rig.env.RegisterDelayedCallback(func() { up = true }, 4*time.Second)
+	rig.update(5*time.Second, workflows.ResumeUpdate, &accepted)
+	rig.update(time.Second, workflows.ResumeUpdate, &refused)
 	in := input()
 	in.Retry.DropPoint = workflows.Retry{Attempts: attempts, Interval: workflows.Duration(time.Hour)}
-	o.env.RegisterDelayedCallback(func() {
-		if s := o.status(); s.State != state || s.Until.IsZero() || !strings.Contains(s.Doing, "connection refused") {
+	rig.env.RegisterDelayedCallback(func() {
+		if s := rig.status(); s.State != state || s.Until.IsZero() || !strings.Contains(s.Doing, "connection refused") {
 			t.Errorf("before the resume: %+v", s)
 		}
 	}, 3*time.Second)
 	in.NotBefore = began.Add(2 * time.Second)
-	if r := o.run(in); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(in); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	if accepted != nil || refused == nil {
 		t.Errorf("resume while suspended: %v; while waiting: %v", accepted, refused)
 	}
-	if took := o.env.Now().Sub(began); took > time.Minute {
+	if took := rig.env.Now().Sub(began); took > time.Minute {
 		t.Errorf("it waited %v although it was resumed", took)
 	}
 }
 
 func TestAPausedMailingSendsNothingUntilItIsResumed(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 40)
-	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	rig := newRig(t, 40)
+	rig.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
 	var first, second, resumed error
 	sent := 0
-	o.env.RegisterDelayedCallback(func() {
-		if s := o.status(); s.State != workflows.StatePaused || s.Since.IsZero() || !strings.Contains(s.Doing, "paused") {
+	rig.env.RegisterDelayedCallback(func() {
+		if s := rig.status(); s.State != workflows.StatePaused || s.Since.IsZero() || !strings.Contains(s.Doing, "paused") {
 			t.Errorf("%+v", s)
 		}
-		sent = len(o.sends)
+		sent = len(rig.sends)
 	}, 31*time.Second)
-	o.update(30*time.Second, workflows.PauseUpdate, &first)
-	o.update(40*time.Second, workflows.PauseUpdate, &second)
-	o.env.RegisterDelayedCallback(func() {
-		if n := len(o.sends); n != sent {
+	rig.update(30*time.Second, workflows.PauseUpdate, &first)
+	rig.update(40*time.Second, workflows.PauseUpdate, &second)
+	rig.env.RegisterDelayedCallback(func() {
+		if n := len(rig.sends); n != sent {
 			t.Errorf("%d batches were begun while it was paused", n-sent)
 		}
 	}, 2*time.Hour-time.Second)
-	o.update(2*time.Hour, workflows.ResumeUpdate, &resumed)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	rig.update(2*time.Hour, workflows.ResumeUpdate, &resumed)
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	if first != nil || second == nil || resumed != nil || sent == 0 || sent >= 80 {
 		t.Errorf("pause %v, again %v, resume %v; %d batches before", first, second, resumed, sent)
@@ -548,15 +549,15 @@ func TestAPausedMailingSendsNothingUntilItIsResumed(t *testing.T) {
 
 func TestTheUpdateCancelEndsTheMailingAndIsItsResult(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 40)
-	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	rig := newRig(t, 40)
+	rig.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
 	var refusal error
-	o.update(30*time.Second, workflows.CancelUpdate, &refusal)
-	if r := o.run(input()); r.State != workflows.StateCancelled || refusal != nil {
-		t.Errorf("result %+v, error %v, refusal %v", r, o.env.GetWorkflowError(), refusal)
+	rig.update(30*time.Second, workflows.CancelUpdate, &refusal)
+	if r := rig.run(input()); r.State != workflows.StateCancelled || refusal != nil {
+		t.Errorf("result %+v, error %v, refusal %v", r, rig.env.GetWorkflowError(), refusal)
 	}
-	if len(o.closes) != 1 || o.closes[0].State != workflows.StateCancelled {
-		t.Errorf("closes: %+v", o.closes)
+	if len(rig.closes) != 1 || rig.closes[0].State != workflows.StateCancelled {
+		t.Errorf("closes: %+v", rig.closes)
 	}
 }
 
@@ -565,9 +566,9 @@ func TestTheErrorLimitSuspendsUntilSomebodyResumesAndCountsAnewThen(t *testing.T
 	for _, policy := range []workflows.OnExhausted{workflows.Suspend, workflows.Fail} {
 		t.Run(string(policy), func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t, 60)
+			rig := newRig(t, 60)
 			bad := 20
-			o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+			rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 				out := closed(c)
 				if c.Batch <= bad {
 					out.Counts = workflows.Counts{Sent: 6, Bounced: 2, Failed: 1}
@@ -578,17 +579,17 @@ func TestTheErrorLimitSuspendsUntilSomebodyResumesAndCountsAnewThen(t *testing.T
 			in := input()
 			in.MaxErrorPercent, in.ErrorMinimum, in.OnExhausted = 30, 50, policy
 			var resumed error
-			o.env.RegisterDelayedCallback(func() {
+			rig.env.RegisterDelayedCallback(func() {
 				bad = 0
-				if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || !s.Until.IsZero() {
+				if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || !s.Until.IsZero() {
 					t.Errorf("%+v", s)
 				}
 			}, time.Hour)
 			if policy == workflows.Suspend {
-				o.update(2*time.Hour, workflows.ResumeUpdate, &resumed)
+				rig.update(2*time.Hour, workflows.ResumeUpdate, &resumed)
 			}
-			r := o.run(in)
-			switch err := o.env.GetWorkflowError(); {
+			r := rig.run(in)
+			switch err := rig.env.GetWorkflowError(); {
 			case policy == workflows.Suspend && (r.State != workflows.StateCompleted || resumed != nil):
 				t.Errorf("result %+v, error %v, resume %v", r, err, resumed)
 			case policy == workflows.Fail && (err == nil || !strings.Contains(err.Error(), "error limit")):
@@ -600,8 +601,8 @@ func TestTheErrorLimitSuspendsUntilSomebodyResumesAndCountsAnewThen(t *testing.T
 
 func TestADropPointThatIsAwayDoesNotTouchTheErrorLimit(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 60)
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 60)
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 20 {
 			out.Points = []workflows.DropPointReport{{Name: c.DropPoints[0].Name, Failure: "drop point mx: connection refused"}}
@@ -610,18 +611,18 @@ func TestADropPointThatIsAwayDoesNotTouchTheErrorLimit(t *testing.T) {
 	}
 	in := input()
 	in.MaxErrorPercent, in.ErrorMinimum, in.Retry.DropPoint.Attempts = 1, 1, 1000
-	if r := o.run(in); r.State != workflows.StateCompleted || o.env.GetWorkflowError() != nil {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(in); r.State != workflows.StateCompleted || rig.env.GetWorkflowError() != nil {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
 
 func TestWhatWasInFlightWhenTheMailingWasResumedDoesNotSuspendItAgain(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 20)
+	rig := newRig(t, 20)
 	others, resumed := make(chan struct{}), make(chan struct{})
 	var asked atomic.Bool
 	var sends atomic.Int64
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if asked.Load() {
 			return out, nil
@@ -642,44 +643,44 @@ func TestWhatWasInFlightWhenTheMailingWasResumedDoesNotSuspendItAgain(t *testing
 	in.MaxErrorPercent, in.ErrorMinimum = 50, 5
 	var look func()
 	look = func() {
-		if _, err := o.env.QueryWorkflow(workflows.StatusQuery); err != nil || o.status().State != workflows.StateSuspended {
-			o.env.RegisterDelayedCallback(look, time.Millisecond)
+		if _, err := rig.env.QueryWorkflow(workflows.StatusQuery); err != nil || rig.status().State != workflows.StateSuspended {
+			rig.env.RegisterDelayedCallback(look, time.Millisecond)
 			return
 		}
 		asked.Store(true)
-		o.update(0, workflows.ResumeUpdate, new(error))
-		o.env.RegisterDelayedCallback(func() { close(resumed) }, time.Millisecond)
+		rig.update(0, workflows.ResumeUpdate, new(error))
+		rig.env.RegisterDelayedCallback(func() { close(resumed) }, time.Millisecond)
 	}
-	o.env.RegisterDelayedCallback(look, time.Millisecond)
-	if r := o.run(in); r.State != workflows.StateCompleted {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	rig.env.RegisterDelayedCallback(look, time.Millisecond)
+	if r := rig.run(in); r.State != workflows.StateCompleted {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
 
 func TestMailThatIsRenderedGoesOnBeingSentWhileThePageServerIsAway(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 12)
-	began := o.env.Now()
-	o.render = func(c workflows.RenderCall) error {
-		if c.Batch > 6 && o.env.Now().Sub(began) < time.Hour {
+	rig := newRig(t, 12)
+	began := rig.env.Now()
+	rig.render = func(c workflows.RenderCall) error {
+		if c.Batch > 6 && rig.env.Now().Sub(began) < time.Hour {
 			return temporal.NewNonRetryableApplicationError("the page server is away", policy.PageUnavailable, nil)
 		}
 		return nil
 	}
-	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
-	o.env.RegisterDelayedCallback(func() {
-		s := o.status()
+	rig.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
 		if s.State != workflows.StateSuspended || s.Closed != 6 || !strings.Contains(s.Doing, "the page server is away") {
 			t.Errorf("%+v", s)
 		}
 	}, 30*time.Minute)
 	in := input()
 	in.Retry.Page = workflows.Retry{Attempts: 3, Interval: workflows.Duration(time.Minute)}
-	if r := o.run(in); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(in); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	probes := 0
-	for _, c := range o.calls {
+	for _, c := range rig.calls {
 		if strings.HasPrefix(c, "render") {
 			probes++
 		}
@@ -691,50 +692,50 @@ func TestMailThatIsRenderedGoesOnBeingSentWhileThePageServerIsAway(t *testing.T)
 
 func TestARateIsSetByAnUpdateAndWhatCannotBeALimitIsRefused(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 4)
-	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	rig := newRig(t, 4)
+	rig.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
 	var good, unknown, both, wrong error
-	o.update(1*time.Second, workflows.RateUpdate, &good, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
-	o.update(2*time.Second, workflows.RateUpdate, &unknown, workflows.RateChange{DropPoint: "mars", Rate: "20/s"})
-	o.update(3*time.Second, workflows.RateUpdate, &both, workflows.RateChange{DropPoint: "a", Domain: "example.com", Rate: "20/s"})
-	o.update(4*time.Second, workflows.RateUpdate, &wrong, workflows.RateChange{Domain: "example.com", Rate: "quickly"})
-	o.run(input())
-	if good != nil || unknown == nil || both == nil || wrong == nil || !slices.Contains(o.calls, "rate a 20/s") {
-		t.Errorf("%v; %v; %v; %v; %v", good, unknown, both, wrong, o.calls)
+	rig.update(1*time.Second, workflows.RateUpdate, &good, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
+	rig.update(2*time.Second, workflows.RateUpdate, &unknown, workflows.RateChange{DropPoint: "mars", Rate: "20/s"})
+	rig.update(3*time.Second, workflows.RateUpdate, &both, workflows.RateChange{DropPoint: "a", Domain: "example.com", Rate: "20/s"})
+	rig.update(4*time.Second, workflows.RateUpdate, &wrong, workflows.RateChange{Domain: "example.com", Rate: "quickly"})
+	rig.run(input())
+	if good != nil || unknown == nil || both == nil || wrong == nil || !slices.Contains(rig.calls, "rate a 20/s") {
+		t.Errorf("%v; %v; %v; %v; %v", good, unknown, both, wrong, rig.calls)
 	}
 }
 
 func TestHeldRecipientsAreResolvedByAnUpdate(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 2)
-	o.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 2)
+	rig.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch == 1 {
 			out.Counts = workflows.Counts{Sent: 8, Uncertain: 2}
 		} else if c.Batch == 2 {
-			out.Deferred, out.NextRound = 1, o.env.Now().Add(time.Hour)
+			out.Deferred, out.NextRound = 1, rig.env.Now().Add(time.Hour)
 		}
 		return out, nil
 	})
 	gathered := 2
-	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+	rig.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
 		gathered++
 		return workflows.Gathered{Unrendered: []int{gathered}}, nil
 	}
 	var early, wrong, good error
-	o.update(time.Second, workflows.ResolveUpdate, &early, workflows.Resolution{As: "sent"})
-	o.update(5*time.Minute, workflows.ResolveUpdate, &wrong, workflows.Resolution{As: "lost"})
-	o.update(6*time.Minute, workflows.ResolveUpdate, &good, workflows.Resolution{As: "resend"})
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	rig.update(time.Second, workflows.ResolveUpdate, &early, workflows.Resolution{As: "sent"})
+	rig.update(5*time.Minute, workflows.ResolveUpdate, &wrong, workflows.Resolution{As: "lost"})
+	rig.update(6*time.Minute, workflows.ResolveUpdate, &good, workflows.Resolution{As: "resend"})
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if early == nil || wrong == nil || good != nil || !slices.Contains(o.calls, "resolve resend") || !slices.Contains(o.calls, "render 3") {
-		t.Errorf("%v; %v; %v; %v", early, wrong, good, o.calls)
+	if early == nil || wrong == nil || good != nil || !slices.Contains(rig.calls, "resolve resend") || !slices.Contains(rig.calls, "render 3") {
+		t.Errorf("%v; %v; %v; %v", early, wrong, good, rig.calls)
 	}
 }
 
 // inAMinute fails until a minute has passed, so that what is done meanwhile comes in between.
-func (o *office) inAMinute() func() error {
+func (rig *testRig) inAMinute() func() error {
 	tries := 0
 	return func() error {
 		if tries++; tries < 7 {
@@ -746,31 +747,31 @@ func (o *office) inAMinute() func() error {
 
 func TestOfTwoRatesTheLaterHolds(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 4)
-	o.slowly(10*time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
-	away := o.inAMinute()
-	o.rate = func(c workflows.RateCall) error {
+	rig := newRig(t, 4)
+	rig.slowly(10*time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	away := rig.inAMinute()
+	rig.rate = func(c workflows.RateCall) error {
 		if c.Change.Rate == "20/s" {
 			return away()
 		}
 		return nil
 	}
 	var first, second error
-	o.update(1*time.Second, workflows.RateUpdate, &first, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
-	o.update(2*time.Second, workflows.RateUpdate, &second, workflows.RateChange{DropPoint: "a", Rate: "30/s"})
-	o.run(input())
-	earlier, later := slices.Index(o.calls, "rate a 20/s"), slices.Index(o.calls, "rate a 30/s")
+	rig.update(1*time.Second, workflows.RateUpdate, &first, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
+	rig.update(2*time.Second, workflows.RateUpdate, &second, workflows.RateChange{DropPoint: "a", Rate: "30/s"})
+	rig.run(input())
+	earlier, later := slices.Index(rig.calls, "rate a 20/s"), slices.Index(rig.calls, "rate a 30/s")
 	if first != nil || second != nil || earlier < 0 || later < earlier {
-		t.Errorf("%v, %v; %v", first, second, o.calls)
+		t.Errorf("%v, %v; %v", first, second, rig.calls)
 	}
 }
 
 func TestTheLedgerIsNotClosedWhileSomebodyResolvesIt(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 2)
-	o.slowly(10*time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
-	usual := o.send
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 2)
+	rig.slowly(10*time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	usual := rig.send
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if c.Batch == 1 {
 			out := closed(c)
 			out.Counts = workflows.Counts{Sent: 8, Uncertain: 2}
@@ -778,202 +779,202 @@ func TestTheLedgerIsNotClosedWhileSomebodyResolvesIt(t *testing.T) {
 		}
 		return usual(c)
 	}
-	away := o.inAMinute()
-	o.resolve = func(workflows.ResolveCall) (workflows.Resolved, error) {
+	away := rig.inAMinute()
+	rig.resolve = func(workflows.ResolveCall) (workflows.Resolved, error) {
 		err := away()
 		if err == nil {
-			o.note("resolved")
+			rig.note("resolved")
 		}
 		return workflows.Resolved{Recipients: 2}, err
 	}
 	var resolved, cancelled error
-	o.update(10*time.Second, workflows.ResolveUpdate, &resolved, workflows.Resolution{As: "sent"})
-	o.update(20*time.Second, workflows.CancelUpdate, &cancelled)
-	o.run(input())
-	done, end := slices.Index(o.calls, "resolved"), slices.Index(o.calls, "close cancelled")
+	rig.update(10*time.Second, workflows.ResolveUpdate, &resolved, workflows.Resolution{As: "sent"})
+	rig.update(20*time.Second, workflows.CancelUpdate, &cancelled)
+	rig.run(input())
+	done, end := slices.Index(rig.calls, "resolved"), slices.Index(rig.calls, "close cancelled")
 	if resolved != nil || cancelled != nil || done < 0 || end < done {
-		t.Errorf("%v, %v; %v", resolved, cancelled, o.calls)
+		t.Errorf("%v, %v; %v", resolved, cancelled, rig.calls)
 	}
 }
 
 func TestOnExhaustedFailEndsTheMailingAndClosesItsLedger(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 5)
-	o.send = func(workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 5)
+	rig.send = func(workflows.SendCall) (workflows.SentBatch, error) {
 		return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("the database is away", policy.DatabaseUnavailable, nil)
 	}
 	in := input()
 	in.OnExhausted = workflows.Fail
-	o.run(in)
+	rig.run(in)
 	var app *temporal.ApplicationError
-	if err := o.env.GetWorkflowError(); !asError(err, &app) || app.Type() != "MailingFailed" || !strings.Contains(app.Message(), "the database is away") {
+	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != "MailingFailed" || !strings.Contains(app.Message(), "the database is away") {
 		t.Errorf("got %v", err)
 	}
-	if o.calls[len(o.calls)-1] != "close failed" {
-		t.Errorf("order: %v", o.calls)
+	if rig.calls[len(rig.calls)-1] != "close failed" {
+		t.Errorf("order: %v", rig.calls)
 	}
 }
 
 func TestCancelWaitsForWhatIsInFlightAndClosesTheLedger(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 60)
-	o.env.RegisterDelayedCallback(o.env.CancelWorkflow, time.Second)
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		return workflows.SentBatch{Closed: true, Deferred: 1, NextRound: o.env.Now().Add(time.Hour)}, nil
+	rig := newRig(t, 60)
+	rig.env.RegisterDelayedCallback(rig.env.CancelWorkflow, time.Second)
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		return workflows.SentBatch{Closed: true, Deferred: 1, NextRound: rig.env.Now().Add(time.Hour)}, nil
 	}
-	o.run(input())
-	if err := o.env.GetWorkflowError(); !temporal.IsCanceledError(err) {
+	rig.run(input())
+	if err := rig.env.GetWorkflowError(); !temporal.IsCanceledError(err) {
 		t.Errorf("got %v, want cancelled", err)
 	}
-	if len(o.closes) != 1 || o.closes[0].State != workflows.StateCancelled {
-		t.Errorf("closes: %+v", o.closes)
+	if len(rig.closes) != 1 || rig.closes[0].State != workflows.StateCancelled {
+		t.Errorf("closes: %+v", rig.closes)
 	}
 }
 
 func TestNothingIsDoneBeforeNotBeforeExceptChecking(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
+	rig := newRig(t, 1)
 	in := input()
-	in.NotBefore = o.env.Now().Add(time.Hour)
-	o.env.RegisterDelayedCallback(func() {
-		o.mu.Lock()
-		calls := slices.Clone(o.calls)
-		o.mu.Unlock()
-		if s := o.status(); s.State != workflows.StateWaiting || !s.Until.Equal(in.NotBefore) || !slices.Equal(calls, []string{"open"}) {
+	in.NotBefore = rig.env.Now().Add(time.Hour)
+	rig.env.RegisterDelayedCallback(func() {
+		rig.mu.Lock()
+		calls := slices.Clone(rig.calls)
+		rig.mu.Unlock()
+		if s := rig.status(); s.State != workflows.StateWaiting || !s.Until.Equal(in.NotBefore) || !slices.Equal(calls, []string{"open"}) {
 			t.Errorf("a minute before: %+v after %v", s, calls)
 		}
 	}, 59*time.Minute)
-	if r := o.run(in); r.State != workflows.StateCompleted {
+	if r := rig.run(in); r.State != workflows.StateCompleted {
 		t.Errorf("result %+v", r)
 	}
 }
 
 func TestNotAfterEndsTheMailingAsExpired(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 2)
-	o.send = func(workflows.SendCall) (workflows.SentBatch, error) {
-		return workflows.SentBatch{Closed: true, Deferred: 3, NextRound: o.env.Now().Add(2 * time.Hour)}, nil
+	rig := newRig(t, 2)
+	rig.send = func(workflows.SendCall) (workflows.SentBatch, error) {
+		return workflows.SentBatch{Closed: true, Deferred: 3, NextRound: rig.env.Now().Add(2 * time.Hour)}, nil
 	}
 	in := input()
-	in.NotAfter = o.env.Now().Add(time.Hour)
-	if r := o.run(in); r.State != workflows.StateExpired || r.Reason == "" {
-		t.Errorf("result %+v, error %v", r, o.env.GetWorkflowError())
+	in.NotAfter = rig.env.Now().Add(time.Hour)
+	if r := rig.run(in); r.State != workflows.StateExpired || r.Reason == "" {
+		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
 
 func TestAnInvalidInputFailsWithEveryProblemAndNothingIsDone(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
+	rig := newRig(t, 1)
 	problems := []workflows.Problem{{Field: "from", Message: "is missing"}, {Field: "list", Message: "no list is named \"x\""}}
-	o.open = func(workflows.OpenCall) (workflows.Opened, error) {
+	rig.open = func(workflows.OpenCall) (workflows.Opened, error) {
 		return workflows.Opened{}, temporal.NewNonRetryableApplicationError("invalid input: …", policy.InvalidInput, nil, problems)
 	}
-	o.run(input())
+	rig.run(input())
 	var app *temporal.ApplicationError
 	var got []workflows.Problem
-	if err := o.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || !app.NonRetryable() || app.Details(&got) != nil || !slices.Equal(got, problems) {
+	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || !app.NonRetryable() || app.Details(&got) != nil || !slices.Equal(got, problems) {
 		t.Errorf("got %v with %v", err, got)
 	}
-	if !slices.Equal(o.calls, []string{"open"}) {
-		t.Errorf("calls: %v", o.calls)
+	if !slices.Equal(rig.calls, []string{"open"}) {
+		t.Errorf("calls: %v", rig.calls)
 	}
 }
 
 func TestAnIDOtherThanTheWorkflowsIsRefused(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
+	rig := newRig(t, 1)
 	in := input()
 	in.ID = "another"
-	o.run(in)
-	if err := o.env.GetWorkflowError(); err == nil || len(o.calls) > 0 {
-		t.Errorf("got %v after %v", err, o.calls)
+	rig.run(in)
+	if err := rig.env.GetWorkflowError(); err == nil || len(rig.calls) > 0 {
+		t.Errorf("got %v after %v", err, rig.calls)
 	}
 }
 
 func TestAStateThatSomebodyTypedIsRefused(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 1)
+	rig := newRig(t, 1)
 	in := input()
 	in.Resume = &workflows.Progress{Step: workflows.StepSend}
-	o.run(in)
+	rig.run(in)
 	var app *temporal.ApplicationError
-	if err := o.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || len(o.calls) > 0 {
-		t.Errorf("got %v after %v", err, o.calls)
+	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || len(rig.calls) > 0 {
+		t.Errorf("got %v after %v", err, rig.calls)
 	}
 }
 
 func TestALedgerThatDoesNotCloseSendsItsOpenBatchesAgain(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 3)
-	o.close = func(c workflows.CloseCall) (workflows.Closing, error) {
-		if len(o.closes) == 1 {
+	rig := newRig(t, 3)
+	rig.close = func(c workflows.CloseCall) (workflows.Closing, error) {
+		if len(rig.closes) == 1 {
 			return workflows.Closing{Open: []int{2}}, nil
 		}
 		return workflows.Closing{Result: workflows.Result{State: c.State}}, nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
 		t.Errorf("result %+v", r)
 	}
-	if len(o.sends) != 4 || o.sends[3].Batch != 2 || len(o.closes) != 2 || o.status().Closed != 3 {
-		t.Errorf("sends %v, closes %d", o.sends, len(o.closes))
+	if len(rig.sends) != 4 || rig.sends[3].Batch != 2 || len(rig.closes) != 2 || rig.status().Closed != 3 {
+		t.Errorf("sends %v, closes %d", rig.sends, len(rig.closes))
 	}
 }
 
 func TestDeferredRecipientsAreGatheredIntoBatchesWhenTheirTimeHasCome(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 4)
-	began := o.env.Now()
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig := newRig(t, 4)
+	began := rig.env.Now()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 4 {
-			out.Deferred, out.NextRound = 2, o.env.Now().Add(30*time.Minute)
+			out.Deferred, out.NextRound = 2, rig.env.Now().Add(30*time.Minute)
 		}
 		return out, nil
 	}
 	var at []time.Duration
-	o.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
-		at = append(at, o.env.Now().Sub(began).Round(time.Minute))
+	rig.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
+		at = append(at, rig.env.Now().Sub(began).Round(time.Minute))
 		switch len(at) {
 		case 1:
-			return workflows.Gathered{Ready: []int{5}, Deferred: 2, NextRound: o.env.Now().Add(time.Hour)}, nil
+			return workflows.Gathered{Ready: []int{5}, Deferred: 2, NextRound: rig.env.Now().Add(time.Hour)}, nil
 		}
 		return workflows.Gathered{Ready: []int{6}}, nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		s := o.status()
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
 		if s.Deferred != 8 || s.NextRound.IsZero() || !s.Until.Equal(s.NextRound) || !strings.Contains(s.Doing, "next round") {
 			t.Errorf("%+v", s)
 		}
 	}, 10*time.Minute)
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	if !slices.Equal(at, []time.Duration{30 * time.Minute, 90 * time.Minute}) {
 		t.Errorf("gathered after %v", at)
 	}
-	sentOnce(t, 6, o)
+	sentOnce(t, 6, rig)
 }
 
 func TestALostSpoolIsRenderedAgain(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 2)
+	rig := newRig(t, 2)
 	var lost atomic.Bool
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if c.Batch == 1 && !lost.Swap(true) {
 			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("no messages", policy.SpoolMissing, nil)
 		}
 		return workflows.SentBatch{Closed: true}, nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted || o.rendered != 3 {
-		t.Errorf("result %+v, %d renderings", r, o.rendered)
+	if r := rig.run(input()); r.State != workflows.StateCompleted || rig.rendered != 3 {
+		t.Errorf("result %+v, %d renderings", r, rig.rendered)
 	}
 }
 
 func TestAnErrorLimitIsNotLiftedByAnotherFailure(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 60)
+	rig := newRig(t, 60)
 	tries := map[int]int{}
-	o.render = func(c workflows.RenderCall) error { // the page server is away when the limit is reached, and its tries end later
+	rig.render = func(c workflows.RenderCall) error { // the page server is away when the limit is reached, and its tries end later
 		if c.Batch < 8 {
 			return nil
 		}
@@ -981,27 +982,27 @@ func TestAnErrorLimitIsNotLiftedByAnotherFailure(t *testing.T) {
 		return temporal.NewApplicationErrorWithOptions("page server", policy.PageUnavailable,
 			temporal.ApplicationErrorOptions{NonRetryable: tries[c.Batch] >= 3, NextRetryDelay: 30 * time.Second})
 	}
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		out.Counts = workflows.Counts{Bounced: 10}
 		return out, nil
 	}
 	sent := map[time.Duration]int{}
 	for _, at := range []time.Duration{20 * time.Second, 15 * time.Minute} {
-		o.env.RegisterDelayedCallback(func() {
-			if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") {
+		rig.env.RegisterDelayedCallback(func() {
+			if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") {
 				t.Errorf("after %v: %s, %s", at, s.State, s.Doing)
 			}
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			sent[at] = len(o.sends)
+			rig.mu.Lock()
+			defer rig.mu.Unlock()
+			sent[at] = len(rig.sends)
 		}, at)
 	}
 	var refusal error
-	o.update(20*time.Minute, workflows.CancelUpdate, &refusal)
+	rig.update(20*time.Minute, workflows.CancelUpdate, &refusal)
 	in := input()
 	in.MaxErrorPercent, in.ErrorMinimum = 5, 10
-	o.run(in)
+	rig.run(in)
 	if before, after := sent[20*time.Second], sent[15*time.Minute]; before == 0 || before != after {
 		t.Errorf("%d batches were sent before the limit was reached, and %d before somebody decided", before, after)
 	}
@@ -1009,43 +1010,43 @@ func TestAnErrorLimitIsNotLiftedByAnotherFailure(t *testing.T) {
 
 func TestTheLossOfTheLastDropPointOutlastsAnOutageOfTheDatabase(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 60)
-	began := o.env.Now()
-	passed := func() time.Duration { return o.env.Now().Sub(began) }
-	o.render = func(c workflows.RenderCall) error { // the database is away for renderings that begin after the first window
+	rig := newRig(t, 60)
+	began := rig.env.Now()
+	passed := func() time.Duration { return rig.env.Now().Sub(began) }
+	rig.render = func(c workflows.RenderCall) error { // the database is away for renderings that begin after the first window
 		if c.Batch > 8 && passed() < 5*time.Minute {
 			return temporal.NewNonRetryableApplicationError("the database is away", policy.DatabaseUnavailable, nil)
 		}
 		return nil
 	}
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if passed() < 30*time.Minute {
 			return workflows.SentBatch{}, lost(c)
 		}
 		return closed(c), nil
 	}
-	o.check = func(workflows.CheckCall) (workflows.Checked, error) {
+	rig.check = func(workflows.CheckCall) (workflows.Checked, error) {
 		return workflows.Checked{Usable: passed() >= 30*time.Minute, Failure: "connection refused"}, nil
 	}
 	for _, at := range []time.Duration{20 * time.Minute, 25 * time.Minute} { // it is back, and was probed
-		o.env.RegisterDelayedCallback(func() {
-			if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "connection refused") {
+		rig.env.RegisterDelayedCallback(func() {
+			if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "connection refused") {
 				t.Errorf("after %v: %s, %s", at, s.State, s.Doing)
 			}
 		}, at)
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
 
 func TestAResumeOfOneSuspensionDoesNotLiftALaterOne(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 200)
-	began := o.env.Now()
+	rig := newRig(t, 200)
+	began := rig.env.Now()
 	bad := false
-	o.render = func(c workflows.RenderCall) error {
-		at := o.env.Now().Sub(began)
+	rig.render = func(c workflows.RenderCall) error {
+		at := rig.env.Now().Sub(began)
 		switch {
 		case bad || c.Batch < 20:
 			return nil
@@ -1057,27 +1058,27 @@ func TestAResumeOfOneSuspensionDoesNotLiftALaterOne(t *testing.T) {
 		bad = true
 		return nil
 	}
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
 		out := closed(c)
 		if bad {
 			out.Counts = workflows.Counts{Bounced: 10}
 		}
 		return out, nil
 	}
-	o.env.RegisterDelayedCallback(func() {
-		if s := o.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || s.Closed > 20 {
+	rig.env.RegisterDelayedCallback(func() {
+		if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || s.Closed > 20 {
 			t.Errorf("%s, %s; %d batches closed", s.State, s.Doing, s.Closed)
 		}
 	}, 15*time.Minute)
 	var refusal, end error
-	o.update(75*time.Second, workflows.ResumeUpdate, &refusal)
-	o.update(20*time.Minute, workflows.CancelUpdate, &end)
+	rig.update(75*time.Second, workflows.ResumeUpdate, &refusal)
+	rig.update(20*time.Minute, workflows.CancelUpdate, &end)
 	in := input()
 	in.MaxErrorPercent, in.ErrorMinimum = 50, 10
 	in.Retry.Page = workflows.Retry{Attempts: 1, Interval: workflows.Duration(time.Minute)}
-	o.run(in)
+	rig.run(in)
 	if refusal != nil || end != nil {
 		t.Error(refusal, end)
 	}
@@ -1085,13 +1086,13 @@ func TestAResumeOfOneSuspensionDoesNotLiftALaterOne(t *testing.T) {
 
 func TestALowRateDoesNotHaveTheWholeListRenderedAndTriedInVain(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, 200)
+	rig := newRig(t, 200)
 	var next time.Time // the limit's next turn: one batch's worth of messages every 20 s
 	inVain := 0
-	o.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		now := o.env.Now()
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
+		now := rig.env.Now()
 		if now.Before(next) {
 			inVain++
 			return workflows.SentBatch{NotBefore: next, Everybody: true}, nil
@@ -1099,10 +1100,10 @@ func TestALowRateDoesNotHaveTheWholeListRenderedAndTriedInVain(t *testing.T) {
 		next = now.Add(20 * time.Second)
 		return closed(c), nil
 	}
-	if r := o.run(input()); r.State != workflows.StateCompleted {
-		t.Fatalf("result %+v, error %v", r, o.env.GetWorkflowError())
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if o.mostAhead > 48 || inVain > 600 {
-		t.Errorf("%d batches were rendered and not settled, %d were tried in vain", o.mostAhead, inVain)
+	if rig.mostAhead > 48 || inVain > 600 {
+		t.Errorf("%d batches were rendered and not settled, %d were tried in vain", rig.mostAhead, inVain)
 	}
 }

@@ -89,7 +89,8 @@ func TestAProgramOfAnotherModuleStartsMailingsByTheContract(t *testing.T) {
 	}
 }
 
-// runGo runs the go command without fetching anything. The answer is its output, or with an error its complaint.
+// runGo runs the go command without fetching anything. The answer is its output, or with an error
+// its complaint.
 func runGo(dir string, args ...string) ([]byte, error) {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir

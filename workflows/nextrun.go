@@ -10,11 +10,12 @@ const (
 	// longHistory is the number of events at which a run continues as new. It is less than Temporal
 	// suggests (4,096 events), so that the activities in flight fit into the history.
 	longHistory = 3500
-	// longestHistory is the number of events at which a run waits for its activities however long they
-	// take: Temporal ends a run at 51,200 events.
+	// longestHistory is the number of events at which a run waits for its activities however long
+	// they take: Temporal ends a run at 51,200 events.
 	longestHistory = 20_000
-	// drainFor is how long a run waits for its activities before it goes on for workFor instead. The
-	// answer to one final dot may take ten minutes, and the rest of the mailing must not wait for it.
+	// drainFor is how long a run waits for its activities before it goes on for workFor instead.
+	// The answer to one final dot may take ten minutes, and the rest of the mailing must not wait
+	// for it.
 	drainFor, workFor = 15 * time.Second, time.Minute
 )
 
@@ -24,15 +25,15 @@ func hasLongHistory(ctx workflow.Context) bool {
 	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() > longHistory
 }
 
-// rollover decides when a run with a long history waits for its activities, so that it can continue as
-// new, and when it goes on because they take too long.
+// rollover decides when a run with a long history waits for its activities, so that it can continue
+// as new, and when it goes on because they take too long.
 type rollover struct {
 	draining time.Time // when the run stopped starting activities; zero if it starts them
 	working  time.Time // until when the run goes on, after it could not continue as new
 }
 
-// drains reports whether a run with a history of so many events starts nothing, in order to continue
-// as new as soon as nothing is in flight.
+// drains reports whether a run with a history of so many events starts nothing, in order to
+// continue as new as soon as nothing is in flight.
 func (r *rollover) drains(now time.Time, inFlight, events int) bool {
 	switch {
 	case events > longestHistory:

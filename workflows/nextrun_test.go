@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The answer to one final dot may take ten minutes. The rest of a mailing whose history is long does
-// not wait for it.
+// The answer to one final dot may take ten minutes. The rest of a mailing whose history is long
+// does not wait for it.
 func TestOneSlowAnswerDoesNotStopAMailingWhoseHistoryIsLong(t *testing.T) {
 	t.Parallel()
 	var r rollover
@@ -31,7 +31,8 @@ func TestOneSlowAnswerDoesNotStopAMailingWhoseHistoryIsLong(t *testing.T) {
 	}
 }
 
-// Temporal ends a run whose history is too long. Before that, the run waits for everything in flight.
+// Temporal ends a run whose history is too long. Before that, the run waits for everything in
+// flight.
 func TestARunLeavesBeforeItsHistoryIsTooLong(t *testing.T) {
 	t.Parallel()
 	r := rollover{working: time.Now().Add(time.Hour)}

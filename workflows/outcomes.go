@@ -6,8 +6,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// outcomes counts what became of recipients, and compares the errors with the mailing's error limit.
-// CloseMailing replaces the counts by those of the ledger.
+// outcomes counts what became of recipients, and compares the errors with the mailing's error
+// limit. CloseMailing replaces the counts by those of the ledger.
 type outcomes struct {
 	OutcomeProgress
 	resumes int // how often an operator has resumed a suspended mailing in this run
@@ -70,13 +70,14 @@ func (o *outcomes) forgiveSince(before ErrorCounts) {
 	o.Forgiven = o.Forgiven.add(o.errors().less(before))
 }
 
-// overLimit returns why a mailing with these settings must stop; empty if it may go on. A limit of 0 %
-// is no limit.
+// overLimit returns why a mailing with these settings must stop; empty if it may go on. A limit of
+// 0 % is no limit.
 func (o *outcomes) overLimit(maxPercent, minimum int) string {
 	n := o.errors().less(o.Forgiven)
 	if maxPercent == 0 || n.Tried < int64(minimum) || n.Errors*100 <= n.Tried*int64(maxPercent) {
 		return ""
 	}
-	return fmt.Sprintf("the error limit is reached: %d of %d tried (%d bounced, %d failed, %d refusals of us), which is more than %d %%",
+	return fmt.Sprintf("the error limit is reached: "+
+		"%d of %d tried (%d bounced, %d failed, %d refusals of us), which is more than %d %%",
 		n.Errors, n.Tried, o.Counts.Bounced, o.Counts.Failed, o.Refused, maxPercent)
 }

@@ -4,13 +4,14 @@ import "time"
 
 // Progress is everything that a run of the workflow hands to the next run by continue-as-new.
 type Progress struct {
-	// Step is where the next run goes on. Ending is set while the ledger of a mailing that ends early
-	// is being closed.
+	// Step is where the next run goes on. Ending is set while the ledger of a mailing that ends
+	// early is being closed.
 	Step     Step     `json:"step"`
 	Ending   *Ending  `json:"ending,omitempty"`
 	State    State    `json:"state"`
 	Prepared Prepared `json:"prepared"`
-	// Pages is true if a page is fetched for each recipient: fewer batches are rendered at a time then.
+	// Pages is true if a page is fetched for each recipient: fewer batches are rendered at a time
+	// then.
 	Pages bool `json:"pages,omitempty"`
 	// DropPoints are all drop points of the mailing, also those that have left its list.
 	DropPoints []DropPointStatus `json:"drop_points"`
@@ -56,13 +57,14 @@ type BatchProgress struct {
 	Paced []PacedBatch `json:"paced,omitempty"`
 	// Redo batches must be rendered again: RenderBatch failed, or their spool was lost.
 	Redo []int `json:"redo,omitempty"`
-	// Gathered counts the batches that were made of deferred recipients. Their numbers follow those of
-	// the list.
+	// Gathered counts the batches that were made of deferred recipients. Their numbers follow those
+	// of the list.
 	Gathered int `json:"gathered,omitempty"`
 	// Deferred recipients are in no batch. NextRound is when to make batches of them.
 	Deferred  int       `json:"deferred,omitempty"`
 	NextRound time.Time `json:"next_round,omitzero"`
-	// Rerendered counts, for each batch that is not closed, how often its spool was lost or damaged.
+	// Rerendered counts, for each batch that is not closed, how often its spool was lost or
+	// damaged.
 	Rerendered map[int]int `json:"rerendered,omitempty"`
 }
 
@@ -70,8 +72,8 @@ type BatchProgress struct {
 type PacedBatch struct {
 	Batch     int       `json:"batch"`
 	NotBefore time.Time `json:"not_before"`
-	// Everybody is true if every other batch of the mailing would have to wait as well. The batch then
-	// keeps its place in the window.
+	// Everybody is true if every other batch of the mailing would have to wait as well. The batch
+	// then keeps its place in the window.
 	Everybody bool `json:"everybody,omitempty"`
 }
 
@@ -79,13 +81,13 @@ type PacedBatch struct {
 type OutcomeProgress struct {
 	// Partial holds the outcomes of batches that are not closed, as of the end of their last turn.
 	Partial map[int]Counts `json:"partial,omitempty"`
-	// Closed counts batches whose every recipient has an outcome or is deferred. Counts is the sum of
-	// their outcomes.
+	// Closed counts batches whose every recipient has an outcome or is deferred. Counts is the sum
+	// of their outcomes.
 	Closed int    `json:"closed"`
 	Counts Counts `json:"counts"`
-	// Refused counts what the error limit counts besides outcomes. Forgiven is what the error limit had
-	// counted when an operator resumed the mailing, and what batches that were in flight at that moment
-	// added later.
+	// Refused counts what the error limit counts besides outcomes. Forgiven is what the error limit
+	// had counted when an operator resumed the mailing, and what batches that were in flight at
+	// that moment added later.
 	Refused  int64       `json:"refused,omitempty"`
 	Forgiven ErrorCounts `json:"forgiven,omitzero"`
 }
@@ -113,8 +115,8 @@ type Pause struct {
 type SuspensionProgress struct {
 	// Suspended is nil while the mailing is not suspended.
 	Suspended *Suspension `json:"suspended,omitempty"`
-	// BackoffUntil is when rendering is tried again after a failure, while the mailing is suspended for
-	// another cause that stays.
+	// BackoffUntil is when rendering is tried again after a failure, while the mailing is suspended
+	// for another cause that stays.
 	BackoffUntil time.Time `json:"backoff_until,omitzero"`
 }
 

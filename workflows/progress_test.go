@@ -74,18 +74,18 @@ func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	f := filler{fixed: map[string]any{"Step": workflows.StepSend, "State": workflows.StatePaused}}
 	f.fill(t, "", reflect.ValueOf(&given).Elem())
 
-	o := newOffice(t, 1)
-	o.env.SetContinuedExecutionRunID("the run before")
-	o.env.SetContinueAsNewSuggested(true)
+	rig := newRig(t, 1)
+	rig.env.SetContinuedExecutionRunID("the run before")
+	rig.env.SetContinueAsNewSuggested(true)
 	in := input()
 	in.Resume = &given
-	o.run(in)
+	rig.run(in)
 	var again *workflow.ContinueAsNewError
-	if err := o.env.GetWorkflowError(); !asError(err, &again) {
+	if err := rig.env.GetWorkflowError(); !asError(err, &again) {
 		t.Fatalf("got %v, want continue-as-new", err)
 	}
-	if len(o.calls) > 0 {
-		t.Errorf("a paused mailing began %v", o.calls)
+	if len(rig.calls) > 0 {
+		t.Errorf("a paused mailing began %v", rig.calls)
 	}
 	var next workflows.Input
 	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
@@ -113,12 +113,12 @@ func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 	f.fill(t, "", reflect.ValueOf(&given).Elem())
 	given.Resume = &workflows.Progress{Step: workflows.StepSend, State: workflows.StatePaused, Paused: &workflows.Pause{Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
 
-	o := newOffice(t, 1)
-	o.env.SetContinuedExecutionRunID("the run before")
-	o.env.SetContinueAsNewSuggested(true)
-	o.run(given)
+	rig := newRig(t, 1)
+	rig.env.SetContinuedExecutionRunID("the run before")
+	rig.env.SetContinueAsNewSuggested(true)
+	rig.run(given)
 	var again *workflow.ContinueAsNewError
-	if err := o.env.GetWorkflowError(); !asError(err, &again) {
+	if err := rig.env.GetWorkflowError(); !asError(err, &again) {
 		t.Fatalf("got %v, want continue-as-new", err)
 	}
 	var next workflows.Input

@@ -6,21 +6,21 @@ import (
 )
 
 const (
-	// renderAhead limits the batches that are rendered, or being rendered, and not yet being sent: the
-	// size of the spool. A larger window raises the limit.
+	// renderAhead limits the batches that are rendered, or being rendered, and not yet being sent:
+	// the size of the spool. A larger window raises the limit.
 	renderAhead = 16
-	// maxRendering limits the batches that are rendered at a time. maxRenderingPages is the limit if a
-	// page is fetched for each recipient.
+	// maxRendering limits the batches that are rendered at a time. maxRenderingPages is the limit
+	// if a page is fetched for each recipient.
 	maxRendering, maxRenderingPages = 8, 4
-	// maxDeferred limits the recipients whose messages wait in the spool for a later round or for the
-	// rate limit of a domain. Above it, no new batch of the list starts: a server that defers every
-	// recipient does not get the whole list. maxPaced limits the batches that wait for a rate limit,
-	// because they are part of what one run hands to the next.
+	// maxDeferred limits the recipients whose messages wait in the spool for a later round or for
+	// the rate limit of a domain. Above it, no new batch of the list starts: a server that defers
+	// every recipient does not get the whole list. maxPaced limits the batches that wait for a rate
+	// limit, because they are part of what one run hands to the next.
 	maxDeferred, maxPaced = 500_000, 1000
 )
 
-// batchQueue holds the batches of a mailing from the frozen list to the end of each batch, and decides
-// which of them may start now. It reads no clock and starts no activity.
+// batchQueue holds the batches of a mailing from the frozen list to the end of each batch, and
+// decides which of them may start now. It reads no clock and starts no activity.
 type batchQueue struct {
 	BatchProgress
 	window    SendWindow
@@ -91,8 +91,8 @@ func (q *batchQueue) roomToRender() bool {
 	return q.rendering < most && q.rendering+len(q.Ready) < q.ahead()
 }
 
-// startRender takes the next batch to render out of the queue. It returns false if there is none, or
-// if too many recipients are deferred or wait for a rate limit.
+// startRender takes the next batch to render out of the queue. It returns false if there is none,
+// or if too many recipients are deferred or wait for a rate limit.
 func (q *batchQueue) startRender() (batch int, ok bool) {
 	waiting := q.Deferred + len(q.Paced)*q.batchSize
 	switch {
@@ -186,8 +186,8 @@ func (q *batchQueue) sendNext(batch int) { q.Ready = append([]int{batch}, q.Read
 // sendLast puts a batch back that failed: a probe tries another batch first.
 func (q *batchQueue) sendLast(batch int) { q.Ready = append(q.Ready, batch) }
 
-// rerender makes a batch be rendered again because its spool was lost or damaged. It returns how often
-// that has happened to the batch.
+// rerender makes a batch be rendered again because its spool was lost or damaged. It returns how
+// often that has happened to the batch.
 func (q *batchQueue) rerender(batch int) int {
 	q.Redo = append(q.Redo, batch)
 	if q.Rerendered == nil {
@@ -204,8 +204,8 @@ func (q *batchQueue) reopen(batches []int, deferred int, now time.Time) {
 	q.Deferred, q.NextRound = deferred, now
 }
 
-// deferRecipients counts recipients that have left their batch for a later round, the first of them at
-// next.
+// deferRecipients counts recipients that have left their batch for a later round, the first of them
+// at next.
 func (q *batchQueue) deferRecipients(n int, next time.Time) {
 	if n == 0 {
 		return
@@ -242,8 +242,8 @@ func (q *batchQueue) waitsForRound() bool { return q.Deferred > 0 && q.nothingTo
 // waitsForRate reports whether every batch that may be sent waits for a rate limit.
 func (q *batchQueue) waitsForRate() bool { return len(q.Paced) > 0 && len(q.Ready) == 0 }
 
-// wakeUps tells w when the queue has something to start. Paced batches and deferred recipients count
-// only with begins.
+// wakeUps tells w when the queue has something to start. Paced batches and deferred recipients
+// count only with begins.
 func (q *batchQueue) wakeUps(w *wakeUp, begins bool) {
 	if q.windowIsFull() {
 		w.at(q.window.Answered.Add(silence), "no batch was answered: one more may start")

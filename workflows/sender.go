@@ -2,7 +2,7 @@ package workflows
 
 import "directmailer/internal/audience/address"
 
-// Sender is the envelope sender (MAIL FROM): the one given, or the address of From.
+// Sender returns the envelope sender (MAIL FROM): EnvelopeSender, or the address of From.
 func (in Input) Sender() (address.Address, error) {
 	if in.EnvelopeSender != "" {
 		return address.Parse(in.EnvelopeSender)

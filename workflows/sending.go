@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxRerendered is how often a batch is rendered again, without a pause, because its spool was lost
-	// or damaged.
+	// maxRerendered is how often a batch is rendered again, without a pause, because its spool was
+	// lost or damaged.
 	maxRerendered = 3
 	// unexpectedInterval is the time to the first probe after an unforeseen failure.
 	unexpectedInterval = Duration(30 * time.Second)
@@ -59,8 +59,8 @@ func (m *mailing) sendAll(ctx workflow.Context) error {
 	return ctx.Err()
 }
 
-// stopOrAllowSends makes SendBatch activities hand back their batches while the mailing is paused, has
-// reached its error limit or fails, and while the run drains. Otherwise it allows new ones.
+// stopOrAllowSends makes SendBatch activities hand back their batches while the mailing is paused,
+// has reached its error limit or fails, and while the run drains. Otherwise it allows new ones.
 func (m *mailing) stopOrAllowSends(ctx workflow.Context, drains bool) {
 	stop := drains || m.paused != nil || m.failure != "" || m.suspension.isFor(CauseErrors)
 	switch {
@@ -173,8 +173,8 @@ func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
 	m.speed.note(workflow.Now(ctx), m.outcomes.answered())
 }
 
-// notSent puts a batch back into the queue, and decides by the type of the error what the mailing does
-// next.
+// notSent puts a batch back into the queue, and decides by the type of the error what the mailing
+// does next.
 func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
 	switch {
 	case typeOf(err) == policy.SpoolMissing:
@@ -243,8 +243,8 @@ func (m *mailing) startGather(ctx workflow.Context) {
 	})
 }
 
-// startChecks starts a check of each drop point out of the list whose check is due. A check sends no
-// message.
+// startChecks starts a check of each drop point out of the list whose check is due. A check sends
+// no message.
 func (m *mailing) startChecks(ctx workflow.Context) {
 	for _, name := range m.points.startChecks(workflow.Now(ctx), m.suspension.resumed) {
 		workflow.Go(ctx, func(ctx workflow.Context) {

@@ -7,38 +7,38 @@ import (
 )
 
 const (
-	// firstWindow is where the window begins, before any worker has answered.
+	// firstWindow is the size of the window before any worker has answered.
 	firstWindow = 16
-	// leastPerWorker is what each worker needs: a batch that is sent, and the next when its end is
-	// near. perWorker bounds the window by the number of workers: more batches are on the way to
-	// and from Temporal where batches are small and servers quick.
+	// leastPerWorker is the number of batches that each worker needs: one that is being sent, and
+	// the next one near its end. perWorker limits the window by the number of workers: where
+	// batches are small and servers fast, more batches are on their way to and from Temporal.
 	leastPerWorker, perWorker = 2, 4
-	// maxWindow bounds the window however many workers there are: Temporal takes 2,000 activities
-	// of a workflow that are in flight.
+	// maxWindow limits the window for any number of workers: Temporal accepts 2,000 activities of a
+	// workflow in flight.
 	maxWindow = 500
-	// workerGone is how long a worker counts that answers no more.
+	// workerGone is how long a worker counts after its last answer.
 	workerGone = 2 * time.Minute
-	// perSlowPoint is how many batches of each worker may wait for a slow drop point while others
-	// go through the other drop points.
+	// perSlowPoint is the number of batches of each worker that may wait for a slow drop point
+	// while others use the other drop points.
 	perSlowPoint = 2
-	// silence is how long no batch is answered, though turns are shorter, before one more may
-	// start: those that are out may wait for answers that take minutes.
+	// silence is how long the window waits for an answer, longer than a turn, before it grows by
+	// one batch: the batches in flight may wait for answers of servers that take minutes.
 	silence = 15 * time.Second
 )
 
-// SendWindow is how many SendBatch activities of a mailing may be in flight, over all workers. Each
-// worker that answers has room for some; the window shrinks when workers hand batches over because
-// their connections are busy, and when rate limits hold the mailing back: more batches would then
-// only take the place of other mailings'.
+// SendWindow limits the SendBatch activities of a mailing that are in flight, over all workers. It
+// follows the number of workers that answer. It shrinks when workers hand batches over because
+// their connections are busy, and when rate limits delay the mailing: more batches would then only
+// take slots from other mailings.
 type SendWindow struct {
 	Size int `json:"size"`
-	// Workers holds when each worker answered last.
+	// Workers holds the time of each worker's last answer.
 	Workers map[string]time.Time `json:"workers,omitempty"`
-	// Answered is when the last batch was answered, or when the window was made larger because none was.
+	// Answered is the time of the last answer, or of the last growth because there was none.
 	Answered time.Time `json:"answered,omitzero"`
 }
 
-// answered takes up the answer of a batch that could go through so many drop points.
+// answered applies the answer of a batch, given the number of the mailing's drop points.
 func (w *SendWindow) answered(out SentBatch, points int, now time.Time) {
 	w.Answered = now
 	if out.Worker != "" {
@@ -56,7 +56,7 @@ func (w *SendWindow) answered(out SentBatch, points int, now time.Time) {
 	waiting := perSlowPoint * max(points-1, 0)
 	smallest, largest := (leastPerWorker+waiting)*workers+1, min((perWorker+waiting)*workers+2, maxWindow)
 	switch {
-	case out.NotBefore.After(now): // for longer than the way of another batch to a worker
+	case out.NotBefore.After(now):
 		w.Size = max(w.Size-1, 1)
 	case out.Limited:
 		w.Size = max(w.Size-1, 2)
@@ -67,7 +67,8 @@ func (w *SendWindow) answered(out SentBatch, points int, now time.Time) {
 	}
 }
 
-// quiet makes room for one more batch if none was answered for a while. It returns when to ask again.
+// quiet makes room for one more batch if none was answered for a while. It returns when to call it
+// again.
 func (w *SendWindow) quiet(now time.Time) (next time.Time) {
 	switch {
 	case w.Answered.IsZero():

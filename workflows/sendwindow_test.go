@@ -90,7 +90,8 @@ func TestTheWindowGrowsWhileNobodyAnswers(t *testing.T) {
 	}
 }
 
-// Where a mailing has a slow drop point and a quick one, some batches of each worker wait for the slow one.
+// Where a mailing has a slow drop point and a quick one, some batches of each worker wait for the
+// slow one.
 func TestTheWindowHasRoomBesidesBatchesThatWaitForASlowDropPoint(t *testing.T) {
 	t.Parallel()
 	w := SendWindow{Size: 20}

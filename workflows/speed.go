@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// speed measures how many messages a second a mailing has sent lately. It is not carried over to
-// the next run, which measures anew.
+// speed measures how many messages per second a mailing has sent over the last minute. The next run
+// measures from its own start.
 type speed struct{ samples []speedSample }
 
 type speedSample struct {
@@ -15,11 +15,11 @@ type speedSample struct {
 }
 
 const (
-	speedOver    = time.Minute     // the time that is looked back
-	speedSamples = 2 * time.Second // the least time between two samples
+	speedOver    = time.Minute     // the time over which the speed is measured
+	speedSamples = 2 * time.Second // the shortest time between two samples
 )
 
-// note takes up how many recipients have been answered until now.
+// note adds a sample: the number of recipients with an answer until now.
 func (s *speed) note(now time.Time, answered int64) {
 	if n := len(s.samples); n > 1 && s.samples[n-1].at.Sub(s.samples[n-2].at) < speedSamples {
 		s.samples = s.samples[:n-1]
@@ -32,7 +32,7 @@ func (s *speed) note(now time.Time, answered int64) {
 	s.samples = slices.Delete(s.samples, 0, old)
 }
 
-// perSecond returns the speed, or 0 while it is not known.
+// perSecond returns the messages per second; 0 while they are not known.
 func (s *speed) perSecond() float64 {
 	if len(s.samples) == 0 {
 		return 0
@@ -45,7 +45,7 @@ func (s *speed) perSecond() float64 {
 	return float64(last.answered-first.answered) / passed.Seconds()
 }
 
-// end returns when so many more are answered at the speed; zero while it is not known.
+// end returns when left more recipients have an answer at this speed; zero while it is not known.
 func (s *speed) end(left int64) time.Time {
 	rate := s.perSecond()
 	if rate <= 0 || left <= 0 {

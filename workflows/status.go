@@ -7,15 +7,15 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// enter changes the state, and shows it in the search attributes and in the current details of the Web
-// UI.
+// enter changes the state, and shows it in the search attributes and in the current details of the
+// Web UI.
 func (m *mailing) enter(ctx workflow.Context, state State) {
 	if m.state != state {
 		m.state = state
 		m.log.Info("mailing", "state", string(state))
 		attributes := []temporal.SearchAttributeUpdate{StateAttribute.ValueSet(string(state))}
-		// The input may not be checked yet, and Temporal ends a workflow that sets a value that is too
-		// long.
+		// The input may not be checked yet, and Temporal ends a workflow that sets a value that is
+		// too long.
 		audience := m.in.Audience()
 		if validID(audience[strings.IndexByte(audience, ':')+1:]) {
 			attributes = append(attributes, ListAttribute.ValueSet(audience))

@@ -10,9 +10,9 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// runStep runs an activity that the whole mailing waits for. When the attempts of a resource are used
-// up, runStep suspends the mailing and runs the activity again with each probe, until the activity has
-// an answer or an error of another kind.
+// runStep runs an activity that the whole mailing waits for. When the attempts of a resource are
+// used up, runStep suspends the mailing and runs the activity again with each probe, until the
+// activity has an answer or an error of another kind.
 func (m *mailing) runStep(ctx workflow.Context, retry Retry, run func(workflow.Context, Retry) error) error {
 	before := m.state
 	if m.suspension.Suspended != nil && m.suspension.inherited {
@@ -52,8 +52,8 @@ func (m *mailing) runStep(ctx workflow.Context, retry Retry, run func(workflow.C
 	}
 }
 
-// suspendOrFail suspends the mailing, or makes it fail if its on_exhausted says so: then the error is
-// the reason. With an interval of 0, only an operator ends the suspension.
+// suspendOrFail suspends the mailing, or makes it fail if its on_exhausted says so: then the error
+// is the reason. With an interval of 0, only an operator ends the suspension.
 func (m *mailing) suspendOrFail(ctx workflow.Context, cause Cause, reason string, interval Duration) error {
 	if m.in.OnExhausted == Fail {
 		m.failure = reason
@@ -70,8 +70,9 @@ func (m *mailing) withoutDropPoints(ctx workflow.Context) {
 	m.suspension.setNextCheck(m.points.nextCheck())
 }
 
-// activityFailed suspends the mailing, or makes it fail, after an activity has used up its attempts.
-// After a cancellation, or a timeout without a worker, the work only waits in the queue again.
+// activityFailed suspends the mailing, or makes it fail, after an activity has used up its
+// attempts. After a cancellation, or a timeout without a worker, the work only waits in the queue
+// again.
 func (m *mailing) activityFailed(ctx workflow.Context, err error) {
 	m.suspension.probing = false
 	if temporal.IsCanceledError(err) || m.failure != "" || !exhausted(err) {
@@ -86,8 +87,8 @@ func (m *mailing) activityFailed(ctx workflow.Context, err error) {
 	_ = m.suspendOrFail(ctx, cause, errorText(err), interval)
 }
 
-// causeOf returns what a mailing waits for after an activity has used up its attempts, and the time to
-// the first probe.
+// causeOf returns what a mailing waits for after an activity has used up its attempts, and the time
+// to the first probe.
 func causeOf(err error, settings Retries) (Cause, Duration) {
 	switch policy.SettingOf(typeOf(err)) {
 	case policy.Page:

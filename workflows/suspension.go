@@ -7,8 +7,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// maxBackoff is the longest time between two probes of a suspended mailing, and between two checks of
-// a drop point that has left the list, unless the retry interval is longer.
+// maxBackoff is the longest time between two probes of a suspended mailing, and between two checks
+// of a drop point that has left the list, unless the retry interval is longer.
 const maxBackoff = 15 * time.Minute
 
 // backoff returns the pause after n attempts without success: interval, doubled n times, up to
@@ -18,8 +18,8 @@ func backoff(interval Duration, n int) time.Duration {
 	return max(min(first<<min(n, 20), maxBackoff), first)
 }
 
-// suspension decides what a mailing may do while something that it needs is unavailable, and when one
-// activity is started as a probe. The mailing is not suspended while Suspended is nil.
+// suspension decides what a mailing may do while something that it needs is unavailable, and when
+// one activity is started as a probe. The mailing is not suspended while Suspended is nil.
 type suspension struct {
 	SuspensionProgress
 	inherited bool // the previous run was suspended, and this run has started no activity yet
@@ -36,8 +36,8 @@ func (s *suspension) cause() Cause {
 }
 
 // begin suspends the mailing. If it is suspended for the same cause already, begin counts a probe
-// without success and doubles the pause before the next one. With an interval of 0, no probe is made:
-// only an operator ends the suspension.
+// without success and doubles the pause before the next one. With an interval of 0, no probe is
+// made: only an operator ends the suspension.
 func (s *suspension) begin(cause Cause, reason string, interval Duration, now time.Time) {
 	next := &Suspension{Cause: cause, Reason: reason, Since: now}
 	if s.cause() == cause {
@@ -69,8 +69,8 @@ func (s *suspension) isFor(causes ...Cause) bool {
 	return s.Suspended != nil && slices.Contains(causes, s.Suspended.Cause)
 }
 
-// allows reports whether an activity that needs what cause names may start. Rendering and inFlight are
-// the RenderBatch activities, and all activities, that are in flight.
+// allows reports whether an activity that needs what cause names may start. Rendering and inFlight
+// are the RenderBatch activities, and all activities, that are in flight.
 func (s *suspension) allows(needs Cause, rendering, inFlight int) bool {
 	switch s.cause() {
 	case "":

@@ -12,8 +12,8 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// updates answers the updates of operators. Each validator refuses an update that would have no effect,
-// and says why.
+// updates answers the updates of operators. Each validator refuses an update that would have no
+// effect, and says why.
 type updates struct {
 	m     *mailing
 	rates workflow.Mutex // one limit is set at a time: otherwise an earlier update that is retried could win
@@ -27,15 +27,20 @@ func handleUpdates(ctx workflow.Context, m *mailing) error {
 		return workflow.SetUpdateHandlerWithOptions(ctx, name, handler, options)
 	}
 	return errors.Join(
-		handle(PauseUpdate, "Pause the mailing: messages in flight are finished, everything else waits for a resume",
+		handle(PauseUpdate,
+			"Pause the mailing: messages in flight are finished, everything else waits for a resume",
 			u.pause, u.mayPause),
-		handle(ResumeUpdate, "Resume a paused mailing. A suspended mailing, or one whose drop points rest, tries again at once",
+		handle(ResumeUpdate,
+			"Resume a paused mailing. If it is suspended, or its drop points rest, it tries again at once",
 			u.resume, u.mayResume),
-		handle(CancelUpdate, "Cancel the mailing: messages in flight are finished, every other recipient becomes unsent",
+		handle(CancelUpdate,
+			"Cancel the mailing: messages in flight are finished, every other recipient becomes unsent",
 			u.cancel, u.mayCancel),
-		handle(RateUpdate, "Set the rate limit of the mailing, of a drop point or of a recipient domain",
+		handle(RateUpdate,
+			"Set the rate limit of the mailing, of a drop point or of a recipient domain",
 			u.setRate, u.maySetRate),
-		handle(ResolveUpdate, "Resolve uncertain recipients: as sent, or by sending to them again",
+		handle(ResolveUpdate,
+			"Resolve uncertain recipients: as sent, or by sending to them again",
 			u.resolve, u.mayResolve),
 	)
 }

@@ -21,8 +21,8 @@ func (w *wakeUp) at(t time.Time, reason string) {
 	}
 }
 
-// alarm is the timer of the sending loop. To save events of the history, there is one timer at most,
-// and it is not moved to a later time: it may fire although nothing is due.
+// alarm is the timer of the sending loop. To save events of the history, there is one timer at
+// most, and it is not moved to a later time: it may fire although nothing is due.
 type alarm struct {
 	at     time.Time // zero if the timer is not running
 	cancel func()

@@ -152,7 +152,7 @@ func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 	}
 	asked := time.Now()
 	r.Eventually("more than a heartbeat's timeout is over", func() bool {
-		return time.Since(asked) > policy.Heartbeat(policy.SendBatch)+2*time.Second
+		return time.Since(asked) > policy.Options(policy.SendBatch, "", "", "").HeartbeatTimeout+2*time.Second
 	})
 	stall.ReleaseAll()
 	var cancelled *temporal.CanceledError

@@ -1,7 +1,8 @@
-// Package policy is the one table of how activities are tried: names, timeouts, retries, and the types of error that decide.
+// Package policy is the one table of activities: their names, timeouts and retries, and the types
+// of error that decide what happens next.
 //
-// It is apart from package activities so that the workflow, and with it every program that imports the contract, needs no database
-// driver and no SMTP client.
+// It is not part of package activities, so that the workflow, and every program that imports the
+// contract, needs no database driver and no SMTP client.
 package policy
 
 import (
@@ -11,7 +12,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// The activities, by the names under which they stand in histories for ever.
+// The names of the activities. Histories contain them, so they never change.
 const (
 	OpenMailing      = "OpenMailing"
 	PrepareList      = "PrepareList"
@@ -26,128 +27,147 @@ const (
 
 // row is one activity's policy.
 type row struct {
-	// startToClose bounds one attempt. It only ends attempts that hang while their heartbeat goes on.
+	// startToClose limits one attempt. It ends only attempts that hang while their heartbeats go
+	// on.
 	startToClose time.Duration
-	// heartbeat is how long a worker may be silent before its attempt counts as dead. It bounds the pause after a crash.
-	heartbeat time.Duration
-	// scheduleToClose is the whole budget; when it is used up, the workflow decides anew.
+	// scheduleToClose limits all attempts together. Then the workflow decides again.
 	scheduleToClose time.Duration
-	// first and most are the pauses after an attempt that died without an error of a type below: they double from first to most.
-	// There is no limit to their number: a crash is nobody's fault and never gives up a recipient.
-	first, most time.Duration
-	// queue is where the activity waits for a worker. Each queue has slots of its own, so that long activities of one kind do not keep
-	// short ones of another waiting.
+	// maxBackoff is the longest pause after an attempt that ended without an error of a type below,
+	// by a crash for example. There is no limit to the number of such attempts: a crash is not the
+	// fault of a recipient.
+	maxBackoff time.Duration
+	// queue is where the activity waits for a worker. Each queue has slots of its own, so that long
+	// activities of one kind do not delay short activities of another kind.
 	queue queue
 }
 
-// queue is what the name of a task queue ends in.
+const (
+	// heartbeat is how long a worker may be silent before Temporal takes the attempt for dead. It
+	// limits the pause after a crash.
+	heartbeat = 10 * time.Second
+	// firstBackoff is the pause after the first attempt that crashed. Each later pause is twice as
+	// long, up to the row's maxBackoff.
+	firstBackoff = time.Second
+
+	halfMinute = 30 * time.Second
+	day        = 24 * time.Hour
+)
+
+// queue is the suffix of a task queue's name.
 type queue string
 
 const (
-	sends    queue = ""         // the mailings' own: workflows and SendBatch
-	renders  queue = "-render"  // bounded by pages and processors
-	prepares queue = "-prepare" // may take hours, where a query does
-	steps    queue = "-steps"   // short, few, and waited for by a whole mailing
+	sends    queue = ""         // the main queue: workflows and SendBatch
+	renders  queue = "-render"  // limited by pages and processors
+	prepares queue = "-prepare" // may take hours if a query does
+	steps    queue = "-steps"   // short activities that a whole mailing waits for
 )
 
-// RenderQueue, PrepareQueue and StepsQueue are the task queues that workers listen on besides the mailings' own.
-func RenderQueue(main string) string  { return main + string(renders) }
-func PrepareQueue(main string) string { return main + string(prepares) }
-func StepsQueue(main string) string   { return main + string(steps) }
+// RenderQueue returns the task queue of RenderBatch, given the main queue.
+func RenderQueue(main string) string { return main + string(renders) }
 
-// Queue is the task queue in which an activity of a mailing with the main queue waits.
+// PrepareQueue returns the task queue of PrepareList, given the main queue.
+func PrepareQueue(main string) string { return main + string(prepares) }
+
+// StepsQueue returns the task queue of all other activities but SendBatch, given the main queue.
+func StepsQueue(main string) string { return main + string(steps) }
+
+// Queue returns the task queue of an activity, given the main queue.
 func Queue(activity, main string) string { return main + string(table[activity].queue) }
 
-// table has a row for each activity.
+// table has a row for each activity: startToClose, scheduleToClose, maxBackoff, queue.
 var table = map[string]row{
-	OpenMailing:      {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
-	PrepareList:      {startToClose: 12 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: prepares},
-	RenderBatch:      {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: renders},
-	SendBatch:        {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: sends},
-	GatherDeferred:   {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
-	CheckDropPoint:   {startToClose: 5 * time.Minute, heartbeat: 10 * time.Second, scheduleToClose: time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
-	SetRate:          {startToClose: time.Minute, heartbeat: 10 * time.Second, scheduleToClose: 10 * time.Minute, first: time.Second, most: 10 * time.Second, queue: steps},
-	ResolveUncertain: {startToClose: time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 24 * time.Hour, first: time.Second, most: 30 * time.Second, queue: steps},
-	CloseMailing:     {startToClose: 6 * time.Hour, heartbeat: 10 * time.Second, scheduleToClose: 10 * 24 * time.Hour, first: time.Second, most: time.Minute, queue: steps},
+	OpenMailing:      {time.Minute, 10 * day, halfMinute, steps},
+	PrepareList:      {12 * time.Hour, 10 * day, halfMinute, prepares},
+	RenderBatch:      {time.Hour, day, halfMinute, renders},
+	SendBatch:        {6 * time.Hour, day, halfMinute, sends},
+	GatherDeferred:   {time.Hour, day, halfMinute, steps},
+	CheckDropPoint:   {5 * time.Minute, time.Hour, halfMinute, steps},
+	SetRate:          {time.Minute, 10 * time.Minute, 10 * time.Second, steps},
+	ResolveUncertain: {time.Hour, day, halfMinute, steps},
+	CloseMailing:     {6 * time.Hour, 10 * day, time.Minute, steps},
 }
 
-// Names lists the activities of the table in the order in which a mailing meets them.
+// Names returns the activities in the order in which a mailing runs them.
 func Names() []string {
-	return []string{OpenMailing, PrepareList, RenderBatch, SendBatch, GatherDeferred, CheckDropPoint, SetRate, ResolveUncertain, CloseMailing}
+	return []string{
+		OpenMailing, PrepareList, RenderBatch, SendBatch, GatherDeferred, CheckDropPoint, SetRate,
+		ResolveUncertain, CloseMailing,
+	}
 }
 
-// Heartbeat returns the activity's heartbeat timeout.
-func Heartbeat(activity string) time.Duration { return table[activity].heartbeat }
-
-// Options returns fresh options for the activity of a mailing whose task queue is main, to be shown with summary (up to 400 bytes) in the
-// Web UI. The mailing is the fairness key: where the server knows those, mailings take turns, however much each has queued.
+// Options returns new options for an activity of a mailing, given the main task queue and a summary
+// of up to 400 bytes for the Web UI. The mailing is the fairness key: if the server supports
+// fairness, mailings take turns, however many activities each has queued.
 //
-// A cancelled activity is waited for: it finishes the message that is in flight and writes down what became of it.
+// After a cancellation, the workflow waits for the activity: it finishes the messages in flight and
+// records their outcomes.
 func Options(activity, summary, main, mailing string) workflow.ActivityOptions {
 	r := table[activity]
 	return workflow.ActivityOptions{
 		StartToCloseTimeout:    r.startToClose,
 		ScheduleToCloseTimeout: r.scheduleToClose,
-		HeartbeatTimeout:       r.heartbeat,
+		HeartbeatTimeout:       heartbeat,
 		WaitForCancellation:    true,
 		Summary:                summary,
 		TaskQueue:              Queue(activity, main),
 		Priority:               temporal.Priority{FairnessKey: firstBytes(mailing, 64)},
 		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval:    r.first,
+			InitialInterval:    firstBackoff,
 			BackoffCoefficient: 2,
-			MaximumInterval:    r.most,
+			MaximumInterval:    r.maxBackoff,
 		},
 	}
 }
 
-// firstBytes keeps a key within what Temporal takes: mailings whose IDs begin alike share a turn then.
+// firstBytes shortens a key to the length that Temporal accepts. Mailings whose IDs start with the
+// same bytes share their turns.
 func firstBytes(s string, n int) string { return s[:min(len(s), n)] }
 
-// ErrorType is the type of an application error; what happens next is decided by it alone.
+// ErrorType is the type of an application error. It alone decides what happens next.
 type ErrorType = string
 
-// The types of error, and who decides.
+// The types of error.
 const (
-	// Never tried again: the input or its data has to change.
-	InvalidInput  ErrorType = "InvalidInput"  // details: the problems, field by field
-	MailingExists ErrorType = "MailingExists" // the database knows the ID from another start
-	ListUnusable  ErrorType = "ListUnusable"  // no such list, nobody in it, or a query that cannot be answered
+	// No further attempt, because the input or its data must change. The mailing fails.
+	InvalidInput  ErrorType = "InvalidInput"  // details: the problems by field
+	MailingExists ErrorType = "MailingExists" // another start has reserved the ID
+	ListUnusable  ErrorType = "ListUnusable"  // no such list, an empty list, or a query that fails
 
-	// Never tried again: the mailing fails. Its batches keep the size that they have.
-	BatchTooLarge ErrorType = "BatchTooLarge" // the rendered messages of a batch do not fit into the spool
+	// No further attempt, because a batch keeps its size. The mailing fails.
+	BatchTooLarge ErrorType = "BatchTooLarge" // the messages of a batch do not fit into the spool
 
-	// Never tried again by the activity: the workflow renders the batch anew.
-	SpoolMissing ErrorType = "SpoolMissing" // the batch is open and has no rendered messages
+	// No further attempt of the activity. The workflow renders the batch again.
+	SpoolMissing ErrorType = "SpoolMissing" // the batch is not closed and has no rendered messages
 
-	// Never tried again by the activity: the workflow counts the failures of each drop point, lets
-	// it rest for the interval of the mailing's retry setting, and after its attempts goes on
-	// without it, or is suspended or fails.
+	// No further attempt of the activity. The workflow counts the failures of each drop point and
+	// lets the drop point rest for the interval of the mailing's retry setting. After the last
+	// attempt, the workflow goes on without the drop point, or is suspended or fails.
 	DropPointUnavailable ErrorType = "DropPointUnavailable"
-	DropPointRefuses     ErrorType = "DropPointRefuses" // policy, authentication, TLS: it will not take our mail
+	DropPointRefuses     ErrorType = "DropPointRefuses" // by policy, authentication or TLS
 
-	// Tried again at the interval of the mailing's retry setting, as often as that says. Then the
-	// mailing is suspended or fails.
+	// Attempts at the interval of the mailing's retry setting, up to its number. Then the mailing
+	// is suspended or fails.
 	DatabaseUnavailable ErrorType = "DatabaseUnavailable"
 	SourceUnavailable   ErrorType = "SourceUnavailable" // the source database of a query
 	PageUnavailable     ErrorType = "PageUnavailable"
 
-	// Tried again by whichever worker is free: the batch goes from hand to hand, and nothing has failed.
+	// Nothing has failed: the work is offered to another worker.
 	WorkerStopping ErrorType = "WorkerStopping" // the worker shuts down and hands the batch back
-	BatchTaken     ErrorType = "BatchTaken"     // another attempt holds the batch's fence
-	WorkerBusy     ErrorType = "WorkerBusy"     // what the worker has keeps its connections busy
-	NoDropPoint    ErrorType = "NoDropPoint"    // the worker knows none of the drop points
+	BatchTaken     ErrorType = "BatchTaken"     // another attempt holds the fence of the batch
+	WorkerBusy     ErrorType = "WorkerBusy"     // the connections of the worker are busy with the mailing
+	NoDropPoint    ErrorType = "NoDropPoint"    // the worker has none of the drop points
 
-	// Tried again [UnexpectedAttempts] times, at growing pauses. Then the mailing is suspended with
-	// the reason: somebody has to look, and nobody is given up.
+	// [UnexpectedAttempts] attempts at growing pauses. Then the mailing is suspended with the
+	// reason, so that an operator can look at it. No recipient gets an outcome for it.
 	Unexpected ErrorType = "Unexpected"
 )
 
-// UnexpectedAttempts is how often an activity fails for a reason that no type above names before
-// its mailing is suspended. Crashes and timeouts do not count.
+// UnexpectedAttempts is the number of attempts that fail for a reason without a type above before
+// the mailing is suspended. Crashes and timeouts do not count.
 const UnexpectedAttempts = 10
 
-// Setting is the part of a mailing's retry settings that counts an error type.
+// Setting is the part of a mailing's retry settings that limits the attempts of an error type.
 type Setting int
 
 // The settings.
@@ -162,7 +182,7 @@ const (
 
 // decision is what an error type means for the next attempt.
 type decision struct {
-	setting   Setting // counted by it
+	setting   Setting // limits the attempts
 	permanent bool    // no further attempt
 	handOver  bool    // to another worker
 }
@@ -185,18 +205,19 @@ var decisions = map[ErrorType]decision{
 	Unexpected:           {setting: Bug},
 }
 
-// SettingOf tells which retry setting counts errors of the type; None for those that are tried for ever or never.
+// SettingOf returns the setting that limits the attempts after errors of the type; None if nothing
+// limits them, or if there is no further attempt.
 func SettingOf(t ErrorType) Setting { return decisions[t].setting }
 
-// Permanent tells whether the activity is not to be tried again after an error of the type.
+// Permanent reports whether the activity has no further attempt after an error of the type.
 func Permanent(t ErrorType) bool { return decisions[t].permanent }
 
-// HandsOver tells whether an error of the type only gives the work to another worker: nothing has failed.
+// HandsOver reports whether an error of the type only offers the work to another worker.
 func HandsOver(t ErrorType) bool { return decisions[t].handOver }
 
-// HandOverPause is the time after which work that was handed over n times, by an error of the type,
-// is offered again. Work that a worker leaves because it must is offered at once; work for which
-// there was no room, at growing pauses.
+// HandOverPause returns the pause before work is offered again that was handed over n times by
+// errors of the type. Work that a worker had to leave is offered at once. Work for which no worker
+// had room is offered at growing pauses.
 func HandOverPause(t ErrorType, n int) time.Duration {
 	if t == WorkerBusy || t == NoDropPoint {
 		return 250 * time.Millisecond << min(n-1, 3)
