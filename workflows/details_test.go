@@ -16,10 +16,13 @@ func TestTheDetailsFitIntoAnAddressWhateverOthersHaveWritten(t *testing.T) {
 	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
 	for _, text := range []string{"a", "*", "小", "_", "\x00", "@"} {
 		long := strings.Repeat(text, 100_000)
-		s := Status{State: StateSuspended, Doing: long, Since: at, Until: at, Recipients: 1 << 60, RatePerSecond: 1e9, ETA: at, Deferred: 1 << 60, NextRound: at,
-			Batches: 1 << 60, Rendered: 1 << 60, Closed: 1 << 60}
+		s := Status{
+			State: StateSuspended, Doing: long, Since: at, Until: at, RatePerSecond: 1e9, ETA: at,
+			Recipients: 1 << 60, Deferred: 1 << 60, NextRound: at, Batches: 1 << 60, Rendered: 1 << 60, Closed: 1 << 60,
+		}
 		for i := range 1000 {
-			s.DropPoints = append(s.DropPoints, DropPointStatus{Name: fmt.Sprintf("%060d", i), Until: at, LastFailure: long})
+			p := DropPointStatus{Name: fmt.Sprintf("%060d", i), Until: at, LastFailure: long}
+			s.DropPoints = append(s.DropPoints, p)
 		}
 		d := s.Details()
 		address := strings.ReplaceAll(url.QueryEscape(d), "+", "%20")
@@ -35,11 +38,22 @@ func TestTheDetailsFitIntoAnAddressWhateverOthersHaveWritten(t *testing.T) {
 func TestTheDetailsNameADropPointThatRestsBeforeThoseWithoutAFailure(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
-	s := Status{State: StateSending, Doing: "renders and sends", DropPoints: []DropPointStatus{{Name: "a", InList: true},
-		{Name: "b", InList: true, Until: at, Failures: 1, Attempts: 5, LastFailure: "drop point b: refused"}, {Name: "c", Until: at, LastFailure: "gone"},
-		{Name: "d", InList: true, Failures: 2, Attempts: 5, LastFailure: "busy"}}}
+	s := Status{
+		State: StateSending,
+		Doing: "renders and sends",
+		DropPoints: []DropPointStatus{
+			{Name: "a", InList: true},
+			{Name: "b", InList: true, Until: at, Failures: 1, Attempts: 5, LastFailure: "drop point b: refused"},
+			{Name: "c", Until: at, LastFailure: "gone"},
+			{Name: "d", InList: true, Failures: 2, Attempts: 5, LastFailure: "busy"},
+		},
+	}
 	_, points, _ := strings.Cut(s.Details(), "Drop points:\n\n")
-	want := "- **c** has left the list, next probe 2026-11-25 16:00:00 UTC: gone\n- **b** rests until 2026-11-25 16:00:00 UTC after attempt 1 of 5: refused\n- **d** is tried again after attempt 2 of 5: busy\n- **a** is in use\n"
+	want := `- **c** has left the list, next probe 2026-11-25 16:00:00 UTC: gone
+- **b** rests until 2026-11-25 16:00:00 UTC after attempt 1 of 5: refused
+- **d** is tried again after attempt 2 of 5: busy
+- **a** is in use
+`
 	if !strings.HasPrefix(points, want) {
 		t.Errorf("got\n%s", points)
 	}

@@ -38,7 +38,11 @@ func after(t *testing.T, batches int) *testRig {
 }
 
 func away() error {
-	return temporal.NewNonRetryableApplicationError("PostgreSQL does not answer (attempt 10 of 10)", policy.DatabaseUnavailable, nil)
+	return temporal.NewNonRetryableApplicationError(
+		"PostgreSQL does not answer (attempt 10 of 10)",
+		policy.DatabaseUnavailable,
+		nil,
+	)
 }
 
 // Temporal ends a run at 51,200 events: days of outage must not add up to that, whatever the
@@ -66,7 +70,9 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileAMailingIsOpened(t *testing.T) {
 		return workflows.Opened{DropPoints: []string{"a"}}, nil
 	}
 	second.env.RegisterDelayedCallback(func() {
-		if s := second.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "PostgreSQL does not answer") || s.Until.IsZero() {
+		if s := second.status(); s.State != workflows.StateSuspended ||
+			!strings.Contains(s.Doing, "PostgreSQL does not answer") ||
+			s.Until.IsZero() {
 			t.Errorf("while it waits: %+v", s)
 		}
 	}, time.Second)
@@ -127,7 +133,9 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}},
-		"expired": {func(rig *testRig, in *workflows.Input) { in.NotAfter = rig.env.Now().Add(time.Millisecond) }, func(t *testing.T, r workflows.Result, err error) {
+		"expired": {func(rig *testRig, in *workflows.Input) {
+			in.NotAfter = rig.env.Now().Add(time.Millisecond)
+		}, func(t *testing.T, r workflows.Result, err error) {
 			if r.State != workflows.StateExpired || err != nil {
 				t.Errorf("%+v, %v", r, err)
 			}
@@ -138,7 +146,8 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 			}
 		}, func(t *testing.T, _ workflows.Result, err error) {
 			var app *temporal.ApplicationError
-			if !errors.As(err, &app) || app.Type() != policy.ListUnusable || app.Message() != "no list is named \"people\"" {
+			if !errors.As(err, &app) || app.Type() != policy.ListUnusable ||
+				app.Message() != "no list is named \"people\"" {
 				t.Errorf("got %v", err)
 			}
 		}},
@@ -148,7 +157,8 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 		}, func(t *testing.T, _ workflows.Result, err error) {
 			var app *temporal.ApplicationError
 			var r workflows.Result
-			if !errors.As(err, &app) || app.Type() != "MailingFailed" || app.Details(&r) != nil || r.State != workflows.StateFailed {
+			if !errors.As(err, &app) || app.Type() != "MailingFailed" ||
+				app.Details(&r) != nil || r.State != workflows.StateFailed {
 				t.Errorf("got %v with %+v", err, r)
 			}
 		}},
@@ -170,7 +180,8 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 			last := first.closes[len(first.closes)-1]
 			second := after(t, 3)
 			r := second.run(first.nextRun())
-			if len(second.closes) != 1 || second.closes[0].State != last.State || second.closes[0].Reason != last.Reason {
+			if len(second.closes) != 1 || second.closes[0].State != last.State ||
+				second.closes[0].Reason != last.Reason {
 				t.Errorf("the next run closed %+v, the one before %+v", second.closes, last)
 			}
 			if len(second.sends) > 0 {
@@ -213,13 +224,18 @@ func TestAMailingWhoseBatchAlwaysFailsIsSuspendedWithTheReason(t *testing.T) {
 		rig.mu.Lock()
 		defer rig.mu.Unlock()
 		if c.Batch == 3 && !healed {
-			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("column \"fence\" does not exist (SQLSTATE 42703) (attempt 10 of 10)", policy.Unexpected, nil)
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError(
+				"column \"fence\" does not exist (SQLSTATE 42703) (attempt 10 of 10)",
+				policy.Unexpected,
+				nil,
+			)
 		}
 		return closed(c), nil
 	}
 	rig.env.RegisterDelayedCallback(func() {
 		s := rig.status()
-		if s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "SQLSTATE 42703") || s.Until.IsZero() || s.Closed != 3 {
+		if s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "SQLSTATE 42703") || s.Until.IsZero() ||
+			s.Closed != 3 {
 			t.Errorf("after an hour: %+v", s)
 		}
 		rig.mu.Lock()
@@ -239,7 +255,11 @@ func TestASpoolThatIsDamagedAgainAndAgainSuspendsTheMailing(t *testing.T) {
 		rig.mu.Lock()
 		defer rig.mu.Unlock()
 		if c.Batch == 1 && !healed {
-			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("batch 1 is rendered again: its checksum is wrong", policy.SpoolMissing, nil)
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError(
+				"batch 1 is rendered again: its checksum is wrong",
+				policy.SpoolMissing,
+				nil,
+			)
 		}
 		return closed(c), nil
 	}

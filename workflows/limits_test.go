@@ -58,7 +58,8 @@ func TestTheStatusCountsEachBatchOnce(t *testing.T) {
 	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 3 {
-			out.Counts, out.Deferred, out.NextRound = workflows.Counts{Sent: 7, Bounced: 1, Failed: 1}, 1, rig.env.Now().Add(time.Hour)
+			out.Counts = workflows.Counts{Sent: 7, Bounced: 1, Failed: 1}
+			out.Deferred, out.NextRound = 1, rig.env.Now().Add(time.Hour)
 		}
 		return out, nil
 	}
@@ -67,7 +68,8 @@ func TestTheStatusCountsEachBatchOnce(t *testing.T) {
 	}
 	rig.env.RegisterDelayedCallback(func() {
 		s := rig.status()
-		if want := (workflows.Counts{Sent: 21, Bounced: 3, Failed: 3}); s.Counts != want || s.Deferred != 3 || s.Closed != 3 || s.Recipients != 30 {
+		want := workflows.Counts{Sent: 21, Bounced: 3, Failed: 3}
+		if s.Counts != want || s.Deferred != 3 || s.Closed != 3 || s.Recipients != 30 {
 			t.Errorf("while three wait for a later round: %+v", s)
 		}
 	}, 30*time.Minute)
@@ -83,7 +85,11 @@ func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 	in := input()
 	in.OnUncertain = workflows.Hold
 	in.BatchSize = 17
-	in.Deferral = workflows.Deferral{First: workflows.Duration(time.Minute), Most: workflows.Duration(time.Hour), For: workflows.Duration(48 * time.Hour)}
+	in.Deferral = workflows.Deferral{
+		First: workflows.Duration(time.Minute),
+		Most:  workflows.Duration(time.Hour),
+		For:   workflows.Duration(48 * time.Hour),
+	}
 	retry := func(n int) workflows.Retry {
 		return workflows.Retry{Attempts: n, Interval: workflows.Duration(time.Duration(n) * time.Second)}
 	}
@@ -101,7 +107,8 @@ func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 		return nil
 	}
 	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
-		if c.Mailing != id || c.OnUncertain != workflows.Hold || c.Retry != in.Retry || c.Deferral != in.Deferral || len(c.DropPoints) != 2 {
+		if c.Mailing != id || c.OnUncertain != workflows.Hold || c.Retry != in.Retry || c.Deferral != in.Deferral ||
+			len(c.DropPoints) != 2 {
 			t.Errorf("send: %+v", c)
 		}
 		out := closed(c)
@@ -111,7 +118,8 @@ func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 		return out, nil
 	}
 	rig.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
-		if c.Mailing != id || c.Known != 1 || c.BatchSize != 17 || c.Retry != in.Retry.Database || c.Deferral != in.Deferral {
+		if c.Mailing != id || c.Known != 1 || c.BatchSize != 17 || c.Retry != in.Retry.Database ||
+			c.Deferral != in.Deferral {
 			t.Errorf("gather: %+v", c)
 		}
 		return workflows.Gathered{Ready: []int{2}}, nil

@@ -23,8 +23,7 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// testRig plays the activities: the workflow's decisions are what is tested here, and Temporal's own
-// test environment is real.
+// testRig runs the workflow in the SDK's test environment, with activities that a test can replace.
 type testRig struct {
 	*testing.T
 	env *testsuite.TestWorkflowEnvironment
@@ -58,13 +57,21 @@ func newRig(t *testing.T, batches int) *testRig {
 	suite.SetLogger(slog.New(slog.DiscardHandler))
 	rig := &testRig{T: t, env: suite.NewTestWorkflowEnvironment(), batches: batches}
 	rig.env.SetStartWorkflowOptions(startOptions)
-	rig.env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // the default of a second needs free processors
-	rig.env.SetTestTimeout(time.Minute)                                             // so does the default of three seconds
+	// The defaults, one second and three seconds, are too short for a machine without free
+	// processors.
+	rig.env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute})
+	rig.env.SetTestTimeout(time.Minute)
 	rig.env.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
 	for name, do := range map[string]any{
-		policy.OpenMailing: rig.OpenMailing, policy.PrepareList: rig.PrepareList, policy.RenderBatch: rig.RenderBatch,
-		policy.SendBatch: rig.SendBatch, policy.GatherDeferred: rig.GatherDeferred, policy.CheckDropPoint: rig.CheckDropPoint,
-		policy.SetRate: rig.SetRate, policy.ResolveUncertain: rig.ResolveUncertain, policy.CloseMailing: rig.CloseMailing,
+		policy.OpenMailing:      rig.OpenMailing,
+		policy.PrepareList:      rig.PrepareList,
+		policy.RenderBatch:      rig.RenderBatch,
+		policy.SendBatch:        rig.SendBatch,
+		policy.GatherDeferred:   rig.GatherDeferred,
+		policy.CheckDropPoint:   rig.CheckDropPoint,
+		policy.SetRate:          rig.SetRate,
+		policy.ResolveUncertain: rig.ResolveUncertain,
+		policy.CloseMailing:     rig.CloseMailing,
 	} {
 		rig.env.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
 	}
@@ -94,7 +101,11 @@ func (rig *testRig) PrepareList(_ context.Context, c workflows.PrepareCall) (wor
 			return workflows.Prepared{}, err
 		}
 	}
-	return workflows.Prepared{Members: int64(rig.batches) * 10, Recipients: int64(rig.batches) * 10, Batches: rig.batches}, nil
+	return workflows.Prepared{
+		Members:    int64(rig.batches) * 10,
+		Recipients: int64(rig.batches) * 10,
+		Batches:    rig.batches,
+	}, nil
 }
 
 func (rig *testRig) RenderBatch(_ context.Context, c workflows.RenderCall) (workflows.Rendered, error) {
@@ -151,16 +162,20 @@ func (rig *testRig) ResolveUncertain(_ context.Context, c workflows.ResolveCall)
 	return rig.resolve(c)
 }
 
-// update asks for an update after a time, and tells whether it was refused.
+// update sends an update after a time, and sets refusal to the error if it is refused.
 func (rig *testRig) update(after time.Duration, name string, refusal *error, args ...any) {
 	*refusal = errors.New("never asked")
 	rig.env.RegisterDelayedCallback(func() {
-		rig.env.UpdateWorkflow(name, fmt.Sprint(name, after), &testsuite.TestUpdateCallback{
-			OnAccept: func() { *refusal = nil }, OnReject: func(err error) { *refusal = err }, OnComplete: func(any, error) {}}, args...)
+		callback := &testsuite.TestUpdateCallback{
+			OnAccept:   func() { *refusal = nil },
+			OnReject:   func(err error) { *refusal = err },
+			OnComplete: func(any, error) {},
+		}
+		rig.env.UpdateWorkflow(name, fmt.Sprint(name, after), callback, args...)
 	}, after)
 }
 
-// closed is the answer for a batch in which the drop points have accepted mail.
+// closed returns the answer for a batch whose every message was accepted.
 func closed(c workflows.SendCall) workflows.SentBatch {
 	out := workflows.SentBatch{Closed: true, Counts: workflows.Counts{Sent: 10}}
 	for _, p := range c.DropPoints {
@@ -169,11 +184,14 @@ func closed(c workflows.SendCall) workflows.SentBatch {
 	return out
 }
 
-// lost is the error of a batch whose drop points could not be used at all.
+// lost returns the error of a batch whose drop points are all unavailable.
 func lost(c workflows.SendCall) error {
 	var out workflows.SentBatch
 	for _, p := range c.DropPoints {
-		out.Points = append(out.Points, workflows.DropPointReport{Name: p.Name, Failure: "drop point " + p.Name + ": connection refused"})
+		out.Points = append(
+			out.Points,
+			workflows.DropPointReport{Name: p.Name, Failure: "drop point " + p.Name + ": connection refused"},
+		)
 	}
 	return temporal.NewNonRetryableApplicationError("connection refused", policy.DropPointUnavailable, nil, out)
 }
@@ -200,15 +218,23 @@ func (rig *testRig) CloseMailing(_ context.Context, c workflows.CloseCall) (work
 	if rig.close != nil {
 		return rig.close(c)
 	}
-	return workflows.Closing{Result: workflows.Result{ID: c.Mailing, State: c.State, Reason: c.Reason, Counts: workflows.Counts{Sent: int64(rig.batches) * 10}}}, nil
+	return workflows.Closing{
+		Result: workflows.Result{
+			ID:     c.Mailing,
+			State:  c.State,
+			Reason: c.Reason,
+			Counts: workflows.Counts{Sent: int64(rig.batches) * 10},
+		},
+	}, nil
 }
 
 const id = "spring-2026"
 
 func input() workflows.Input {
 	return workflows.Input{
-		ID: id, From: "News <news@example.com>", Subject: "Hello", List: "people", Content: workflows.Content{Text: "Hello"},
-		Retry: workflows.Retries{DropPoint: workflows.Retry{Attempts: 2, Interval: workflows.Duration(time.Minute)}},
+		ID: id, From: "News <news@example.com>", Subject: "Hello", List: "people",
+		Content: workflows.Content{Text: "Hello"},
+		Retry:   workflows.Retries{DropPoint: workflows.Retry{Attempts: 2, Interval: workflows.Duration(time.Minute)}},
 	}
 }
 
@@ -240,7 +266,7 @@ func (rig *testRig) status() workflows.Status {
 	return s
 }
 
-// sentOnce checks that each batch was sent exactly once over all rigs.
+// sentOnce fails the test unless each batch was sent exactly once over all rigs.
 func sentOnce(t *testing.T, batches int, rigs ...*testRig) {
 	t.Helper()
 	got := map[int]int{}
@@ -311,7 +337,9 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &in); err != nil {
 		t.Fatal(err)
 	}
-	if in.Resume == nil || in.Content.Text != "" || in.Resume.Deferred != 3 || !in.Resume.DropPoints[0].Proven || in.Resume.Step != workflows.StepSend || in.Resume.Window.Size == 0 {
+	if in.Resume == nil || in.Content.Text != "" || in.Resume.Deferred != 3 || !in.Resume.DropPoints[0].Proven ||
+		in.Resume.Step != workflows.StepSend ||
+		in.Resume.Window.Size == 0 {
 		t.Fatalf("the next run's input: %+v, %+v", in, in.Resume)
 	}
 	second := newRig(t, 20)
@@ -331,7 +359,10 @@ func TestContinueAsNewCarriesTheWholeState(t *testing.T) {
 	}
 	// What was in flight in the first run was handed back and is sent on in the second.
 	for n := 1; n <= 21; n++ {
-		if !slices.ContainsFunc(append(first.sends, second.sends...), func(c workflows.SendCall) bool { return c.Batch == n }) {
+		if !slices.ContainsFunc(
+			append(first.sends, second.sends...),
+			func(c workflows.SendCall) bool { return c.Batch == n },
+		) {
 			t.Errorf("batch %d was not sent", n)
 		}
 	}
@@ -387,7 +418,8 @@ func TestADropPointThatFailsRestsThenLeavesTheListAndIsBackWhenItWorksAgain(t *t
 	}
 	rig.env.RegisterDelayedCallback(func() {
 		s := rig.status()
-		if p := s.DropPoints[0]; p.InList || p.Until.IsZero() || !strings.Contains(p.LastFailure, "down") || s.State != workflows.StateSending {
+		if p := s.DropPoints[0]; p.InList || p.Until.IsZero() || !strings.Contains(p.LastFailure, "down") ||
+			s.State != workflows.StateSending {
 			t.Errorf("while it is down: %+v", s)
 		}
 	}, 3*time.Minute+10*time.Second)
@@ -418,7 +450,8 @@ func TestTheLossOfTheLastDropPointSuspendsUntilALookAndATrialSucceed(t *testing.
 	}
 	rig.env.RegisterDelayedCallback(func() {
 		s := rig.status()
-		if s.State != workflows.StateSuspended || s.Until.IsZero() || !s.Since.Equal(began.Add(time.Minute)) || !strings.Contains(s.Doing, "connection refused") {
+		if s.State != workflows.StateSuspended || s.Until.IsZero() || !s.Since.Equal(began.Add(time.Minute)) ||
+			!strings.Contains(s.Doing, "connection refused") {
 			t.Errorf("while it is down: %+v", s)
 		}
 	}, 90*time.Second)
@@ -477,7 +510,8 @@ func TestAMailingOfWhichOnlyTheDeferredAreLeftIsNotCalledSuspendedWhenADropPoint
 
 func TestResumeTriesAtOnceWhatIsWaitedForAndIsRefusedOtherwise(t *testing.T) {
 	t.Parallel()
-	for state, attempts := range map[workflows.State]int{workflows.StateSuspended: 1, workflows.StateSending: 2} { // after one failure
+	// After one failure, with so many attempts:
+	for state, attempts := range map[workflows.State]int{workflows.StateSuspended: 1, workflows.StateSending: 2} {
 		t.Run(string(state), func(t *testing.T) {
 			t.Parallel()
 			resumeEndsTheWaiting(t, state, attempts)
@@ -526,7 +560,8 @@ func TestAPausedMailingSendsNothingUntilItIsResumed(t *testing.T) {
 	var first, second, resumed error
 	sent := 0
 	rig.env.RegisterDelayedCallback(func() {
-		if s := rig.status(); s.State != workflows.StatePaused || s.Since.IsZero() || !strings.Contains(s.Doing, "paused") {
+		if s := rig.status(); s.State != workflows.StatePaused || s.Since.IsZero() ||
+			!strings.Contains(s.Doing, "paused") {
 			t.Errorf("%+v", s)
 		}
 		sent = len(rig.sends)
@@ -581,7 +616,9 @@ func TestTheErrorLimitSuspendsUntilSomebodyResumesAndCountsAnewThen(t *testing.T
 			var resumed error
 			rig.env.RegisterDelayedCallback(func() {
 				bad = 0
-				if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || !s.Until.IsZero() {
+				if s := rig.status(); s.State != workflows.StateSuspended ||
+					!strings.Contains(s.Doing, "error limit") ||
+					!s.Until.IsZero() {
 					t.Errorf("%+v", s)
 				}
 			}, time.Hour)
@@ -605,7 +642,9 @@ func TestADropPointThatIsAwayDoesNotTouchTheErrorLimit(t *testing.T) {
 	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 20 {
-			out.Points = []workflows.DropPointReport{{Name: c.DropPoints[0].Name, Failure: "drop point mx: connection refused"}}
+			out.Points = []workflows.DropPointReport{
+				{Name: c.DropPoints[0].Name, Failure: "drop point mx: connection refused"},
+			}
 		}
 		return out, nil
 	}
@@ -643,7 +682,8 @@ func TestWhatWasInFlightWhenTheMailingWasResumedDoesNotSuspendItAgain(t *testing
 	in.MaxErrorPercent, in.ErrorMinimum = 50, 5
 	var look func()
 	look = func() {
-		if _, err := rig.env.QueryWorkflow(workflows.StatusQuery); err != nil || rig.status().State != workflows.StateSuspended {
+		if _, err := rig.env.QueryWorkflow(workflows.StatusQuery); err != nil ||
+			rig.status().State != workflows.StateSuspended {
 			rig.env.RegisterDelayedCallback(look, time.Millisecond)
 			return
 		}
@@ -670,7 +710,8 @@ func TestMailThatIsRenderedGoesOnBeingSentWhileThePageServerIsAway(t *testing.T)
 	rig.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
 	rig.env.RegisterDelayedCallback(func() {
 		s := rig.status()
-		if s.State != workflows.StateSuspended || s.Closed != 6 || !strings.Contains(s.Doing, "the page server is away") {
+		if s.State != workflows.StateSuspended || s.Closed != 6 ||
+			!strings.Contains(s.Doing, "the page server is away") {
 			t.Errorf("%+v", s)
 		}
 	}, 30*time.Minute)
@@ -686,7 +727,10 @@ func TestMailThatIsRenderedGoesOnBeingSentWhileThePageServerIsAway(t *testing.T)
 		}
 	}
 	if probes > 65+8*(6+1) { // each of the six that succeed may let out a window of others
-		t.Errorf("%d batches were begun to be rendered: one a minute is enough to see whether the pages are back", probes)
+		t.Errorf(
+			"%d batches were begun to be rendered: one a minute is enough to see whether the pages are back",
+			probes,
+		)
 	}
 }
 
@@ -697,8 +741,18 @@ func TestARateIsSetByAnUpdateAndWhatCannotBeALimitIsRefused(t *testing.T) {
 	var good, unknown, both, wrong error
 	rig.update(1*time.Second, workflows.RateUpdate, &good, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
 	rig.update(2*time.Second, workflows.RateUpdate, &unknown, workflows.RateChange{DropPoint: "mars", Rate: "20/s"})
-	rig.update(3*time.Second, workflows.RateUpdate, &both, workflows.RateChange{DropPoint: "a", Domain: "example.com", Rate: "20/s"})
-	rig.update(4*time.Second, workflows.RateUpdate, &wrong, workflows.RateChange{Domain: "example.com", Rate: "quickly"})
+	rig.update(
+		3*time.Second,
+		workflows.RateUpdate,
+		&both,
+		workflows.RateChange{DropPoint: "a", Domain: "example.com", Rate: "20/s"},
+	)
+	rig.update(
+		4*time.Second,
+		workflows.RateUpdate,
+		&wrong,
+		workflows.RateChange{Domain: "example.com", Rate: "quickly"},
+	)
 	rig.run(input())
 	if good != nil || unknown == nil || both == nil || wrong == nil || !slices.Contains(rig.calls, "rate a 20/s") {
 		t.Errorf("%v; %v; %v; %v; %v", good, unknown, both, wrong, rig.calls)
@@ -729,7 +783,8 @@ func TestHeldRecipientsAreResolvedByAnUpdate(t *testing.T) {
 	if r := rig.run(input()); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if early == nil || wrong == nil || good != nil || !slices.Contains(rig.calls, "resolve resend") || !slices.Contains(rig.calls, "render 3") {
+	if early == nil || wrong == nil || good != nil || !slices.Contains(rig.calls, "resolve resend") ||
+		!slices.Contains(rig.calls, "render 3") {
 		t.Errorf("%v; %v; %v; %v", early, wrong, good, rig.calls)
 	}
 }
@@ -739,7 +794,11 @@ func (rig *testRig) inAMinute() func() error {
 	tries := 0
 	return func() error {
 		if tries++; tries < 7 {
-			return temporal.NewApplicationErrorWithOptions("the database is away", policy.DatabaseUnavailable, temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Second})
+			return temporal.NewApplicationErrorWithOptions(
+				"the database is away",
+				policy.DatabaseUnavailable,
+				temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Second},
+			)
 		}
 		return nil
 	}
@@ -801,13 +860,18 @@ func TestOnExhaustedFailEndsTheMailingAndClosesItsLedger(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 5)
 	rig.send = func(workflows.SendCall) (workflows.SentBatch, error) {
-		return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("the database is away", policy.DatabaseUnavailable, nil)
+		return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError(
+			"the database is away",
+			policy.DatabaseUnavailable,
+			nil,
+		)
 	}
 	in := input()
 	in.OnExhausted = workflows.Fail
 	rig.run(in)
 	var app *temporal.ApplicationError
-	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != "MailingFailed" || !strings.Contains(app.Message(), "the database is away") {
+	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != "MailingFailed" ||
+		!strings.Contains(app.Message(), "the database is away") {
 		t.Errorf("got %v", err)
 	}
 	if rig.calls[len(rig.calls)-1] != "close failed" {
@@ -840,7 +904,8 @@ func TestNothingIsDoneBeforeNotBeforeExceptChecking(t *testing.T) {
 		rig.mu.Lock()
 		calls := slices.Clone(rig.calls)
 		rig.mu.Unlock()
-		if s := rig.status(); s.State != workflows.StateWaiting || !s.Until.Equal(in.NotBefore) || !slices.Equal(calls, []string{"open"}) {
+		if s := rig.status(); s.State != workflows.StateWaiting || !s.Until.Equal(in.NotBefore) ||
+			!slices.Equal(calls, []string{"open"}) {
 			t.Errorf("a minute before: %+v after %v", s, calls)
 		}
 	}, 59*time.Minute)
@@ -865,14 +930,25 @@ func TestNotAfterEndsTheMailingAsExpired(t *testing.T) {
 func TestAnInvalidInputFailsWithEveryProblemAndNothingIsDone(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 1)
-	problems := []workflows.Problem{{Field: "from", Message: "is missing"}, {Field: "list", Message: "no list is named \"x\""}}
+	problems := []workflows.Problem{
+		{Field: "from", Message: "is missing"},
+		{Field: "list", Message: "no list is named \"x\""},
+	}
 	rig.open = func(workflows.OpenCall) (workflows.Opened, error) {
-		return workflows.Opened{}, temporal.NewNonRetryableApplicationError("invalid input: …", policy.InvalidInput, nil, problems)
+		return workflows.Opened{}, temporal.NewNonRetryableApplicationError(
+			"invalid input: …",
+			policy.InvalidInput,
+			nil,
+			problems,
+		)
 	}
 	rig.run(input())
 	var app *temporal.ApplicationError
 	var got []workflows.Problem
-	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || !app.NonRetryable() || app.Details(&got) != nil || !slices.Equal(got, problems) {
+	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput ||
+		!app.NonRetryable() ||
+		app.Details(&got) != nil ||
+		!slices.Equal(got, problems) {
 		t.Errorf("got %v with %v", err, got)
 	}
 	if !slices.Equal(rig.calls, []string{"open"}) {
@@ -898,7 +974,8 @@ func TestAStateThatSomebodyTypedIsRefused(t *testing.T) {
 	in.Resume = &workflows.Progress{Step: workflows.StepSend}
 	rig.run(in)
 	var app *temporal.ApplicationError
-	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || len(rig.calls) > 0 {
+	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput ||
+		len(rig.calls) > 0 {
 		t.Errorf("got %v after %v", err, rig.calls)
 	}
 }
@@ -942,7 +1019,8 @@ func TestDeferredRecipientsAreGatheredIntoBatchesWhenTheirTimeHasCome(t *testing
 	}
 	rig.env.RegisterDelayedCallback(func() {
 		s := rig.status()
-		if s.Deferred != 8 || s.NextRound.IsZero() || !s.Until.Equal(s.NextRound) || !strings.Contains(s.Doing, "next round") {
+		if s.Deferred != 8 || s.NextRound.IsZero() || !s.Until.Equal(s.NextRound) ||
+			!strings.Contains(s.Doing, "next round") {
 			t.Errorf("%+v", s)
 		}
 	}, 10*time.Minute)
@@ -961,7 +1039,11 @@ func TestALostSpoolIsRenderedAgain(t *testing.T) {
 	var lost atomic.Bool
 	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		if c.Batch == 1 && !lost.Swap(true) {
-			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("no messages", policy.SpoolMissing, nil)
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError(
+				"no messages",
+				policy.SpoolMissing,
+				nil,
+			)
 		}
 		return workflows.SentBatch{Closed: true}, nil
 	}
@@ -974,7 +1056,8 @@ func TestAnErrorLimitIsNotLiftedByAnotherFailure(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 60)
 	tries := map[int]int{}
-	rig.render = func(c workflows.RenderCall) error { // the page server is away when the limit is reached, and its tries end later
+	// The page server is unavailable when the limit is reached, and its attempts end later.
+	rig.render = func(c workflows.RenderCall) error {
 		if c.Batch < 8 {
 			return nil
 		}
@@ -1013,7 +1096,8 @@ func TestTheLossOfTheLastDropPointOutlastsAnOutageOfTheDatabase(t *testing.T) {
 	rig := newRig(t, 60)
 	began := rig.env.Now()
 	passed := func() time.Duration { return rig.env.Now().Sub(began) }
-	rig.render = func(c workflows.RenderCall) error { // the database is away for renderings that begin after the first window
+	// The database is unavailable for batches that are rendered after the first window.
+	rig.render = func(c workflows.RenderCall) error {
 		if c.Batch > 8 && passed() < 5*time.Minute {
 			return temporal.NewNonRetryableApplicationError("the database is away", policy.DatabaseUnavailable, nil)
 		}
@@ -1030,7 +1114,8 @@ func TestTheLossOfTheLastDropPointOutlastsAnOutageOfTheDatabase(t *testing.T) {
 	}
 	for _, at := range []time.Duration{20 * time.Minute, 25 * time.Minute} { // it is back, and was probed
 		rig.env.RegisterDelayedCallback(func() {
-			if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "connection refused") {
+			if s := rig.status(); s.State != workflows.StateSuspended ||
+				!strings.Contains(s.Doing, "connection refused") {
 				t.Errorf("after %v: %s, %s", at, s.State, s.Doing)
 			}
 		}, at)
@@ -1053,7 +1138,11 @@ func TestAResumeOfOneSuspensionDoesNotLiftALaterOne(t *testing.T) {
 		case at < 30*time.Second:
 			return temporal.NewNonRetryableApplicationError("page server", policy.PageUnavailable, nil)
 		case at < 100*time.Second: // the probe takes its time
-			return temporal.NewApplicationErrorWithOptions("crash", "crash", temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Second})
+			return temporal.NewApplicationErrorWithOptions(
+				"crash",
+				"crash",
+				temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Second},
+			)
 		}
 		bad = true
 		return nil
@@ -1068,7 +1157,8 @@ func TestAResumeOfOneSuspensionDoesNotLiftALaterOne(t *testing.T) {
 		return out, nil
 	}
 	rig.env.RegisterDelayedCallback(func() {
-		if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") || s.Closed > 20 {
+		if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "error limit") ||
+			s.Closed > 20 {
 			t.Errorf("%s, %s; %d batches closed", s.State, s.Doing, s.Closed)
 		}
 	}, 15*time.Minute)

@@ -27,7 +27,9 @@ func main() {
 	in := workflows.Input{
 		ID: "summer-1", From: "Example News <news@example.com>", Subject: "Hello {{.first_name}}", List: "people",
 		Content: workflows.Content{Text: "Hello {{.first_name}}"}, OnUncertain: workflows.Hold,
-		Retry: workflows.Retries{DropPoint: workflows.Retry{Attempts: 2, Interval: workflows.Duration(90 * time.Second)}},
+		Retry: workflows.Retries{
+			DropPoint: workflows.Retry{Attempts: 2, Interval: workflows.Duration(90 * time.Second)},
+		},
 	}
 	if problems := in.Validate(); len(problems) > 0 {
 		log.Fatal(problems)
@@ -66,7 +68,9 @@ func TestAProgramOfAnotherModuleStartsMailingsByTheContract(t *testing.T) {
 	if !ok {
 		t.Fatal("go.mod has no lines")
 	}
-	write("go.mod", []byte("module other.example\n"+rest+"\nrequire directmailer v0.0.0\n\nreplace directmailer => "+root+"\n"))
+	ours = []byte("module other.example\n" + rest +
+		"\nrequire directmailer v0.0.0\n\nreplace directmailer => " + root + "\n")
+	write("go.mod", ours)
 	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +85,8 @@ func TestAProgramOfAnotherModuleStartsMailingsByTheContract(t *testing.T) {
 	if err := json.Unmarshal(out, &in); err != nil {
 		t.Fatal(err)
 	}
-	if in.ID != "summer-1" || in.OnUncertain != workflows.Hold || in.Retry.DropPoint.Attempts != 2 || len(in.Validate()) > 0 {
+	if in.ID != "summer-1" || in.OnUncertain != workflows.Hold || in.Retry.DropPoint.Attempts != 2 ||
+		len(in.Validate()) > 0 {
 		t.Errorf("the input came out as %s", out)
 	}
 	if err := valid(t, compiled(t), out); err != nil {
@@ -115,9 +120,13 @@ func TestTheContractNeedsNoDatabaseAndNoSMTP(t *testing.T) {
 		t.Fatalf("the list is not that of the package: %q", packages)
 	}
 	for _, p := range packages {
-		for _, unwanted := range []string{"jackc/pgx", "pressly/goose", "net/smtp", "directmailer/internal/delivery/smtp", "directmailer/internal/ledger", "directmailer/internal/delivery/droppoint", "directmailer/internal/database"} {
+		for _, unwanted := range []string{
+			"jackc/pgx", "pressly/goose", "net/smtp", "directmailer/internal/delivery/smtp",
+			"directmailer/internal/ledger", "directmailer/internal/delivery/droppoint",
+			"directmailer/internal/database",
+		} {
 			if strings.Contains(p, unwanted) {
-				t.Errorf("the contract draws in %s", p)
+				t.Errorf("the contract depends on %s", p)
 			}
 		}
 	}

@@ -31,10 +31,13 @@ func TestTheErrorLimitIgnoresWhatAnOperatorHasForgiven(t *testing.T) {
 	var o outcomes
 	o.add(1, SentBatch{Closed: true, Counts: Counts{Sent: 80, Bounced: 15, Failed: 2}})
 	o.Refused = 3
-	if reason := o.overLimit(19, 100); !strings.Contains(reason, "20 of 100 tried (15 bounced, 2 failed, 3 refusals of us)") {
+	want := "20 of 100 tried (15 bounced, 2 failed, 3 refusals of us)"
+	if reason := o.overLimit(19, 100); !strings.Contains(reason, want) {
 		t.Errorf("reason %q", reason)
 	}
-	for name, c := range map[string][2]int{"no limit": {0, 1}, "just the limit": {20, 100}, "fewer than the minimum": {1, 101}} {
+	for name, c := range map[string][2]int{
+		"no limit": {0, 1}, "just the limit": {20, 100}, "fewer than the minimum": {1, 101},
+	} {
 		if reason := o.overLimit(c[0], c[1]); reason != "" {
 			t.Errorf("%s: %s", name, reason)
 		}

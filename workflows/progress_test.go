@@ -97,7 +97,8 @@ func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	want, got := reflect.ValueOf(given), reflect.ValueOf(*next.Resume)
 	for i := range want.NumField() {
 		if name := want.Type().Field(i).Name; !reflect.DeepEqual(got.Field(i).Interface(), want.Field(i).Interface()) {
-			t.Errorf("the next run has %s %+v, this one had %+v", name, got.Field(i).Interface(), want.Field(i).Interface())
+			t.Errorf("the next run has %s %+v, this one had %+v",
+				name, got.Field(i).Interface(), want.Field(i).Interface())
 		}
 	}
 }
@@ -107,11 +108,27 @@ func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 	t.Parallel()
 	var given workflows.Input
-	f := filler{fixed: map[string]any{"ID": id, "BatchSize": 7, "MaxErrorPercent": 3, "ErrorMinimum": 9, "OnUncertain": workflows.Hold, "OnExhausted": workflows.Fail,
-		"Resume": (*workflows.Progress)(nil), "Query.SQL": "", "Query.Timeout": workflows.Duration(time.Minute), "Content": workflows.Content{},
-		"Continue": (*workflows.Continuation)(nil)}}
+	f := filler{
+		fixed: map[string]any{
+			"ID":              id,
+			"BatchSize":       7,
+			"MaxErrorPercent": 3,
+			"ErrorMinimum":    9,
+			"OnUncertain":     workflows.Hold,
+			"OnExhausted":     workflows.Fail,
+			"Resume":          (*workflows.Progress)(nil),
+			"Query.SQL":       "",
+			"Query.Timeout":   workflows.Duration(time.Minute),
+			"Content":         workflows.Content{},
+			"Continue":        (*workflows.Continuation)(nil),
+		},
+	}
 	f.fill(t, "", reflect.ValueOf(&given).Elem())
-	given.Resume = &workflows.Progress{Step: workflows.StepSend, State: workflows.StatePaused, Paused: &workflows.Pause{Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	given.Resume = &workflows.Progress{
+		Step:   workflows.StepSend,
+		State:  workflows.StatePaused,
+		Paused: &workflows.Pause{Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
+	}
 
 	rig := newRig(t, 1)
 	rig.env.SetContinuedExecutionRunID("the run before")
@@ -127,8 +144,10 @@ func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 	}
 	want, got := reflect.ValueOf(given), reflect.ValueOf(next)
 	for i := range want.NumField() {
-		if field := want.Type().Field(i); field.IsExported() && field.Name != "Resume" && !reflect.DeepEqual(got.Field(i).Interface(), want.Field(i).Interface()) {
-			t.Errorf("the next run has %s %+v, this one had %+v", field.Name, got.Field(i).Interface(), want.Field(i).Interface())
+		if field := want.Type().Field(i); field.IsExported() && field.Name != "Resume" &&
+			!reflect.DeepEqual(got.Field(i).Interface(), want.Field(i).Interface()) {
+			t.Errorf("the next run has %s %+v, this one had %+v",
+				field.Name, got.Field(i).Interface(), want.Field(i).Interface())
 		}
 	}
 }
@@ -143,7 +162,8 @@ func TestCountsAddUpFieldByField(t *testing.T) {
 	var total int64
 	for i := range sum.NumField() {
 		name := sum.Type().Field(i).Name
-		if got, want := sum.Field(i).Int(), reflect.ValueOf(a).Field(i).Int()+reflect.ValueOf(b).Field(i).Int(); got != want {
+		want := reflect.ValueOf(a).Field(i).Int() + reflect.ValueOf(b).Field(i).Int()
+		if got := sum.Field(i).Int(); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 		if name != "PossiblyTwice" { // they are among the others

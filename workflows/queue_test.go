@@ -44,7 +44,8 @@ func (q *batchQueue) end(batch int, out SentBatch, now time.Time) {
 func TestEachBatchIsRenderedAndSentOnceInTheOrderOfTheList(t *testing.T) {
 	t.Parallel()
 	q := newQueue(3)
-	if rendered, sent := q.renderAll(), q.sendAll(); !slices.Equal(rendered, []int{1, 2, 3}) || !slices.Equal(sent, rendered) {
+	rendered, sent := q.renderAll(), q.sendAll()
+	if !slices.Equal(rendered, []int{1, 2, 3}) || !slices.Equal(sent, rendered) {
 		t.Errorf("rendered %v, sent %v", rendered, sent)
 	}
 	if q.left() != 0 || q.inFlight() != 3 || q.nothingToSend() {
@@ -81,9 +82,9 @@ func TestRenderingStaysAheadOfSendingByABoundedNumberOfBatches(t *testing.T) {
 func TestNoNewBatchIsRenderedWhileTooManyRecipientsWait(t *testing.T) {
 	t.Parallel()
 	for name, fill := range map[string]func(q *batchQueue){
-		"deferred recipients":         func(q *batchQueue) { q.Deferred = maxDeferred },
-		"recipients in paced batches": func(q *batchQueue) { q.batchSize, q.Paced = maxDeferred, make([]PacedBatch, 1) },
-		"paced batches":               func(q *batchQueue) { q.batchSize, q.Paced = 1, make([]PacedBatch, maxPaced) },
+		"deferred recipients":   func(q *batchQueue) { q.Deferred = maxDeferred },
+		"recipients of batches": func(q *batchQueue) { q.batchSize, q.Paced = maxDeferred, make([]PacedBatch, 1) },
+		"paced batches":         func(q *batchQueue) { q.batchSize, q.Paced = 1, make([]PacedBatch, maxPaced) },
 	} {
 		q := newQueue(5)
 		fill(q)
@@ -152,7 +153,8 @@ func TestABatchThatWaitsForTheMailingsLimitKeepsItsPlaceInTheWindow(t *testing.T
 	taken := q.sendAll()
 	for _, batch := range taken {
 		q.sending--
-		q.Paced = append(q.Paced, PacedBatch{Batch: batch, NotBefore: epoch.Add(time.Duration(batch) * time.Minute), Everybody: true})
+		until := epoch.Add(time.Duration(batch) * time.Minute)
+		q.Paced = append(q.Paced, PacedBatch{Batch: batch, NotBefore: until, Everybody: true})
 	}
 	q.releasePaced(epoch)
 	if got := q.sendAll(); len(taken) != 3 || len(got) != 0 {
@@ -185,7 +187,8 @@ func TestDeferredRecipientsAreGatheredWhenTheFirstIsDue(t *testing.T) {
 	q.deferRecipients(1, epoch.Add(time.Hour)) // while the activity runs
 	q.gathering = false
 	q.endGather(Gathered{Ready: []int{5}, Unrendered: []int{6}, Deferred: 3, NextRound: epoch.Add(time.Hour)}, 5, epoch)
-	if q.Deferred != 4 || !q.NextRound.Equal(epoch) || q.known() != 6 || !slices.Equal(q.Ready, []int{5}) || !slices.Equal(q.Redo, []int{6}) {
+	if q.Deferred != 4 || !q.NextRound.Equal(epoch) || q.known() != 6 || !slices.Equal(q.Ready, []int{5}) ||
+		!slices.Equal(q.Redo, []int{6}) {
 		t.Errorf("%+v", q.BatchProgress)
 	}
 	if got := q.name(5); got != "batch 5, of deferred recipients" {

@@ -99,7 +99,10 @@ func TestTheWindowHasRoomBesidesBatchesThatWaitForASlowDropPoint(t *testing.T) {
 		w.answered(SentBatch{Worker: "w", HandedOver: 1}, 2, time.Now())
 	}
 	if w.Size != 5 {
-		t.Errorf("%d batches may be in flight, want 5: two wait, one is sent, one takes over, and one is on its way", w.Size)
+		t.Errorf(
+			"%d batches may be in flight, want 5: two wait, one is sent, one takes over, and one is on its way",
+			w.Size,
+		)
 	}
 }
 

@@ -53,7 +53,8 @@ func TestAProbeIsOneActivityWhenItIsDue(t *testing.T) {
 		if !s.allows(CausePage, 0, 0) || s.allows(CausePage, 1, 1) {
 			t.Errorf("%s: the probe is not one activity: %+v", cause, s)
 		}
-		if r := s.retries(Retries{Database: Retry{Attempts: 9}, Page: Retry{Attempts: 9}}); r.Database.Attempts != 1 || r.Page.Attempts != 1 {
+		r := s.retries(Retries{Database: Retry{Attempts: 9}, Page: Retry{Attempts: 9}})
+		if r.Database.Attempts != 1 || r.Page.Attempts != 1 {
 			t.Errorf("%s: the probe has the attempts %+v", cause, r)
 		}
 	}

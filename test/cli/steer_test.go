@@ -346,7 +346,7 @@ func TestTemporalsOwnCommandSteersAsTheDocumentationSays(t *testing.T) {
 			args = append(args, "--input", input)
 		}
 		out, err := exec.Command(servertest.TemporalCLI(t), args...).CombinedOutput()
-		if refused := strings.Contains(line, "--name resolve"); (err != nil) != refused || refused && !strings.Contains(string(out), "nobody is held as uncertain") {
+		if refused := strings.Contains(line, "--name resolve"); (err != nil) != refused || refused && !strings.Contains(string(out), "has no uncertain recipients") {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
 		done++
