@@ -1,8 +1,9 @@
-// Package activities does a mailing's work in steps that may be repeated at any time: open, prepare, render, send, close.
+// Package activities has the activities of a mailing: open, prepare, render, send, gather, close.
+// Each of them may run again at any time.
 //
-// The table of their timeouts, retries and error types is in package policy beside it. An activity's error names no recipient, and
-// says by its type what happens next. The database is the truth about what has been done; nothing is taken from a heartbeat except
-// how often something failed.
+// The table of their timeouts, retries and error types is package workflows/policy. The error of an
+// activity names no recipient, and its type says what happens next. The database says what was
+// done. A heartbeat says only how often something failed.
 package activities
 
 import (
@@ -25,13 +26,15 @@ import (
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/ratelimit"
 	"directmailer/internal/delivery/spool"
+	"directmailer/internal/fifo"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
 )
 
-// Activities holds what the activities work with. It serves all mailings of a worker.
+// Activities has the activities as methods. One value serves all mailings of a worker. It is safe
+// for concurrent use.
 type Activities struct {
 	mailings   *mailings.Store
 	lists      *lists.Store
@@ -42,16 +45,18 @@ type Activities struct {
 	sources    *query.Set
 	contents   *content.Cache[*content.Content]
 	pages      *page.Fetcher
-	begun      *begun
+	partials   *fifo.Cache[ledger.Batch, partialBatch]
 	admission  *admission
-	worker     string // tells this worker from others; random
+	worker     string // identifies this worker; random
 	buffers    spool.BufferPool
 	log        *slog.Logger
 }
 
-// New returns the activities on a database, a set of drop points, the source databases that
-// mailings may query, and the fetcher of their pages.
-func New(pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, log *slog.Logger) *Activities {
+// New returns the activities of a worker with a database, drop points, source databases for
+// queries, and a fetcher of pages.
+func New(
+	pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, log *slog.Logger,
+) *Activities {
 	store := mailings.New(pool)
 	return &Activities{
 		mailings:   store,
@@ -63,14 +68,15 @@ func New(pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *p
 		sources:    sources,
 		contents:   content.NewCache[*content.Content](),
 		pages:      pages,
-		begun:      newBegun(maxBegun),
+		partials:   newPartials(maxPartial),
 		admission:  newAdmission(),
 		worker:     rand.Text()[:8],
 		log:        log,
 	}
 }
 
-// Register makes a worker do those of the activities that wait in its task queue, one of those of the main queue, under the policy's names.
+// Register registers the activities of one task queue with a worker, under the names of package
+// policy. Main is the main task queue, from which the names of all others are made.
 func (a *Activities) Register(r worker.ActivityRegistry, main, queue string) {
 	for name, do := range map[string]any{
 		policy.OpenMailing:      a.OpenMailing,
@@ -89,7 +95,7 @@ func (a *Activities) Register(r worker.ActivityRegistry, main, queue string) {
 	}
 }
 
-// mailing reads a mailing that OpenMailing has put there.
+// mailing reads a mailing that OpenMailing has reserved.
 func (a *Activities) mailing(ctx context.Context, id string) (mailings.Mailing, error) {
 	m, err := a.mailings.Get(ctx, id)
 	if errors.Is(err, mailings.ErrNotFound) {
@@ -98,11 +104,12 @@ func (a *Activities) mailing(ctx context.Context, id string) (mailings.Mailing, 
 	return m, err
 }
 
-// invalid is the error of an input with problems, all of which it names.
+// invalid returns the error of an input with problems.
 func invalid(problems []workflows.Problem) error {
 	return &failure{kind: policy.InvalidInput, text: "invalid input: " + sentence(problems), details: []any{problems}}
 }
 
+// sentence joins the problems to one text.
 func sentence(problems []workflows.Problem) string {
 	lines := make([]string, len(problems))
 	for i, p := range problems {

@@ -6,27 +6,29 @@ import (
 	"errors"
 	"io"
 	"net/url"
-	"sync"
 
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/internal/delivery/spool"
+	"directmailer/internal/fifo"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 )
 
-// renderPages is renderSpan for a mailing whose pages are fetched. When the page server fails in the middle, what has been composed is
-// kept for the next attempt.
+// renderPages is renderSpan for a mailing with pages. If the page server fails in the middle, the
+// messages that were composed are kept for the next attempt.
 func (a *Activities) renderPages(
-	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content,
+	batch ledger.Batch, span ledger.Span,
+) ([]byte, []ledger.Failure, error) {
 	w := newComposer(c, encoder)
-	before := a.begun.take(batch)
+	before, _ := a.partials.Take(batch)
 	if err := w.resume(before); err != nil {
 		return nil, nil, err
 	}
-	// All of them first: no connection to the database is held while pages are waited for.
+	// Read all recipients first, so that no database connection is in use while pages are fetched.
 	var open []mailings.Recipient
 	err := a.recipients(ctx, m, span, func(r mailings.Recipient) error {
 		if r.Number > before.last {
@@ -40,15 +42,18 @@ func (a *Activities) renderPages(
 	blob, finished := w.encoder.Finish()
 	if err != nil {
 		if finished == nil && before.last > 0 {
-			a.begun.put(batch, begunBatch{last: before.last, failures: w.failures, messages: bytes.Clone(blob)})
+			a.partials.Put(batch, partialBatch{last: before.last, failures: w.failures, messages: bytes.Clone(blob)})
 		}
 		return nil, nil, err
 	}
 	return blob, w.failures, finished
 }
 
-// fetch composes the messages of recipients from their pages; last is the number of the latest that is done.
-func (a *Activities) fetch(ctx context.Context, mailing string, w *composer, open []mailings.Recipient, last *int32) error {
+// fetch composes the messages of recipients from their pages, and sets last to the number of each
+// recipient that is done.
+func (a *Activities) fetch(
+	ctx context.Context, mailing string, w *composer, open []mailings.Recipient, last *int32,
+) error {
 	locator := w.content.Pages.NewLocator()
 	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(open[i])) }
 	return a.pages.Each(ctx, mailing, w.content.Pages, len(open), locate, func(i int, p render.Page, err error) error {
@@ -69,8 +74,8 @@ func (a *Activities) fetch(ctx context.Context, mailing string, w *composer, ope
 	})
 }
 
-// checkPages returns a problem for each page host that this worker refuses to ask. Without this check,
-// every recipient of such a mailing would be failed.
+// checkPages returns a problem for each page host that this worker refuses to connect to. Without
+// this check, every recipient of such a mailing would fail.
 func (a *Activities) checkPages(ctx context.Context, in workflows.Input) []render.Problem {
 	source, problems := content.Pages(in)
 	if source == nil || len(problems) > 0 { // content.Check returns these problems
@@ -79,8 +84,8 @@ func (a *Activities) checkPages(ctx context.Context, in workflows.Input) []rende
 	return a.pages.Check(ctx, source)
 }
 
-// resume takes over what an earlier attempt has composed.
-func (w *composer) resume(b begunBatch) error {
+// resume adds what an earlier attempt has composed.
+func (w *composer) resume(b partialBatch) error {
 	if b.last == 0 {
 		return nil
 	}
@@ -107,63 +112,20 @@ func (w *composer) resume(b begunBatch) error {
 	}
 }
 
-// begunBatch is a batch of which some messages are composed.
-type begunBatch struct {
-	last     int32 // number of the last recipient who is done, with a message or with a failure; 0: nobody
+// partialBatch holds what an attempt has composed of a batch before the page server failed.
+type partialBatch struct {
+	last     int32 // number of the last recipient with a message or a failure; 0 if there is none
 	failures []ledger.Failure
 	messages []byte // a blob of package spool
 }
 
-// begun keeps batches that the page server has interrupted, so that not all of a batch is fetched again because of one page. It is a
-// saving only: a batch that is not here, because this worker has died or another one has taken it, is fetched from its beginning.
-type begun struct {
-	mu      sync.Mutex
-	most    int // octets of messages
-	size    int
-	batches map[ledger.Batch]begunBatch
-	order   []ledger.Batch // oldest first
-}
+// maxPartial limits the messages of partial batches that a worker keeps: 32 MiB of compressed
+// messages, which is about 100 batches of 500.
+const maxPartial = 32 << 20
 
-// maxBegun bounds the messages that a worker keeps, compressed as they are: some 100 batches of 500.
-const maxBegun = 32 << 20
-
-func newBegun(most int) *begun { return &begun{most: most, batches: map[ledger.Batch]begunBatch{}} }
-
-// take returns a batch and forgets it; the zero begunBatch when it is not here.
-func (b *begun) take(batch ledger.Batch) begunBatch {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.remove(batch)
-}
-
-func (b *begun) remove(batch ledger.Batch) begunBatch {
-	found, ok := b.batches[batch]
-	if !ok {
-		return begunBatch{}
-	}
-	delete(b.batches, batch)
-	b.size -= len(found.messages)
-	for i, other := range b.order {
-		if other == batch {
-			b.order = append(b.order[:i], b.order[i+1:]...)
-			break
-		}
-	}
-	return found
-}
-
-// put keeps a batch, and forgets the oldest if there is no room.
-func (b *begun) put(batch ledger.Batch, what begunBatch) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.remove(batch)
-	if len(what.messages) > b.most {
-		return
-	}
-	for b.size+len(what.messages) > b.most && len(b.order) > 0 {
-		b.remove(b.order[0])
-	}
-	b.batches[batch] = what
-	b.order = append(b.order, batch)
-	b.size += len(what.messages)
+// newPartials returns a cache of partial batches with up to limit bytes of messages. Because of it,
+// a failure of the page server does not make the worker fetch the pages of a whole batch again. If
+// the batch is not in the cache, its pages are fetched from the first recipient on.
+func newPartials(limit int) *fifo.Cache[ledger.Batch, partialBatch] {
+	return fifo.New[ledger.Batch](limit, func(b partialBatch) int { return len(b.messages) })
 }

@@ -39,7 +39,12 @@ func (s *crowd) Next() (lists.Member, error) {
 		return lists.Member{}, io.EOF
 	}
 	a := fmt.Sprintf("r%d@example.org", s.at)
-	return lists.Member{Position: int64(s.at), Address: a, Key: a, Attributes: fmt.Appendf(nil, `{"n":"%d"}`, s.at)}, nil
+	return lists.Member{
+		Position:   int64(s.at),
+		Address:    a,
+		Key:        a,
+		Attributes: fmt.Appendf(nil, `{"n":"%d"}`, s.at),
+	}, nil
 }
 
 func (s *crowd) Rejected() int64 { return 0 }
@@ -52,10 +57,17 @@ func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"n"}, &crowd{n: recipients}, true); err != nil {
+	rows := &crowd{n: recipients}
+	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"n"}, rows, true); err != nil {
 		t.Fatal(err)
 	}
-	in := workflows.Input{ID: "spring", From: "News <news@example.com>", Subject: "Hello", List: "people", Content: content}.WithDefaults()
+	in := workflows.Input{
+		ID:      "spring",
+		From:    "News <news@example.com>",
+		Subject: "Hello",
+		List:    "people",
+		Content: content,
+	}.WithDefaults()
 	if problems := append(in.Validate(), asProblems(in)...); len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -173,7 +185,8 @@ func TestWhatWasComposedBeforeThePageServerFailedIsKept(t *testing.T) {
 
 	_, err := renderOnce(t, a)
 	var app *temporal.ApplicationError
-	if !errors.As(err, &app) || app.Type() != policy.PageUnavailable || app.NonRetryable() || app.Message() != "the page server is unavailable: 127.0.0.1 answered 503 (attempt 1 of 3)" {
+	if !errors.As(err, &app) || app.Type() != policy.PageUnavailable || app.NonRetryable() ||
+		app.Message() != "the page server is unavailable: 127.0.0.1 answered 503 (attempt 1 of 3)" {
 		t.Fatalf("got %v", err)
 	}
 	if app.NextRetryDelay() != 5*time.Minute {
@@ -225,12 +238,14 @@ func TestPagesAreNotFetchedAgainBecauseTheDatabaseWasAway(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `ALTER TABLE spool RENAME COLUMN away TO messages`); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := renderOnce(t, a); err != nil || out.Messages != 20 || requests.Load() != 20 || len(messages(t, spooled(t, pool))) != 20 {
+	if out, err := renderOnce(t, a); err != nil || out.Messages != 20 || requests.Load() != 20 ||
+		len(messages(t, spooled(t, pool))) != 20 {
 		t.Errorf("got %+v, %v, %d requests", out, err, requests.Load())
 	}
 }
 
-// The reason is in the ledger, by the fields of the input; of the URL and of what the server says nothing is.
+// The reason is in the ledger, by the fields of the input; of the URL and of what the server says
+// nothing is.
 func TestARecipientWhosePageIsNoneIsFailedWithTheReason(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -250,7 +265,10 @@ func TestARecipientWhosePageIsNoneIsFailedWithTheReason(t *testing.T) {
 		}
 	}))
 	t.Cleanup(s.Close)
-	pool, a := prepared(t, 6, workflows.Content{PageURL: s.URL + `/{{if eq .n "5"}}{{.nothing}}{{end}}{{.n}}?to={{.email}}`, Text: "{{if eq .n \"6\"}}{{.nothing}}{{end}}x"})
+	pool, a := prepared(t, 6, workflows.Content{
+		PageURL: s.URL + `/{{if eq .n "5"}}{{.nothing}}{{end}}{{.n}}?to={{.email}}`,
+		Text:    "{{if eq .n \"6\"}}{{.nothing}}{{end}}x",
+	})
 	if out, err := renderOnce(t, a); err != nil || out != (workflows.Rendered{Failed: 6}) {
 		t.Fatalf("got %+v, %v", out, err)
 	}
@@ -262,7 +280,10 @@ func TestARecipientWhosePageIsNoneIsFailedWithTheReason(t *testing.T) {
 		"content.page_url line 1, column ",
 		`content.text line 1, column 19: no field "nothing"`,
 	}
-	rows, err := pool.Query(t.Context(), `SELECT recipient, reply FROM deliveries WHERE status = 'failed' AND final ORDER BY recipient`)
+	rows, err := pool.Query(
+		t.Context(),
+		`SELECT recipient, reply FROM deliveries WHERE status = 'failed' AND final ORDER BY recipient`,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,8 +301,11 @@ func TestARecipientWhosePageIsNoneIsFailedWithTheReason(t *testing.T) {
 
 func TestTheServersPatienceGoesBeforeTheIntervalIfItIsLonger(t *testing.T) {
 	t.Parallel()
-	for after, want := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 10 * time.Second, time.Minute: time.Minute} {
-		r := tryUntilDone(t, failFirst(1, fmt.Errorf("render: %w", &page.Unavailable{Cause: "away", RetryAfter: after})))
+	for after, want := range map[time.Duration]time.Duration{
+		0: 10 * time.Second, time.Second: 10 * time.Second, time.Minute: time.Minute,
+	} {
+		err := fmt.Errorf("render: %w", &page.Unavailable{Cause: "away", RetryAfter: after})
+		r := tryUntilDone(t, failFirst(1, err))
 		if r.err != nil || r.attempts != 2 || r.took < want || r.took > want+time.Second {
 			t.Errorf("asked for %s: %d attempts in %s, %v; want %s", after, r.attempts, r.took, r.err, want)
 		}
@@ -290,22 +314,19 @@ func TestTheServersPatienceGoesBeforeTheIntervalIfItIsLonger(t *testing.T) {
 
 func TestWhatIsKeptOfInterruptedBatchesIsBounded(t *testing.T) {
 	t.Parallel()
-	b := newBegun(100)
+	partials := newPartials(100)
 	batch := func(n int) ledger.Batch { return ledger.Batch{Mailing: 1, Number: int32(n)} }
 	for n := range 10 {
-		b.put(batch(n), begunBatch{last: int32(n + 1), messages: make([]byte, 30)})
+		partials.Put(batch(n), partialBatch{last: int32(n + 1), messages: make([]byte, 30)})
 	}
-	b.put(batch(9), begunBatch{last: 11, messages: make([]byte, 40)})
-	b.put(batch(10), begunBatch{last: 11, messages: make([]byte, 101)})
-	if b.size != 100 || len(b.batches) != 3 || len(b.order) != 3 {
-		t.Errorf("%d octets of %d batches", b.size, len(b.batches))
+	partials.Put(batch(9), partialBatch{last: 11, messages: make([]byte, 40)})
+	partials.Put(batch(10), partialBatch{last: 11, messages: make([]byte, 101)})
+	if partials.Len() != 3 {
+		t.Errorf("%d batches are kept", partials.Len())
 	}
 	for n, want := range map[int]int32{6: 0, 7: 8, 8: 9, 9: 11, 10: 0} {
-		if got := b.take(batch(n)).last; got != want {
-			t.Errorf("batch %d: %d, want %d", n, got, want)
+		if got, ok := partials.Take(batch(n)); got.last != want || ok != (want > 0) {
+			t.Errorf("batch %d: %d, want %d", n, got.last, want)
 		}
-	}
-	if b.size != 0 || len(b.order) != 0 || b.take(batch(7)).last != 0 {
-		t.Errorf("%d octets are left", b.size)
 	}
 }

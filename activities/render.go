@@ -15,8 +15,10 @@ import (
 	"directmailer/workflows"
 )
 
-// RenderBatch composes the exact bytes of a batch's messages into the spool. A recipient whose message cannot be made is failed, with
-// the reason, and the batch goes on. Repeated, it leaves what is there: bytes that may have been sent never change.
+// RenderBatch composes the exact bytes of a batch's messages and stores them in the spool. A
+// recipient whose message cannot be composed gets the outcome failed, with the reason, and the
+// batch goes on. If the batch is rendered already, RenderBatch does nothing: bytes that may have
+// been sent never change.
 func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall) (workflows.Rendered, error) {
 	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.Rendered, error) {
 		m, c, err := a.content(ctx, call.Mailing)
@@ -38,8 +40,9 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			return workflows.Rendered{}, err
 		}
 		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
-			if c.Pages != nil { // the database is away: no reason to fetch them again
-				a.begun.put(batch, begunBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)})
+			if c.Pages != nil { // do not fetch the pages again because the database is unavailable
+				all := partialBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)}
+				a.partials.Put(batch, all)
 			}
 			return workflows.Rendered{}, err
 		}
@@ -47,32 +50,42 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 	})
 }
 
-// compose returns the spool of a batch, valid until the encoder is reset, and those of its recipients who have no message.
-func (a *Activities) compose(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, batch ledger.Batch, span ledger.Span) ([]byte, []ledger.Failure, error) {
+// compose returns the spool of a batch, valid until the encoder is reset, and the recipients
+// without a message.
+func (a *Activities) compose(
+	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content,
+	batch ledger.Batch, span ledger.Span,
+) ([]byte, []ledger.Failure, error) {
 	if c.Pages != nil {
 		return a.renderPages(ctx, encoder, m, c, batch, span)
 	}
 	return a.renderSpan(ctx, encoder, m, c, span)
 }
 
-func (a *Activities) renderSpan(ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, span ledger.Span) ([]byte, []ledger.Failure, error) {
+// renderSpan composes the messages of a batch without pages.
+func (a *Activities) renderSpan(
+	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, span ledger.Span,
+) ([]byte, []ledger.Failure, error) {
 	w := newComposer(c, encoder)
-	if err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) }); err != nil {
+	err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) })
+	if err != nil {
 		return nil, nil, err
 	}
 	blob, err := w.encoder.Finish()
 	return blob, w.failures, err
 }
 
-// recipients calls each for the recipients of a span, by their numbers.
-func (a *Activities) recipients(ctx context.Context, m mailings.Mailing, span ledger.Span, each func(mailings.Recipient) error) error {
+// recipients calls each for the recipients of a span, in the order of their numbers.
+func (a *Activities) recipients(
+	ctx context.Context, m mailings.Mailing, span ledger.Span, each func(mailings.Recipient) error,
+) error {
 	if span.Members != nil {
 		return a.mailings.RecipientsOf(ctx, m.Key, span.Members, each)
 	}
 	return a.mailings.Recipients(ctx, m.Key, span.First, span.Last, each)
 }
 
-// composer makes the messages of one batch.
+// composer composes the messages of one batch.
 type composer struct {
 	content  *content.Content
 	renderer *render.Renderer
@@ -85,7 +98,7 @@ func newComposer(c *content.Content, encoder *spool.Encoder) *composer {
 	return &composer{content: c, renderer: c.Template.NewRenderer(), encoder: encoder}
 }
 
-// add composes the message for r, or notes why there is none.
+// add composes the message for r, or records why it cannot.
 func (w *composer) add(r mailings.Recipient, p render.Page) error {
 	to := recipient(r)
 	to.Page = p
@@ -99,7 +112,9 @@ func (w *composer) add(r mailings.Recipient, p render.Page) error {
 		return fmt.Errorf("render recipient %d: %w", r.Number, err)
 	}
 	w.buf = data
-	return w.encoder.Add(&spool.Entry{Recipient: r.Number, From: w.content.Envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data})
+	return w.encoder.Add(&spool.Entry{
+		Recipient: r.Number, From: w.content.Envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data,
+	})
 }
 
 func recipient(r mailings.Recipient) render.Recipient {

@@ -81,8 +81,8 @@ func TestWhatCannotBeCompiledIsTriedAgain(t *testing.T) {
 	if v, err := c.Get("spring", func() (int, error) { return 3, nil }); v != 3 || err != nil {
 		t.Errorf("got %d, %v", v, err)
 	}
-	if len(c.byID) != 1 || len(c.order) != 1 {
-		t.Errorf("%d and %d entries", len(c.byID), len(c.order))
+	if n := c.entries.Len(); n != 1 {
+		t.Errorf("%d entries", n)
 	}
 }
 
@@ -115,8 +115,8 @@ func TestTheOldestContentIsForgottenWhenThereIsNoMoreRoom(t *testing.T) {
 		t.Error("there was room")
 	}
 	fill(t, c, maxContents+1)
-	if len(c.byID) != maxContents || len(c.order) != maxContents {
-		t.Errorf("%d and %d entries, want %d", len(c.byID), len(c.order), maxContents)
+	if n := c.entries.Len(); n != maxContents {
+		t.Errorf("%d entries, want %d", n, maxContents)
 	}
 	if v, _ := c.Get("mailing-0", func() (int, error) { return -1, nil }); v != -1 {
 		t.Error("the oldest is still there")
