@@ -8,35 +8,36 @@ import (
 )
 
 const (
-	// A worker with messages of a mailing for enough time leaves the mailing's other batches to
-	// other workers. A batch that was handed over comes back sooner than that.
+	// enough is the time for which a worker has messages of a mailing when it leaves the other
+	// batches of the mailing to other workers. A batch that was handed over is offered again in
+	// less time.
 	enough = 2 * time.Second
 	// beginning is how long a worker waits for the first answer of the drop points before it takes
 	// another batch without knowing their speed.
 	beginning = 2 * time.Second
-	// sampling is the shortest time over which a mailing's rate is measured, memory how long it is believed.
+	// sampling is the shortest time over which a mailing's rate is measured. memory is how long the
+	// rate is valid.
 	sampling, memory = 500 * time.Millisecond, 10 * time.Second
 )
 
-// admission decides whether this worker takes another batch of a mailing. Temporal hands out batches
-// without knowing how busy a worker is. Without admission, one worker could have all batches of a
-// mailing while other workers have none. It is safe for concurrent use.
+// admission decides whether this worker takes another batch of a mailing. Temporal hands out
+// batches without knowing how busy a worker is. Without admission, one worker could have all
+// batches of a mailing while other workers have none. It is safe for concurrent use.
 type admission struct {
 	mu       sync.Mutex
 	mailings map[int64]*share
 }
 
-// share is what this worker has of one mailing.
+// share is the part of one mailing on this worker.
 type share struct {
 	batches map[*slot]bool
 	left    time.Time // when the last batch left
 
-	// messages a second over all batches: counted are the answers until at, done those of batches that are gone
-	rate    float64
-	counted int
-	at      time.Time
-	done    int
-	typical int // messages of the latest batch: those of one that is being claimed are not known
+	rate    float64   // answers per second over all batches
+	counted int       // answers until at
+	at      time.Time // when rate was measured
+	done    int       // answers of batches that have left
+	typical int       // messages of the latest batch, which stand for those of a batch that is being claimed
 }
 
 // slot is the place of one batch on the worker.
@@ -45,13 +46,13 @@ type slot struct {
 	mailing int64
 	since   time.Time
 	load    func() sender.Load // nil while the batch is claimed
-	ends    time.Time          // the end of its turn
+	ends    time.Time          // when the turn of the batch ends
 }
 
 func newAdmission() *admission { return &admission{mailings: map[int64]*share{}} }
 
-// acquire returns a slot for a batch of a mailing, or nil if the worker's connections have enough to
-// do with the mailing. The caller must call [slot.release].
+// acquire returns a slot for a batch of a mailing, or nil if the mailing's batches keep the
+// connections of the worker busy. The caller must call [slot.release].
 func (a *admission) acquire(mailing int64) *slot {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,7 +70,7 @@ func (a *admission) acquire(mailing int64) *slot {
 	return c
 }
 
-// sends tells how to ask for the load of the batch, whose turn begins now.
+// sends starts the turn of the batch. load returns the present load of the batch.
 func (c *slot) sends(load func() sender.Load, turn time.Duration) {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
@@ -77,7 +78,7 @@ func (c *slot) sends(load func() sender.Load, turn time.Duration) {
 	c.of.mailings[c.mailing].typical = load().Left
 }
 
-// release gives the slot back.
+// release returns the slot.
 func (c *slot) release() {
 	a := c.of
 	a.mu.Lock()
@@ -96,7 +97,8 @@ func (c *slot) release() {
 	}
 }
 
-// full reports whether the mailing's batches on this worker keep its connections busy for enough time.
+// full reports whether the mailing's batches keep the connections of this worker busy for enough
+// time.
 func (s *share) full(now time.Time) bool {
 	answered, left := s.done, 0
 	var rest time.Duration
@@ -116,14 +118,14 @@ func (s *share) full(now time.Time) bool {
 		left += load.Left
 		rest = max(rest, c.ends.Sub(now))
 		unused = unused || load.Idle
-		idle = idle || load.Idle && load.Answered > 0 // before, its connections may not be open yet
+		idle = idle || load.Idle && load.Answered > 0 // before the first answer, connections may be opening
 		begins = begins || load.Answered == 0 && now.Sub(c.since) < beginning
 	}
 	s.measure(now, answered)
 	switch {
 	case len(s.batches) == 0:
 		return false
-	case s.rate == 0: // no answers yet: if every connection waits for one, more batches would wait as well
+	case s.rate == 0: // no answer yet: if every connection waits for one, more batches would wait as well
 		return begins || !unused
 	case idle:
 		return false
@@ -131,7 +133,7 @@ func (s *share) full(now time.Time) bool {
 	return rest >= enough && float64(left) >= s.rate*enough.Seconds()
 }
 
-// measure takes up how many answers there were until now.
+// measure updates the rate with the number of answers until now.
 func (s *share) measure(now time.Time, answered int) {
 	passed := now.Sub(s.at)
 	if len(s.batches) == 0 && now.Sub(s.left) > memory {

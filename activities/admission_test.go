@@ -62,7 +62,8 @@ func TestAWorkerTakesAnotherBatchOnlyWhenItsConnectionsWouldSoonBeIdle(t *testin
 	})
 }
 
-// Small batches and quick servers: a batch is gone before the next could come, unless there are several.
+// Small batches and quick servers: a batch is gone before the next could come, unless there are
+// several.
 func TestAWorkerTakesManyBatchesThatAreSoonDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -79,12 +80,13 @@ func TestAWorkerTakesManyBatchesThatAreSoonDone(t *testing.T) {
 			}
 		}
 		if taken < 5 || taken > 40 {
-			t.Errorf("%d batches of 100 were taken at 1,000 messages a second, want about 20: two seconds' worth", taken)
+			t.Errorf("%d batches of 100 at 1,000 messages per second, want about 20: two seconds of work", taken)
 		}
 	})
 }
 
-// A server that answers nothing: more batches would wait as well. Connections that nobody uses are another matter.
+// A server that answers nothing: more batches would wait as well. Connections that nobody uses are
+// another matter.
 func TestAServerThatDoesNotAnswerGetsOneBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

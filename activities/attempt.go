@@ -20,32 +20,34 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// tally counts, by what failed, the attempts that failed. It travels from attempt to attempt in the heartbeat's details, so that a
-// crash of the worker, which also ends an attempt, is not counted to a database or a drop point.
-type tally struct {
+// attemptCounts counts the attempts that failed, by the resource that failed. The details of
+// heartbeats carry the counts from attempt to attempt. So a crash of the worker, which ends an
+// attempt as well, does not count as a failure of the database.
+type attemptCounts struct {
 	Database int `json:"database,omitempty"`
 	Page     int `json:"page,omitempty"`
 	List     int `json:"list,omitempty"`
 	Bug      int `json:"bug,omitempty"`
-	// Busy and Absent count the workers that had no room for the work, and those that know none of its drop points.
+	// Busy counts the workers that had no room for the work, Absent the workers that have none of
+	// its drop points.
 	Busy   int `json:"busy,omitempty"`
 	Absent int `json:"absent,omitempty"`
 }
 
-// earlier returns what earlier attempts of the activity have counted.
-func earlier(ctx context.Context) (t tally) {
+// previousCounts returns the counts of the previous attempt.
+func previousCounts(ctx context.Context) (c attemptCounts) {
 	if activity.HasHeartbeatDetails(ctx) {
-		_ = activity.GetHeartbeatDetails(ctx, &t) // a hint: without it counting starts anew
+		_ = activity.GetHeartbeatDetails(ctx, &c) // on an error, counting starts from zero
 	}
-	return t
+	return c
 }
 
-// attempt runs one attempt of an activity: it beats while do works, and turns do's error into one
-// of the policy's types.
+// attempt runs one attempt of an activity: it sends heartbeats while do runs, and turns the error
+// of do into an error with a type of package policy.
 func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx context.Context) (T, error)) (T, error) {
-	failures := earlier(ctx)
-	stop := sync.OnceFunc(beat(ctx, failures))
-	defer stop() // also when do panics
+	failures := previousCounts(ctx)
+	stop := sync.OnceFunc(sendHeartbeats(ctx, failures))
+	defer stop() // also after a panic of do
 	result, err := do(ctx)
 	stop()
 	if err == nil {
@@ -55,9 +57,11 @@ func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx co
 	return none, decide(ctx, retry, &failures, err)
 }
 
-// beat heartbeats until stop is called; a worker that is silent is taken for dead. Heartbeats also bring the news of a cancellation, and
-// go on after it: an answer that is still waited for would be given up as uncertain if the attempt were taken for dead meanwhile.
-func beat(ctx context.Context, failures tally) (stop func()) {
+// sendHeartbeats sends heartbeats until stop is called. Temporal takes a worker without heartbeats
+// for dead. The answer of a heartbeat tells of a cancellation. Heartbeats go on after it, because
+// the attempt may wait for the answer of a server: if Temporal took the attempt for dead, that
+// recipient would become uncertain.
+func sendHeartbeats(ctx context.Context, failures attemptCounts) (stop func()) {
 	alive := context.WithoutCancel(ctx)
 	activity.RecordHeartbeat(alive, failures)
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -77,33 +81,36 @@ func beat(ctx context.Context, failures tally) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// failure is an error of a policy's type. Its text is safe to be shown in Temporal: it names no recipient.
+// failure is an error with a type of package policy. Temporal shows its text, which names no
+// recipient.
 type failure struct {
 	kind    policy.ErrorType
 	text    string
 	details []any
-	after   time.Duration // how long the other side wants to be left alone; 0 when it has not said
+	after   time.Duration // the pause that a server has asked for; 0 if it has not
 }
 
 func (f *failure) Error() string { return f.text }
 
-func fail(kind policy.ErrorType, format string, args ...any) error {
+// failf returns a failure.
+func failf(kind policy.ErrorType, format string, args ...any) error {
 	return &failure{kind: kind, text: fmt.Sprintf(format, args...)}
 }
 
-// classify gives err its type.
+// classify returns err as a failure.
 func classify(err error) *failure {
 	var f *failure
-	var away *page.Unavailable
-	var gone *query.Unavailable
+	var unreachable *page.Unavailable
+	var noSource *query.Unavailable
 	var fault *query.Fault
 	switch {
 	case errors.As(err, &f):
 		return f
-	case errors.As(err, &away):
-		return &failure{kind: policy.PageUnavailable, text: "the page server is unavailable: " + away.Cause, after: away.RetryAfter}
-	case errors.As(err, &gone):
-		return &failure{kind: policy.SourceUnavailable, text: gone.Error()}
+	case errors.As(err, &unreachable):
+		text := "the page server is unavailable: " + unreachable.Cause
+		return &failure{kind: policy.PageUnavailable, text: text, after: unreachable.RetryAfter}
+	case errors.As(err, &noSource):
+		return &failure{kind: policy.SourceUnavailable, text: noSource.Error()}
 	case errors.As(err, &fault):
 		return &failure{kind: policy.ListUnusable, text: fault.Error()}
 	case errors.Is(err, ledger.ErrFenced):
@@ -120,21 +127,22 @@ func classify(err error) *failure {
 	return &failure{kind: policy.Unexpected, text: database.Redact(err)}
 }
 
-// mostAbsent is how many workers that know none of the drop points are asked before that counts as
-// a failure of the drop points.
-const mostAbsent = 20
+// maxAbsent is the number of workers without any of the drop points that an activity is offered to
+// before that counts as a failure of the drop points.
+const maxAbsent = 20
 
-// decide is where the retry settings of the mailing meet the error: which are tried again, when, and how often.
-func decide(ctx context.Context, retry workflows.Retries, failures *tally, err error) error {
+// decide applies the retry settings of the mailing to the error: whether there is another attempt,
+// and when.
+func decide(ctx context.Context, retry workflows.Retries, failures *attemptCounts, err error) error {
 	f := classify(err)
 	switch {
 	case ctx.Err() == nil:
-	case errors.Is(context.Cause(ctx), worker.ErrWorkerShutdown): // what err says comes of our own end, and is nobody's fault
+	case errors.Is(context.Cause(ctx), worker.ErrWorkerShutdown): // err is a consequence of the shutdown
 		f = &failure{kind: policy.WorkerStopping, text: "the worker had to stop before the work was done"}
-	default: // cancelled, out of time, paused, or forgotten by Temporal
+	default: // cancelled, timed out, paused, or unknown to Temporal
 		return ctx.Err()
 	}
-	if f.kind == policy.NoDropPoint && failures.Absent >= mostAbsent {
+	if f.kind == policy.NoDropPoint && failures.Absent >= maxAbsent {
 		f = &failure{kind: policy.DropPointUnavailable, text: f.text}
 	}
 	if policy.HandsOver(f.kind) {
@@ -142,7 +150,7 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 	}
 	var setting workflows.Retry
 	var count *int
-	pause := time.Duration(0) // that of the retry policy, which grows
+	pause := time.Duration(0) // the growing pause of the retry policy
 	switch policy.SettingOf(f.kind) {
 	case policy.Database:
 		setting, count = retry.Database, &failures.Database
@@ -153,7 +161,8 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 	case policy.Bug:
 		setting, count = workflows.Retry{Attempts: policy.UnexpectedAttempts}, &failures.Bug
 	default: // permanent
-		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{NonRetryable: true, Details: f.details})
+		options := temporal.ApplicationErrorOptions{NonRetryable: true, Details: f.details}
+		return temporal.NewApplicationErrorWithOptions(f.text, f.kind, options)
 	}
 	*count++
 	activity.RecordHeartbeat(ctx, *failures)
@@ -165,8 +174,8 @@ func decide(ctx context.Context, retry workflows.Retries, failures *tally, err e
 		NonRetryable: *count >= setting.Attempts, NextRetryDelay: pause, Details: f.details})
 }
 
-// handOver gives the work to another worker. Nothing has failed.
-func handOver(ctx context.Context, failures *tally, f *failure) error {
+// handOver returns the error that offers the work to another worker. Nothing has failed.
+func handOver(ctx context.Context, failures *attemptCounts, f *failure) error {
 	n := 0
 	switch f.kind {
 	case policy.WorkerBusy:
@@ -180,5 +189,7 @@ func handOver(ctx context.Context, failures *tally, f *failure) error {
 		activity.RecordHeartbeat(ctx, *failures)
 	}
 	return temporal.NewApplicationErrorWithOptions(f.text, f.kind, temporal.ApplicationErrorOptions{
-		NextRetryDelay: policy.HandOverPause(f.kind, n), Category: temporal.ApplicationErrorCategoryBenign}) // not logged as a failure
+		NextRetryDelay: policy.HandOverPause(f.kind, n),
+		Category:       temporal.ApplicationErrorCategoryBenign, // not logged as a failure
+	})
 }

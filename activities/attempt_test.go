@@ -39,28 +39,30 @@ var retries = workflows.Retries{
 	DropPoint: workflows.Retry{Attempts: 2, Interval: workflows.Duration(time.Minute)},
 }
 
-// run is what became of an activity under the policy: the number of its attempts, what it took by the workflow's clock, its last error.
+// run is the result of an activity: the number of its attempts, its time by the workflow's clock,
+// and its last error.
 type run struct {
 	attempts int
 	took     time.Duration
 	err      error
 }
 
-// tryUntilDone runs an activity, under the policy, whose attempts fail with fail's errors until fail returns nil.
+// tryUntilDone runs an activity with the options of its policy. Each attempt ends with the error
+// that fail returns.
 func tryUntilDone(t *testing.T, fail func(attempt int) error) (r run) {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
-	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // the default of a second needs free processors
+	// The default of one second is too short for a machine without free processors.
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute})
 	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
 		r.attempts++
 		return attempt(ctx, retries, func(context.Context) (string, error) { return "done", fail(r.attempts) })
 	}, activity.RegisterOptions{Name: policy.SendBatch})
 	env.ExecuteWorkflow(func(ctx workflow.Context) error {
 		began := workflow.Now(ctx)
-		var answer string
-		err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(policy.SendBatch, "a test", workflow.GetInfo(ctx).TaskQueueName, "m")), policy.SendBatch).Get(ctx, &answer)
+		answer, err := one(ctx)
 		r.took = workflow.Now(ctx).Sub(began)
 		if err == nil && answer != "done" {
 			t.Errorf("answered %q", answer)
@@ -76,7 +78,7 @@ func tryUntilDone(t *testing.T, fail func(attempt int) error) (r run) {
 
 func alwaysFail(err error) func(int) error { return func(int) error { return err } }
 
-// failFirst fails n times.
+// failFirst returns a function that fails n times.
 func failFirst(n int, err error) func(int) error {
 	return func(attempt int) error {
 		if attempt > n {
@@ -86,7 +88,7 @@ func failFirst(n int, err error) func(int) error {
 	}
 }
 
-// perType says for each error type how often an activity is tried that always fails with it.
+// perType has the number of attempts of an activity that always fails with an error of the type.
 var perType = map[policy.ErrorType]int{
 	policy.InvalidInput:         1,
 	policy.MailingExists:        1,
@@ -111,12 +113,13 @@ func TestEachErrorTypeIsTriedAsOftenAsItsSettingSays(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			if attempts == forever {
-				if r := tryUntilDone(t, failFirst(many, fail(kind, "something"))); r.attempts != many+1 || r.err != nil {
+				if r := tryUntilDone(t, failFirst(many, failf(kind, "something"))); r.attempts != many+1 ||
+					r.err != nil {
 					t.Errorf("%d attempts, then %v: want %d and success", r.attempts, r.err, many+1)
 				}
 				return
 			}
-			r := tryUntilDone(t, alwaysFail(fail(kind, "something")))
+			r := tryUntilDone(t, alwaysFail(failf(kind, "something")))
 			var app *temporal.ApplicationError
 			if r.attempts != attempts || !errors.As(r.err, &app) || app.Type() != kind || !app.NonRetryable() {
 				t.Fatalf("%d attempts, then %v: want %d and a final error of the type", r.attempts, r.err, attempts)
@@ -129,7 +132,8 @@ func TestEachErrorTypeIsTriedAsOftenAsItsSettingSays(t *testing.T) {
 				t.Errorf("got %q, want %q", app.Message(), want)
 			}
 			if attempts > 1 { // and the last success is not too late
-				if r := tryUntilDone(t, failFirst(attempts-1, fail(kind, "something"))); r.attempts != attempts || r.err != nil {
+				if r := tryUntilDone(t, failFirst(attempts-1, failf(kind, "something"))); r.attempts != attempts ||
+					r.err != nil {
 					t.Errorf("%d attempts, then %v: want %d and success", r.attempts, r.err, attempts)
 				}
 			}
@@ -166,16 +170,19 @@ func TestTheTestKnowsEveryErrorType(t *testing.T) {
 func TestThePauseIsTheSettingsOwn(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[policy.ErrorType]time.Duration{
-		policy.DatabaseUnavailable: 3 * 20 * time.Second, policy.SourceUnavailable: 4 * 5 * time.Second, policy.PageUnavailable: 2 * 10 * time.Second,
+		policy.DatabaseUnavailable: 3 * 20 * time.Second,
+		policy.SourceUnavailable:   4 * 5 * time.Second,
+		policy.PageUnavailable:     2 * 10 * time.Second,
 	} {
-		if r := tryUntilDone(t, alwaysFail(fail(kind, "away"))); r.took < want || r.took > want+time.Second {
+		if r := tryUntilDone(t, alwaysFail(failf(kind, "away"))); r.took < want || r.took > want+time.Second {
 			t.Errorf("%s: given up after %s, want %s", kind, r.took, want)
 		}
 	}
-	if r := tryUntilDone(t, failFirst(many, fail(policy.WorkerStopping, "stops"))); r.took > time.Second {
+	if r := tryUntilDone(t, failFirst(many, failf(policy.WorkerStopping, "stops"))); r.took > time.Second {
 		t.Errorf("%d handovers between workers took %s", many, r.took)
 	}
-	if r := tryUntilDone(t, failFirst(many, errors.New("a fault"))); r.took < time.Minute || r.took > many*30*time.Second {
+	if r := tryUntilDone(t, failFirst(many, errors.New("a fault"))); r.took < time.Minute ||
+		r.took > many*30*time.Second {
 		t.Errorf("%d unexpected errors took %s: the pauses must grow from 1 s to 30 s", many, r.took)
 	}
 }
@@ -183,9 +190,10 @@ func TestThePauseIsTheSettingsOwn(t *testing.T) {
 func TestEachResourceIsCountedByItselfFromAttemptToAttempt(t *testing.T) {
 	t.Parallel()
 	errs := []error{
-		fail(policy.DatabaseUnavailable, "away"), fail(policy.WorkerStopping, "stops"), fail(policy.DatabaseUnavailable, "away"),
-		fail(policy.PageUnavailable, "away"), errors.New("a fault"), ledger.ErrFenced, fail(policy.PageUnavailable, "away"),
-		fail(policy.DatabaseUnavailable, "away"), fail(policy.PageUnavailable, "is gone"), nil,
+		failf(policy.DatabaseUnavailable, "away"), failf(policy.WorkerStopping, "stops"),
+		failf(policy.DatabaseUnavailable, "away"), failf(policy.PageUnavailable, "away"),
+		errors.New("a fault"), ledger.ErrFenced, failf(policy.PageUnavailable, "away"),
+		failf(policy.DatabaseUnavailable, "away"), failf(policy.PageUnavailable, "is gone"), nil,
 	}
 	r := tryUntilDone(t, func(attempt int) error { return errs[attempt-1] })
 	if r.attempts != 9 || !strings.Contains(r.err.Error(), "is gone (attempt 3 of 3)") {
@@ -203,7 +211,7 @@ func TestAnErrorHasTheTypeOfItsCause(t *testing.T) {
 		{ledger.ErrNoSpool, policy.SpoolMissing},
 		{ledger.ErrTooLarge, policy.BatchTooLarge},
 		{spool.ErrTooLarge, policy.BatchTooLarge},
-		{fail(policy.PageUnavailable, "x"), policy.PageUnavailable},
+		{failf(policy.PageUnavailable, "x"), policy.PageUnavailable},
 		{&pgconn.PgError{Code: "57P01"}, policy.DatabaseUnavailable},
 		{&pgconn.PgError{Code: "53300"}, policy.DatabaseUnavailable},
 		{&pgconn.PgError{Code: "23505"}, policy.Unexpected},
@@ -219,15 +227,17 @@ func TestPostgreSQLsOwnWordsStayOutOfErrors(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"23505", "22P02", "57P01", "53300", "XX000"} {
 		quoted := &pgconn.PgError{
-			Severity: "ERROR", Code: code, Message: `invalid input "ann@example.com"`, Detail: "Key (address_key)=(ann@example.com) already exists.",
-			Hint: "ann@example.com", Where: "COPY list_members, line 7: ann@example.com",
+			Severity: "ERROR", Code: code, Message: `invalid input "ann@example.com"`,
+			Detail: "Key (address_key)=(ann@example.com) already exists.",
+			Hint:   "ann@example.com", Where: "COPY list_members, line 7: ann@example.com",
 		}
 		var app *temporal.ApplicationError
 		err := decideOutside(t, fmt.Errorf("store the batch: %w", errors.Join(errors.New("one"), quoted)))
 		if !errors.As(err, &app) {
 			t.Fatalf("%s: got %v", code, err)
 		}
-		if text := fmt.Sprintf("%v %+v %v", app, app, app.HasDetails()); strings.Contains(text, "ann") || !strings.Contains(text, code) {
+		if text := fmt.Sprintf("%v %+v %v", app, app, app.HasDetails()); strings.Contains(text, "ann") ||
+			!strings.Contains(text, code) {
 			t.Errorf("%s: %s", code, text)
 		}
 		if app.Unwrap() != nil {
@@ -254,7 +264,8 @@ func TestProblemsOfAnInputTravelFieldByField(t *testing.T) {
 	t.Parallel()
 	problems := []workflows.Problem{{Field: "from", Message: "is missing"}, {Field: "list", Message: "is missing"}}
 	var app *temporal.ApplicationError
-	if err := decideOutside(t, invalid(problems)); !errors.As(err, &app) || app.Message() != "invalid input: from: is missing; list: is missing" {
+	if err := decideOutside(t, invalid(problems)); !errors.As(err, &app) ||
+		app.Message() != "invalid input: from: is missing; list: is missing" {
 		t.Fatalf("got %v", err)
 	}
 	var got []workflows.Problem
@@ -268,8 +279,9 @@ func TestACancelledAttemptIsCountedToNobody(t *testing.T) {
 	away := &pgconn.PgError{Code: "57P01"} // as a connection that is torn off looks
 	t.Run("cancelled by Temporal", func(t *testing.T) {
 		t.Parallel()
-		var counted tally
-		if err := decide(endedBy(t, temporal.NewCanceledError()), retries, &counted, away); err != context.Canceled || counted != (tally{}) {
+		var counted attemptCounts
+		if err := decide(endedBy(t, temporal.NewCanceledError()), retries, &counted, away); err != context.Canceled ||
+			counted != (attemptCounts{}) {
 			t.Errorf("got %v, %+v", err, counted)
 		}
 	})
@@ -277,24 +289,28 @@ func TestACancelledAttemptIsCountedToNobody(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 		defer cancel()
-		var counted tally
-		if err := decide(ctx, retries, &counted, away); err != context.DeadlineExceeded || counted != (tally{}) {
+		var counted attemptCounts
+		if err := decide(ctx, retries, &counted, away); err != context.DeadlineExceeded ||
+			counted != (attemptCounts{}) {
 			t.Errorf("got %v, %+v", err, counted)
 		}
 	})
 	t.Run("forgotten by Temporal", func(t *testing.T) {
 		t.Parallel()
-		var counted tally
-		if err := decide(endedBy(t, errors.New("activity not found")), retries, &counted, away); err != context.Canceled || counted != (tally{}) {
+		var counted attemptCounts
+		err := decide(endedBy(t, errors.New("activity not found")), retries, &counted, away)
+		if err != context.Canceled || counted != (attemptCounts{}) {
 			t.Errorf("got %v, %+v", err, counted)
 		}
 	})
 	t.Run("the worker's time to stop is over", func(t *testing.T) {
 		t.Parallel()
-		var counted tally
+		var counted attemptCounts
 		var app *temporal.ApplicationError
 		err := decide(endedBy(t, worker.ErrWorkerShutdown), retries, &counted, away)
-		if !errors.As(err, &app) || app.Type() != policy.WorkerStopping || app.NonRetryable() || app.NextRetryDelay() != policy.HandOverPause(policy.WorkerStopping, 0) || counted != (tally{}) {
+		if !errors.As(err, &app) || app.Type() != policy.WorkerStopping || app.NonRetryable() ||
+			app.NextRetryDelay() != policy.HandOverPause(policy.WorkerStopping, 0) ||
+			counted != (attemptCounts{}) {
 			t.Errorf("got %v, %+v: want a handover to another worker", err, counted)
 		}
 	})
@@ -313,13 +329,17 @@ func TestEveryActivityIsBoundedAndHeard(t *testing.T) {
 	t.Parallel()
 	for _, name := range policy.Names() {
 		o := policy.Options(name, "a summary", "q", "m")
-		if o.HeartbeatTimeout <= 0 || o.HeartbeatTimeout >= o.StartToCloseTimeout || o.StartToCloseTimeout > o.ScheduleToCloseTimeout {
-			t.Errorf("%s: heartbeat %s, start to close %s, schedule to close %s", name, o.HeartbeatTimeout, o.StartToCloseTimeout, o.ScheduleToCloseTimeout)
+		if o.HeartbeatTimeout <= 0 || o.HeartbeatTimeout >= o.StartToCloseTimeout ||
+			o.StartToCloseTimeout > o.ScheduleToCloseTimeout {
+			t.Errorf("%s: heartbeat %s, start to close %s, schedule to close %s",
+				name, o.HeartbeatTimeout, o.StartToCloseTimeout, o.ScheduleToCloseTimeout)
 		}
 		if o.HeartbeatTimeout != 10*time.Second || !o.WaitForCancellation || o.Summary != "a summary" {
 			t.Errorf("%s: %+v", name, o)
 		}
-		if r := o.RetryPolicy; r == nil || r.MaximumAttempts != 0 || r.InitialInterval <= 0 || r.MaximumInterval < r.InitialInterval || len(r.NonRetryableErrorTypes) > 0 {
+		if r := o.RetryPolicy; r == nil || r.MaximumAttempts != 0 || r.InitialInterval <= 0 ||
+			r.MaximumInterval < r.InitialInterval ||
+			len(r.NonRetryableErrorTypes) > 0 {
 			t.Errorf("%s: retries %+v", name, r)
 		}
 		o.RetryPolicy.MaximumAttempts = 1

@@ -9,14 +9,16 @@ import (
 	"directmailer/workflows"
 )
 
-// CloseMailing reconciles the ledger row by row and ends the mailing. A mailing that cannot be complete, because a recipient has no
-// outcome, is not ended: the answer names its open batches, or counts those who are deferred. Repeated after the end, it answers the same.
+// CloseMailing reconciles the ledger row by row and ends the mailing. A mailing is not completed
+// while any recipient has no outcome: then the answer lists its open batches, or counts its
+// deferred recipients. After the end, CloseMailing returns the same answer again.
 func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall) (workflows.Closing, error) {
 	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Closing, error) {
 		m, err := a.mailings.Get(ctx, call.Mailing)
 		if errors.Is(err, mailings.ErrNotFound) || err == nil && m.FirstRunID != call.FirstRunID {
-			// Cancelled before its ID was reserved: there is nothing to account for.
-			return workflows.Closing{Result: workflows.Result{ID: call.Mailing, State: call.State, Reason: call.Reason}}, nil
+			// The mailing was cancelled before its ID was reserved: it has no ledger.
+			result := workflows.Result{ID: call.Mailing, State: call.State, Reason: call.Reason}
+			return workflows.Closing{Result: result}, nil
 		}
 		if err != nil {
 			return workflows.Closing{}, err
@@ -38,8 +40,9 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		}
 		return workflows.Closing{Result: workflows.Result{
 			Suppressed: end.Suppression.Suppressed, Withheld: withheld,
-			ID: m.ID, State: workflows.State(m.State), Reason: m.Reason, Members: m.Members, Duplicates: m.Duplicates, Rejected: m.Rejected,
-			Recipients: m.Recipients, Counts: workflows.Counts(end.Counts), Batches: m.Batches,
+			ID: m.ID, State: workflows.State(m.State), Reason: m.Reason,
+			Members: m.Members, Duplicates: m.Duplicates, Rejected: m.Rejected, Recipients: m.Recipients,
+			Counts: workflows.Counts(end.Counts), Batches: m.Batches,
 		}}, nil
 	})
 }

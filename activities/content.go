@@ -9,7 +9,7 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// content returns a mailing by its ID, and its compiled content.
+// content returns a mailing and its compiled content.
 func (a *Activities) content(ctx context.Context, id string) (mailings.Mailing, *content.Content, error) {
 	m, err := a.mailing(ctx, id)
 	if err != nil {
@@ -19,6 +19,7 @@ func (a *Activities) content(ctx context.Context, id string) (mailings.Mailing, 
 	return m, c, err
 }
 
+// compile compiles the content of a mailing.
 func compile(m mailings.Mailing) (*content.Content, error) {
 	in, err := decodeInput(m)
 	if err != nil {
@@ -31,8 +32,8 @@ func compile(m mailings.Mailing) (*content.Content, error) {
 	return c, nil
 }
 
-// dateOf returns the Date header of the mailing's messages. It is the same whenever a message is
-// rendered.
+// dateOf returns the Date header of the mailing's messages. A message that is rendered again has
+// the same date.
 func dateOf(m mailings.Mailing) time.Time {
 	if m.PreparedAt == nil {
 		return m.CreatedAt

@@ -11,25 +11,27 @@ import (
 	"directmailer/workflows"
 )
 
-// longestLinger bounds how long deferred recipients whose time has come wait for others to fill a batch.
-const longestLinger = 10 * time.Minute
+// maxLinger limits how long deferred recipients that are due wait for others to fill a batch.
+const maxLinger = 10 * time.Minute
 
-// GatherDeferred makes batches of the deferred recipients whose time has come, with the very messages that were rendered for them.
-// Repeated after a lost answer, it finds the batches that it has made.
+// GatherDeferred makes batches of the deferred recipients that are due, with the messages that were
+// rendered for them. After a lost answer, it returns the batches that it has made.
 func (a *Activities) GatherDeferred(ctx context.Context, call workflows.GatherCall) (workflows.Gathered, error) {
 	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Gathered, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Gathered{}, err
 		}
+		linger := min(time.Duration(call.Deferral.First)/4, maxLinger)
 		g, err := a.ledger.Gather(ctx, m.Key, ledger.Gathering{
-			Known: call.Known, Size: call.BatchSize, Linger: min(time.Duration(call.Deferral.First)/4, longestLinger), Pack: pack})
+			Known: call.Known, Size: call.BatchSize, Linger: linger, Pack: pack,
+		})
 		return workflows.Gathered(g), err
 	})
 }
 
-// pack copies the recipients' messages from the blobs into one blob. It returns nil if a message is
-// missing or a blob is damaged. The caller then has the messages rendered again.
+// pack copies the messages of the recipients from the blobs into one blob. It returns nil if a
+// message is missing or a blob is damaged: the messages must be rendered again.
 func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
 	wanted := make(map[int32]bool, len(recipients))
 	for _, r := range recipients {

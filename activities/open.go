@@ -22,8 +22,8 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// OpenMailing checks the whole input, and only when nothing is wrong with it reserves the mailing's ID in the database for ever.
-// Repeated after a crash, it finds its own reservation.
+// OpenMailing checks the whole input. If the input has no problem, OpenMailing reserves the
+// mailing's ID in the database for ever. After a crash, it finds its own reservation.
 func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (workflows.Opened, error) {
 	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Opened, error) {
 		if opened, err := a.reserved(ctx, call.Mailing, call.FirstRunID); err != nil || opened != nil {
@@ -59,30 +59,35 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 	})
 }
 
-// startInput reads a mailing's input from the first event of its run, where Temporal keeps it:
-// passed to the activity, it would be in the history once more with each attempt of a mailing that
-// waits for its database.
+// startInput reads a mailing's input from the first event of its run. As an argument of the
+// activity, the input would be in the history once more with each probe of a mailing that waits for
+// its database.
 func startInput(ctx context.Context, call workflows.OpenCall) (workflows.Input, error) {
-	answer, err := activity.GetClient(ctx).WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
-		Namespace: activity.GetInfo(ctx).Namespace, Execution: &common.WorkflowExecution{WorkflowId: call.Mailing, RunId: call.RunID}, MaximumPageSize: 1})
+	request := &workflowservice.GetWorkflowExecutionHistoryRequest{
+		Namespace:       activity.GetInfo(ctx).Namespace,
+		Execution:       &common.WorkflowExecution{WorkflowId: call.Mailing, RunId: call.RunID},
+		MaximumPageSize: 1,
+	}
+	answer, err := activity.GetClient(ctx).WorkflowService().GetWorkflowExecutionHistory(ctx, request)
 	if err != nil {
 		return workflows.Input{}, fmt.Errorf("read the mailing's input from Temporal: %w", err)
 	}
 	events := answer.GetHistory().GetEvents()
 	if len(events) == 0 || events[0].GetWorkflowExecutionStartedEventAttributes() == nil {
-		return workflows.Input{}, errors.New("read the mailing's input from Temporal: the run has no start")
+		return workflows.Input{}, errors.New("read the mailing's input from Temporal: its history has no first event")
 	}
 	var in workflows.Input
-	err = converter.GetDefaultDataConverter().FromPayloads(events[0].GetWorkflowExecutionStartedEventAttributes().GetInput(), &in)
-	if err != nil {
+	payloads := events[0].GetWorkflowExecutionStartedEventAttributes().GetInput()
+	if err := converter.GetDefaultDataConverter().FromPayloads(payloads, &in); err != nil {
 		return workflows.Input{}, fmt.Errorf("read the mailing's input from Temporal: %w", err)
 	}
 	in.ID, in.Resume = call.Mailing, nil
 	return in.WithDefaults(), nil
 }
 
-// reserved returns what an earlier attempt of the same start was answered, whatever has become of list and drop points since; nil if
-// nobody has the ID. A second start is told so before anything else is said about its input.
+// reserved returns the answer of an earlier attempt of the same start, even if the list or the drop
+// points have changed since. It returns nil if the ID is not reserved, and an error if another
+// start has reserved it: a second start gets that error before any problem of its input.
 func (a *Activities) reserved(ctx context.Context, id, firstRunID string) (*workflows.Opened, error) {
 	m, err := a.mailings.Get(ctx, id)
 	switch {
@@ -100,6 +105,7 @@ func (a *Activities) reserved(ctx context.Context, id, firstRunID string) (*work
 	return &workflows.Opened{DropPoints: in.DropPoints}, a.setRates(ctx, m.Key, in.Rates)
 }
 
+// deref returns what o points to; the zero value for nil.
 func deref(o *workflows.Opened) workflows.Opened {
 	if o == nil {
 		return workflows.Opened{}
@@ -107,7 +113,7 @@ func deref(o *workflows.Opened) workflows.Opened {
 	return *o
 }
 
-// place says where in a template a problem is.
+// place says at which line and column of a template a problem is.
 func place(p render.Problem) string {
 	switch {
 	case p.Line == 0:
@@ -118,25 +124,31 @@ func place(p render.Problem) string {
 	return fmt.Sprintf("line %d, column %d: ", p.Line, p.Column)
 }
 
+// exists returns the error of a start whose ID is reserved.
 func exists(id string) error {
-	return fail(policy.MailingExists, "mailing %s exists already: an ID is used once and never again; choose another", id)
+	return failf(policy.MailingExists,
+		"mailing %s exists already: an ID can be used only once: choose another ID", id)
 }
 
-// check returns every problem of the input: of its fields, its templates, its list or the mailing that it continues, and its drop points.
+// check returns every problem of the input: of its fields, its templates, its audience and its drop
+// points.
 func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows.Problem, error) {
 	problems := in.Validate()
 	if !in.NotAfter.IsZero() && !in.NotAfter.After(time.Now()) {
-		problems = append(problems, workflows.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"})
+		past := workflows.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"}
+		problems = append(problems, past)
 	}
 	for _, p := range append(content.Check(in), a.checkPages(ctx, in)...) {
-		if !slices.ContainsFunc(problems, func(q workflows.Problem) bool { return q.Field == p.Field }) { // said already
+		known := func(q workflows.Problem) bool { return q.Field == p.Field }
+		if !slices.ContainsFunc(problems, known) {
 			problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
 		}
 	}
 	for i, name := range in.DropPoints {
 		if !a.dropPoints.Has(name) {
-			problems = append(problems, workflows.Problem{Field: fmt.Sprintf("drop_points[%d]", i),
-				Message: fmt.Sprintf("no drop point is named %q; the workers have: %s", name, strings.Join(a.dropPoints.Names(), ", "))})
+			message := fmt.Sprintf("no drop point is named %q; the workers have: %s",
+				name, strings.Join(a.dropPoints.Names(), ", "))
+			problems = append(problems, workflows.Problem{Field: fmt.Sprintf("drop_points[%d]", i), Message: message})
 		}
 	}
 	if in.Query != nil {
@@ -146,25 +158,28 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 			return nil, err
 		}
 	}
-	if c := in.Continue; c != nil && !slices.ContainsFunc(problems, func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "continue.") }) {
+	ofContinue := func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "continue.") }
+	if c := in.Continue; c != nil && !slices.ContainsFunc(problems, ofContinue) {
 		_, err := a.mailings.Left(ctx, c.Mailing, c.Outcomes)
-		if text := uncontinued(in, err); text != "" {
+		if text := notContinuable(in, err); text != "" {
 			problems = append(problems, workflows.Problem{Field: "continue.mailing", Message: text})
 		} else if err != nil {
 			return nil, err
 		}
 	}
-	if in.List == "" { // said already
+	if in.List == "" {
 		return problems, nil
 	}
 	l, err := a.lists.Get(ctx, in.List)
 	switch {
 	case errors.Is(err, lists.ErrNotFound):
-		problems = append(problems, workflows.Problem{Field: "list", Message: fmt.Sprintf("no list is named %q; import it with `starter list import`", in.List)})
+		message := fmt.Sprintf("no list is named %q; import it with `starter list import`", in.List)
+		problems = append(problems, workflows.Problem{Field: "list", Message: message})
 	case err != nil:
 		return nil, err
 	case l.Members == 0:
-		problems = append(problems, workflows.Problem{Field: "list", Message: fmt.Sprintf("the list %q is empty", in.List)})
+		message := fmt.Sprintf("the list %q is empty", in.List)
+		problems = append(problems, workflows.Problem{Field: "list", Message: message})
 	}
 	return problems, nil
 }

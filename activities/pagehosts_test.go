@@ -36,7 +36,8 @@ func TestAMailingWhosePagesWouldBeRefusedIsNotStarted(t *testing.T) {
 	a.pages = page.NewFetcher(page.Allowed{})
 	host := strings.TrimPrefix(s.URL, "http://")
 	want := workflows.Problem{Field: "content.page_url",
-		Message: "line 1, column 1: " + host + " is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=" + host}
+		Message: "line 1, column 1: " + host +
+			" is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=" + host}
 	if problems, err := a.check(t.Context(), in); err != nil || len(problems) != 1 || problems[0] != want {
 		t.Errorf("got %v, %v", problems, err)
 	}
@@ -54,8 +55,10 @@ func TestAPageThatIsRefusedFailsItsRecipientAndIsNotTriedAgain(t *testing.T) {
 		t.Fatalf("got %+v, %v", out, err)
 	}
 	var n int
-	const reason = "content.page_url: 127.0.0.1:9 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:9"
-	err := pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE status = 'failed' AND final AND reply = $1`, reason).Scan(&n)
+	const reason = "content.page_url: 127.0.0.1:9 is refused: its address is not public; " +
+		"the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:9"
+	const count = `SELECT count(*) FROM deliveries WHERE status = 'failed' AND final AND reply = $1`
+	err := pool.QueryRow(t.Context(), count, reason).Scan(&n)
 	if err != nil || n != 3 {
 		t.Errorf("%d recipients have the reason (%v)", n, err)
 	}
@@ -105,7 +108,10 @@ func TestAPageServerThatHangsHoldsUpItsOwnMailingOnly(t *testing.T) {
 			env.SetTestTimeout(time.Minute)
 			env.RegisterActivityWithOptions(a.RenderBatch, activity.RegisterOptions{Name: policy.RenderBatch})
 			var out workflows.Rendered
-			v, err := env.ExecuteActivity(policy.RenderBatch, workflows.RenderCall{Mailing: in.ID, Batch: n + 1, Retry: retries})
+			v, err := env.ExecuteActivity(
+				policy.RenderBatch,
+				workflows.RenderCall{Mailing: in.ID, Batch: n + 1, Retry: retries},
+			)
 			if err == nil {
 				err = v.Get(&out)
 			}

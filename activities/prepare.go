@@ -11,15 +11,17 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// PrepareList freezes the mailing's list, the answer of its query, or what an earlier mailing has left, into recipients and batches, in one
-// transaction. Repeated, it answers what is there.
+// PrepareList freezes the mailing's audience into recipients and batches in one transaction: its
+// list, the result of its query, or recipients of an earlier mailing. If the audience is frozen
+// already, PrepareList returns the same answer.
 func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall) (workflows.Prepared, error) {
-	return attempt(ctx, workflows.Retries{Database: call.Retry, List: call.Retry}, func(ctx context.Context) (workflows.Prepared, error) {
+	retry := workflows.Retries{Database: call.Retry, List: call.Retry}
+	return attempt(ctx, retry, func(ctx context.Context) (workflows.Prepared, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Prepared{}, err
 		}
-		if m.PreparedAt != nil { // by an attempt that did not live to say so
+		if m.PreparedAt != nil { // by an attempt whose answer was lost
 			return asPrepared(m.Frozen()), nil
 		}
 		in, err := decodeInput(m)
@@ -29,11 +31,11 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		f, err := a.freeze(ctx, m, in)
 		switch {
 		case errors.Is(err, mailings.ErrNoList):
-			return workflows.Prepared{}, fail(policy.ListUnusable, "no list is named %q", m.List)
+			return workflows.Prepared{}, failf(policy.ListUnusable, "no list is named %q", m.List)
 		case errors.Is(err, mailings.ErrEmptyList):
-			return workflows.Prepared{}, fail(policy.ListUnusable, "the list %q is empty", m.List)
-		case uncontinued(in, err) != "":
-			return workflows.Prepared{}, fail(policy.ListUnusable, "%s", uncontinued(in, err))
+			return workflows.Prepared{}, failf(policy.ListUnusable, "the list %q is empty", m.List)
+		case notContinuable(in, err) != "":
+			return workflows.Prepared{}, failf(policy.ListUnusable, "%s", notContinuable(in, err))
 		case err != nil:
 			return workflows.Prepared{}, err
 		}
@@ -42,9 +44,13 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 }
 
 func asPrepared(f mailings.Frozen) workflows.Prepared {
-	return workflows.Prepared{Members: f.Members, Duplicates: f.Duplicates, Rejected: f.Rejected, Recipients: f.Recipients, OptedOut: f.OptedOut, Batches: f.Batches}
+	return workflows.Prepared{
+		Members: f.Members, Duplicates: f.Duplicates, Rejected: f.Rejected,
+		Recipients: f.Recipients, OptedOut: f.OptedOut, Batches: f.Batches,
+	}
 }
 
+// freeze freezes the audience of a mailing.
 func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
 	switch {
 	case in.Continue != nil:
@@ -55,15 +61,16 @@ func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflow
 	return a.mailings.Freeze(ctx, m.ID, in.BatchSize)
 }
 
-// uncontinued says why an earlier mailing cannot be continued, if that is what err says.
-func uncontinued(in workflows.Input, err error) string {
+// notContinuable returns why an earlier mailing cannot be continued; empty if err is another error.
+func notContinuable(in workflows.Input, err error) string {
 	switch c := in.Continue; {
 	case errors.Is(err, mailings.ErrNoEarlier):
 		return fmt.Sprintf("there is no mailing %s to continue", c.Mailing)
 	case errors.Is(err, mailings.ErrNotEnded):
-		return fmt.Sprintf("mailing %s has not ended: only what is over can be continued", c.Mailing)
+		return fmt.Sprintf("mailing %s has not ended: only a mailing that has ended can be continued", c.Mailing)
 	case errors.Is(err, mailings.ErrNobodyLeft):
-		return fmt.Sprintf("mailing %s has no recipient that is %s: there is nobody to continue with", c.Mailing, strings.Join(c.Outcomes, " or "))
+		return fmt.Sprintf("mailing %s has no recipient with the outcome %s: there is nothing to continue",
+			c.Mailing, strings.Join(c.Outcomes, " or "))
 	}
 	return ""
 }

@@ -15,14 +15,18 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// checkTime is how long a source is given to look at a query when a mailing is opened. It need not be there yet: the query runs when
-// the mailing is prepared.
+// checkTime is the time in which a source database must describe a query when a mailing is opened.
+// The source may be unavailable then: the query runs when the mailing is prepared.
 const checkTime = 5 * time.Second
 
-// checkQuery returns the problems of the query, besides those that are known of its fields.
-func (a *Activities) checkQuery(ctx context.Context, in workflows.Input, known []workflows.Problem) ([]workflows.Problem, error) {
+// checkQuery returns the problems of the query. It does not check a query whose fields have
+// problems.
+func (a *Activities) checkQuery(
+	ctx context.Context, in workflows.Input, known []workflows.Problem,
+) ([]workflows.Problem, error) {
 	q := *in.Query
-	if slices.ContainsFunc(known, func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "query") }) {
+	ofQuery := func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "query") }
+	if slices.ContainsFunc(known, ofQuery) {
 		return nil, nil
 	}
 	if !a.sources.Has(q.Source) {
@@ -30,7 +34,8 @@ func (a *Activities) checkQuery(ctx context.Context, in workflows.Input, known [
 		if have == "" {
 			have = "none (DM_SOURCES)"
 		}
-		return []workflows.Problem{{Field: "query.source", Message: fmt.Sprintf("no source database is named %q; the workers have: %s", q.Source, have)}}, nil
+		message := fmt.Sprintf("no source database is named %q; the workers have: %s", q.Source, have)
+		return []workflows.Problem{{Field: "query.source", Message: message}}, nil
 	}
 	short, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -42,12 +47,13 @@ func (a *Activities) checkQuery(ctx context.Context, in workflows.Input, known [
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, nil // a source that is away now is asked again
+		return nil, nil // PrepareList asks a source again that is unavailable now
 	}
 	return unknownFields(in, columns), nil
 }
 
-// unknownFields are the problems of templates that name fields which the answer does not have.
+// unknownFields returns a problem for each field of a template that is no column of the query's
+// result.
 func unknownFields(in workflows.Input, columns []string) (problems []workflows.Problem) {
 	for _, p := range content.UnknownFields(in, columns) {
 		problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
@@ -55,7 +61,8 @@ func unknownFields(in workflows.Input, columns []string) (problems []workflows.P
 	return problems
 }
 
-// freezeQuery runs the query and freezes its answer. Whoever does so at the same time asks as well, and whoever is first has frozen it.
+// freezeQuery runs the query and freezes its result. If two attempts run at the same time, both run
+// the query, and the first one freezes its result.
 func (a *Activities) freezeQuery(ctx context.Context, mailing string, in workflows.Input) (mailings.Frozen, error) {
 	q := *in.Query
 	rows, err := a.sources.Query(ctx, q.Source, q.SQL, time.Duration(q.Timeout))
@@ -63,8 +70,10 @@ func (a *Activities) freezeQuery(ctx context.Context, mailing string, in workflo
 		return mailings.Frozen{}, err
 	}
 	defer rows.Close()
-	if problems := unknownFields(in, rows.Columns()); len(problems) > 0 { // the source was away when the mailing was opened, or has changed
-		return mailings.Frozen{}, fail(policy.ListUnusable, "the query on %s does not have what the templates need: %s", q.Source, sentence(problems))
+	// The source was unavailable when the mailing was opened, or has changed since.
+	if problems := unknownFields(in, rows.Columns()); len(problems) > 0 {
+		return mailings.Frozen{}, failf(policy.ListUnusable,
+			"the query on %s lacks columns that the templates need: %s", q.Source, sentence(problems))
 	}
 	f, err := a.mailings.FreezeAnswer(ctx, mailing, rows, in.BatchSize)
 	switch {
@@ -72,7 +81,8 @@ func (a *Activities) freezeQuery(ctx context.Context, mailing string, in workflo
 		return f, err
 	case rows.Rejected() > 0:
 		first := rows.Rejects()[0]
-		return f, fail(policy.ListUnusable, "the query on %s: none of its rows (%d) has a usable address: row %d: %s", q.Source, rows.Rejected(), first.Row, first.Reason)
+		return f, failf(policy.ListUnusable, "the query on %s: none of its rows (%d) has a usable address: row %d: %s",
+			q.Source, rows.Rejected(), first.Row, first.Reason)
 	}
-	return f, fail(policy.ListUnusable, "the query on %s: it answers no row", q.Source)
+	return f, failf(policy.ListUnusable, "the query on %s returns no rows", q.Source)
 }

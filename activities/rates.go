@@ -10,7 +10,8 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// allow asks the rate limits about a mailing's messages, for package sender.
+// allow returns the function by which package sender asks the rate limits of the mailing, the drop
+// point and the recipient domain for permission to send a message.
 func (a *Activities) allow(mailing int64) func(ctx context.Context, dropPoint, domain string) (sender.Wait, error) {
 	scopes := []ratelimit.Scope{ratelimit.OfMailing(mailing), {}, {}}
 	return func(ctx context.Context, dropPoint, domain string) (sender.Wait, error) {
@@ -20,7 +21,8 @@ func (a *Activities) allow(mailing int64) func(ctx context.Context, dropPoint, d
 	}
 }
 
-// SetRate sets a rate limit: of the mailing, or one that holds for all mailings.
+// SetRate sets the rate limit of the mailing, of a drop point or of a recipient domain. The latter
+// two hold for all mailings.
 func (a *Activities) SetRate(ctx context.Context, call workflows.RateCall) error {
 	_, err := attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (struct{}, error) {
 		m, err := a.mailing(ctx, call.Mailing)
@@ -42,12 +44,12 @@ func (a *Activities) SetRate(ctx context.Context, call workflows.RateCall) error
 func (a *Activities) setRate(ctx context.Context, scope ratelimit.Scope, text workflows.Rate) error {
 	r, err := rate.Parse(string(text))
 	if err != nil {
-		return fail(policy.InvalidInput, "rate: %v", err)
+		return failf(policy.InvalidInput, "rate: %v", err)
 	}
 	return a.pacer.Set(ctx, scope, r)
 }
 
-// setRates sets the limits that a mailing's input names. Repeated, it changes nothing.
+// setRates sets the limits of a mailing's input. It may run again: the result is the same.
 func (a *Activities) setRates(ctx context.Context, mailing int64, r workflows.Rates) error {
 	if r.Mailing != "" {
 		if err := a.setRate(ctx, ratelimit.OfMailing(mailing), r.Mailing); err != nil {

@@ -20,15 +20,17 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// turn is how long a batch is sent before it goes to the end of the queue: with it, a worker's slots come free every few seconds however
-// slow the servers and however low the rates, and a small mailing does not wait for a large one.
+// turn is how long a batch is sent before it goes to the end of the queue. Because of turns, a
+// worker has a free slot every few seconds, even with slow servers and low rates, and a small
+// mailing does not wait for a large one.
 const turn = 10 * time.Second
 
-// SendBatch sends what is open of a batch through whichever of the drop points is free, for one turn, and closes the batch when every
-// recipient has an outcome or was refused for now. Repeated after a crash at any point, it claims the batch anew: whoever had it before
-// is fenced off, and what is uncertain is known by name.
+// SendBatch sends a batch for one turn to its recipients without an outcome, through any drop point
+// with a free connection. It closes the batch when every recipient has an outcome or is deferred.
+// After a crash, another attempt claims the batch again: the fence stops the earlier attempt, and
+// the uncertain recipients are known by name.
 //
-// A worker whose connections are busy with the mailing hands the batch over, before it claims it.
+// A worker whose connections are busy with the mailing hands the batch over before it claims it.
 func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (workflows.SentBatch, error) {
 	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.SentBatch, error) {
 		points, err := a.pointsOf(call)
@@ -41,24 +43,29 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		}
 		slot := a.admission.acquire(m.Key)
 		if slot == nil {
-			return workflows.SentBatch{}, fail(policy.WorkerBusy, "the connections of this worker are busy with the mailing: the batch goes to another worker")
+			return workflows.SentBatch{}, failf(policy.WorkerBusy,
+				"the connections of this worker are busy with the mailing: the batch goes to another worker")
 		}
 		defer slot.release()
-		claim, err := a.ledger.Claim(ctx, ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}, call.OnUncertain == workflows.Hold)
+		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
+		claim, err := a.ledger.Claim(ctx, batch, call.OnUncertain == workflows.Hold)
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
-		out := sentBatch(claim.Settled) // closed, if an earlier attempt closed it and its answer was lost
+		out := sentBatch(claim.Settled) // closed if an earlier attempt has closed it and its answer was lost
 		if !claim.Settled.Closed {
 			out, err = a.sendTurn(ctx, call, m, claim, points, slot)
 		}
-		out.Worker, out.HandedOver = a.worker, earlier(ctx).Busy
+		out.Worker, out.HandedOver = a.worker, previousCounts(ctx).Busy
 		return out, err
 	})
 }
 
 // sendTurn sends a claimed batch for one turn.
-func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m mailings.Mailing, claim *ledger.Claim, points []sender.DropPoint, at *slot) (workflows.SentBatch, error) {
+func (a *Activities) sendTurn(
+	ctx context.Context, call workflows.SendCall, m mailings.Mailing, claim *ledger.Claim,
+	points []sender.DropPoint, at *slot,
+) (workflows.SentBatch, error) {
 	messages, err := a.buffers.GetReader()
 	if err != nil {
 		return workflows.SentBatch{}, err
@@ -78,7 +85,8 @@ func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m ma
 	if err != nil {
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, sendFailure(report, err))
 	}
-	out := workflows.SentBatch{NotBefore: sooner(report.NotBefore, time.Now().Add(longestRest)), Everybody: report.LimitsAll}
+	notBefore := sooner(report.NotBefore, time.Now().Add(maxRest))
+	out := workflows.SentBatch{NotBefore: notBefore, Everybody: report.LimitsAll}
 	if report.Complete {
 		settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
 			return pack(recipients, [][]byte{claim.Messages})
@@ -90,18 +98,21 @@ func (a *Activities) sendTurn(ctx context.Context, call workflows.SendCall, m ma
 			return workflows.SentBatch{}, a.renderAgain(ctx, claim, errNotInSpool)
 		}
 		out = sentBatch(settled)
-	} else if counts, err := a.ledger.Outcomes(ctx, claim); err == nil { // for people; the next turn brings it again
+	} else if counts, err := a.ledger.Outcomes(ctx, claim); err == nil {
+		// For the status only. After an error, the next turn brings the counts.
 		out.Counts = workflows.Counts(counts)
 	}
 	out.Refused, out.Limited, out.Points = report.Refused, report.Limited, pointReports(report)
 	return out, nil
 }
 
-// errNotInSpool: recipients of the batch have no outcome, and no message that could be sent to them.
+// errNotInSpool says that recipients without an outcome have no message in the spool of their
+// batch.
 var errNotInSpool = fmt.Errorf("%w: recipients without an outcome have no message in it", spool.ErrDamaged)
 
-// renderAgain makes a batch whose spool is damaged be rendered again; other errors it returns as
-// they are. The claim's fence makes sure that nobody is sending from the spool meanwhile.
+// renderAgain drops the spool of a batch if err says that it is damaged, and returns the error that
+// makes the workflow render the batch again. Other errors it returns as they are. Because of the
+// claim's fence, no other attempt is sending from the spool.
 func (a *Activities) renderAgain(ctx context.Context, claim *ledger.Claim, err error) error {
 	if !errors.Is(err, spool.ErrDamaged) {
 		return err
@@ -109,12 +120,14 @@ func (a *Activities) renderAgain(ctx context.Context, claim *ledger.Claim, err e
 	if err := a.ledger.DropSpool(ctx, claim); err != nil {
 		return err
 	}
-	return fail(policy.SpoolMissing, "batch %d is rendered again: %v", claim.Number, err)
+	return failf(policy.SpoolMissing, "batch %d is rendered again: %v", claim.Number, err)
 }
 
-// longestRest is how long a batch rests at most for a rate limit: in a minute the limit may be another.
-const longestRest = time.Minute
+// maxRest is the longest time that a batch rests for a rate limit, because the limit may have
+// changed then.
+const maxRest = time.Minute
 
+// sooner returns the earlier of two times.
 func sooner(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -122,7 +135,7 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// pointsOf returns those of the call's drop points that this worker has.
+// pointsOf returns the drop points of the call that this worker has.
 func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, error) {
 	var points []sender.DropPoint
 	var names []string
@@ -133,13 +146,17 @@ func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, erro
 		}
 	}
 	if len(points) == 0 {
-		return nil, fail(policy.NoDropPoint, "no worker that was asked has a drop point named %s: set DM_DROP_POINTS alike on every worker", strings.Join(names, " or "))
+		return nil, failf(policy.NoDropPoint,
+			"no worker that was asked has a drop point named %s: set DM_DROP_POINTS alike on every worker",
+			strings.Join(names, " or "))
 	}
 	return points, nil
 }
 
 func sentBatch(s ledger.Settled) workflows.SentBatch {
-	return workflows.SentBatch{Closed: s.Closed, Counts: workflows.Counts(s.Counts), Deferred: s.Deferred, NextRound: s.NextRound}
+	return workflows.SentBatch{
+		Closed: s.Closed, Counts: workflows.Counts(s.Counts), Deferred: s.Deferred, NextRound: s.NextRound,
+	}
 }
 
 func pointReports(r sender.Report) []workflows.DropPointReport {
@@ -163,9 +180,12 @@ func pointFailure(name string, err error) string {
 }
 
 func schedule(d workflows.Deferral) ledger.Schedule {
-	return ledger.Schedule{First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), Told: smtp.RetryAfter}
+	return ledger.Schedule{
+		First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), Told: smtp.RetryAfter,
+	}
 }
 
+// nextMessage reads the next message of the spool, with buf as its buffer.
 func nextMessage(messages *spool.Reader, mailing string, buf []byte) (sender.Message, error) {
 	e := spool.Entry{Data: buf}
 	if err := messages.Next(&e); err != nil {
@@ -173,11 +193,12 @@ func nextMessage(messages *spool.Reader, mailing string, buf []byte) (sender.Mes
 	}
 	return sender.Message{Recipient: e.Recipient, Message: droppoint.Message{
 		From: e.From, To: e.To, Name: fileName(mailing, e.Recipient), UTF8: e.UTF8,
-		Data: e.Data, Key: message.Key(mailing, e.Recipient, e.To)}}, nil
+		Data: e.Data, Key: message.Key(mailing, e.Recipient, e.To),
+	}}, nil
 }
 
-// sendFailure gives an error of package sender its type, and what the workflow must know of each drop point; those of the ledger and the
-// database have theirs already.
+// sendFailure returns an error of package sender as a failure, with a report about each drop point
+// for the workflow. Errors of the ledger and the database it returns as they are.
 func sendFailure(r sender.Report, err error) error {
 	var refuses *sender.RefusedError
 	var unavailable *sender.UnavailableError
@@ -187,7 +208,7 @@ func sendFailure(r sender.Report, err error) error {
 		kind = policy.DropPointRefuses
 	case errors.As(err, &unavailable):
 	case errors.Is(err, sender.ErrStopped):
-		return fail(policy.WorkerStopping, "%v", sender.ErrStopped)
+		return failf(policy.WorkerStopping, "%v", sender.ErrStopped)
 	default:
 		return err
 	}
@@ -198,10 +219,12 @@ func sendFailure(r sender.Report, err error) error {
 			texts = append(texts, p.Failure)
 		}
 	}
-	return &failure{kind: kind, text: strings.Join(texts, "; "), details: []any{workflows.SentBatch{Points: reports, Refused: r.Refused}}}
+	out := workflows.SentBatch{Points: reports, Refused: r.Refused}
+	return &failure{kind: kind, text: strings.Join(texts, "; "), details: []any{out}}
 }
 
-// fileName names a message's file in a drop directory: the same for every attempt.
+// fileName returns the name of a message's file in a drop directory. It is the same for every
+// attempt.
 func fileName(mailing string, recipient int32) string {
 	return fmt.Sprintf("%s.%08d", mailing, recipient)
 }

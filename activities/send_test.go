@@ -45,7 +45,12 @@ const crowdSize = 40
 func newFixture(t *testing.T, script func(smtptest.Event) *smtptest.Action) *fixture {
 	t.Helper()
 	pool, _ := prepared(t, crowdSize, workflows.Content{Text: "Hello {{.n}}"})
-	d := &fixture{T: t, pool: pool, server: smtptest.Start(t, smtptest.Options{Script: script}), stop: make(chan struct{})}
+	d := &fixture{
+		T:      t,
+		pool:   pool,
+		server: smtptest.Start(t, smtptest.Options{Script: script}),
+		stop:   make(chan struct{}),
+	}
 	d.a = d.worker()
 	if _, err := renderOnce(t, d.a); err != nil {
 		t.Fatal(err)
@@ -74,8 +79,15 @@ func (d *fixture) send(a *Activities, on workflows.OnUncertain) (workflows.SentB
 	env.SetWorkerStopChannel(d.stop)
 	env.RegisterActivityWithOptions(a.SendBatch, activity.RegisterOptions{Name: policy.SendBatch})
 	var out workflows.SentBatch
-	v, err := env.ExecuteActivity(policy.SendBatch, workflows.SendCall{Mailing: "spring", Batch: 1, DropPoints: []workflows.UsableDropPoint{{Name: "mx"}}, OnUncertain: on,
-		Retry: retries, Deferral: workflows.Deferral{First: workflows.Duration(time.Minute), Most: workflows.Duration(time.Hour), For: workflows.Duration(48 * time.Hour)}})
+	v, err := env.ExecuteActivity(policy.SendBatch, workflows.SendCall{
+		Mailing: "spring", Batch: 1, DropPoints: []workflows.UsableDropPoint{{Name: "mx"}},
+		OnUncertain: on, Retry: retries,
+		Deferral: workflows.Deferral{
+			First: workflows.Duration(time.Minute),
+			Most:  workflows.Duration(time.Hour),
+			For:   workflows.Duration(48 * time.Hour),
+		},
+	})
 	if err != nil {
 		return out, err
 	}
@@ -138,7 +150,8 @@ func TestAWorkerThatStopsInTheMiddleOfABatchHandsItBack(t *testing.T) {
 		t.Errorf("%d messages went out before the worker stopped", got)
 	}
 	d.stop = make(chan struct{})
-	if out, err := d.send(d.worker(), workflows.Hold); err != nil || !out.Closed || out.Counts != (workflows.Counts{Sent: crowdSize}) {
+	if out, err := d.send(d.worker(), workflows.Hold); err != nil || !out.Closed ||
+		out.Counts != (workflows.Counts{Sent: crowdSize}) {
 		t.Errorf("the next worker: %+v, %v", out, err)
 	}
 	d.wantOneCopyEach()
@@ -163,7 +176,8 @@ func TestWithHoldNobodyIsSentToTwiceByAnyWorker(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.a.gate.Enter(claim, nil, &ledger.Attempt{Recipient: 7, Number: 1, DropPoint: "mx"}).Wait(); err != nil {
+			intent := &ledger.Attempt{Recipient: 7, Number: 1, DropPoint: "mx"}
+			if err := d.a.gate.Enter(claim, nil, intent).Wait(); err != nil {
 				t.Fatal(err)
 			} // and the worker dies here
 			out, err := d.send(d.worker(), on)
@@ -241,7 +255,8 @@ func TestARecipientWhoseTemplateFailsIsFailed(t *testing.T) {
 		t.Errorf("%+v, %v", out, err)
 	}
 	var failed string
-	if err := pool.QueryRow(t.Context(), `SELECT string_agg(recipient || ' ' || status || ' ' || final, ', ') FROM deliveries`).Scan(&failed); err != nil || failed != "3 failed true" {
+	const query = `SELECT string_agg(recipient || ' ' || status || ' ' || final, ', ') FROM deliveries`
+	if err := pool.QueryRow(t.Context(), query).Scan(&failed); err != nil || failed != "3 failed true" {
 		t.Errorf("the ledger has %q, %v", failed, err)
 	}
 }
@@ -260,11 +275,13 @@ func TestADropPointThatRefusesUsIsTypedAndNamed(t *testing.T) {
 	if !errors.As(err, &app) || app.Type() != policy.DropPointRefuses || app.Details(&out) != nil {
 		t.Fatalf("got %v", err)
 	}
-	if len(out.Points) != 1 || out.Points[0].Name != "mx" || !strings.Contains(out.Points[0].Failure, "550 5.7.1") || out.Refused == 0 {
+	if len(out.Points) != 1 || out.Points[0].Name != "mx" || !strings.Contains(out.Points[0].Failure, "550 5.7.1") ||
+		out.Refused == 0 {
 		t.Errorf("the workflow is told %+v", out)
 	}
 	var blamed int
-	if err := d.pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE final`).Scan(&blamed); err != nil || blamed != 0 {
+	if err := d.pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE final`).Scan(&blamed); err != nil ||
+		blamed != 0 {
 		t.Errorf("%d recipients are blamed, %v", blamed, err)
 	}
 }
@@ -299,7 +316,8 @@ func TestABlobIsMadeOfTheRecipientsThatAreWantedAndOfNobodyTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range recipients {
-			if err := e.Add(&spool.Entry{Recipient: r, From: "a@example.com", To: "b@example.com", Data: []byte("x")}); err != nil {
+			entry := &spool.Entry{Recipient: r, From: "a@example.com", To: "b@example.com", Data: []byte("x")}
+			if err := e.Add(entry); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -353,7 +371,9 @@ func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) 
 	t.Parallel()
 	d := newFixture(t, nil)
 	for name, scope := range map[string]ratelimit.Scope{
-		"mailing": ratelimit.OfMailing(1), "drop point": ratelimit.OfDropPoint("mx"), "domain": ratelimit.OfDomain("example.org"),
+		"mailing":    ratelimit.OfMailing(1),
+		"drop point": ratelimit.OfDropPoint("mx"),
+		"domain":     ratelimit.OfDomain("example.org"),
 	} {
 		a := d.worker()
 		if err := a.pacer.Set(t.Context(), scope, rate.Rate{Count: 1, Per: 24 * time.Hour}); err != nil {
@@ -389,7 +409,8 @@ func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) 
 func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	d := newFixture(t, nil)
-	if _, err := d.a.reserved(t.Context(), "spring", "another run"); !errors.As(err, new(*failure)) || classify(err).kind != policy.MailingExists {
+	if _, err := d.a.reserved(t.Context(), "spring", "another run"); !errors.As(err, new(*failure)) ||
+		classify(err).kind != policy.MailingExists {
 		t.Errorf("got %v, want %s", err, policy.MailingExists)
 	}
 	if opened, err := d.a.reserved(t.Context(), "spring", "run"); err != nil || opened == nil {
@@ -399,7 +420,8 @@ func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.a.mailings.Reserve(t.Context(), "spring", "another run", "people", in); !errors.Is(err, mailings.ErrExists) {
+	err = d.a.mailings.Reserve(t.Context(), "spring", "another run", "people", in)
+	if !errors.Is(err, mailings.ErrExists) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -415,7 +437,13 @@ func TestAMailingThatEndsClosesItsOwnLedgerOnly(t *testing.T) {
 		env := suite.NewTestActivityEnvironment()
 		env.SetTestTimeout(time.Minute)
 		env.RegisterActivityWithOptions(d.a.CloseMailing, activity.RegisterOptions{Name: policy.CloseMailing})
-		call := workflows.CloseCall{Mailing: "spring", FirstRunID: run, State: workflows.StateCancelled, Reason: "cancelled", Retry: retries.Database}
+		call := workflows.CloseCall{
+			Mailing:    "spring",
+			FirstRunID: run,
+			State:      workflows.StateCancelled,
+			Reason:     "cancelled",
+			Retry:      retries.Database,
+		}
 		if _, err := env.ExecuteActivity(policy.CloseMailing, call); err != nil {
 			t.Fatal(err)
 		}
@@ -437,7 +465,9 @@ func TestACompletedMailingWithOpenBatchesIsNotEnded(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.RegisterActivityWithOptions(d.a.CloseMailing, activity.RegisterOptions{Name: policy.CloseMailing})
-	v, err := env.ExecuteActivity(policy.CloseMailing, workflows.CloseCall{Mailing: "spring", FirstRunID: "run", State: workflows.StateCompleted, Retry: retries.Database})
+	v, err := env.ExecuteActivity(policy.CloseMailing, workflows.CloseCall{
+		Mailing: "spring", FirstRunID: "run", State: workflows.StateCompleted, Retry: retries.Database,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,13 +487,13 @@ func TestWhatFailedBeforeIsKnownAfterACrash(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.SetTestTimeout(time.Minute)
-	before := tally{Database: 3, Page: 2, List: 4}
+	before := attemptCounts{Database: 3, Page: 2, List: 4}
 	env.SetHeartbeatDetails(before)
 	var mu sync.Mutex
-	var beats []tally
+	var beats []attemptCounts
 	second := make(chan struct{})
 	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
-		var t tally
+		var t attemptCounts
 		_ = details.Get(&t)
 		mu.Lock()
 		defer mu.Unlock()
@@ -474,7 +504,7 @@ func TestWhatFailedBeforeIsKnownAfterACrash(t *testing.T) {
 	works := func(ctx context.Context) error {
 		_, err := attempt(ctx, retries, func(context.Context) (string, error) {
 			<-second // a second's work
-			return "", fail(policy.DatabaseUnavailable, "away")
+			return "", failf(policy.DatabaseUnavailable, "away")
 		})
 		return err
 	}

@@ -42,23 +42,39 @@ func newStage(t *testing.T, do func(ctx context.Context, attempt int32) (string,
 	if testing.Short() {
 		t.Skip("needs a Temporal")
 	}
-	c, err := client.DialContext(t.Context(), client.Options{HostPort: servertest.Temporal(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	c, err := client.DialContext(
+		t.Context(),
+		client.Options{HostPort: servertest.Temporal(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return &stage{T: t, client: c, queue: fmt.Sprintf("%s-%d", t.Name(), stages.Add(1)), started: make(chan struct{}), do: do}
+	return &stage{
+		T:       t,
+		client:  c,
+		queue:   fmt.Sprintf("%s-%d", t.Name(), stages.Add(1)),
+		started: make(chan struct{}),
+		do:      do,
+	}
 }
 
+// one is a workflow of one activity.
 func one(ctx workflow.Context) (string, error) {
 	var answer string
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, policy.Options(policy.SendBatch, "a test", workflow.GetInfo(ctx).TaskQueueName, "m")), policy.SendBatch).Get(ctx, &answer)
+	options := policy.Options(policy.SendBatch, "a test", workflow.GetInfo(ctx).TaskQueueName, "m")
+	ctx = workflow.WithActivityOptions(ctx, options)
+	err := workflow.ExecuteActivity(ctx, policy.SendBatch).Get(ctx, &answer)
 	return answer, err
 }
 
 func (s *stage) worker() worker.Worker {
 	s.Helper()
-	w := worker.New(s.client, s.queue, worker.Options{WorkerStopTimeout: 100 * time.Millisecond, DeadlockDetectionTimeout: time.Minute})
+	w := worker.New(
+		s.client,
+		s.queue,
+		worker.Options{WorkerStopTimeout: 100 * time.Millisecond, DeadlockDetectionTimeout: time.Minute},
+	)
 	w.RegisterWorkflowWithOptions(one, workflow.RegisterOptions{Name: "one"})
 	w.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
 		return attempt(ctx, retries, func(ctx context.Context) (string, error) {
@@ -77,7 +93,11 @@ func (s *stage) worker() worker.Worker {
 
 func (s *stage) start() client.WorkflowRun {
 	s.Helper()
-	run, err := s.client.ExecuteWorkflow(s.Context(), client.StartWorkflowOptions{ID: s.queue, TaskQueue: s.queue}, "one")
+	run, err := s.client.ExecuteWorkflow(
+		s.Context(),
+		client.StartWorkflowOptions{ID: s.queue, TaskQueue: s.queue},
+		"one",
+	)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -91,13 +111,13 @@ func TestAWorkerThatHasToStopHandsItsWorkToAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	var last atomic.Pointer[tally]
+	var last atomic.Pointer[attemptCounts]
 	s := newStage(t, func(ctx context.Context, attempt int32) (string, error) {
 		if attempt == 1 { // in a statement when its time is over
 			_, err := pool.Exec(ctx, `SELECT pg_sleep(600)`)
 			return "", err
 		}
-		var failures tally
+		var failures attemptCounts
 		_ = activity.GetHeartbeatDetails(ctx, &failures)
 		last.Store(&failures)
 		return "done", nil
@@ -113,7 +133,7 @@ func TestAWorkerThatHasToStopHandsItsWorkToAnother(t *testing.T) {
 	if err := run.Get(t.Context(), &answer); err != nil || answer != "done" {
 		t.Fatalf("got %q, %v", answer, err)
 	}
-	if n := s.attempts.Load(); n != 2 || *last.Load() != (tally{}) || failure != policy.WorkerStopping {
+	if n := s.attempts.Load(); n != 2 || *last.Load() != (attemptCounts{}) || failure != policy.WorkerStopping {
 		t.Errorf("%d attempts, %+v counted, the first ended by %q", n, *last.Load(), failure)
 	}
 }

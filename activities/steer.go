@@ -10,20 +10,23 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// checkFor bounds the look at a drop point: a server that does not answer in that time is of no use yet.
-const checkFor = 2 * time.Minute
+// checkTimeout limits the check of a drop point. A server that does not answer in that time cannot
+// be used.
+const checkTimeout = 2 * time.Minute
 
-// CheckDropPoint goes as far with a drop point as one can without sending a message. That it cannot be used is an answer, no error.
+// CheckDropPoint does everything with a drop point that is possible without sending a message. A
+// drop point that cannot be used is an answer, not an error.
 func (a *Activities) CheckDropPoint(ctx context.Context, call workflows.CheckCall) (workflows.Checked, error) {
 	return attempt(ctx, workflows.Retries{}, func(ctx context.Context) (workflows.Checked, error) {
 		point, ok := a.dropPoints.Get(call.DropPoint)
 		if !ok {
-			if earlier(ctx).Absent < mostAbsent {
-				return workflows.Checked{}, fail(policy.NoDropPoint, "this worker has no drop point named %s: another is asked", call.DropPoint)
+			if previousCounts(ctx).Absent < maxAbsent {
+				return workflows.Checked{}, failf(policy.NoDropPoint,
+					"this worker has no drop point named %s: the check goes to another worker", call.DropPoint)
 			}
 			return workflows.Checked{Failure: "no worker that was asked has a drop point named " + call.DropPoint}, nil
 		}
-		limited, cancel := context.WithTimeout(ctx, checkFor)
+		limited, cancel := context.WithTimeout(ctx, checkTimeout)
 		defer cancel()
 		if err := point.Check(limited).Err; err != nil {
 			return workflows.Checked{Failure: pointFailure(call.DropPoint, err)}, ctx.Err()
@@ -32,8 +35,8 @@ func (a *Activities) CheckDropPoint(ctx context.Context, call workflows.CheckCal
 	})
 }
 
-// ResolveUncertain decides about the recipients that are held as uncertain. Repeated after a lost answer, it finds nobody any more, and
-// answers with what is left: the workflow's own counts are set right when the ledger is closed.
+// ResolveUncertain resolves the uncertain recipients of a mailing. After a lost answer, it finds
+// none and returns 0: the closing of the ledger corrects the counts of the workflow.
 func (a *Activities) ResolveUncertain(ctx context.Context, call workflows.ResolveCall) (workflows.Resolved, error) {
 	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Resolved, error) {
 		m, err := a.mailing(ctx, call.Mailing)
@@ -42,7 +45,8 @@ func (a *Activities) ResolveUncertain(ctx context.Context, call workflows.Resolv
 		}
 		n, err := a.ledger.Resolve(ctx, m.Key, ledger.Resolution(call.As.As))
 		if errors.Is(err, ledger.ErrEnded) {
-			return workflows.Resolved{}, fail(policy.InvalidInput, "the mailing has ended: nobody is sent to again")
+			return workflows.Resolved{}, failf(policy.InvalidInput,
+				"the mailing has ended: its recipients cannot be resolved")
 		}
 		if err != nil {
 			return workflows.Resolved{}, err

@@ -140,7 +140,7 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 		"writes":  {`WITH w AS (DELETE FROM customers RETURNING *) SELECT name, "E-Mail" FROM w`, policy.InvalidInput, "query.sql: it writes, or is no SELECT"},
 		"field":   {`SELECT "E-Mail", name AS first_name FROM customers`, policy.InvalidInput, "subject: line 1, column 9: no column of the list is named name: there are email, first_name"},
 		"hidden":  {`SELECT "E-Mail", name, nextval('numbers') AS x FROM customers`, policy.ListUnusable, "it writes, but may only read"},
-		"nobody":  {gold + " LIMIT 0", policy.ListUnusable, "the query on crm: it answers no row"},
+		"nobody":  {gold + " LIMIT 0", policy.ListUnusable, "the query on crm returns no rows"},
 		"no use":  {`SELECT "E-Mail", name FROM customers WHERE id > 1002`, policy.ListUnusable, "the query on crm: none of its rows (2) has a usable address"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,7 +78,7 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 
 	last := r.Another("3")
 	next.Continue = &workflows.Continuation{Mailing: second.ID()}
-	if err := last.Start(next).Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !strings.Contains(app.Message(), "nobody to continue with") {
+	if err := last.Start(next).Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !strings.Contains(app.Message(), "nothing to continue") {
 		t.Errorf("a mailing that has nobody left is continued: %v", err)
 	}
 	next.Continue = &workflows.Continuation{Mailing: "never-was"}
