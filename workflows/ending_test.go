@@ -15,7 +15,7 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// nextRun returns the input of the run that an testRig's run has continued as.
+// nextRun returns the input of the next run.
 func (rig *testRig) nextRun() workflows.Input {
 	rig.Helper()
 	var next *workflow.ContinueAsNewError
@@ -29,7 +29,7 @@ func (rig *testRig) nextRun() workflows.Input {
 	return in
 }
 
-// after is an testRig in which an earlier run of the mailing has ended by continue-as-new.
+// after returns a rig for a run that follows another by continue-as-new.
 func after(t *testing.T, batches int) *testRig {
 	t.Helper()
 	rig := newRig(t, batches)
@@ -45,7 +45,7 @@ func away() error {
 	)
 }
 
-// Temporal ends a run at 51,200 events: days of outage must not add up to that, whatever the
+// Temporal ends a run at 51,200 events. An outage of days must not add up to that, whatever the
 // mailing waits for.
 func TestAnOutageOfDaysGoesOverManyRunsWhileAMailingIsOpened(t *testing.T) {
 	t.Parallel()
@@ -106,7 +106,7 @@ func TestAnOutageOfDaysGoesOverManyRunsWhileAListIsPrepared(t *testing.T) {
 	sentOnce(t, 3, second)
 }
 
-// However a mailing ends, it ends so also if closing its ledger took more than one run.
+// A mailing ends in the same way if closing its ledger takes more than one run.
 func TestAnOutageOfDaysGoesOverManyRunsWhileALedgerIsClosed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -215,7 +215,8 @@ func TestProbesOfASuspendedMailingAreFartherAndFartherApart(t *testing.T) {
 	}
 }
 
-// What fails again and again for a reason that nobody has foreseen looked like sending, for ever.
+// Without a suspension, a mailing whose batch always fails would look as if it were sending, for
+// ever.
 func TestAMailingWhoseBatchAlwaysFailsIsSuspendedWithTheReason(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 4)
@@ -280,8 +281,8 @@ func TestASpoolThatIsDamagedAgainAndAgainSuspendsTheMailing(t *testing.T) {
 	}
 }
 
-// Batches that wait for the limits of single domains are part of what one run hands to the next:
-// there are only so many.
+// Batches that wait for the limits of domains are part of what one run hands to the next, so their
+// number is limited.
 func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 500_000)

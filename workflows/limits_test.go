@@ -12,7 +12,7 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// One batch, whose counts are or are not more than the error limit of 10 % from 100 recipients on.
+// The mailing has one batch. The error limit is 10 % from 100 recipients on.
 func TestTheErrorLimitCountsErrorsAmongThoseTriedFromItsMinimumOn(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -78,7 +78,7 @@ func TestTheStatusCountsEachBatchOnce(t *testing.T) {
 	}
 }
 
-// Each activity goes by what the input says.
+// Each activity gets the settings of the input.
 func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 1)
@@ -132,7 +132,7 @@ func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 	}
 }
 
-// Batches of a later round whose messages are gone are rendered again, and known from then on.
+// Batches of a later round whose messages are lost are rendered again, and are known from then on.
 func TestBatchesOfALaterRoundAreKnownOnceTheyAreGathered(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 2)
@@ -196,8 +196,7 @@ func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 	}
 }
 
-// The database is away while batches are rendered: each of them is rendered afterwards, and none is
-// left out.
+// The database is unavailable while batches are rendered. Afterwards each batch is rendered.
 func TestABatchWhoseRenderingIsGivenUpIsRenderedAgain(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 6)
@@ -238,7 +237,7 @@ func TestAMailingThatIsStoppedByItsErrorLimitSendsNothing(t *testing.T) {
 	}
 }
 
-// The turn of a batch ends, with or without a rate limit, until the batch is closed.
+// A batch has several turns, with and without a rate limit between them, until it is closed.
 func TestABatchWhoseTurnEndsIsSentOn(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 5)
@@ -265,7 +264,7 @@ func TestABatchWhoseTurnEndsIsSentOn(t *testing.T) {
 	}
 }
 
-// A pause takes batches back in the middle: their activities end as cancelled.
+// A pause cancels the activities of batches in flight.
 func TestABatchThatIsHandedBackForAPauseIsSentAfterwards(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 3)

@@ -13,8 +13,8 @@ import (
 	"directmailer/workflows"
 )
 
-// filler gives each field of a value, however deep, a value that no other field has and that is not
-// zero.
+// filler sets each field of a value, at any depth, to a value that is not zero and that no other
+// field has.
 type filler struct {
 	n     int64
 	fixed map[string]any // values that must be others, by path
@@ -65,9 +65,8 @@ func (f *filler) fill(t *testing.T, path string, v reflect.Value) {
 	}
 }
 
-// A run that is to continue as new, and that is paused, does nothing but hand on what it was
-// handed. Whatever a field holds, the next run must have it: a mailing that forgets that it is
-// paused starts by itself.
+// A paused run that continues as new changes nothing in its progress. So the next run must have
+// every field of it: a mailing that forgets its pause would start by itself.
 func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	t.Parallel()
 	var given workflows.Progress
@@ -103,7 +102,7 @@ func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	}
 }
 
-// What the starter has said holds for all runs, except what the first run has put into the
+// The settings of the input hold for all runs, except those that the first run has stored in the
 // database.
 func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 	t.Parallel()

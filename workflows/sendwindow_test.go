@@ -20,7 +20,7 @@ func TestTheWindowFollowsTheNumberOfWorkers(t *testing.T) {
 	}
 }
 
-// The first answers come from few of the workers: the others must not run dry meanwhile.
+// The first answers come from a few of the workers. The other workers must have batches meanwhile.
 func TestTheWindowDoesNotCollapseBeforeEveryWorkerHasAnswered(t *testing.T) {
 	t.Parallel()
 	w := SendWindow{Size: firstWindow}
@@ -64,7 +64,7 @@ func TestTheWindowShrinksWhereMoreBatchesDoNotHelp(t *testing.T) {
 	}
 }
 
-// Batches may wait for answers that take minutes: others go on meanwhile.
+// Batches may wait for answers that take minutes. Other batches go on meanwhile.
 func TestTheWindowGrowsWhileNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -90,8 +90,8 @@ func TestTheWindowGrowsWhileNobodyAnswers(t *testing.T) {
 	}
 }
 
-// Where a mailing has a slow drop point and a quick one, some batches of each worker wait for the
-// slow one.
+// If a mailing has a slow drop point and a fast one, some batches of each worker wait for the slow
+// one.
 func TestTheWindowHasRoomBesidesBatchesThatWaitForASlowDropPoint(t *testing.T) {
 	t.Parallel()
 	w := SendWindow{Size: 20}

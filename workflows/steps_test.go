@@ -25,7 +25,7 @@ func TestNothingIsRenderedOrSentBeforeNotBefore(t *testing.T) {
 	}
 }
 
-// The mailing is resumed. What it had counted by then would still be more than the limit.
+// The errors before the resume would still be more than the limit.
 func TestAResumedMailingIsNotStoppedByWhatWasForgiven(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 40)
