@@ -12,11 +12,11 @@ type dropPoints struct {
 	all    []DropPointStatus // in the order of the input; carried over to the next run
 	retry  Retry             // the mailing's setting for drop points
 	trials map[string]bool   // drop points on trial that have a batch in flight
-	checks map[string]bool   // drop points with a CheckDropPoint activity in flight
+	probes map[string]bool   // drop points with a CheckDropPoint activity in flight
 }
 
 func newDropPoints(all []DropPointStatus, retry Retry) dropPoints {
-	return dropPoints{all: all, retry: retry, trials: map[string]bool{}, checks: map[string]bool{}}
+	return dropPoints{all: all, retry: retry, trials: map[string]bool{}, probes: map[string]bool{}}
 }
 
 // add puts drop points into the list.
@@ -83,7 +83,7 @@ func (d *dropPoints) report(r DropPointReport, now time.Time) (accepted, left bo
 	case r.Failure != "":
 		return false, d.fail(p, r.Failure, now)
 	case r.Accepted > 0:
-		p.Failures, p.Checks, p.OnTrial, p.Proven = 0, 0, false, true
+		p.Failures, p.Probes, p.OnTrial, p.Proven = 0, 0, false, true
 		return true, false
 	}
 	return false, false
@@ -108,18 +108,18 @@ func (d *dropPoints) fail(p *DropPointStatus, failure string, now time.Time) (le
 	}
 	if p.Failures++; p.OnTrial || p.Failures >= d.retry.Attempts {
 		p.InList, p.OnTrial = false, false
-		d.scheduleCheck(p, now)
+		d.scheduleProbe(p, now)
 		return true
 	}
 	p.Until = now.Add(time.Duration(d.retry.Interval))
 	return false
 }
 
-// scheduleCheck sets the time of the next check. The pause doubles with each check, also after
+// scheduleProbe sets the time of the next probe. The pause doubles with each probe, also after
 // trials that failed, until the drop point accepts mail.
-func (d *dropPoints) scheduleCheck(p *DropPointStatus, now time.Time) {
-	p.Until = now.Add(backoff(d.retry.Interval, p.Checks))
-	p.Checks++
+func (d *dropPoints) scheduleProbe(p *DropPointStatus, now time.Time) {
+	p.Until = now.Add(backoff(d.retry.Interval, p.Probes))
+	p.Probes++
 }
 
 // endRest makes every drop point in the list usable at once.
@@ -131,28 +131,28 @@ func (d *dropPoints) endRest() {
 	}
 }
 
-// startChecks ends the rest of drop points whose time has come. It returns the drop points out of
-// the list that the caller must check now: those that are due, or all with atOnce. Each check ends
-// with endCheck.
-func (d *dropPoints) startChecks(now time.Time, atOnce bool) (due []string) {
+// startProbes ends the rest of drop points whose time has come. It returns the drop points out of
+// the list that the caller must probe now: those that are due, or all with atOnce. Each probe ends
+// with endProbe.
+func (d *dropPoints) startProbes(now time.Time, atOnce bool) (due []string) {
 	for i := range d.all {
 		p := &d.all[i]
 		switch {
 		case p.InList && !p.Until.After(now):
 			p.Until = time.Time{}
-		case p.InList, d.checks[p.Name], p.Until.After(now) && !atOnce:
+		case p.InList, d.probes[p.Name], p.Until.After(now) && !atOnce:
 		default:
-			d.checks[p.Name] = true
+			d.probes[p.Name] = true
 			due = append(due, p.Name)
 		}
 	}
 	return due
 }
 
-// endCheck applies the answer of a check, or the error of a check without an answer. It returns
+// endProbe applies the answer of a probe, or the error of a probe without an answer. It returns
 // whether the drop point is back in the list, on trial.
-func (d *dropPoints) endCheck(name string, out Checked, err error, now time.Time) (back bool) {
-	delete(d.checks, name)
+func (d *dropPoints) endProbe(name string, out Checked, err error, now time.Time) (back bool) {
+	delete(d.probes, name)
 	p := d.find(name)
 	if err == nil && out.Usable {
 		p.InList, p.OnTrial, p.Until = true, true, time.Time{}
@@ -161,13 +161,13 @@ func (d *dropPoints) endCheck(name string, out Checked, err error, now time.Time
 	if err == nil {
 		p.LastFailure = out.Failure
 	}
-	d.scheduleCheck(p, now)
+	d.scheduleProbe(p, now)
 	return false
 }
 
-// nextCheck returns the time of the first check of a drop point out of the list; zero if all are in
+// nextProbe returns the time of the first probe of a drop point out of the list; zero if all are in
 // the list.
-func (d *dropPoints) nextCheck() (at time.Time) {
+func (d *dropPoints) nextProbe() (at time.Time) {
 	for _, p := range d.all {
 		if !p.InList && (at.IsZero() || p.Until.Before(at)) {
 			at = p.Until
@@ -219,11 +219,11 @@ func (d *dropPoints) statuses() (out []DropPointStatus) {
 func (d *dropPoints) wakeUps(w *wakeUp) {
 	for _, p := range d.all {
 		switch {
-		case d.checks[p.Name]:
+		case d.probes[p.Name]:
 		case p.InList:
 			w.at(p.Until, "drop point "+p.Name+" rests after a failure")
 		default:
-			w.at(p.Until, "next check of drop point "+p.Name)
+			w.at(p.Until, "next probe of drop point "+p.Name)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func TestAFailureDuringTheRestIsNotCounted(t *testing.T) {
 	}
 }
 
-func TestADropPointOutOfTheListIsCheckedAtGrowingIntervals(t *testing.T) {
+func TestADropPointOutOfTheListIsProbedAtGrowingIntervals(t *testing.T) {
 	t.Parallel()
 	d := twoDropPoints()
 	now := epoch
@@ -69,19 +69,19 @@ func TestADropPointOutOfTheListIsCheckedAtGrowingIntervals(t *testing.T) {
 	d.mustFail(t, "a", now, true)
 	var pauses []time.Duration
 	for range 6 {
-		next := d.nextCheck()
+		next := d.nextProbe()
 		pauses = append(pauses, next.Sub(now))
-		if due := d.startChecks(next.Add(-time.Second), false); len(due) > 0 {
-			t.Errorf("%v is checked before its time", due)
+		if due := d.startProbes(next.Add(-time.Second), false); len(due) > 0 {
+			t.Errorf("%v is probed before its time", due)
 		}
 		now = next
-		if due := d.startChecks(now, false); !slices.Equal(due, []string{"a"}) {
+		if due := d.startProbes(now, false); !slices.Equal(due, []string{"a"}) {
 			t.Fatalf("due: %v", due)
 		}
-		if due := d.startChecks(now, true); len(due) > 0 {
-			t.Errorf("%v is checked twice at a time", due)
+		if due := d.startProbes(now, true); len(due) > 0 {
+			t.Errorf("%v is probed twice at a time", due)
 		}
-		if d.endCheck("a", Checked{Failure: "still down"}, nil, now) {
+		if d.endProbe("a", Checked{Failure: "still down"}, nil, now) {
 			t.Error("a drop point that cannot be used is back")
 		}
 	}
@@ -95,11 +95,11 @@ func TestADropPointOutOfTheListIsCheckedAtGrowingIntervals(t *testing.T) {
 	if p := d.find("a"); p.LastFailure != "still down" {
 		t.Errorf("the last failure is %q", p.LastFailure)
 	}
-	if due := d.startChecks(now, true); !slices.Equal(due, []string{"a"}) {
-		t.Errorf("a resume checks %v", due)
+	if due := d.startProbes(now, true); !slices.Equal(due, []string{"a"}) {
+		t.Errorf("a resume probes %v", due)
 	}
-	if d.endCheck("a", Checked{Usable: true}, errors.New("timeout"), now) {
-		t.Error("a check without an answer brings a drop point back")
+	if d.endProbe("a", Checked{Usable: true}, errors.New("timeout"), now) {
+		t.Error("a probe without an answer brings a drop point back")
 	}
 }
 
@@ -109,9 +109,9 @@ func TestADropPointOnTrialHasOneBatchUntilItAcceptsMail(t *testing.T) {
 	d.mustFail(t, "a", epoch, false)
 	d.mustFail(t, "a", epoch.Add(time.Minute), true)
 	now := epoch.Add(time.Hour)
-	d.startChecks(now, false)
-	if !d.endCheck("a", Checked{Usable: true}, nil, now) || !d.find("a").OnTrial {
-		t.Fatalf("after a check: %+v", d.all)
+	d.startProbes(now, false)
+	if !d.endProbe("a", Checked{Usable: true}, nil, now) || !d.find("a").OnTrial {
+		t.Fatalf("after a probe: %+v", d.all)
 	}
 	used := d.usable(now)
 	d.startTrials(used)
@@ -125,7 +125,7 @@ func TestADropPointOnTrialHasOneBatchUntilItAcceptsMail(t *testing.T) {
 	if accepted, left := d.report(DropPointReport{Name: "a", Accepted: 1}, now); !accepted || left {
 		t.Error("accepted mail does not count")
 	}
-	if p := d.find("a"); p.OnTrial || p.Failures != 0 || p.Checks != 0 || !p.Proven {
+	if p := d.find("a"); p.OnTrial || p.Failures != 0 || p.Probes != 0 || !p.Proven {
 		t.Errorf("after the trial: %+v", p)
 	}
 }

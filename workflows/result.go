@@ -130,22 +130,22 @@ type Status struct {
 // DropPointStatus is the state of a drop point in one mailing.
 type DropPointStatus struct {
 	Name string `json:"name"`
-	// InList is false after the drop point has used up its attempts. It is checked until it is
+	// InList is false after the drop point has used up its attempts. It is probed until it is
 	// back.
 	InList bool `json:"in_list"`
 	// Failures counts the failures since the drop point last accepted mail. After Attempts failures
 	// it leaves the list.
 	Failures int `json:"failures,omitempty"`
 	Attempts int `json:"attempts,omitempty"`
-	// Until is when the drop point is used again or, out of the list, checked again; zero while it
+	// Until is when the drop point is used again or, out of the list, probed again; zero while it
 	// is in use.
 	Until time.Time `json:"until,omitzero"`
 	// OnTrial is true if the drop point is back in the list and has not accepted mail since. It
 	// gets one batch at a time.
 	OnTrial bool `json:"on_trial,omitempty"`
-	// Checks counts the checks since the drop point last accepted mail: the time between two checks
+	// Probes counts the probes since the drop point last accepted mail: the time between two probes
 	// doubles.
-	Checks int `json:"checks,omitempty"`
+	Probes int `json:"probes,omitempty"`
 	// Proven is true if the drop point has accepted mail of this mailing.
 	Proven bool `json:"proven,omitempty"`
 	// LastFailure is the latest failure, without addresses; empty if there was none.

@@ -75,7 +75,7 @@ func (m *mailing) stopOrAllowSends(ctx workflow.Context, drains bool) {
 func (m *mailing) fill(ctx workflow.Context) {
 	now := workflow.Now(ctx)
 	may := func(needs Cause) bool { return m.suspension.allows(needs, m.queue.rendering, m.inFlight()) }
-	m.startChecks(ctx)
+	m.startProbes(ctx)
 	m.queue.releasePaced(now)
 	if may(CauseDropPoints) && m.queue.mayGather(now) && !m.suspension.backsOff(now) {
 		m.startGather(ctx)
@@ -100,7 +100,7 @@ func (m *mailing) fill(ctx workflow.Context) {
 }
 
 // inFlight returns the number of activities in flight.
-func (m *mailing) inFlight() int { return m.queue.inFlight() + len(m.points.checks) }
+func (m *mailing) inFlight() int { return m.queue.inFlight() + len(m.points.probes) }
 
 // nextWakeUp returns when the loop has to run next if no activity ends before.
 func (m *mailing) nextWakeUp(ctx workflow.Context) wakeUp {
@@ -243,19 +243,19 @@ func (m *mailing) startGather(ctx workflow.Context) {
 	})
 }
 
-// startChecks starts a check of each drop point out of the list whose check is due. A check sends
+// startProbes starts a probe of each drop point out of the list whose probe is due. A probe sends
 // no message.
-func (m *mailing) startChecks(ctx workflow.Context) {
-	for _, name := range m.points.startChecks(workflow.Now(ctx), m.suspension.resumed) {
+func (m *mailing) startProbes(ctx workflow.Context) {
+	for _, name := range m.points.startProbes(workflow.Now(ctx), m.suspension.resumed) {
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			var out Checked
-			err := m.execute(ctx, policy.CheckDropPoint, "check drop point "+name, CheckCall{DropPoint: name}, &out)
+			err := m.execute(ctx, policy.CheckDropPoint, "probe drop point "+name, CheckCall{DropPoint: name}, &out)
 			m.changed = true
-			if m.points.endCheck(name, out, err, workflow.Now(ctx)) {
+			if m.points.endProbe(name, out, err, workflow.Now(ctx)) {
 				m.log.Info("drop point is back, on trial", "drop_point", name)
 				return
 			}
-			m.suspension.setNextCheck(m.points.nextCheck())
+			m.suspension.setNextProbe(m.points.nextProbe())
 		})
 	}
 	if m.suspension.isFor(CauseDropPoints) {

@@ -67,7 +67,7 @@ func (m *mailing) suspendOrFail(ctx workflow.Context, cause Cause, reason string
 // withoutDropPoints suspends a mailing that has no drop point left, or makes it fail.
 func (m *mailing) withoutDropPoints(ctx workflow.Context) {
 	_ = m.suspendOrFail(ctx, CauseDropPoints, m.points.failures(), m.in.Retry.DropPoint.Interval)
-	m.suspension.setNextCheck(m.points.nextCheck())
+	m.suspension.setNextProbe(m.points.nextProbe())
 }
 
 // activityFailed suspends the mailing, or makes it fail, after an activity has used up its

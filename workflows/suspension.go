@@ -7,7 +7,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// maxBackoff is the longest time between two probes of a suspended mailing, and between two checks
+// maxBackoff is the longest time between two probes of a suspended mailing, and between two probes
 // of a drop point that has left the list, unless the retry interval is longer.
 const maxBackoff = 15 * time.Minute
 
@@ -52,8 +52,8 @@ func (s *suspension) begin(cause Cause, reason string, interval Duration, now ti
 	s.Suspended = next
 }
 
-// setNextCheck sets when a mailing without drop points can go on at the earliest.
-func (s *suspension) setNextCheck(at time.Time) {
+// setNextProbe sets when a mailing without drop points can go on at the earliest.
+func (s *suspension) setNextProbe(at time.Time) {
 	if s.isFor(CauseDropPoints) {
 		s.Suspended.Until = at
 	}
