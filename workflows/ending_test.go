@@ -312,22 +312,22 @@ func TestWhatARunHandsToTheNextIsBounded(t *testing.T) {
 func TestABatchThatIsTooLargeFailsTheMailingWithTheReason(t *testing.T) {
 	t.Parallel()
 	const reason = "the rendered messages of the batch are larger than 1 GiB: use a smaller batch_size"
-	o := newOffice(t, 4)
-	o.render = func(c workflows.RenderCall) error {
+	rig := newRig(t, 4)
+	rig.render = func(c workflows.RenderCall) error {
 		if c.Batch == 3 {
 			return temporal.NewNonRetryableApplicationError(reason, policy.BatchTooLarge, nil)
 		}
 		return nil
 	}
-	o.run(input())
+	rig.run(input())
 	var app *temporal.ApplicationError
 	var r workflows.Result
-	err := o.env.GetWorkflowError()
+	err := rig.env.GetWorkflowError()
 	if !errors.As(err, &app) || app.Type() != "MailingFailed" || app.Message() != reason ||
 		app.Details(&r) != nil || r.State != workflows.StateFailed {
 		t.Errorf("got %v with %+v", err, r)
 	}
-	calls := slices.DeleteFunc(o.calls, func(call string) bool { return call != "render 3" })
+	calls := slices.DeleteFunc(rig.calls, func(call string) bool { return call != "render 3" })
 	if len(calls) != 1 {
 		t.Errorf("the batch was rendered %d times", len(calls))
 	}

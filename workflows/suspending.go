@@ -75,6 +75,10 @@ func (m *mailing) withoutDropPoints(ctx workflow.Context) {
 // again.
 func (m *mailing) activityFailed(ctx workflow.Context, err error) {
 	m.suspension.probing = false
+	if typeOf(err) == policy.BatchTooLarge && m.failure == "" {
+		m.failure = errorText(err) // the size of a batch cannot change any more
+		return
+	}
 	if temporal.IsCanceledError(err) || m.failure != "" || !exhausted(err) {
 		return
 	}
