@@ -21,6 +21,7 @@ import (
 
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/query"
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/delivery/droppoint"
@@ -37,6 +38,7 @@ import (
 // for concurrent use.
 type Activities struct {
 	mailings   *mailings.Store
+	recipients *recipients.Store
 	lists      *lists.Store
 	ledger     *ledger.Ledger
 	gate       *ledger.Gate
@@ -57,9 +59,9 @@ type Activities struct {
 func New(
 	pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, log *slog.Logger,
 ) *Activities {
-	store := mailings.New(pool)
 	return &Activities{
-		mailings:   store,
+		mailings:   mailings.New(pool),
+		recipients: recipients.New(pool),
 		lists:      lists.New(pool),
 		ledger:     ledger.New(pool),
 		gate:       ledger.NewGate(pool),

@@ -160,7 +160,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 	}
 	ofContinue := func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "continue.") }
 	if c := in.Continue; c != nil && !slices.ContainsFunc(problems, ofContinue) {
-		_, err := a.mailings.Left(ctx, c.Mailing, c.Outcomes)
+		_, err := a.recipients.Left(ctx, c.Mailing, c.Outcomes)
 		if text := notContinuable(in, err); text != "" {
 			problems = append(problems, workflows.Problem{Field: "continue.mailing", Message: text})
 		} else if err != nil {

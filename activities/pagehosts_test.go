@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
 
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content/page"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/mailings"
@@ -97,7 +98,7 @@ func TestAPageServerThatHangsHoldsUpItsOwnMailingOnly(t *testing.T) {
 	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Freeze(t.Context(), in.ID, most); err != nil {
+	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, most); err != nil {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
@@ -29,8 +30,8 @@ func (a *Activities) renderPages(
 		return nil, nil, err
 	}
 	// Read all recipients first, so that no database connection is in use while pages are fetched.
-	var open []mailings.Recipient
-	err := a.recipients(ctx, m, span, func(r mailings.Recipient) error {
+	var open []recipients.Recipient
+	err := a.eachRecipient(ctx, m, span, func(r recipients.Recipient) error {
 		if r.Number > before.last {
 			open = append(open, r)
 		}
@@ -52,7 +53,7 @@ func (a *Activities) renderPages(
 // fetch composes the messages of recipients from their pages, and sets last to the number of each
 // recipient that is done.
 func (a *Activities) fetch(
-	ctx context.Context, mailing string, w *composer, open []mailings.Recipient, last *int32,
+	ctx context.Context, mailing string, w *composer, open []recipients.Recipient, last *int32,
 ) error {
 	locator := w.content.Pages.NewLocator()
 	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(open[i])) }

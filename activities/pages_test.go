@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
@@ -50,14 +51,14 @@ func (s *crowd) Next() (lists.Member, error) {
 func (s *crowd) Rejected() int64 { return 0 }
 
 // prepared is a mailing whose list is frozen into one batch.
-func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool.Pool, *Activities) {
+func prepared(t *testing.T, size int, content workflows.Content) (*pgxpool.Pool, *Activities) {
 	t.Helper()
 	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	rows := &crowd{n: recipients}
+	rows := &crowd{n: size}
 	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"n"}, rows, true); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func prepared(t *testing.T, recipients int, content workflows.Content) (*pgxpool
 	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Freeze(t.Context(), in.ID, 5000); err != nil {
+	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, 5000); err != nil {
 		t.Fatal(err)
 	}
 	return pool, New(pool, nil, nil, loopback(t), slog.New(slog.NewTextHandler(io.Discard, nil)))

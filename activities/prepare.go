@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -30,9 +31,9 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		}
 		f, err := a.freeze(ctx, m, in)
 		switch {
-		case errors.Is(err, mailings.ErrNoList):
+		case errors.Is(err, recipients.ErrNoList):
 			return workflows.Prepared{}, failf(policy.ListUnusable, "no list is named %q", m.List)
-		case errors.Is(err, mailings.ErrEmptyList):
+		case errors.Is(err, recipients.ErrEmptyList):
 			return workflows.Prepared{}, failf(policy.ListUnusable, "the list %q is empty", m.List)
 		case notContinuable(in, err) != "":
 			return workflows.Prepared{}, failf(policy.ListUnusable, "%s", notContinuable(in, err))
@@ -54,21 +55,21 @@ func asPrepared(f mailings.Frozen) workflows.Prepared {
 func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
 	switch {
 	case in.Continue != nil:
-		return a.mailings.Continue(ctx, m.ID, in.Continue.Mailing, in.Continue.Outcomes, in.BatchSize)
+		return a.recipients.Continue(ctx, m.ID, in.Continue.Mailing, in.Continue.Outcomes, in.BatchSize)
 	case in.Query != nil:
 		return a.freezeQuery(ctx, m.ID, in)
 	}
-	return a.mailings.Freeze(ctx, m.ID, in.BatchSize)
+	return a.recipients.Freeze(ctx, m.ID, in.BatchSize)
 }
 
 // notContinuable returns why an earlier mailing cannot be continued; empty if err is another error.
 func notContinuable(in workflows.Input, err error) string {
 	switch c := in.Continue; {
-	case errors.Is(err, mailings.ErrNoEarlier):
+	case errors.Is(err, recipients.ErrNoEarlier):
 		return fmt.Sprintf("there is no mailing %s to continue", c.Mailing)
-	case errors.Is(err, mailings.ErrNotEnded):
+	case errors.Is(err, recipients.ErrNotEnded):
 		return fmt.Sprintf("mailing %s has not ended: only a mailing that has ended can be continued", c.Mailing)
-	case errors.Is(err, mailings.ErrNobodyLeft):
+	case errors.Is(err, recipients.ErrNobodyLeft):
 		return fmt.Sprintf("mailing %s has no recipient with the outcome %s: there is nothing to continue",
 			c.Mailing, strings.Join(c.Outcomes, " or "))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"directmailer/internal/audience/query"
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
@@ -75,9 +76,9 @@ func (a *Activities) freezeQuery(ctx context.Context, mailing string, in workflo
 		return mailings.Frozen{}, failf(policy.ListUnusable,
 			"the query on %s lacks columns that the templates need: %s", q.Source, sentence(problems))
 	}
-	f, err := a.mailings.FreezeAnswer(ctx, mailing, rows, in.BatchSize)
+	f, err := a.recipients.FreezeAnswer(ctx, mailing, rows, in.BatchSize)
 	switch {
-	case !errors.Is(err, mailings.ErrEmptyList):
+	case !errors.Is(err, recipients.ErrEmptyList):
 		return f, err
 	case rows.Rejected() > 0:
 		first := rows.Rejects()[0]

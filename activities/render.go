@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/render"
 	"directmailer/internal/delivery/spool"
@@ -67,7 +68,7 @@ func (a *Activities) renderSpan(
 	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, span ledger.Span,
 ) ([]byte, []ledger.Failure, error) {
 	w := newComposer(c, encoder)
-	err := a.recipients(ctx, m, span, func(r mailings.Recipient) error { return w.add(r, render.Page{}) })
+	err := a.eachRecipient(ctx, m, span, func(r recipients.Recipient) error { return w.add(r, render.Page{}) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -75,14 +76,14 @@ func (a *Activities) renderSpan(
 	return blob, w.failures, err
 }
 
-// recipients calls each for the recipients of a span, in the order of their numbers.
-func (a *Activities) recipients(
-	ctx context.Context, m mailings.Mailing, span ledger.Span, each func(mailings.Recipient) error,
+// eachRecipient calls each for the recipients of a span, in the order of their numbers.
+func (a *Activities) eachRecipient(
+	ctx context.Context, m mailings.Mailing, span ledger.Span, each func(recipients.Recipient) error,
 ) error {
 	if span.Members != nil {
-		return a.mailings.RecipientsOf(ctx, m.Key, span.Members, each)
+		return a.recipients.Numbered(ctx, m.Key, span.Members, each)
 	}
-	return a.mailings.Recipients(ctx, m.Key, span.First, span.Last, each)
+	return a.recipients.Range(ctx, m.Key, span.First, span.Last, each)
 }
 
 // composer composes the messages of one batch.
@@ -99,7 +100,7 @@ func newComposer(c *content.Content, encoder *spool.Encoder) *composer {
 }
 
 // add composes the message for r, or records why it cannot.
-func (w *composer) add(r mailings.Recipient, p render.Page) error {
+func (w *composer) add(r recipients.Recipient, p render.Page) error {
 	to := recipient(r)
 	to.Page = p
 	data, info, err := w.renderer.Render(w.buf[:0], to)
@@ -117,6 +118,6 @@ func (w *composer) add(r mailings.Recipient, p render.Page) error {
 	})
 }
 
-func recipient(r mailings.Recipient) render.Recipient {
+func recipient(r recipients.Recipient) render.Recipient {
 	return render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes}
 }

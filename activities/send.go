@@ -181,7 +181,7 @@ func pointFailure(name string, err error) string {
 
 func schedule(d workflows.Deferral) ledger.Schedule {
 	return ledger.Schedule{
-		First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), Told: smtp.RetryAfter,
+		First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), RetryAfter: smtp.RetryAfter,
 	}
 }
 

@@ -358,10 +358,10 @@ func TestABlobIsMadeOfTheRecipientsThatAreWantedAndOfNobodyTwice(t *testing.T) {
 func TestDeferredRecipientsAreTriedAsTheMailingSays(t *testing.T) {
 	t.Parallel()
 	s := schedule(workflows.Deferral{First: 1, Most: 2, For: 3})
-	if s.First != 1 || s.Most != 2 || s.For != 3 || s.Told == nil {
+	if s.First != 1 || s.Most != 2 || s.For != 3 || s.RetryAfter == nil {
 		t.Errorf("%+v", s)
 	}
-	if told, ok := s.Told("greylisted, try again in 5 minutes"); !ok || told != 5*time.Minute {
+	if told, ok := s.RetryAfter("greylisted, try again in 5 minutes"); !ok || told != 5*time.Minute {
 		t.Errorf("a server's words are read as %s, %v", told, ok)
 	}
 }

@@ -106,7 +106,7 @@ func Migrate(ctx context.Context, url string) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	defer pool.Close()
-	if err := checkServer(ctx, pool); err != nil {
+	if _, err := CheckServer(ctx, pool); err != nil {
 		return 0, 0, err
 	}
 	provider, err := newProvider(pool)
@@ -156,15 +156,18 @@ func newProvider(pool *pgxpool.Pool) (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectPostgres, stdlib.OpenDBFromPool(pool), files, goose.WithSessionLocker(locker))
 }
 
-func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
-	var version int
-	if err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
-		return fmt.Errorf("read the server's version: %w", err)
+// CheckServer returns the version of the server, and an error if it is older than [MinVersion].
+func CheckServer(ctx context.Context, pool *pgxpool.Pool) (version string, err error) {
+	var number int
+	err = pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int`).
+		Scan(&version, &number)
+	if err != nil {
+		return "", fmt.Errorf("read the server's version: %w", err)
 	}
-	if version < MinVersion {
-		return fmt.Errorf("PostgreSQL %d is too old: %d or newer is needed", version/10000, MinVersion/10000)
+	if number < MinVersion {
+		return version, fmt.Errorf("PostgreSQL %s is too old: %d or newer is needed", version, MinVersion/10000)
 	}
-	return nil
+	return version, nil
 }
 
 // Passes tells by an SQLSTATE (the PostgreSQL manual's appendix A) whether the server is in trouble that passes, so that the same statement

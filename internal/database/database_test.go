@@ -17,6 +17,7 @@ import (
 
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/mailings"
 )
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
@@ -301,5 +302,35 @@ func TestABadURLIsNotRepeated(t *testing.T) {
 	}
 	if got := database.Place("postgres://secret-user:secret-word@db.example.com:6432/mail?sslmode=disable"); got != "db.example.com:6432/mail" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// The counts of mailings that have ended are renamed: read under the new names, the old ones would be zero.
+func TestCountsOfAnOldDatabaseGetTheNewNames(t *testing.T) {
+	t.Parallel()
+	url := empty(t)
+	migrate(t, url)
+	pool := open(t, url)
+	for _, statement := range []string{
+		`INSERT INTO mailings (id, first_run_id, input, list, state, counts) VALUES ('old', 'run', '{}', 'people', 'completed',
+			'{"Sent": 1, "Bounced": 2, "Failed": 3, "OptedOut": 4, "Uncertain": 5, "Unsent": 6, "PossiblyTwice": 7}')`,
+		`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('open', 'run', '{}', 'people', 'sending')`,
+		`DELETE FROM goose_db_version WHERE version_id = 7`,
+	} {
+		if _, err := pool.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	migrate(t, url)
+	m, err := mailings.New(pool).Get(t.Context(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := mailings.Counts{Sent: 1, Bounced: 2, Failed: 3, OptedOut: 4, Uncertain: 5, Unsent: 6, PossiblyTwice: 7}
+	if m.Counts == nil || *m.Counts != want {
+		t.Errorf("got %+v, want %+v", m.Counts, want)
+	}
+	if m, err = mailings.New(pool).Get(t.Context(), "open"); err != nil || m.Counts != nil {
+		t.Errorf("a mailing that has not ended has the counts %+v (%v)", m.Counts, err)
 	}
 }

@@ -2,49 +2,51 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"directmailer/internal/database"
+	"directmailer/internal/mailings"
 )
 
 // Ending is what Close found.
 type Ending struct {
-	// Open lists batches that are not closed (at most 1,000), Deferred counts recipients that wait for a later round, if the mailing was
-	// to be complete: it is not ended then.
+	// Open lists batches that are not closed (at most 1,000), Deferred counts recipients that wait for a
+	// later round. Both are about a mailing that was to be complete: it is not ended then.
 	Open     []int
 	Deferred int
 	// Counts are the outcomes, row by row, of an ended mailing; Recipients is their sum.
-	Counts     Counts
+	Counts     mailings.Counts
 	Recipients int64
 	// Suppression is what was done about addresses that do not exist.
-	Suppression Suppression
+	Suppression mailings.Suppression
 }
 
-// errOvertaken says that somebody has changed outcomes while they were being counted.
-var errOvertaken = errors.New("outcomes have changed since they were counted")
+// errCountsChanged says that somebody has changed outcomes while they were being counted.
+var errCountsChanged = errors.New("outcomes have changed since they were counted")
 
-// Close reconciles the mailing row by row and ends it in the given state; it may be repeated, also after a crash in its middle.
+// Close reconciles the mailing row by row and ends it in the given state. It may be repeated, also after
+// a crash in its middle.
 //
-// A mailing that is complete must have no recipient without an outcome: if there is one in no batch, it is counted to the deferred, due at
-// once, and nothing is ended. Any other mailing ends as it is: batches are fenced off and closed first, so that nobody can claim them any
-// more; recipients with an attempt whose answer was never seen become uncertain, all others that are open unsent.
+// A mailing that is complete must have no recipient without an outcome. If there is one in no batch, it
+// is counted to the deferred, due at once, and nothing is ended. Any other mailing ends as it is: its
+// batches are fenced off and closed first, so that nobody can claim them any more. Recipients with an
+// attempt whose answer was never seen become uncertain, all others that are open unsent.
 func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
 	for {
-		e, err := l.close(ctx, mailing, complete, state, reason)
-		if !errors.Is(err, errOvertaken) { // by a resolution, which somebody has to ask for: this comes to an end
+		e, err := l.close(ctx, mailing, complete, mailings.End{State: state, Reason: reason})
+		if !errors.Is(err, errCountsChanged) { // each change is a resolution that somebody asks for, so this loop ends
 			return e, err
 		}
 	}
 }
 
-func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
-	ended, err := l.ended(ctx, mailing)
-	if err != nil || ended != nil {
-		return deref(ended), err
+func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, end mailings.End) (Ending, error) {
+	e, _, ended, err := l.read(ctx, mailing)
+	if err != nil || ended {
+		return e, err
 	}
 	if complete {
 		open, err := l.openBatches(ctx, mailing)
@@ -57,78 +59,76 @@ func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, state,
 	} else if err := l.fenceOff(ctx, mailing); err != nil {
 		return Ending{}, err
 	}
-	var e Ending
-	var revision int64
-	err = l.pool.QueryRow(ctx, `SELECT recipients, revision FROM mailings WHERE key = $1`, mailing).Scan(&e.Recipients, &revision)
-	if err != nil {
-		return Ending{}, fmt.Errorf("read the mailing: %w", err)
+	e, revision, ended, err := l.read(ctx, mailing)
+	if err != nil || ended {
+		return e, err
 	}
-	v := verdicts{}
+	answers := answersByDropPoint{}
 	for first := int64(1); first <= e.Recipients; first += l.chunk {
 		last := min(first+l.chunk-1, e.Recipients)
-		r, err := l.closeChunk(ctx, mailing, int32(first), int32(last), complete, v)
+		r, err := l.closeChunk(ctx, mailing, int32(first), int32(last), complete, answers)
 		if err != nil {
 			return Ending{}, err
 		}
-		if r.broken > 0 {
+		if r.Unaccounted > 0 {
 			return l.reopen(ctx, mailing, r, complete)
 		}
-		e.Counts = e.Counts.add(r.counts)
+		e.Counts = e.Counts.Add(r.Counts)
 	}
-	deferred, err := l.end(ctx, mailing, revision, complete, state, reason, &e, v)
+	deferred, err := l.end(ctx, mailing, revision, complete, end, &e, answers)
 	if err != nil || complete && deferred > 0 {
 		return Ending{Deferred: deferred}, err
 	}
 	return e, nil
 }
 
-func (l *Ledger) closeChunk(ctx context.Context, mailing int64, first, last int32, complete bool, v verdicts) (r reconciliation, err error) {
-	var found verdicts
+var (
+	endUncertain  = statement("close_uncertain")
+	endUnsent     = statement("close_unsent")
+	reopenUnended = statement("close_reopen")
+)
+
+// closeChunk reconciles the recipients from first to last, and adds what drop points answered for them
+// to answers.
+func (l *Ledger) closeChunk(
+	ctx context.Context, mailing int64, first, last int32, complete bool, answers answersByDropPoint,
+) (r reconciliation, err error) {
+	var found answersByDropPoint
 	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		if err := joinByHash(ctx, tx); err != nil {
 			return err
 		}
 		if !complete {
-			if _, err := tx.Exec(ctx, endUncertain, mailing, first, last); err != nil {
+			args := pgx.NamedArgs{"mailing": mailing, "first": first, "last": last}
+			if _, err := tx.Exec(ctx, endUncertain, args); err != nil {
 				return fmt.Errorf("mark uncertain recipients: %w", err)
 			}
-			if _, err := tx.Exec(ctx, endUnsent, mailing, first, last); err != nil {
+			if _, err := tx.Exec(ctx, endUnsent, args); err != nil {
 				return fmt.Errorf("mark unsent recipients: %w", err)
 			}
 		}
 		if r, err = reconcile(ctx, tx, mailing, Span{First: first, Last: last}); err != nil {
 			return err
 		}
-		found, err = readVerdicts(ctx, tx, mailing, first, last)
+		found, err = readAnswers(ctx, tx, mailing, first, last)
 		return err
 	})
 	if err == nil {
-		v.add(found)
+		answers.add(found)
 	}
 	return r, err
 }
 
-// endUncertain: of each recipient without an outcome, the latest attempt whose answer was never seen becomes it.
-const endUncertain = `
-	UPDATE deliveries d SET status = 'uncertain', final = true, answered_at = coalesce(d.answered_at, now())
-	FROM (SELECT recipient, max(attempt) FILTER (WHERE status IN ('intent', 'uncertain')) AS attempt
-	      FROM deliveries WHERE mailing = $1 AND recipient BETWEEN $2 AND $3 GROUP BY recipient HAVING NOT bool_or(final)) latest
-	WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 AND d.recipient = latest.recipient AND d.attempt = latest.attempt`
-
-const endUnsent = `
-	INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply)
-	SELECT r.mailing, r.number, 0, 'unsent', true, 'the mailing ended first'
-	FROM recipients r WHERE r.mailing = $1 AND r.number BETWEEN $2 AND $3
-	AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient BETWEEN $2 AND $3 AND d.recipient = r.number AND d.final)
-	ON CONFLICT DO NOTHING`
-
-// fenceOff closes every batch, and ends the waiting of the deferred. From here on nobody is added to the mailing or sent to again: whoever
-// asked for it would be told that it is going to happen, and it would not.
+// fenceOff closes every batch, and ends the waiting of the deferred. From here on nobody is added to the
+// mailing or sent to again: a promise to send would not be kept.
 func (l *Ledger) fenceOff(ctx context.Context, mailing int64) error {
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		if err := mailings.BeginEnding(ctx, tx, mailing); err != nil { // and nobody gathers meanwhile
+			return err
+		}
 		var batch pgx.Batch
-		batch.Queue(`UPDATE mailings SET ending = true WHERE key = $1`, mailing) // and nobody gathers meanwhile
-		batch.Queue(`UPDATE batches SET fence = fence + 1, closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
+		batch.Queue(`
+			UPDATE batches SET fence = fence + 1, closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
 		batch.Queue(`DELETE FROM deferrals WHERE mailing = $1`, mailing)
 		return tx.SendBatch(ctx, &batch).Close()
 	})
@@ -145,20 +145,18 @@ func (l *Ledger) deferred(ctx context.Context, mailing int64) (n int, err error)
 	return n, nil
 }
 
-// reopen answers for a ledger that does not close although every batch says it is closed: whoever was left out is sent to after all.
+// reopen is for a ledger that does not close although every batch is closed: recipients that were left
+// out are sent to after all.
 func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, complete bool) (Ending, error) {
+	unaccounted := fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.FirstUnaccounted)
 	if !complete {
-		return Ending{}, fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.first)
+		return Ending{}, unaccounted
 	}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		if err := joinByHash(ctx, tx); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `
-			INSERT INTO deferrals (mailing, recipient, batch, due)
-			SELECT $1, r.number, 0, now() FROM recipients r
-			WHERE r.mailing = $1 AND NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = $1 AND d.recipient = r.number AND d.final)
-			ON CONFLICT DO NOTHING`, mailing)
+		_, err := tx.Exec(ctx, reopenUnended, pgx.NamedArgs{"mailing": mailing})
 		return err
 	})
 	if err != nil {
@@ -166,13 +164,14 @@ func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, co
 	}
 	deferred, err := l.deferred(ctx, mailing) // somebody may have opened them before
 	if err == nil && deferred == 0 {
-		err = fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.first)
+		err = unaccounted
 	}
 	return Ending{Deferred: deferred}, err
 }
 
 func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) {
-	rows, err := l.pool.Query(ctx, `SELECT number FROM batches WHERE mailing = $1 AND closed_at IS NULL ORDER BY number LIMIT 1000`, mailing)
+	rows, err := l.pool.Query(ctx, `
+		SELECT number FROM batches WHERE mailing = $1 AND closed_at IS NULL ORDER BY number LIMIT 1000`, mailing)
 	if err != nil {
 		return nil, fmt.Errorf("read open batches: %w", err)
 	}
@@ -183,28 +182,33 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 	return open, nil
 }
 
-// end writes the end down. A complete mailing whose recipients somebody has opened again meanwhile is not ended: their number is returned.
-// errOvertaken: the counts are not those of the rows any more.
-func (l *Ledger) end(ctx context.Context, mailing, revision int64, complete bool, state, reason string, e *Ending, v verdicts) (deferred int, err error) {
+// end writes the end down. It does not end a complete mailing whose recipients somebody has opened again
+// meanwhile, and returns their number. errCountsChanged says that the counts are not those of the rows
+// any more.
+func (l *Ledger) end(
+	ctx context.Context, mailing, revision int64, complete bool, end mailings.End, e *Ending, answers answersByDropPoint,
+) (deferred int, err error) {
 	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
-		var now int64 // whoever raises it holds the row until his changes are there
-		if err := tx.QueryRow(ctx, `SELECT revision FROM mailings WHERE key = $1 FOR UPDATE`, mailing).Scan(&now); err != nil {
+		// A transaction that raises the revision holds the row until its changes are there.
+		now, _, err := mailings.Lock(ctx, tx, mailing)
+		if err != nil {
 			return err
 		}
 		if now != revision {
-			return errOvertaken
+			return errCountsChanged
 		}
-		err := tx.QueryRow(ctx, `SELECT count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&deferred)
+		err = tx.QueryRow(ctx, `SELECT count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&deferred)
 		if err != nil || complete && deferred > 0 {
 			return err
 		}
-		if e.Suppression, err = suppress(ctx, tx, mailing, v); err != nil {
+		if e.Suppression, err = l.suppress(ctx, tx, mailing, e.Recipients, answers); err != nil {
+			return err
+		}
+		end.Counts, end.Suppression = e.Counts, e.Suppression
+		if err := mailings.SetEnded(ctx, tx, mailing, end); err != nil {
 			return err
 		}
 		var batch pgx.Batch
-		batch.Queue(`
-			UPDATE mailings SET state = $2, reason = $3, counts = $4, suppression = $5, closed_at = now()
-			WHERE key = $1 AND closed_at IS NULL`, mailing, state, reason, e.Counts, e.Suppression)
 		batch.Queue(`UPDATE batches SET closed_at = now() WHERE mailing = $1 AND closed_at IS NULL`, mailing)
 		batch.Queue(`DELETE FROM spool WHERE mailing = $1`, mailing)
 		batch.Queue(`DELETE FROM deferrals WHERE mailing = $1`, mailing)
@@ -216,42 +220,21 @@ func (l *Ledger) end(ctx context.Context, mailing, revision int64, complete bool
 	return deferred, nil
 }
 
-// ended returns how a mailing that is closed already was closed, or nil.
-func (l *Ledger) ended(ctx context.Context, mailing int64) (*Ending, error) {
-	var counts []byte
-	var e Ending
-	err := l.pool.QueryRow(ctx, `
-		SELECT recipients, counts, coalesce(suppression, '{}') FROM mailings WHERE key = $1`, mailing).
-		Scan(&e.Recipients, &counts, &e.Suppression)
+// read returns how a mailing that has ended has ended. Of any other mailing it returns the number of
+// recipients, and the revision of the outcomes.
+func (l *Ledger) read(ctx context.Context, mailing int64) (e Ending, revision int64, ended bool, err error) {
+	var counts *mailings.Counts
+	err = l.pool.QueryRow(ctx, `
+		SELECT recipients, revision, counts, coalesce(suppression, '{}') FROM mailings WHERE key = $1`, mailing).
+		Scan(&e.Recipients, &revision, &counts, &e.Suppression)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, ErrNoBatch
+		return Ending{}, 0, false, ErrNoBatch
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the mailing: %w", err)
+		return Ending{}, 0, false, fmt.Errorf("read the mailing: %w", err)
 	}
-	if counts == nil {
-		return nil, nil
+	if counts != nil {
+		e.Counts = *counts
 	}
-	if err := json.Unmarshal(counts, &e.Counts); err != nil {
-		return nil, fmt.Errorf("read the mailing's counts: %w", err)
-	}
-	return &e, nil
-}
-
-func deref(e *Ending) Ending {
-	if e == nil {
-		return Ending{}
-	}
-	return *e
-}
-
-func (c Counts) add(d Counts) Counts {
-	c.Sent += d.Sent
-	c.Bounced += d.Bounced
-	c.Failed += d.Failed
-	c.OptedOut += d.OptedOut
-	c.Uncertain += d.Uncertain
-	c.Unsent += d.Unsent
-	c.PossiblyTwice += d.PossiblyTwice
-	return c
+	return e, revision, counts != nil, nil
 }

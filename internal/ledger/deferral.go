@@ -10,35 +10,40 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"directmailer/internal/database"
+	"directmailer/internal/mailings"
 )
 
-// Gathered says what Gather has made, and how many wait on.
+// Gathered says which batches Gather has made, and how many recipients still wait.
 type Gathered struct {
 	// Ready batches have their messages in the spool, Unrendered ones do not.
 	Ready, Unrendered []int
-	// Deferred recipients wait on, and NextRound is when it is worth gathering again; zero when nobody waits.
+	// Deferred recipients still wait. NextRound is when it is worth gathering again; zero when nobody
+	// waits.
 	Deferred  int
 	NextRound time.Time
 }
 
-// Gathering is what Gather goes by.
+// Gathering holds the settings of Gather.
 type Gathering struct {
-	// Known is the highest number of a batch that the caller has: after a lost answer, those above it are there already.
+	// Known is the highest number of a batch that the caller has. After a lost answer, the batches above
+	// it are there already.
 	Known int
-	// Size is that of a full batch. What does not fill one waits for Linger, so that batches of deferred recipients are as big as others.
+	// Size is that of a full batch. Recipients that do not fill one wait for Linger, so that batches of
+	// deferred recipients are as big as others.
 	Size   int
 	Linger time.Duration
-	// Pack makes the blob of a batch from those that hold its messages; nil if they do not hold all of them, or
-	// cannot be read: the batch is rendered again then.
+	// Pack makes the blob of a batch from those that hold its messages. It returns nil if they do not hold
+	// all of them, or cannot be read: the batch is rendered again then.
 	Pack func(members []int32, blobs [][]byte) ([]byte, error)
 }
 
 // gatherAtOnce is how many full batches are made in one transaction.
 const gatherAtOnce = 16
 
+// waiting is a recipient that waits for a later round, with the batch whose spool has the message.
 type waiting struct {
-	recipient, batch int32
-	due              time.Time
+	Recipient, Batch int32
+	Due              time.Time
 }
 
 // Gather makes batches of deferred recipients whose time has come, wherever in the mailing they are.
@@ -46,8 +51,7 @@ func (l *Ledger) Gather(ctx context.Context, mailing int64, g Gathering) (Gather
 	var out Gathered
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		out = Gathered{}
-		var ended bool
-		if err := tx.QueryRow(ctx, `SELECT closed_at IS NOT NULL FROM mailings WHERE key = $1 FOR UPDATE`, mailing).Scan(&ended); err != nil || ended {
+		if _, ended, err := mailings.Lock(ctx, tx, mailing); err != nil || ended {
 			return err
 		}
 		if err := out.readUnknown(ctx, tx, mailing, g.Known); err != nil {
@@ -96,9 +100,9 @@ func (out *Gathered) gather(ctx context.Context, tx pgx.Tx, mailing int64, g Gat
 	if err != nil || len(due) == 0 {
 		return err
 	}
-	// Those of one blob together, so that few blobs are read for each batch.
+	// Recipients of one blob come together, so that few blobs are read for each batch.
 	slices.SortFunc(due, func(a, b waiting) int {
-		return cmp.Or(cmp.Compare(a.batch, b.batch), cmp.Compare(a.recipient, b.recipient))
+		return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Recipient, b.Recipient))
 	})
 	var number int
 	if err := tx.QueryRow(ctx, `SELECT max(number) FROM batches WHERE mailing = $1`, mailing).Scan(&number); err != nil {
@@ -114,45 +118,42 @@ func (out *Gathered) gather(ctx context.Context, tx pgx.Tx, mailing int64, g Gat
 		}
 		out.add(number, rendered)
 	}
-	return leave(ctx, tx, mailing, due, made)
+	return removeGathered(ctx, tx, mailing, due, made)
 }
 
-// readDue returns the recipients that are to be gathered now: whole batches, and what is left if it has waited, or waits for nobody.
+// readDue returns the recipients that are to be gathered now: whole batches, and the rest if it has
+// waited for long enough, or if nobody else waits.
 func readDue(ctx context.Context, tx pgx.Tx, mailing int64, g Gathering) ([]waiting, error) {
 	var now time.Time
 	var all int
-	if err := tx.QueryRow(ctx, `SELECT now(), count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&now, &all); err != nil {
-		return nil, err
-	}
-	rows, err := tx.Query(ctx, `SELECT recipient, batch, due FROM deferrals WHERE mailing = $1 AND due <= $2 ORDER BY due LIMIT $3`, mailing, now, gatherAtOnce*g.Size)
+	err := tx.QueryRow(ctx, `SELECT now(), count(*) FROM deferrals WHERE mailing = $1`, mailing).Scan(&now, &all)
 	if err != nil {
 		return nil, err
 	}
-	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w waiting, err error) {
-		return w, row.Scan(&w.recipient, &w.batch, &w.due)
-	})
+	rows, err := tx.Query(ctx, `
+		SELECT recipient, batch, due FROM deferrals WHERE mailing = $1 AND due <= $2 ORDER BY due LIMIT $3`,
+		mailing, now, gatherAtOnce*g.Size)
+	if err != nil {
+		return nil, err
+	}
+	due, err := pgx.CollectRows(rows, pgx.RowToStructByName[waiting])
 	if err != nil {
 		return nil, err
 	}
 	full := len(due) / g.Size * g.Size
-	if full < len(due) && len(due) < all && due[full].due.After(now.Add(-g.Linger)) {
+	if full < len(due) && len(due) < all && due[full].Due.After(now.Add(-g.Linger)) {
 		due = due[:full]
 	}
 	return due, nil
 }
 
 // makeBatch opens a batch, with its messages if they are all there.
-func makeBatch(ctx context.Context, tx pgx.Tx, mailing int64, number int, of []waiting, g Gathering) (rendered bool, err error) {
-	members := make([]int32, len(of))
-	var sources []int32
-	for i, w := range of {
-		members[i] = w.recipient
-		if len(sources) == 0 || sources[len(sources)-1] != w.batch {
-			sources = append(sources, w.batch)
-		}
-	}
+func makeBatch(
+	ctx context.Context, tx pgx.Tx, mailing int64, number int, of []waiting, g Gathering,
+) (rendered bool, err error) {
+	members, spooled := numbersOf(of)
 	slices.Sort(members)
-	rows, err := tx.Query(ctx, `SELECT messages FROM spool WHERE mailing = $1 AND batch = ANY($2)`, mailing, sources)
+	rows, err := tx.Query(ctx, `SELECT messages FROM spool WHERE mailing = $1 AND batch = ANY($2)`, mailing, spooled)
 	if err != nil {
 		return false, err
 	}
@@ -165,44 +166,56 @@ func makeBatch(ctx context.Context, tx pgx.Tx, mailing int64, number int, of []w
 		return false, err
 	}
 	rendered = blob != nil && len(blob) <= MaxSpool
+	args := pgx.NamedArgs{
+		"mailing": mailing, "number": number, "first": members[0], "last": members[len(members)-1],
+		"members": members, "rendered": rendered, "messages": blob,
+	}
 	var batch pgx.Batch
 	batch.Queue(`
 		INSERT INTO batches (mailing, number, first, last, members, opened_at, rendered_at)
-		VALUES ($1, $2, $3, $4, $5, clock_timestamp(), CASE WHEN $6 THEN now() END)`,
-		mailing, number, members[0], members[len(members)-1], members, rendered)
+		VALUES (@mailing, @number, @first, @last, @members, clock_timestamp(), CASE WHEN @rendered THEN now() END)`, args)
 	if rendered {
-		batch.Queue(`INSERT INTO spool (mailing, batch, messages) VALUES ($1, $2, $3)`, mailing, number, blob)
+		batch.Queue(`INSERT INTO spool (mailing, batch, messages) VALUES (@mailing, @number, @messages)`, args)
 	}
 	return rendered, tx.SendBatch(ctx, &batch).Close()
 }
 
-// leave takes the gathered out of the waiting, and drops blobs that nobody waits for any more.
-func leave(ctx context.Context, tx pgx.Tx, mailing int64, gone []waiting, made int) error {
-	recipients := make([]int32, len(gone))
-	var sources []int32
-	for i, w := range gone {
-		recipients[i] = w.recipient
-		if len(sources) == 0 || sources[len(sources)-1] != w.batch {
-			sources = append(sources, w.batch)
+// numbersOf returns the recipients' numbers, and the batches whose spool has their messages. Recipients
+// of one batch come together.
+func numbersOf(of []waiting) (recipients, batches []int32) {
+	recipients = make([]int32, len(of))
+	for i, w := range of {
+		recipients[i] = w.Recipient
+		if len(batches) == 0 || batches[len(batches)-1] != w.Batch {
+			batches = append(batches, w.Batch)
 		}
 	}
-	var batch pgx.Batch
-	batch.Queue(`DELETE FROM deferrals WHERE mailing = $1 AND recipient = ANY($2)`, mailing, recipients)
-	batch.Queue(`
-		DELETE FROM spool s USING batches b
-		WHERE s.mailing = $1 AND s.batch = ANY($2) AND b.mailing = s.mailing AND b.number = s.batch AND b.closed_at IS NOT NULL
-		AND NOT EXISTS (SELECT FROM deferrals d WHERE d.mailing = $1 AND d.batch = s.batch)`, mailing, sources)
-	batch.Queue(`UPDATE mailings SET batches = batches + $2 WHERE key = $1`, mailing, made)
-	return tx.SendBatch(ctx, &batch).Close()
+	return recipients, batches
 }
 
-// readWaiting says when it is worth coming again: when a batch can be filled, when the first has waited long enough, or when all are due.
+var (
+	dropUnusedSpool = statement("gather_spool")
+	readNextRound   = statement("gather_next")
+)
+
+// removeGathered ends the waiting of recipients that are in a batch again, and drops blobs that nobody
+// waits for any more.
+func removeGathered(ctx context.Context, tx pgx.Tx, mailing int64, gathered []waiting, made int) error {
+	recipients, spooled := numbersOf(gathered)
+	var batch pgx.Batch
+	batch.Queue(`DELETE FROM deferrals WHERE mailing = $1 AND recipient = ANY($2)`, mailing, recipients)
+	batch.Queue(dropUnusedSpool, pgx.NamedArgs{"mailing": mailing, "batches": spooled})
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return err
+	}
+	return mailings.AddBatches(ctx, tx, mailing, made)
+}
+
+// readWaiting reads who waits, and when it is worth gathering again.
 func (out *Gathered) readWaiting(ctx context.Context, tx pgx.Tx, mailing int64, g Gathering) error {
 	var next *time.Time
-	err := tx.QueryRow(ctx, `
-		SELECT count(*), least(min(due) + $2 * interval '1 second', max(due),
-			(SELECT due FROM deferrals WHERE mailing = $1 ORDER BY due OFFSET $3 - 1 LIMIT 1))
-		FROM deferrals WHERE mailing = $1`, mailing, g.Linger.Seconds(), g.Size).Scan(&out.Deferred, &next)
+	err := tx.QueryRow(ctx, readNextRound,
+		pgx.NamedArgs{"mailing": mailing, "linger": g.Linger.Seconds(), "size": g.Size}).Scan(&out.Deferred, &next)
 	if next != nil {
 		out.NextRound = *next
 	}

@@ -16,6 +16,7 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
+	"directmailer/internal/mailings"
 )
 
 // defaults changes the defaults of the fixture's database, and opens it again.
@@ -80,7 +81,7 @@ func (f *fixture) aWholeLife() {
 	f.want(f.resolve(ledger.AsSent), 1)
 	f.quietly(`DELETE FROM deliveries WHERE recipient = 1`)
 	f.want(f.ended(true), ledger.Ending{Deferred: 1})
-	f.want(f.ended(false).Counts, ledger.Counts{Sent: 2, Bounced: 1, Failed: 1, OptedOut: 1, Unsent: 1})
+	f.want(f.ended(false).Counts, mailings.Counts{Sent: 2, Bounced: 1, Failed: 1, OptedOut: 1, Unsent: 1})
 }
 
 // The ledger must not depend on the defaults of a server, a database or a role.

@@ -3,15 +3,23 @@ package ledger
 import (
 	"context"
 	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/mailings"
 )
 
+var countOutcomes = forSpan("outcomes")
+
 // Outcomes counts the outcomes of a claimed batch that is still open.
-func (l *Ledger) Outcomes(ctx context.Context, c *Claim) (Counts, error) {
-	var n Counts
-	err := l.pool.QueryRow(ctx, finals.of(c.Span), c.Mailing, c.Span.numbers()).
-		Scan(&n.Sent, &n.Bounced, &n.Failed, &n.OptedOut, &n.Uncertain, &n.Unsent, &n.PossiblyTwice)
+func (l *Ledger) Outcomes(ctx context.Context, c *Claim) (n mailings.Counts, err error) {
+	rows, err := l.pool.Query(ctx, countOutcomes.of(c.Span),
+		pgx.NamedArgs{"mailing": c.Mailing, "numbers": c.Span.numbers()})
+	if err == nil {
+		n, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[mailings.Counts])
+	}
 	if err != nil {
-		return Counts{}, fmt.Errorf("count the outcomes of the batch: %w", err)
+		return n, fmt.Errorf("count the outcomes of the batch: %w", err)
 	}
 	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"directmailer/internal/ledger"
+	"directmailer/internal/mailings"
 )
 
 func TestABatchThatIsClosedTakesNoIntent(t *testing.T) {
@@ -61,7 +62,7 @@ func TestTheThirdAttemptWithoutAnAnswerIsTheOutcome(t *testing.T) {
 		c = f.claim(1, false)
 	}
 	f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: ledger.MaxUncertain, Final: true, Uncertain: ledger.MaxUncertain}})
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: ledger.Counts{Uncertain: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Uncertain: 1}})
 }
 
 func TestWhatAClaimKnowsOfEarlierAttempts(t *testing.T) {
@@ -91,7 +92,7 @@ func TestABatchThatIsRenderedAgainChangesNoOutcome(t *testing.T) {
 	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"), []ledger.Failure{{Recipient: 1, Reason: "fails"}, {Recipient: 2, Reason: "fails"}}); err != nil {
 		t.Fatal(err)
 	}
-	f.want(f.settle(f.claim(1, false)), ledger.Settled{Closed: true, Counts: ledger.Counts{Sent: 1, Failed: 1}})
+	f.want(f.settle(f.claim(1, false)), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 1, Failed: 1}})
 	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Failed})
 }
 
@@ -128,13 +129,13 @@ func TestPossiblyTwiceCountsOnlyAmongOutcomes(t *testing.T) {
 	twice(2, 2, ledger.Sent)
 	twice(3, 2, ledger.Uncertain)
 	f.want(marked(), []int32{2, 3})
-	f.want(f.standing(), ledger.Counts{Sent: 1, PossiblyTwice: 1})
+	f.want(f.standing(), mailings.Counts{Sent: 1, PossiblyTwice: 1})
 	// The first one bounces at last: only one copy can have arrived. The third may have two, but
 	// waits for its outcome.
 	f.intend(c, 1, 3)
 	f.answer(c, 1, 3, ledger.Bounced, "5.1.1")
 	f.refuse(c, 3, 3, "later")
-	f.want(f.settle(c).Counts, ledger.Counts{Sent: 1, Bounced: 1, PossiblyTwice: 1})
+	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, Bounced: 1, PossiblyTwice: 1})
 }
 
 func TestAServerIsBelievedForADayAtMost(t *testing.T) {
@@ -142,7 +143,7 @@ func TestAServerIsBelievedForADayAtMost(t *testing.T) {
 	f := newFixture(t, 1, 1)
 	c := f.claim(1, false)
 	f.refuse(c, 1, 1, "100h")
-	plan := ledger.Schedule{First: time.Minute, Most: time.Hour, For: 200 * time.Hour, Told: told}
+	plan := ledger.Schedule{First: time.Minute, Most: time.Hour, For: 200 * time.Hour, RetryAfter: told}
 	if _, err := f.ledger.Settle(t.Context(), c, plan, kept); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +195,7 @@ func TestNothingIsSentFromAMailingThatIsBeingEnded(t *testing.T) {
 		t.Errorf("got %v, want ErrFenced", err)
 	}
 	f.rollback(tx)
-	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: ledger.Counts{Sent: 1, Unsent: 1}}})
+	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: mailings.Counts{Sent: 1, Unsent: 1}}})
 }
 
 func TestOnlyOutcomesAreResolved(t *testing.T) {
@@ -237,5 +238,5 @@ func TestWhoOptedOutBeforeTheFreezeIsCounted(t *testing.T) {
 	f.exec(`UPDATE mailings SET recipients = 3`)
 	c := f.claim(1, false)
 	f.send(c, 1)
-	f.want(f.standing(), ledger.Counts{Sent: 1, OptedOut: 1})
+	f.want(f.standing(), mailings.Counts{Sent: 1, OptedOut: 1})
 }

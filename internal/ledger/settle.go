@@ -9,20 +9,21 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"directmailer/internal/database"
+	"directmailer/internal/mailings"
 )
 
 // Schedule is when recipients that are refused for now are tried again.
 type Schedule struct {
-	// First is the pause before the second round; each further one is twice as long, up to Most.
+	// First is the pause before the second round. Each further one is twice as long, up to Most.
 	First, Most time.Duration
 	// For is how long after the first refusal a recipient is given up.
 	For time.Duration
-	// Told reads from a server's words when to come again.
-	Told func(reply string) (time.Duration, bool)
+	// RetryAfter reads from a server's reply when to come again.
+	RetryAfter func(reply string) (time.Duration, bool)
 }
 
-// longest is the longest pause that a server is believed.
-const longest = 24 * time.Hour
+// maxRetryAfter is the longest pause that a server is believed.
+const maxRetryAfter = 24 * time.Hour
 
 // pause is how long a recipient waits after so many refusals, the first of which is so long ago.
 func (s Schedule) pause(refusals int, ago time.Duration, reply string) time.Duration {
@@ -30,17 +31,17 @@ func (s Schedule) pause(refusals int, ago time.Duration, reply string) time.Dura
 	if pause <= 0 || pause > s.Most {
 		pause = s.Most
 	}
-	if told, ok := s.Told(reply); ok && told > 0 {
-		pause = min(told, longest)
+	if asked, ok := s.RetryAfter(reply); ok && asked > 0 {
+		pause = min(asked, maxRetryAfter)
 	}
 	return max(min(pause, s.For-ago), 0)
 }
 
-// Settled says how a batch stands after an attempt.
+// Settled says what a batch is like after an attempt.
 type Settled struct {
-	// Closed: each recipient has an outcome, which Counts holds, or waits for a later round.
+	// Closed says that each recipient has an outcome, which Counts holds, or waits for a later round.
 	Closed bool
-	Counts Counts
+	Counts mailings.Counts
 	Open   int // recipients that are still to be sent to, now
 	// Deferred recipients have left the batch; the first of them is due at NextRound.
 	Deferred  int
@@ -49,29 +50,26 @@ type Settled struct {
 
 func (s *Settled) readDeferred(ctx context.Context, tx pgx.Tx, b Batch) error {
 	var due *time.Time
-	err := tx.QueryRow(ctx, `SELECT count(*), min(due) FROM deferrals WHERE mailing = $1 AND batch = $2`, b.Mailing, b.Number).Scan(&s.Deferred, &due)
+	err := tx.QueryRow(ctx, `SELECT count(*), min(due) FROM deferrals WHERE mailing = $1 AND batch = $2`, b.Mailing, b.Number).
+		Scan(&s.Deferred, &due)
 	if due != nil {
 		s.NextRound = *due
 	}
 	return err
 }
 
-// Settle closes the batch if each of its recipients has exactly one final delivery or was refused for now. The latter leave it for a later
-// round, or become failed when their time is over; keep is given their numbers, in order, and returns the spool's blob with no more than
-// their messages, or nil if it cannot make one:
-// they are rendered again then. ErrFenced.
-func (l *Ledger) Settle(ctx context.Context, c *Claim, plan Schedule, keep func(recipients []int32) ([]byte, error)) (Settled, error) {
+// Settle closes the batch if each of its recipients has exactly one final delivery or was refused for
+// now. The latter leave it for a later round, or become failed when their time is over. keep is given
+// the numbers of those who wait, in order, and returns the spool's blob with no more than their
+// messages, or nil if it cannot make one: they are rendered again then. Settle returns ErrFenced if the
+// claim does not hold any more.
+func (l *Ledger) Settle(
+	ctx context.Context, c *Claim, plan Schedule, keep func(recipients []int32) ([]byte, error),
+) (Settled, error) {
 	var s Settled
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		s = Settled{}
-		var held bool
-		err := tx.QueryRow(ctx, `
-			SELECT true FROM batches WHERE mailing = $1 AND number = $2 AND fence = $3 AND closed_at IS NULL FOR UPDATE`,
-			c.Mailing, c.Number, c.Fence).Scan(&held)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrFenced
-		}
-		if err != nil {
+		if err := c.lock(ctx, tx); err != nil {
 			return err
 		}
 		if err := joinByHash(ctx, tx); err != nil {
@@ -82,17 +80,17 @@ func (l *Ledger) Settle(ctx context.Context, c *Claim, plan Schedule, keep func(
 			return err
 		}
 		var away []int32
-		if r.broken > 0 {
-			if away, err = c.postpone(ctx, tx, plan); err != nil {
+		if r.Unaccounted > 0 {
+			if away, err = c.deferRefused(ctx, tx, plan); err != nil {
 				return err
 			}
 			if r, err = reconcile(ctx, tx, c.Mailing, c.Span); err != nil {
 				return err
 			}
 		}
-		s = Settled{Closed: r.broken == len(away), Counts: r.counts, Open: r.broken - len(away)}
+		s = Settled{Closed: r.Unaccounted == len(away), Counts: r.Counts, Open: r.Unaccounted - len(away)}
 		if !s.Closed {
-			s.Counts = Counts{}
+			s.Counts = mailings.Counts{}
 			return errStillOpen
 		}
 		if err := c.close(ctx, tx, s.Counts, away, keep); err != nil {
@@ -106,58 +104,71 @@ func (l *Ledger) Settle(ctx context.Context, c *Claim, plan Schedule, keep func(
 	return s, nil
 }
 
-// errStillOpen takes back what a batch that cannot be closed has postponed: it is postponed when the batch is closed.
+// errStillOpen rolls back the deferrals of a batch that cannot be closed. They are made when the batch
+// is closed.
 var errStillOpen = errors.New("the batch is still open")
 
-// latestRefused are recipients without an outcome whose latest attempt was refused for now.
-var latestRefused = ofBatch(`
-	SELECT d.recipient, d.attempt, coalesce(d.reply, ''), each.refusals, extract(epoch FROM now() - each.since)::float8
-	FROM (SELECT recipient, max(attempt) AS attempt, bool_or(final) AS done,
-			count(*) FILTER (WHERE status IN ('deferred', 'refused')) AS refusals, min(answered_at) FILTER (WHERE status IN ('deferred', 'refused')) AS since
-	      FROM deliveries WHERE mailing = $1 AND recipient OF_BATCH GROUP BY recipient) each
-	JOIN deliveries d ON d.mailing = $1 AND d.recipient = each.recipient AND d.attempt = each.attempt AND d.recipient OF_BATCH
-	WHERE NOT each.done AND d.status IN ('deferred', 'refused') ORDER BY d.recipient`)
+// lock locks the batch until the transaction ends, or returns ErrFenced.
+func (c *Claim) lock(ctx context.Context, tx pgx.Tx) error {
+	var held bool
+	err := tx.QueryRow(ctx, `
+		SELECT true FROM batches
+		WHERE mailing = $1 AND number = $2 AND fence = $3 AND closed_at IS NULL FOR UPDATE`,
+		c.Mailing, c.Number, c.Fence).Scan(&held)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrFenced
+	}
+	return err
+}
 
-// postpone gives every recipient that was refused for now its next round, or gives it up. It returns those who wait, in order.
-func (c *Claim) postpone(ctx context.Context, tx pgx.Tx, plan Schedule) ([]int32, error) {
-	rows, err := tx.Query(ctx, latestRefused.of(c.Span), c.Mailing, c.Span.numbers())
+var (
+	readRefused  = forSpan("settle_refused")
+	failGivenUp  = statement("settle_given_up")
+	insertWaits  = statement("settle_deferred")
+	closeBatch   = statement("settle_close")
+	reconcileAll = forSpan("reconcile")
+)
+
+// deferRefused gives every recipient that was refused for now its next round, or gives it up. It returns
+// those who wait, in order.
+func (c *Claim) deferRefused(ctx context.Context, tx pgx.Tx, plan Schedule) ([]int32, error) {
+	rows, err := tx.Query(ctx, readRefused.of(c.Span), pgx.NamedArgs{"mailing": c.Mailing, "numbers": c.Span.numbers()})
 	if err != nil {
 		return nil, err
 	}
-	var away, over, overAttempt []int32
-	var pauses []float64
-	var recipient, attempt int32
-	var reply string
-	var refusals int
-	var ago float64
-	_, err = pgx.ForEachRow(rows, []any{&recipient, &attempt, &reply, &refusals, &ago}, func() error {
-		since := time.Duration(ago * float64(time.Second))
-		if since >= plan.For {
-			over, overAttempt = append(over, recipient), append(overAttempt, attempt)
-			return nil
-		}
-		away, pauses = append(away, recipient), append(pauses, plan.pause(refusals, since, reply).Seconds())
-		return nil
-	})
+	refused, err := pgx.CollectRows(rows, pgx.RowToStructByName[struct {
+		Recipient, Attempt int32
+		Reply              string
+		Refusals           int
+		Seconds            float64
+	}])
 	if err != nil {
 		return nil, err
+	}
+	var away, over, overAttempts []int32
+	var pauses []float64
+	for _, r := range refused {
+		since := time.Duration(r.Seconds * float64(time.Second))
+		if since >= plan.For {
+			over, overAttempts = append(over, r.Recipient), append(overAttempts, r.Attempt)
+			continue
+		}
+		away, pauses = append(away, r.Recipient), append(pauses, plan.pause(r.Refusals, since, r.Reply).Seconds())
 	}
 	var batch pgx.Batch
-	if len(over) > 0 { // code and text of the last refusal stay
-		batch.Queue(`
-			UPDATE deliveries d SET status = 'failed', final = true FROM unnest($2::int[], $3::int[]) AS x(recipient, attempt)
-			WHERE d.mailing = $1 AND d.recipient = ANY($2) AND d.recipient = x.recipient AND d.attempt = x.attempt`, c.Mailing, over, overAttempt)
+	if len(over) > 0 {
+		batch.Queue(failGivenUp, pgx.NamedArgs{"mailing": c.Mailing, "recipients": over, "attempts": overAttempts})
 	}
 	if len(away) > 0 {
-		batch.Queue(`
-			INSERT INTO deferrals (mailing, recipient, batch, due)
-			SELECT $1, x.recipient, $2, now() + x.pause * interval '1 second' FROM unnest($3::int[], $4::float8[]) AS x(recipient, pause)`,
-			c.Mailing, c.Number, away, pauses)
+		batch.Queue(insertWaits, pgx.NamedArgs{
+			"mailing": c.Mailing, "batch": c.Number, "recipients": away, "pauses": pauses})
 	}
 	return away, tx.SendBatch(ctx, &batch).Close()
 }
 
-func (c *Claim) close(ctx context.Context, tx pgx.Tx, n Counts, away []int32, keep func([]int32) ([]byte, error)) error {
+func (c *Claim) close(
+	ctx context.Context, tx pgx.Tx, n mailings.Counts, away []int32, keep func([]int32) ([]byte, error),
+) error {
 	var messages []byte
 	if len(away) > 0 {
 		var err error
@@ -166,9 +177,10 @@ func (c *Claim) close(ctx context.Context, tx pgx.Tx, n Counts, away []int32, ke
 		}
 	}
 	var batch pgx.Batch
-	batch.Queue(`
-		UPDATE batches SET closed_at = now(), sent = $3, bounced = $4, failed = $5, opted_out = $6, uncertain = $7, unsent = $8, possibly_twice = $9
-		WHERE mailing = $1 AND number = $2`, c.Mailing, c.Number, n.Sent, n.Bounced, n.Failed, n.OptedOut, n.Uncertain, n.Unsent, n.PossiblyTwice)
+	batch.Queue(closeBatch, pgx.NamedArgs{
+		"mailing": c.Mailing, "batch": c.Number, "sent": n.Sent, "bounced": n.Bounced, "failed": n.Failed,
+		"opted_out": n.OptedOut, "uncertain": n.Uncertain, "unsent": n.Unsent, "possibly_twice": n.PossiblyTwice,
+	})
 	if messages != nil {
 		batch.Queue(`UPDATE spool SET messages = $3 WHERE mailing = $1 AND batch = $2`, c.Mailing, c.Number, messages)
 	} else {
@@ -177,39 +189,19 @@ func (c *Claim) close(ctx context.Context, tx pgx.Tx, n Counts, away []int32, ke
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
-// joinByHash keeps the planner from nested loops for the rest of the transaction. The tables grow by millions of rows faster than
-// statistics are gathered; taking them for empty, it would compare every recipient with every delivery.
-// A plan that has to use a nested loop all the same is given an enormous cost, for which PostgreSQL would
-// compile it: that takes longer than the statement.
-func joinByHash(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off; SET LOCAL jit = off`)
-	return err
-}
-
+// reconciliation is what the rows of a span of recipients say.
 type reconciliation struct {
-	counts Counts
-	broken int // recipients that have not exactly one final delivery
-	first  int32
+	Unaccounted      int   // recipients that have not exactly one final delivery
+	FirstUnaccounted int32 // the first of them
+	mailings.Counts
 }
-
-var reconcileAll = ofBatch(`
-	SELECT count(*) FILTER (WHERE finals <> 1), coalesce(min(number) FILTER (WHERE finals <> 1), 0),
-		count(*) FILTER (WHERE outcome = 'sent'), count(*) FILTER (WHERE outcome = 'bounced'), count(*) FILTER (WHERE outcome = 'failed'),
-		count(*) FILTER (WHERE outcome = 'opted_out'), count(*) FILTER (WHERE outcome = 'uncertain'), count(*) FILTER (WHERE outcome = 'unsent'),
-		count(*) FILTER (WHERE twice AND finals > 0)
-	FROM (
-		SELECT r.number, count(d.recipient) FILTER (WHERE d.final) AS finals, max(d.status) FILTER (WHERE d.final) AS outcome,
-			bool_or(d.possibly_twice AND d.status NOT IN ('intent', 'not_sent', 'deferred', 'refused')) AS twice
-		FROM recipients r LEFT JOIN deliveries d ON d.mailing = r.mailing AND d.recipient = r.number
-			AND d.mailing = $1 AND d.recipient OF_BATCH
-		WHERE r.mailing = $1 AND r.number OF_BATCH
-		GROUP BY r.number) each`)
 
 // reconcile looks at every recipient of the span, and trusts no counter.
 func reconcile(ctx context.Context, tx pgx.Tx, mailing int64, s Span) (r reconciliation, err error) {
-	err = tx.QueryRow(ctx, reconcileAll.of(s), mailing, s.numbers()).
-		Scan(&r.broken, &r.first, &r.counts.Sent, &r.counts.Bounced, &r.counts.Failed, &r.counts.OptedOut, &r.counts.Uncertain,
-			&r.counts.Unsent, &r.counts.PossiblyTwice)
+	rows, err := tx.Query(ctx, reconcileAll.of(s), pgx.NamedArgs{"mailing": mailing, "numbers": s.numbers()})
+	if err == nil {
+		r, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[reconciliation])
+	}
 	if err != nil {
 		return r, fmt.Errorf("reconcile recipients %d to %d: %w", s.First, s.Last, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"directmailer/internal/ledger"
+	"directmailer/internal/mailings"
 )
 
 // answered gives recipients from first to last their answer, by a drop point.
@@ -42,17 +43,17 @@ func TestOnlyAddressesThatDoNotExistAreSuppressedAndOnlyAtTheEnd(t *testing.T) {
 	}
 	f.want(f.settle(c).Closed, true)
 	f.want(f.suppressed(), []string{})
-	f.want(f.ended(true).Suppression, ledger.Suppression{Suppressed: 3})
+	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 3})
 	want := []string{"r1@example.com 5.1.1 m", "r4@example.com 5.1.6 m", "r7@example.com 5.1.10 m"}
 	f.want(f.suppressed(), want)
 	f.exec(`DELETE FROM opt_outs WHERE address_key = 'r1@example.com'`) // somebody has removed it
-	f.want(f.ended(true).Suppression, ledger.Suppression{Suppressed: 3})
+	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 3})
 	f.want(f.suppressed(), want[1:])
-	s, err := f.ledger.Suppression(t.Context(), f.key)
+	m, err := mailings.New(f.pool).Get(t.Context(), "m")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.want(s, ledger.Suppression{Suppressed: 3})
+	f.want(*m.Suppression, mailings.Suppression{Suppressed: 3})
 }
 
 func TestAPersonsRequestIsNotOverwrittenByABounce(t *testing.T) {
@@ -65,7 +66,7 @@ func TestAPersonsRequestIsNotOverwrittenByABounce(t *testing.T) {
 	}
 	f.settle(c)
 	f.exec(`INSERT INTO opt_outs (address_key, reason) VALUES ('r1@example.com', 'asked')`)
-	f.want(f.ended(true).Suppression, ledger.Suppression{Suppressed: 1})
+	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 1})
 	f.want(f.suppressed(), []string{"r1@example.com asked ", "r2@example.com 5.1.1 m"})
 }
 
@@ -94,9 +95,9 @@ func TestADropPointThatKnowsTooFewOfItsRecipientsSuppressesNobody(t *testing.T) 
 			f.answered("spare", c.answered+2, c.answered+other, ledger.Sent, "")
 			// Those are no answers of the drop point: a share of all recipients would be smaller.
 			f.answered("mx", c.answered+other+1, c.answered+other+20, ledger.Failed, "")
-			want := ledger.Suppression{Suppressed: int64(c.bad) + 1}
+			want := mailings.Suppression{Suppressed: int64(c.bad) + 1}
 			if c.withheld {
-				want = ledger.Suppression{Suppressed: 1, Withheld: []ledger.Withheld{{DropPoint: "mx", Bad: int64(c.bad), Answered: int64(c.answered)}}}
+				want = mailings.Suppression{Suppressed: 1, Withheld: []mailings.Withheld{{DropPoint: "mx", Bad: int64(c.bad), Answered: int64(c.answered)}}}
 			}
 			f.want(f.ended(false).Suppression, want)
 			f.want(f.ended(false).Suppression, want) // repeated, it answers the same
@@ -113,5 +114,5 @@ func TestASuppressedAddressIsLeftOutOfABatchLikeOneThatAsked(t *testing.T) {
 	c := f.claim(1, false)
 	f.want(c.Tried, map[int32]ledger.Tried{1: {Final: true}, 2: {Final: true}})
 	f.send(c, 3)
-	f.want(f.settle(c).Counts, ledger.Counts{Sent: 1, OptedOut: 2})
+	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, OptedOut: 2})
 }

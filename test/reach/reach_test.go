@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content/render"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
@@ -360,7 +361,7 @@ func (table *reachTable) freeze(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := store.Freeze(t.Context(), r.ID(), *batch); err != nil {
+	if _, err := recipients.New(r.Pool).Freeze(t.Context(), r.ID(), *batch); err != nil {
 		t.Fatal(err)
 	}
 	froze := time.Since(began)

@@ -1,4 +1,5 @@
-// Package lists keeps named sets of members, and the addresses that have opted out of all mail.
+// Package lists keeps named sets of members, and the addresses that have opted out of all mail. It is the
+// only writer of the tables lists, list_members and opt_outs.
 package lists
 
 import (
@@ -84,7 +85,7 @@ func (s *Store) Import(ctx context.Context, name, file string, columns []string,
 		if err != nil {
 			return err
 		}
-		rows, err := Copy(ctx, tx, "list_members", id, source)
+		rows, err := copyTo(ctx, tx, pgx.Identifier{"list_members"}, id, source)
 		if err != nil {
 			return err
 		}
@@ -128,15 +129,36 @@ func drop(ctx context.Context, tx pgx.Tx, id int64) error {
 	return err
 }
 
-// Copier is a transaction or a connection.
-type Copier interface {
+// Staged is the table of the members that [Stage] has read.
+const Staged = "staged_members"
+
+// Stage reads all members of the source into the table [Staged], as those of list 0, and returns their
+// number. The table is temporary and belongs to the session of conn: nothing of it outlives a crash, and
+// two sessions do not meet.
+func Stage(ctx context.Context, conn *pgxpool.Conn, source Source) (int64, error) {
+	_, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE staged_members (LIKE list_members INCLUDING INDEXES)`)
+	if err != nil {
+		return 0, err
+	}
+	return copyTo(ctx, conn, pgx.Identifier{"staged_members"}, 0, source)
+}
+
+// Unstage removes what [Stage] has read.
+func Unstage(ctx context.Context, conn *pgxpool.Conn) error {
+	_, err := conn.Exec(ctx, `DROP TABLE IF EXISTS staged_members`)
+	return err
+}
+
+// copyingTo is a transaction or a connection.
+type copyingTo interface {
 	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
 }
 
-// Copy writes all members of the source into a table with the columns of list_members, as those of the list, and returns their number.
-func Copy(ctx context.Context, db Copier, table string, list int64, source Source) (int64, error) {
+// copyTo writes all members of the source into a table with the columns of list_members, as those of
+// the list, and returns their number.
+func copyTo(ctx context.Context, db copyingTo, table pgx.Identifier, list int64, source Source) (int64, error) {
 	rows := &copier{id: list, source: source}
-	n, err := db.CopyFrom(ctx, pgx.Identifier{table}, []string{"list_id", "position", "address", "address_key", "attributes"}, rows)
+	n, err := db.CopyFrom(ctx, table, []string{"list_id", "position", "address", "address_key", "attributes"}, rows)
 	if rows.err != nil {
 		return 0, rows.err // the source's own error, without the driver's words around it
 	}

@@ -53,6 +53,30 @@ func (s *Store) RemoveBounced(ctx context.Context, mailing string) (n int64, err
 	return n, nil
 }
 
+// Bounce is an address, given by its key, that does not exist, with the enhanced status code that says so.
+type Bounce struct{ Key, Code string }
+
+// Suppress adds addresses that do not exist, as one step of the transaction that ends the mailing with
+// the internal key, and returns how many were new. An opt-out that is there stays as it is.
+func Suppress(ctx context.Context, tx pgx.Tx, mailing int64, bounces []Bounce) (n int64, err error) {
+	if len(bounces) == 0 {
+		return 0, nil
+	}
+	keys, codes := make([]string, len(bounces)), make([]string, len(bounces))
+	for i, b := range bounces {
+		keys[i], codes[i] = b.Key, b.Code
+	}
+	tag, err := tx.Exec(ctx, `
+		INSERT INTO opt_outs (address_key, reason, mailing)
+		SELECT x.key, x.code, (SELECT id FROM mailings WHERE key = @mailing)
+		FROM unnest(@keys::text[], @codes::text[]) AS x(key, code)
+		ON CONFLICT DO NOTHING`, pgx.NamedArgs{"mailing": mailing, "keys": keys, "codes": codes})
+	if err != nil {
+		return 0, fmt.Errorf("keep addresses that do not exist from later mailings: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}
+
 func (s *Store) change(ctx context.Context, sql string, args ...any) (n int64, err error) {
 	err = pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, sql, args...)

@@ -126,6 +126,12 @@ func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Durat
 	return r.Columns(), nil
 }
 
+// Check logs in to the source and has it look at a query that needs no table. Nothing runs.
+func (s *Set) Check(ctx context.Context, name string, timeout time.Duration) error {
+	_, err := s.Describe(ctx, name, `SELECT ''::text AS email`, timeout)
+	return err
+}
+
 // Query runs the query and returns when its first row is there: from then on reading is quick, and nobody's transaction waits for the
 // source to think. timeout is for all of it, until the last row. Errors are as those of [Set.Describe]. Close the Rows.
 func (s *Set) Query(ctx context.Context, name, sql string, timeout time.Duration) (*Rows, error) {

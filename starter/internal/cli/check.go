@@ -131,18 +131,14 @@ func checkDatabase(ctx context.Context, url string) (string, error) {
 		return "", err
 	}
 	defer pool.Close()
-	var name string
-	var number int
-	if err := pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int`).Scan(&name, &number); err != nil {
-		return "", fmt.Errorf("read the server's version: %w", err)
-	}
-	if number < database.MinVersion {
-		return "", fmt.Errorf("version %s is too old: %d or newer is needed", name, database.MinVersion/10000)
+	version, err := database.CheckServer(ctx, pool)
+	if err != nil {
+		return "", err
 	}
 	if err := database.CheckMigrated(ctx, pool); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("version %s at %s, migrated", name, database.Place(url)), nil
+	return fmt.Sprintf("version %s at %s, migrated", version, database.Place(url)), nil
 }
 
 func checkTemporal(ctx context.Context) (string, error) {
@@ -191,8 +187,6 @@ func checkDropPoint(ctx context.Context, c droppoint.Config) (string, error) {
 	return c.String(), point.Check(ctx).Err
 }
 
-// checkSource has the source look at a query that no table is needed for.
 func checkSource(ctx context.Context, c query.Config) (string, error) {
-	_, err := query.NewSet([]query.Config{c}).Describe(ctx, c.Name, `SELECT ''::text AS email`, checkPatience)
-	return c.String(), err
+	return c.String(), query.NewSet([]query.Config{c}).Check(ctx, c.Name, checkPatience)
 }

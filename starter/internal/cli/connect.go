@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
@@ -17,10 +18,11 @@ import (
 
 // store is the database, as the commands see it.
 type store struct {
-	pool     *pgxpool.Pool
-	lists    *lists.Store
-	mailings *mailings.Store
-	ledger   *ledger.Ledger
+	pool       *pgxpool.Pool
+	lists      *lists.Store
+	mailings   *mailings.Store
+	recipients *recipients.Store
+	ledger     *ledger.Ledger
 }
 
 // openStore opens the database that DATABASE_URL names; it must be migrated.
@@ -37,7 +39,10 @@ func openStore(ctx context.Context) (*store, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &store{pool: pool, lists: lists.New(pool), mailings: mailings.New(pool), ledger: ledger.New(pool)}, nil
+	return &store{
+		pool: pool, lists: lists.New(pool), mailings: mailings.New(pool), recipients: recipients.New(pool),
+		ledger: ledger.New(pool),
+	}, nil
 }
 
 func (s *store) close() { s.pool.Close() }

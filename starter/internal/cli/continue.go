@@ -11,8 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
@@ -80,17 +79,16 @@ func (c *continuation) check() error {
 
 // countContinued says to how many recipients the new mailing goes; NotFound if there are none.
 func (a *app) countContinued(ctx context.Context, s *store, old mailings.Mailing, outcomes []string) error {
-	now, err := s.ledger.Standing(ctx, old.Key)
+	now, err := s.ledger.Progress(ctx, old.Key)
 	if err != nil {
 		return err
 	}
-	n := map[string]int64{string(ledger.Unsent): now.Counts.Unsent, string(ledger.Failed): now.Counts.Failed,
-		string(ledger.Bounced): now.Counts.Bounced, string(ledger.Uncertain): now.Counts.Uncertain}
 	var all int64
 	var parts []string
 	for _, o := range outcomes {
-		all += n[o]
-		parts = append(parts, o+" "+thousands(n[o]))
+		n := recipients.Continuable(now.Counts, o)
+		all += n
+		parts = append(parts, o+" "+thousands(n))
 	}
 	if all == 0 {
 		return failf(NotFound, "mailing %s has no recipient that is %s: there is nobody to continue with", old.ID, strings.Join(outcomes, " or "))
@@ -134,7 +132,7 @@ func (a *app) checkContinued(ctx context.Context, s *store, old mailings.Mailing
 	for _, problem := range problems {
 		faults.lines = append(faults.lines, problem.String())
 	}
-	columns, err := s.columnsOfRecipients(ctx, old)
+	columns, err := s.recipients.Columns(ctx, old.Key)
 	if err != nil {
 		return err
 	}
@@ -146,20 +144,6 @@ func (a *app) checkContinued(ctx context.Context, s *store, old mailings.Mailing
 		}
 	}
 	return faults.report(a)
-}
-
-// columnsOfRecipients are the names of the fields that a mailing's recipients have: the first has those of all.
-func (s *store) columnsOfRecipients(ctx context.Context, m mailings.Mailing) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT jsonb_object_keys(attributes) FROM (SELECT attributes FROM recipients WHERE mailing = $1 ORDER BY number LIMIT 1) first ORDER BY 1`, m.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read a recipient: %w", err)
-	}
-	columns, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("read a recipient: %w", err)
-	}
-	return columns, nil
 }
 
 var numbered = regexp.MustCompile(`^(.+)-([1-9][0-9]{0,5})$`)
@@ -209,24 +193,20 @@ func (s *store) continuedID(ctx context.Context, old mailings.Mailing, c continu
 
 // notContinued refuses to continue recipients that another mailing continues.
 func (s *store) notContinued(ctx context.Context, id string, outcomes []string) error {
-	rows, err := s.pool.Query(ctx, `SELECT id, input FROM mailings WHERE list = $1 ORDER BY key`, "continue:"+id)
+	others, err := s.mailings.ByAudience(ctx, "continue:"+id)
 	if err != nil {
-		return fmt.Errorf("look for continuations: %w", err)
+		return err
 	}
-	var other string
-	var input []byte
-	_, err = pgx.ForEachRow(rows, []any{&other, &input}, func() error {
+	for _, other := range others {
 		var in workflows.Input
-		if json.Unmarshal(input, &in) != nil || in.Continue == nil {
-			return nil
+		if json.Unmarshal(other.Input, &in) != nil || in.Continue == nil {
+			continue
 		}
-		for _, o := range in.WithDefaults().Continue.Outcomes {
-			if slices.Contains(outcomes, o) {
-				return failf(Exists, "mailing %s continues %s already, with those who were %s: continue that one, or give a further one a name with --id. Nothing was started",
-					other, id, strings.Join(in.WithDefaults().Continue.Outcomes, " or "))
-			}
+		continued := in.WithDefaults().Continue.Outcomes
+		if slices.ContainsFunc(continued, func(o string) bool { return slices.Contains(outcomes, o) }) {
+			return failf(Exists, "mailing %s continues %s already, with those who were %s: continue that one, "+
+				"or give a further one a name with --id. Nothing was started", other.ID, id, strings.Join(continued, " or "))
 		}
-		return nil
-	})
-	return err
+	}
+	return nil
 }

@@ -17,11 +17,11 @@ import (
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/query"
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 )
 
 func (a *app) previewCommand() *cobra.Command {
@@ -252,7 +252,7 @@ func continuedRecipient(ctx context.Context, p plan, key string) (to render.Reci
 	if !errors.Is(err, errFound) {
 		return to, err
 	}
-	err = s.mailings.Recipients(ctx, old.Key, number, number, func(r mailings.Recipient) error {
+	err = s.recipients.Range(ctx, old.Key, number, number, func(r recipients.Recipient) error {
 		to = render.Recipient{Number: 1, Address: r.Address, Attributes: r.Attributes}
 		return nil
 	})

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
@@ -108,19 +107,11 @@ func (s *store) openIDs(ctx context.Context, keys []int64) (map[int64]string, er
 	if len(keys) == 0 {
 		return ids, nil
 	}
-	rows, err := s.pool.Query(ctx, `SELECT key, id FROM mailings WHERE key = ANY($1) AND closed_at IS NULL`, keys)
-	if err == nil {
-		var key int64
-		var id string
-		_, err = pgx.ForEachRow(rows, []any{&key, &id}, func() error {
-			ids[key] = id
-			return nil
-		})
+	open, err := s.mailings.Open(ctx, keys)
+	for _, m := range open {
+		ids[m.Key] = m.ID
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the mailings' IDs: %w", err)
-	}
-	return ids, nil
+	return ids, err
 }
 
 func (a *app) rateSet() *cobra.Command {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/ledger"
+	"directmailer/internal/mailings"
 )
 
 var reportOutcomes = []ledger.Status{ledger.Sent, ledger.Bounced, ledger.Failed, ledger.OptedOut, ledger.Uncertain, ledger.Unsent, ledger.Open}
@@ -65,18 +66,16 @@ and which drop points called too many addresses non-existent to be believed.`,
 		if err != nil {
 			return err
 		}
-		suppression, err := s.ledger.Suppression(cmd.Context(), m.Key)
-		if err != nil {
-			return err
+		if m.Suppression != nil {
+			a.saySuppression(m.ID, *m.Suppression)
 		}
-		a.saySuppression(m.ID, suppression)
 		return nil
 	}
 	return cmd
 }
 
 // saySuppression tells on the standard error what the end of the mailing did about addresses that do not exist.
-func (a *app) saySuppression(id string, s ledger.Suppression) {
+func (a *app) saySuppression(id string, s mailings.Suppression) {
 	if s.Suppressed > 0 {
 		a.say("%s suppressed: later mailings do not go to addresses that do not exist (to undo: starter optout remove --mailing %s --bounced)",
 			count(s.Suppressed, "address"), id)

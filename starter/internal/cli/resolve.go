@@ -58,7 +58,7 @@ func (a *app) resolve(ctx context.Context, s *store, id string, as ledger.Resolu
 	if err != nil {
 		return notStored(err, id)
 	}
-	now, err := s.ledger.Standing(ctx, m.Key)
+	now, err := s.ledger.Progress(ctx, m.Key)
 	if err != nil {
 		return err
 	}

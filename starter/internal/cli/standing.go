@@ -92,7 +92,7 @@ func (s *store) standingOf(ctx context.Context, m mailings.Mailing) (standing, e
 			v.DropPoints = append(v.DropPoints, workflows.DropPointStatus{Name: name, InList: true})
 		}
 	}
-	now, err := s.ledger.Standing(ctx, m.Key)
+	now, err := s.ledger.Progress(ctx, m.Key)
 	if err != nil {
 		return v, err
 	}

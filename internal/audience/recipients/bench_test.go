@@ -1,4 +1,4 @@
-package mailings_test
+package recipients_test
 
 import (
 	"flag"
@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
@@ -31,7 +32,7 @@ func BenchmarkFreeze(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			n := *freezeMembers
 			f := &fixture{TB: b, pool: ownDatabase(b)}
-			f.store = mailings.New(f.pool)
+			f.store, f.mailings = recipients.New(f.pool), mailings.New(f.pool)
 			f.manyMembers(n, c.duplicates, c.optedOut)
 			f.exec(`CREATE TABLE copied (LIKE recipients); ALTER TABLE copied ADD PRIMARY KEY (mailing, number)`)
 			var freezing, copying time.Duration

@@ -1,10 +1,11 @@
-package mailings_test
+package recipients_test
 
 import (
 	"context"
 	"errors"
 	"testing"
 
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/mailings"
 )
@@ -19,7 +20,7 @@ func newEnded(t testing.TB) *fixture {
 		FROM mailings, unnest('{sent,unsent,failed,bounced,uncertain,unsent}'::text[]) WITH ORDINALITY AS u(s, n)`)
 	// An attempt before the last one counts for nothing.
 	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, 1, 0, 'uncertain', false FROM mailings`)
-	f.exec(`UPDATE mailings SET state = 'cancelled', closed_at = now(), counts = '{"Sent": 1, "Unsent": 2, "Failed": 1, "Bounced": 1, "Uncertain": 1}'`)
+	f.exec(`UPDATE mailings SET state = 'cancelled', closed_at = now(), counts = '{"sent": 1, "unsent": 2, "failed": 1, "bounced": 1, "uncertain": 1}'`)
 	f.list("stranger@example.com") // what the list is now means nothing
 	f.reserve("m-2")
 	return f
@@ -90,7 +91,7 @@ func TestAContinuationOfAContinuationTakesWhatThatHasLeft(t *testing.T) {
 	f.proceed(5, "unsent", "failed")
 	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, n, 1, s::delivery_status, true
 		FROM mailings, unnest('{sent,unsent,sent}'::text[]) WITH ORDINALITY AS u(s, n) WHERE id = 'm-2'`)
-	f.exec(`UPDATE mailings SET closed_at = now(), counts = '{"Sent": 2, "Unsent": 1}' WHERE id = 'm-2'`)
+	f.exec(`UPDATE mailings SET closed_at = now(), counts = '{"sent": 2, "unsent": 1}' WHERE id = 'm-2'`)
 	f.reserve("m-3")
 	if _, err := f.store.Continue(t.Context(), "m-3", "m-2", []string{"unsent"}, 5); err != nil {
 		t.Fatal(err)
@@ -122,16 +123,16 @@ func TestWhatCannotBeContinuedIsToldApart(t *testing.T) {
 	t.Parallel()
 	f := newEnded(t)
 	f.reserve("open")
-	f.exec(`INSERT INTO mailings (id, first_run_id, input, list, state, closed_at, counts) VALUES ('all-sent', 'run', '{}', 'people', 'completed', now(), '{"Sent": 3}')`)
+	f.exec(`INSERT INTO mailings (id, first_run_id, input, list, state, closed_at, counts) VALUES ('all-sent', 'run', '{}', 'people', 'completed', now(), '{"sent": 3}')`)
 	rows := f.everything()
 	for _, c := range []struct {
 		id, earlier string
 		want, left  error
 	}{
-		{"m-2", "never", mailings.ErrNoEarlier, mailings.ErrNoEarlier},
-		{"m-2", "open", mailings.ErrNotEnded, mailings.ErrNotEnded},
-		{"m-2", "m-2", mailings.ErrNotEnded, mailings.ErrNotEnded},
-		{"m-2", "all-sent", mailings.ErrNobodyLeft, mailings.ErrNobodyLeft},
+		{"m-2", "never", recipients.ErrNoEarlier, recipients.ErrNoEarlier},
+		{"m-2", "open", recipients.ErrNotEnded, recipients.ErrNotEnded},
+		{"m-2", "m-2", recipients.ErrNotEnded, recipients.ErrNotEnded},
+		{"m-2", "all-sent", recipients.ErrNobodyLeft, recipients.ErrNobodyLeft},
 		{"unreserved", "m", mailings.ErrNotFound, nil},
 	} {
 		if _, err := f.store.Continue(t.Context(), c.id, c.earlier, []string{"unsent", "failed"}, 1); !errors.Is(err, c.want) {

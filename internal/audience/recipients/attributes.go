@@ -1,4 +1,4 @@
-package mailings
+package recipients
 
 import (
 	"encoding/json"
@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// readAttributes reads an object of strings as jsonb prints it. The values are parts of text: one recipient costs five allocations instead
-// of 35, and a ninth of the time. What is not so simple is left to encoding/json.
+// readAttributes reads an object of strings as jsonb prints it. The values are parts of text: one
+// recipient costs five allocations instead of 35, and a ninth of the time. An object with an escape in
+// it is left to encoding/json.
 func readAttributes(text string) (map[string]string, error) {
 	attributes := make(map[string]string, strings.Count(text, `": "`))
 	if readPlain(text, attributes) {
@@ -20,7 +21,7 @@ func readAttributes(text string) (map[string]string, error) {
 	return attributes, nil
 }
 
-// readPlain reads {"key": "value", …} without any escape in it.
+// readPlain reads {"key": "value", …}. It returns false if there is an escape in it.
 func readPlain(text string, into map[string]string) bool {
 	rest, ok := strings.CutPrefix(text, "{")
 	if rest == "}" {

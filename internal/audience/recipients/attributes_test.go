@@ -1,4 +1,4 @@
-package mailings
+package recipients
 
 import (
 	"encoding/json"

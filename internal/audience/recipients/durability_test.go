@@ -1,4 +1,4 @@
-package mailings_test
+package recipients_test
 
 import (
 	"encoding/json"
@@ -23,7 +23,7 @@ func TestReservingAndFreezingSetTheirIsolationAndTheirDurability(t *testing.T) {
 	}
 	f.pool.Reset()
 	f.freeze(2)
-	if err := f.store.Reserve(t.Context(), "n", "run", "query", json.RawMessage(`{}`)); err != nil {
+	if err := f.mailings.Reserve(t.Context(), "n", "run", "query", json.RawMessage(`{}`)); err != nil {
 		t.Fatal(err)
 	}
 	f.want(f.strings(`SELECT task || ': ' || settings FROM seen ORDER BY 1`), []string{

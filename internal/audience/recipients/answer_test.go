@@ -1,4 +1,4 @@
-package mailings_test
+package recipients_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/mailings"
 )
@@ -179,7 +180,7 @@ func TestOneConnectionFreezesOneAnswerAfterTheOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store := mailings.New(pool)
+	store := recipients.New(pool)
 	for n := range int64(8) { // after five executions PostgreSQL may keep a plan
 		id := fmt.Sprintf("m-%d", n)
 		f.reserve(id)
@@ -200,7 +201,7 @@ func TestAnAnswerWithoutMembersIsAnEmptyList(t *testing.T) {
 	f := newFixture(t)
 	rows := f.everything()
 	for _, a := range []*answer{answered(), answered("", "")} {
-		if _, err := f.store.FreezeAnswer(t.Context(), "m", a, 1); !errors.Is(err, mailings.ErrEmptyList) {
+		if _, err := f.store.FreezeAnswer(t.Context(), "m", a, 1); !errors.Is(err, recipients.ErrEmptyList) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -217,10 +218,10 @@ func TestAMailingThatHasEndedIsNotFrozenAnyMore(t *testing.T) {
 	for _, end := range []string{`ending = true`, `state = 'cancelled', closed_at = now(), counts = '{}'`} {
 		f.exec(`UPDATE mailings SET ` + end)
 		rows := f.everything()
-		if _, err := f.store.FreezeAnswer(t.Context(), "m", answered("a@example.com"), 1); !errors.Is(err, mailings.ErrEnded) {
+		if _, err := f.store.FreezeAnswer(t.Context(), "m", answered("a@example.com"), 1); !errors.Is(err, recipients.ErrEnded) {
 			t.Errorf("%s: an answer: got %v", end, err)
 		}
-		if _, err := f.store.Freeze(t.Context(), "m", 1); !errors.Is(err, mailings.ErrEnded) {
+		if _, err := f.store.Freeze(t.Context(), "m", 1); !errors.Is(err, recipients.ErrEnded) {
 			t.Errorf("%s: a list: got %v", end, err)
 		}
 		f.want(f.everything(), rows)

@@ -1,0 +1,174 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
+	"directmailer/internal/mailings"
+)
+
+// Claim is the right to send the open recipients of a batch, until somebody else claims the batch.
+type Claim struct {
+	Batch
+	Span  Span
+	Fence int64
+	// Settled says how the batch ended if it is closed already; the fields below are empty then.
+	Settled Settled
+	// Messages is the spooled blob.
+	Messages []byte
+	// Tried holds the recipients that have deliveries already.
+	Tried map[int32]Tried
+}
+
+// Open is how many recipients of the batch are to be sent to now.
+func (c *Claim) Open() int {
+	n := c.Span.Len()
+	for _, t := range c.Tried {
+		if t.Final || t.Deferred {
+			n--
+		}
+	}
+	return n
+}
+
+// Tried is what the ledger knows of a recipient before a new attempt.
+type Tried struct {
+	Attempts  int32 // the highest attempt so far
+	Final     bool  // the recipient has an outcome: it must not be sent to
+	Deferred  bool  // it was refused for now since the batch was made: it waits for a later round
+	Uncertain int   // attempts whose answer was never seen: a new one is possibly the second mail
+}
+
+// Claim takes the batch over. Intents that were left behind become uncertain: the outcome if hold is
+// true, otherwise open for another attempt. Recipients who have opted out since the audience was frozen
+// get that outcome. It returns ErrNoSpool or ErrNoBatch.
+func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) {
+	c := &Claim{Batch: b}
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		opened, err := c.raiseFence(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if c.Settled.Closed {
+			return c.Settled.readDeferred(ctx, tx, b)
+		}
+		return c.takeOver(ctx, tx, opened, hold)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim the batch: %w", err)
+	}
+	return c, nil
+}
+
+var raiseFence = statement("claim")
+
+// raiseFence returns when the batch was opened, if that was after the first round.
+func (c *Claim) raiseFence(ctx context.Context, tx pgx.Tx) (opened *time.Time, err error) {
+	rows, err := tx.Query(ctx, raiseFence, pgx.NamedArgs{"mailing": c.Mailing, "batch": c.Number})
+	if err != nil {
+		return nil, err
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[struct {
+		Fence       int64
+		First, Last int32
+		Members     []int32
+		OpenedAt    *time.Time
+		Closed      bool
+		mailings.Counts
+	}])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNoBatch
+	}
+	c.Fence, c.Span = row.Fence, Span{row.First, row.Last, row.Members}
+	c.Settled.Closed, c.Settled.Counts = row.Closed, row.Counts
+	return row.OpenedAt, err
+}
+
+var (
+	endIntents   = forSpan("claim_intents")
+	readOptedOut = forSpan("claim_opted_out")
+	readTried    = forSpan("claim_attempts")
+
+	endUncertainOptedOut = statement("claim_opted_out_uncertain")
+)
+
+// takeOver runs its statements in one round trip, and in a second one if a recipient has opted out.
+//
+// None of them joins the deliveries with another table: the statistics may not know of the mailing yet,
+// and a planner that took its deliveries for one row has compared each recipient of the batch with all
+// of them.
+func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
+	var optedOut []int32
+	args := pgx.NamedArgs{
+		"mailing": c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
+		"hold": hold, "most": MaxUncertain, "opened": opened,
+	}
+	var batch pgx.Batch
+	batch.Queue(endIntents.of(c.Span), args)
+	batch.Queue(readOptedOut.of(c.Span), args).Query(func(rows pgx.Rows) (err error) {
+		optedOut, err = pgx.CollectRows(rows, pgx.RowTo[int32])
+		return err
+	})
+	batch.Queue(readTried.of(c.Span), args).Query(c.collectTried)
+	batch.Queue(`SELECT messages FROM spool WHERE mailing = @mailing AND batch = @batch`, args).
+		QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&c.Messages)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return ErrNoSpool
+			}
+			return err
+		})
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return err
+	}
+	return c.excludeOptedOut(ctx, tx, optedOut)
+}
+
+func (c *Claim) collectTried(rows pgx.Rows) error {
+	c.Tried = map[int32]Tried{}
+	var recipient int32
+	var t Tried
+	_, err := pgx.ForEachRow(rows, []any{&recipient, &t.Attempts, &t.Final, &t.Uncertain, &t.Deferred}, func() error {
+		c.Tried[recipient] = t
+		return nil
+	})
+	return err
+}
+
+// excludeOptedOut gives recipients who have opted out and have no outcome theirs: they are not sent to
+// again. A recipient who may have got the mail before becomes uncertain, and not opted out.
+func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []int32) error {
+	var untouched, maybe []int32
+	for _, r := range optedOut {
+		t := c.Tried[r]
+		switch {
+		case t.Final:
+			continue
+		case t.Uncertain > 0:
+			maybe = append(maybe, r)
+		default:
+			untouched = append(untouched, r)
+		}
+		t.Final = true
+		c.Tried[r] = t
+	}
+	var batch pgx.Batch
+	if len(maybe) > 0 {
+		batch.Queue(endUncertainOptedOut, pgx.NamedArgs{"mailing": c.Mailing, "recipients": maybe})
+	}
+	if len(untouched) > 0 {
+		batch.Queue(`
+			INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+			SELECT $1, number, 0, 'opted_out', true FROM unnest($2::int[]) AS number
+			ON CONFLICT DO NOTHING`, c.Mailing, untouched)
+	}
+	if batch.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, &batch).Close()
+}
