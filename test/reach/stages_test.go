@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkStages measures what each stage of a message's way through the worker costs, one after the other, on the newsletter of TestReach.
-// The ledger's part is BenchmarkGate in internal/ledger, that of reading a recipient BenchmarkAttributes in internal/mailings.
+// The ledger's part is BenchmarkGate in internal/ledger, that of reading a recipient BenchmarkAttributes in internal/audience/recipients.
 func BenchmarkStages(b *testing.B) {
 	for _, size := range []int{20_000, 2_000} {
 		content := newsletter(b, size)
