@@ -14,10 +14,11 @@ const (
 	frameLength = 500 * time.Millisecond
 	// lookahead is how long before its start a frame is opened.
 	lookahead = 200 * time.Millisecond
-	// grace is how late a turn may be taken at least. It makes up for a scheduler that is late, and is the burst at high rates.
+	// grace is how late a turn may be taken at least. It makes up for a scheduler that is late, and is the
+	// burst at high rates.
 	grace = 10 * time.Millisecond
-	// graceTurns is how late a turn may be taken, in turns, if that is later: the burst at low rates. With less, messages under several
-	// limits, of which a worker has a share of each, would too seldom find turns of all of them at the same time.
+	// graceTurns is how late a turn may be taken, in turns, if that is later: the burst at low rates. With
+	// less, messages under several limits would too seldom find turns of all of them at the same time.
 	graceTurns = 2
 )
 
@@ -29,7 +30,8 @@ func shapeOf(r rate.Rate) (spacing, turns int64) {
 	return spacing, max(1, int64(frameLength)/spacing)
 }
 
-// limit is what a worker knows of a limit, and the turns it holds. The Pacer's mutex guards it.
+// limit is a limit as the worker has read it, and the turns that the worker holds. The Pacer's mutex guards
+// it.
 type limit struct {
 	scope   Scope
 	rate    rate.Rate
@@ -46,11 +48,11 @@ type limit struct {
 	asked  int64 // since when; monotonic
 	retry  int64 // not before; monotonic
 
-	// What became of turns since a frame was last asked for: how much to ask for next time.
+	// What became of turns since a frame was last asked for. It decides how much to ask for next time.
 	taken, lost, refused int64
 }
 
-// change notes the limit's present rate. Turns that were given under a higher rate than the present are given up.
+// change sets the limit's present rate. Turns that were given under a higher rate are given up.
 func (l *limit) change(r rate.Rate) {
 	if r == l.rate {
 		return
@@ -103,7 +105,8 @@ func (l *limit) due(now int64, c *clock, refused bool) int64 {
 	return 0
 }
 
-// demand is how many turns of the next frame are wanted, by what became of those of the last: all if a message waited for each of them.
+// demand is how many turns of the next frame are wanted, by what became of those of the last one: all if a
+// message waited for each of them.
 func (l *limit) demand() int64 {
 	_, turns := shapeOf(l.rate)
 	switch passed := l.taken + l.lost; {
@@ -116,7 +119,8 @@ func (l *limit) demand() int64 {
 	}
 }
 
-// comes is how long it is until it is worth coming again, with a turn held that comes in held, or none if it is negative.
+// comes is how long it is until it is worth asking again. The next turn in hand comes after held; there is
+// none if held is negative.
 func (l *limit) comes(held, now int64, c *clock) int64 {
 	if l.asking { // an answer is to be expected after about one round trip
 		soon := min(max(int64(time.Millisecond), (now-l.asked)/2), int64(100*time.Millisecond))
@@ -152,19 +156,22 @@ func (l *limit) grant(g lease, want int64) {
 		if i < 0 {
 			i = len(l.frames)
 		}
-		if i == len(l.frames) || l.frames[i].at != g.at || l.frames[i].spacing != g.spacing || l.frames[i].turns != g.turns {
+		if i == len(l.frames) || !l.frames[i].is(g) {
 			l.frames = slices.Insert(l.frames, i, newFrame(g.at, g.spacing, g.turns))
 		}
 		l.frames[i].add(g.first, g.n)
 	}
-	// Workers come in a random order: with few turns in a frame, those that come late get none.
+	// Workers ask in a random order: with few turns in a frame, those that ask late get none.
 	l.next = g.at + g.turns*g.spacing - int64(lookahead) + rand.Int64N(int64(lookahead)/2)
 	switch l.left = g.turns - g.first - g.n; {
 	case l.left == 0:
 		l.more = never
-	case g.n < want: // our share; what others do not want can be had when they have asked
+	case g.n < want: // our share; the turns that others do not want are free when they have asked
 		l.more = g.at - int64(lookahead)/2 + rand.Int64N(int64(lookahead)/4)
-	default: // what nobody wants by then is free
+	default: // turns that nobody wants by then are free
 		l.more = g.at
 	}
 }
+
+// is tells whether the turns of a lease are of the frame.
+func (f *frame) is(g lease) bool { return f.at == g.at && f.spacing == g.spacing && f.turns == g.turns }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"directmailer/internal/delivery/rate"
 )
 
@@ -13,19 +15,12 @@ type Limit struct {
 	Scope     Scope
 	Rate      rate.Rate
 	UpdatedAt time.Time // of its last change
-	// GivenUntil is until when turns are given away; no message goes before that but those that hold them. In the past: nobody waits.
+	// GivenUntil is until when turns are given away. Before that, only messages that hold a turn go. A time
+	// in the past says that nobody waits.
 	GivenUntil time.Time
 }
 
-// A change closes the frames that are open. The next turn is one interval of the new rate after the last that they have. Setting the
-// rate that is set already changes nothing, so that everybody who starts a mailing may repeat it.
-const setLimit = `
-	INSERT INTO rate_limits AS l (kind, name, messages, seconds, spacing, turns, given) VALUES ($1, $2, $3, $4, $5, $6, $6)
-	ON CONFLICT (kind, name) DO UPDATE SET
-		messages = excluded.messages, seconds = excluded.seconds, spacing = excluded.spacing, turns = excluded.turns,
-		frame_at = l.frame_at + (l.turns - 1) * l.spacing - (excluded.turns - 1) * excluded.spacing, given = excluded.turns,
-		updated_at = clock_timestamp()
-	WHERE l.messages <> excluded.messages OR l.seconds <> excluded.seconds`
+var setLimit = statement("set")
 
 // Set sets the limit of a scope, or removes it if r is the zero value. All workers keep to it within two seconds.
 func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
@@ -39,7 +34,11 @@ func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
 		return fmt.Errorf("set a rate limit: the rate %s %w", r, err)
 	}
 	spacing, turns := shapeOf(r)
-	if _, err := p.pool.Exec(ctx, setLimit, s.Kind.String(), s.Name, r.Count, int64(r.Per/time.Second), spacing, turns); err != nil {
+	_, err := p.pool.Exec(ctx, setLimit, pgx.NamedArgs{
+		"kind": s.Kind.String(), "name": s.Name, "messages": r.Count, "seconds": int64(r.Per / time.Second),
+		"spacing": spacing, "turns": turns,
+	})
+	if err != nil {
 		return fmt.Errorf("set a rate limit: %w", err)
 	}
 	p.forget()
@@ -48,7 +47,8 @@ func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
 
 // Drop removes the limit of a scope, such as that of a mailing that has ended. Without one it does nothing.
 func (p *Pacer) Drop(ctx context.Context, s Scope) error {
-	if _, err := p.pool.Exec(ctx, `DELETE FROM rate_limits WHERE kind = $1 AND name = $2`, s.Kind.String(), s.Name); err != nil {
+	_, err := p.pool.Exec(ctx, `DELETE FROM rate_limits WHERE kind = $1 AND name = $2`, s.Kind.String(), s.Name)
+	if err != nil {
 		return fmt.Errorf("remove a rate limit: %w", err)
 	}
 	p.forget()
