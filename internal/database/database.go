@@ -1,6 +1,8 @@
-// Package database opens PostgreSQL, brings its schema up to date, and tells failures that pass from failures that stay.
+// Package database opens PostgreSQL, brings its schema up to date, and tells transient failures
+// from permanent ones.
 //
-// What is stored is the job of the packages lists, mailings and ledger.
+// It owns no table. Each table is written by one package, which owners_test.go names: lists,
+// recipients, mailings, ledger or ratelimit.
 package database
 
 import (
@@ -30,29 +32,32 @@ const MinVersion = 140000
 // ErrNotMigrated says that the schema is older than this program.
 var ErrNotMigrated = errors.New("the database is not migrated: run `starter migrate`")
 
-// Open returns a pool of at most maxConns connections to the database at url, checked to be there. Errors do not show the password.
+// Open returns a pool of at most maxConns connections to the database at url, after it has reached
+// the database. Errors do not show the password.
 //
-// A connection that hangs is noticed within half a minute, so a lost server ends in an error and not in a wait.
+// The pool notices a connection that hangs within half a minute. So a lost server ends in an error
+// and not in a wait.
 func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/database")
 	}
 	config.MaxConns = maxConns
-	Guard(&config.ConnConfig.Config)
+	SetTimeouts(&config.ConnConfig.Config)
 	set := func(name, value string) {
 		if _, ok := config.ConnConfig.RuntimeParams[name]; !ok {
 			config.ConnConfig.RuntimeParams[name] = value
 		}
 	}
 	set("application_name", "direct-mailer")
-	// A worker whose host is gone must not keep a batch's row locked for longer than it takes to notice.
+	// A worker whose host is gone must not keep a batch's row locked for longer than it takes to
+	// notice.
 	set("tcp_keepalives_idle", "15")
 	set("tcp_keepalives_interval", "5")
 	set("tcp_keepalives_count", "3")
 	set("idle_in_transaction_session_timeout", "60000")
 	if config.ConnConfig.RuntimeParams["tcp_user_timeout"] == "" { // else the URL says it
-		config.AfterConnect = limitClientSilence
+		config.AfterConnect = setServerTimeout
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -65,24 +70,26 @@ func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error
 	return pool, nil
 }
 
-// Guard has a connection notice a server that is gone within half a minute.
-func Guard(config *pgconn.Config) {
+// SetTimeouts sets the timeouts of a connection, so that it notices a lost server within half a
+// minute.
+func SetTimeouts(config *pgconn.Config) {
 	config.ConnectTimeout = 10 * time.Second
-	config.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: limitSilence}).DialContext
+	config.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: setUserTimeout}).DialContext
 }
 
-// giveUpAfter is how long either side may leave what the other one has written without an
-// acknowledgement. The kernel's own limit is a quarter of an hour.
-const giveUpAfter = 30 * time.Second
+// userTimeout is how long data may stay without an acknowledgement before a side gives the
+// connection up (RFC 5482). The kernel's own limit is a quarter of an hour.
+const userTimeout = 30 * time.Second
 
-// limitClientSilence has the server's side of a session notice a client that is gone, also while an
-// answer is on its way to it, when keep-alives do not help: until then the session keeps its locks.
+// setServerTimeout has the server notice a client that is gone, also while an answer is on its way
+// to the client, when keep-alives do not help. Until the server notices, the session keeps its
+// locks.
 //
 // The setting is not a parameter of the start, because a server or a pooler that does not know it
-// would refuse the connection. A refusal of the statement changes nothing but that the server waits for
-// longer.
-func limitClientSilence(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.PgConn().Exec(ctx, fmt.Sprintf("SET tcp_user_timeout = %d", giveUpAfter.Milliseconds())).ReadAll()
+// would refuse the connection. A refusal of the statement changes nothing but that the server waits
+// for longer.
+func setServerTimeout(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.PgConn().Exec(ctx, fmt.Sprintf("SET tcp_user_timeout = %d", userTimeout.Milliseconds())).ReadAll()
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !conn.IsClosed() {
 		return nil
@@ -99,7 +106,8 @@ func Place(url string) string {
 	return fmt.Sprintf("%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database)
 }
 
-// Migrate brings the schema up to date and returns the versions before and after. Two that run at once wait for each other.
+// Migrate brings the schema up to date and returns the versions before and after. Two
+// migrations at once wait for each other.
 func Migrate(ctx context.Context, url string) (before, after int64, err error) {
 	pool, err := Open(ctx, url, 4)
 	if err != nil {
@@ -131,7 +139,8 @@ func CheckMigrated(ctx context.Context, pool *pgxpool.Pool) error {
 		return err
 	}
 	var applied int
-	err = pool.QueryRow(ctx, `SELECT count(DISTINCT version_id) FROM goose_db_version WHERE is_applied AND version_id > 0`).Scan(&applied)
+	err = pool.QueryRow(ctx, `
+		SELECT count(DISTINCT version_id) FROM goose_db_version WHERE is_applied AND version_id > 0`).Scan(&applied)
 	if isCode(err, "42P01") { // undefined table: never migrated
 		return ErrNotMigrated
 	}
@@ -170,9 +179,9 @@ func CheckServer(ctx context.Context, pool *pgxpool.Pool) (version string, err e
 	return version, nil
 }
 
-// Passes tells by an SQLSTATE (the PostgreSQL manual's appendix A) whether the server is in trouble that passes, so that the same statement
-// can succeed later.
-func Passes(code string) bool {
+// Transient tells whether an SQLSTATE (the PostgreSQL manual's appendix A) is about a state of the
+// server that can pass, so that the same statement can succeed later.
+func Transient(code string) bool {
 	switch code[:min(2, len(code))] {
 	case "08", // connection exception
 		"25", // invalid transaction state: read-only standby, a timeout of the transaction
@@ -188,26 +197,35 @@ func Passes(code string) bool {
 	return false
 }
 
-// Unavailable tells whether err means that the database is away or in trouble of its own, so that the same call can succeed later.
-// Anything that did not come from the server is a lost connection.
+// Unavailable tells whether err says that the database cannot be reached or has a transient
+// failure, so that the same call can succeed later. An error that did not come from the server is a
+// lost connection.
 func Unavailable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		return Passes(pgErr.Code)
+		return Transient(pgErr.Code)
 	}
 	var connectErr *pgconn.ConnectError
 	var netErr net.Error
-	return errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
-		strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "unexpected EOF") || strings.Contains(err.Error(), "closed pool")
+	if errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) {
+		return true
+	}
+	for _, text := range []string{"conn closed", "unexpected EOF", "closed pool"} { // errors that have no type
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
 }
 
 // Duplicate tells whether a unique index has refused a row.
 func Duplicate(err error) bool { return isCode(err, "23505") }
 
-// Reason is a text for err that names no value of a row: PostgreSQL's own message can quote addresses.
+// Reason is a text for err that names no value of a row: PostgreSQL's own message can quote
+// addresses.
 func Reason(err error) string {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
@@ -240,7 +258,8 @@ func isCode(err error, code string) bool {
 // Refusal is why a connection was not made, without user and password.
 func Refusal(err error) string { return redact(err).Error() }
 
-// redact drops from a connect error what names the user: the words of pgx, and those of the server.
+// redact removes the words of pgx and of the server from a connect error, because they name the
+// user.
 func redact(err error) error {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
@@ -255,7 +274,7 @@ func redact(err error) error {
 	return err
 }
 
-// refusal is a server's answer to a connection, in words that repeat nothing of it.
+// refusal is a server's answer to a connection, worded without a part of that answer.
 type refusal struct{ err *pgconn.PgError }
 
 func (r *refusal) Unwrap() error { return r.err }

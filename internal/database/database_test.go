@@ -305,7 +305,8 @@ func TestABadURLIsNotRepeated(t *testing.T) {
 	}
 }
 
-// The counts of mailings that have ended are renamed: read under the new names, the old ones would be zero.
+// The counts of mailings that have ended are renamed: read under the new names, the old ones would
+// be zero.
 func TestCountsOfAnOldDatabaseGetTheNewNames(t *testing.T) {
 	t.Parallel()
 	url := empty(t)

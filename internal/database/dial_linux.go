@@ -5,15 +5,15 @@ import (
 	"syscall"
 )
 
-// tcpUserTimeout is TCP_USER_TIMEOUT (RFC 5482), which package syscall does not name. Keep-alives do not help while data is on its way:
-// without it the kernel tries for a quarter of an hour.
+// tcpUserTimeout is TCP_USER_TIMEOUT (RFC 5482), which package syscall does not name. Keep-alives
+// do not help while data is on its way: without it the kernel tries for a quarter of an hour.
 const tcpUserTimeout = 0x12
 
-func limitSilence(network, _ string, c syscall.RawConn) error {
+func setUserTimeout(network, _ string, c syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil
 	}
 	return c.Control(func(fd uintptr) {
-		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(giveUpAfter.Milliseconds()))
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(userTimeout.Milliseconds()))
 	})
 }

@@ -4,5 +4,5 @@ package database
 
 import "syscall"
 
-// limitSilence has no means here: a host that vanishes is noticed when the kernel gives up.
-func limitSilence(string, string, syscall.RawConn) error { return nil }
+// setUserTimeout has no means here: a host that vanishes is noticed when the kernel gives up.
+func setUserTimeout(string, string, syscall.RawConn) error { return nil }

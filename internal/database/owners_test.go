@@ -114,7 +114,8 @@ type sqlText struct {
 	imported string
 }
 
-// eachFile calls each for every Go file that is no test, and for every .sql file, with the texts in it.
+// eachFile calls each for every Go file that is no test, and for every .sql file, with the texts in
+// it.
 func eachFile(t *testing.T, each func(file, folder string, texts []sqlText)) {
 	t.Helper()
 	root := os.DirFS("../..")
@@ -129,7 +130,8 @@ func eachFile(t *testing.T, each func(file, folder string, texts []sqlText)) {
 			}
 			return nil
 		}
-		// The folder of the package that a file belongs to: the statements of a package are in its folder sql.
+		// The folder of the package that a file belongs to: the statements of a package are in its
+		// folder sql.
 		folder := strings.TrimSuffix(path.Dir(name), "/sql")
 		switch {
 		case strings.HasSuffix(name, ".sql"):
@@ -162,8 +164,8 @@ func eachFile(t *testing.T, each func(file, folder string, texts []sqlText)) {
 	}
 }
 
-// textsOf returns the strings of a Go file. A sum of strings is one text, in which "?" stands for every
-// part that is no literal.
+// textsOf returns the strings of a Go file. A sum of strings is one text, in which "?" stands for
+// every part that is no literal.
 func textsOf(name string, source []byte) (texts []sqlText, err error) {
 	set := token.NewFileSet()
 	file, err := parser.ParseFile(set, name, source, 0)
@@ -224,8 +226,8 @@ func concatenated(e ast.Expr) (text string, literal bool) {
 	return "?", false
 }
 
-// write is a statement that writes a table. It is certain if its verb is in capitals, as in all SQL here:
-// in any other text the verb may be a word.
+// write is a statement that writes a table. It is certain if its verb is in capitals, as in all SQL
+// here: in any other text the verb may be a word.
 type write struct {
 	verb, table string
 	certain     bool

@@ -35,7 +35,8 @@ func TestTheServerNoticesAWorkerThatIsGoneWithinHalfAMinute(t *testing.T) {
 	}
 }
 
-// startServer is a PostgreSQL that answers each statement as the test says; nil ends the connection.
+// startServer is a PostgreSQL that answers each statement as the test says; nil ends the
+// connection.
 func startServer(t *testing.T, answer func(sql string) pgproto3.BackendMessage) (url string, started *atomic.Pointer[pgproto3.StartupMessage]) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

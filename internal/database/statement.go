@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Statements returns a function that returns the SQL statement of the file sql/NAME.sql, without the
-// lines that are comments: the server and its logs need not see them. The function panics if there is
-// no such file.
+// Statements returns a function that returns the SQL statement of the file sql/NAME.sql, without
+// the lines that are comments: the server and its logs need not see them. The function panics if
+// there is no such file.
 func Statements(files embed.FS) func(name string) string {
 	return func(name string) string {
 		text, err := files.ReadFile("sql/" + name + ".sql")

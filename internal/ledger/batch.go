@@ -10,8 +10,8 @@ import (
 	"directmailer/internal/database"
 )
 
-// Span is the recipients of a batch, by their numbers in the mailing: all from First to Last, or, if
-// there are any, the Members.
+// Span is the recipients of a batch, by their numbers in the mailing: all from First to Last, or,
+// if there are any, the Members.
 type Span struct {
 	First, Last int32
 	Members     []int32
@@ -40,9 +40,9 @@ var (
 	storeFailed    = statement("store_failed")
 )
 
-// OpenBatches makes the batches of a mailing whose audience is being frozen, in the transaction of the freeze:
-// of the recipients numbered from 1 to mailable, size of them in each batch. The recipients behind them
-// have opted out, and get that outcome. It returns the number of batches.
+// OpenBatches makes the batches of a mailing whose audience is being frozen, in the transaction of
+// the freeze: of the recipients numbered from 1 to mailable, size of them in each batch. The
+// recipients behind them have opted out, and get that outcome. It returns the number of batches.
 func OpenBatches(ctx context.Context, tx pgx.Tx, mailing, mailable int64, size int) (batches int, err error) {
 	args := pgx.NamedArgs{"mailing": mailing, "mailable": mailable, "size": size}
 	if _, err := tx.Exec(ctx, endOptedOut, args); err != nil {
@@ -52,9 +52,9 @@ func OpenBatches(ctx context.Context, tx pgx.Tx, mailing, mailable int64, size i
 	return int(tag.RowsAffected()), err
 }
 
-// Range returns the batch's recipients. It also returns whether the batch's messages are rendered or the
-// batch is closed, so that there is nothing left to render. It returns ErrNoBatch if there is no such
-// batch.
+// Range returns the batch's recipients. It also returns whether the batch's messages are rendered
+// or the batch is closed, so that there is nothing left to render. It returns ErrNoBatch if there
+// is no such batch.
 func (l *Ledger) Range(ctx context.Context, b Batch) (s Span, rendered bool, err error) {
 	err = l.pool.QueryRow(ctx, `
 		SELECT first, last, members, closed_at IS NOT NULL
@@ -76,9 +76,9 @@ type Failure struct {
 	Reason    string
 }
 
-// Store keeps the rendered messages of a batch and the failures among its recipients, both or neither.
-// If another attempt has rendered the batch meanwhile, its messages stay and these are dropped: bytes
-// that may have been sent must not change. It returns ErrTooLarge or ErrNoBatch.
+// Store keeps the rendered messages of a batch and the failures among its recipients, both or
+// neither. If another attempt has rendered the batch meanwhile, its messages stay and these are
+// dropped: bytes that may have been sent must not change. It returns ErrTooLarge or ErrNoBatch.
 func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures []Failure) error {
 	if len(messages) > MaxSpool {
 		return fmt.Errorf("spool the batch: %w", ErrTooLarge)
@@ -115,9 +115,9 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 	return nil
 }
 
-// fail gives recipients that could not be rendered their outcome. When lost messages are rendered again,
-// a recipient may have an outcome already, which stands. A recipient that may have got the earlier mail
-// is uncertain, and not failed.
+// fail gives recipients that could not be rendered their outcome. When lost messages are rendered
+// again, a recipient may have an outcome already, which stands. A recipient that may have got the
+// earlier mail is uncertain, and not failed.
 func fail(ctx context.Context, tx pgx.Tx, mailing int64, failures []Failure) error {
 	if err := joinByHash(ctx, tx); err != nil {
 		return err
@@ -133,8 +133,8 @@ func fail(ctx context.Context, tx pgx.Tx, mailing int64, failures []Failure) err
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
-// DropSpool deletes the batch's rendered messages, which cannot be read, so that the batch is rendered
-// again. Outcomes stay. It returns ErrFenced if the claim does not hold any more.
+// DropSpool deletes the batch's rendered messages, which cannot be read, so that the batch is
+// rendered again. Outcomes stay. It returns ErrFenced if the claim does not hold any more.
 func (l *Ledger) DropSpool(ctx context.Context, c *Claim) error {
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
@@ -155,12 +155,12 @@ func (l *Ledger) DropSpool(ctx context.Context, c *Claim) error {
 	return nil
 }
 
-// joinByHash keeps the planner from nested loops for the rest of the transaction. The tables grow by
-// millions of rows faster than statistics are gathered: the planner would take them for empty, and
-// compare every recipient with every delivery.
+// joinByHash keeps the planner from nested loops for the rest of the transaction. The tables grow
+// by millions of rows faster than statistics are gathered: the planner would take them for empty,
+// and compare every recipient with every delivery.
 //
-// A plan that has to use a nested loop all the same gets an enormous cost. PostgreSQL would compile such
-// a plan, which takes longer than the statement.
+// A plan that has to use a nested loop all the same gets an enormous cost. PostgreSQL would compile
+// such a plan, which takes longer than the statement.
 func joinByHash(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off; SET LOCAL jit = off`)
 	return err

@@ -44,9 +44,9 @@ type Tried struct {
 	Uncertain int   // attempts whose answer was never seen: a new one is possibly the second mail
 }
 
-// Claim takes the batch over. Intents that were left behind become uncertain: the outcome if hold is
-// true, otherwise open for another attempt. Recipients who have opted out since the audience was frozen
-// get that outcome. It returns ErrNoSpool or ErrNoBatch.
+// Claim takes the batch over. Intents that were left behind become uncertain: the outcome if hold
+// is true, otherwise open for another attempt. Recipients who have opted out since the audience was
+// frozen get that outcome. It returns ErrNoSpool or ErrNoBatch.
 func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) {
 	c := &Claim{Batch: b}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
@@ -99,9 +99,9 @@ var (
 
 // takeOver runs its statements in one round trip, and in a second one if a recipient has opted out.
 //
-// None of them joins the deliveries with another table: the statistics may not know of the mailing yet,
-// and a planner that took its deliveries for one row has compared each recipient of the batch with all
-// of them.
+// None of them joins the deliveries with another table: the statistics may not know of the mailing
+// yet, and a planner that took its deliveries for one row has compared each recipient of the batch
+// with all of them.
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
 	var optedOut []int32
 	args := pgx.NamedArgs{
@@ -140,8 +140,8 @@ func (c *Claim) collectTried(rows pgx.Rows) error {
 	return err
 }
 
-// excludeOptedOut gives recipients who have opted out and have no outcome theirs: they are not sent to
-// again. A recipient who may have got the mail before becomes uncertain, and not opted out.
+// excludeOptedOut gives recipients who have opted out and have no outcome theirs: they are not sent
+// to again. A recipient who may have got the mail before becomes uncertain, and not opted out.
 func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []int32) error {
 	var untouched, maybe []int32
 	for _, r := range optedOut {

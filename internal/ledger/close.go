@@ -13,8 +13,8 @@ import (
 
 // Ending is what Close found.
 type Ending struct {
-	// Open lists batches that are not closed (at most 1,000), Deferred counts recipients that wait for a
-	// later round. Both are about a mailing that was to be complete: it is not ended then.
+	// Open lists batches that are not closed (at most 1,000), Deferred counts recipients that wait
+	// for a later round. Both are about a mailing that was to be complete: it is not ended then.
 	Open     []int
 	Deferred int
 	// Counts are the outcomes, row by row, of an ended mailing; Recipients is their sum.
@@ -27,13 +27,14 @@ type Ending struct {
 // errCountsChanged says that somebody has changed outcomes while they were being counted.
 var errCountsChanged = errors.New("outcomes have changed since they were counted")
 
-// Close reconciles the mailing row by row and ends it in the given state. It may be repeated, also after
-// a crash in its middle.
+// Close reconciles the mailing row by row and ends it in the given state. It may be repeated, also
+// after a crash in its middle.
 //
-// A mailing that is complete must have no recipient without an outcome. If there is one in no batch, it
-// is counted to the deferred, due at once, and nothing is ended. Any other mailing ends as it is: its
-// batches are fenced off and closed first, so that nobody can claim them any more. Recipients with an
-// attempt whose answer was never seen become uncertain, all others that are open unsent.
+// A mailing that is complete must have no recipient without an outcome. If there is one in no
+// batch, it is counted to the deferred, due at once, and nothing is ended. Any other mailing ends
+// as it is: its batches are fenced off and closed first, so that nobody can claim them any more.
+// Recipients with an attempt whose answer was never seen become uncertain, all others that are open
+// unsent.
 func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
 	for {
 		e, err := l.close(ctx, mailing, complete, mailings.End{State: state, Reason: reason})
@@ -88,8 +89,8 @@ var (
 	reopenUnended = statement("close_reopen")
 )
 
-// closeChunk reconciles the recipients from first to last, and adds what drop points answered for them
-// to answers.
+// closeChunk reconciles the recipients from first to last, and adds what drop points answered for
+// them to answers.
 func (l *Ledger) closeChunk(
 	ctx context.Context, mailing int64, first, last int32, complete bool, answers answersByDropPoint,
 ) (r reconciliation, err error) {
@@ -119,8 +120,8 @@ func (l *Ledger) closeChunk(
 	return r, err
 }
 
-// fenceOff closes every batch, and ends the waiting of the deferred. From here on nobody is added to the
-// mailing or sent to again: a promise to send would not be kept.
+// fenceOff closes every batch, and ends the waiting of the deferred. From here on nobody is added
+// to the mailing or sent to again: a promise to send would not be kept.
 func (l *Ledger) fenceOff(ctx context.Context, mailing int64) error {
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		if err := mailings.BeginEnding(ctx, tx, mailing); err != nil { // and nobody gathers meanwhile
@@ -145,8 +146,8 @@ func (l *Ledger) deferred(ctx context.Context, mailing int64) (n int, err error)
 	return n, nil
 }
 
-// reopen is for a ledger that does not close although every batch is closed: recipients that were left
-// out are sent to after all.
+// reopen is for a ledger that does not close although every batch is closed: recipients that were
+// left out are sent to after all.
 func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, complete bool) (Ending, error) {
 	unaccounted := fmt.Errorf("the ledger does not close: recipient %d has not exactly one outcome", r.FirstUnaccounted)
 	if !complete {
@@ -182,9 +183,9 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 	return open, nil
 }
 
-// end writes the end down. It does not end a complete mailing whose recipients somebody has opened again
-// meanwhile, and returns their number. errCountsChanged says that the counts are not those of the rows
-// any more.
+// end writes the end down. It does not end a complete mailing whose recipients somebody has opened
+// again meanwhile, and returns their number. errCountsChanged says that the counts are not those of
+// the rows any more.
 func (l *Ledger) end(
 	ctx context.Context, mailing, revision int64, complete bool, end mailings.End, e *Ending, answers answersByDropPoint,
 ) (deferred int, err error) {
@@ -220,8 +221,8 @@ func (l *Ledger) end(
 	return deferred, nil
 }
 
-// read returns how a mailing that has ended has ended. Of any other mailing it returns the number of
-// recipients, and the revision of the outcomes.
+// read returns how a mailing that has ended has ended. Of any other mailing it returns the number
+// of recipients, and the revision of the outcomes.
 func (l *Ledger) read(ctx context.Context, mailing int64) (e Ending, revision int64, ended bool, err error) {
 	var counts *mailings.Counts
 	err = l.pool.QueryRow(ctx, `

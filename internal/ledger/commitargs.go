@@ -2,8 +2,8 @@ package ledger
 
 import "strings"
 
-// commitArgs holds the column arrays that the statement takes, and its answer. It is reused from commit
-// to commit to avoid allocation.
+// commitArgs holds the column arrays that the statement takes, and its answer. It is reused from
+// commit to commit to avoid allocation.
 type commitArgs struct {
 	claims, results, intents   batchColumns
 	recipient, intentRecipient []int32

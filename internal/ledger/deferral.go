@@ -17,23 +17,23 @@ import (
 type Gathered struct {
 	// Ready batches have their messages in the spool, Unrendered ones do not.
 	Ready, Unrendered []int
-	// Deferred recipients still wait. NextRound is when it is worth gathering again; zero when nobody
-	// waits.
+	// Deferred recipients still wait. NextRound is when it is worth gathering again; zero when
+	// nobody waits.
 	Deferred  int
 	NextRound time.Time
 }
 
 // Gathering holds the settings of Gather.
 type Gathering struct {
-	// Known is the highest number of a batch that the caller has. After a lost answer, the batches above
-	// it are there already.
+	// Known is the highest number of a batch that the caller has. After a lost answer, the batches
+	// above it are there already.
 	Known int
-	// Size is that of a full batch. Recipients that do not fill one wait for Linger, so that batches of
-	// deferred recipients are as big as others.
+	// Size is that of a full batch. Recipients that do not fill one wait for Linger, so that
+	// batches of deferred recipients are as big as others.
 	Size   int
 	Linger time.Duration
-	// Pack makes the blob of a batch from those that hold its messages. It returns nil if they do not hold
-	// all of them, or cannot be read: the batch is rendered again then.
+	// Pack makes the blob of a batch from those that hold its messages. It returns nil if they do
+	// not hold all of them, or cannot be read: the batch is rendered again then.
 	Pack func(members []int32, blobs [][]byte) ([]byte, error)
 }
 
@@ -46,7 +46,8 @@ type waiting struct {
 	Due              time.Time
 }
 
-// Gather makes batches of deferred recipients whose time has come, wherever in the mailing they are.
+// Gather makes batches of deferred recipients whose time has come, wherever in the mailing they
+// are.
 func (l *Ledger) Gather(ctx context.Context, mailing int64, g Gathering) (Gathered, error) {
 	var out Gathered
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
@@ -180,8 +181,8 @@ func makeBatch(
 	return rendered, tx.SendBatch(ctx, &batch).Close()
 }
 
-// numbersOf returns the recipients' numbers, and the batches whose spool has their messages. Recipients
-// of one batch come together.
+// numbersOf returns the recipients' numbers, and the batches whose spool has their messages.
+// Recipients of one batch come together.
 func numbersOf(of []waiting) (recipients, batches []int32) {
 	recipients = make([]int32, len(of))
 	for i, w := range of {
@@ -198,8 +199,8 @@ var (
 	readNextRound   = statement("gather_next")
 )
 
-// removeGathered ends the waiting of recipients that are in a batch again, and drops blobs that nobody
-// waits for any more.
+// removeGathered ends the waiting of recipients that are in a batch again, and drops blobs that
+// nobody waits for any more.
 func removeGathered(ctx context.Context, tx pgx.Tx, mailing int64, gathered []waiting, made int) error {
 	recipients, spooled := numbersOf(gathered)
 	var batch pgx.Batch

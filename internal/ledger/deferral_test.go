@@ -321,7 +321,8 @@ func (f *fixture) close(complete bool) <-chan closed {
 	return answer
 }
 
-// A worker that was stopped in the middle of a resolution goes on when the rows are counted, and before the counts are written down.
+// A worker that was stopped in the middle of a resolution goes on when the rows are counted, and
+// before the counts are written down.
 func TestACountThatIsOvertakenByAResolutionIsTakenAgain(t *testing.T) {
 	t.Parallel()
 	f := heldBatch(t)

@@ -115,7 +115,8 @@ func TestEveryTransactionOfTheLedgerSetsItsIsolationAndItsDurability(t *testing.
 	}
 }
 
-// What Wait has reported as committed is there after a crash of a server that does not wait for its disk by default.
+// What Wait has reported as committed is there after a crash of a server that does not wait for its
+// disk by default.
 func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)

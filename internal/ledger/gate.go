@@ -32,21 +32,23 @@ type Attempt struct {
 	DropPoint     string
 }
 
-// commitTimeout is how long the gate tries again when the database is away. Connections wait for it with
-// an open message, so it must be far shorter than a server's own timeout; a restart of PostgreSQL fits in.
+// commitTimeout is how long the gate tries again when the database is away. Connections wait for it
+// with an open message, so it must be far shorter than a server's own timeout; a restart of
+// PostgreSQL fits in.
 const commitTimeout = 5 * time.Second
 
 // Each commit costs the same CPU time and the same wait for the disk however many entries it holds.
 // Where entries come in quick succession, the gate therefore delays a commit: until half of the
-// connections have entered, while the other half waits for its server, or for groupDelay at most. Where
-// entries come slowly, few more would come in that time, and nothing is delayed.
+// connections have entered, while the other half waits for its server, or for groupDelay at most.
+// Where entries come slowly, few more would come in that time, and nothing is delayed.
 const (
 	groupDelay     = 2 * time.Millisecond
 	groupDelayFrom = 2000 // entries a second
 )
 
-// Gate commits results and intents in groups: everything that connections have entered during one commit
-// goes into the next. One Gate serves all batches of a worker. It is safe for concurrent use.
+// Gate commits results and intents in groups: everything that connections have entered during one
+// commit goes into the next. One Gate serves all batches of a worker. It is safe for concurrent
+// use.
 type Gate struct {
 	pool *pgxpool.Pool
 
@@ -76,9 +78,9 @@ type Ticket struct {
 	done   chan error
 }
 
-// Enter hands in the result of one attempt and the intent of the next, either of which may be nil. Both
-// are committed together or not at all. Enter does not wait: the message may go out up to the final step
-// meanwhile. result and intent must not change until Wait returns.
+// Enter hands in the result of one attempt and the intent of the next, either of which may be nil.
+// Both are committed together or not at all. Enter does not wait: the message may go out up to the
+// final step meanwhile. result and intent must not change until Wait returns.
 func (g *Gate) Enter(c *Claim, result *Result, intent *Attempt) *Ticket {
 	t := tickets.Get().(*Ticket)
 	t.claim, t.result, t.intent, t.since = c, result, intent, time.Time{}
@@ -107,8 +109,8 @@ func (g *Gate) queue(t *Ticket) {
 var tickets = sync.Pool{New: func() any { return &Ticket{done: make(chan error, 1)} }}
 
 // Wait returns when the entry is committed. It must be called once. ErrFenced says that nothing was
-// written, and that nothing more may be sent from the batch. With any other error the entry may or may
-// not be written: the final step must not follow the intent.
+// written, and that nothing more may be sent from the batch. With any other error the entry may or
+// may not be written: the final step must not follow the intent.
 func (t *Ticket) Wait() error {
 	err := <-t.done
 	t.claim, t.result, t.intent = nil, nil, nil
@@ -130,8 +132,8 @@ func (g *Gate) commitAll() {
 	}
 }
 
-// nextGroup returns the tickets of the next commit, after a delay where that makes the group larger. It
-// returns nil, and the gate is idle, when no ticket waits.
+// nextGroup returns the tickets of the next commit, after a delay where that makes the group
+// larger. It returns nil, and the gate is idle, when no ticket waits.
 func (g *Gate) nextGroup() []*Ticket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -155,8 +157,8 @@ func (g *Gate) nextGroup() []*Ticket {
 	return group
 }
 
-// delay waits until so many tickets wait, or for groupDelay. The caller holds g.mu, which is released
-// meanwhile.
+// delay waits until so many tickets wait, or for groupDelay. The caller holds g.mu, which is
+// released meanwhile.
 func (g *Gate) delay(wanted int) {
 	g.enough = wanted
 	g.mu.Unlock()
@@ -203,8 +205,8 @@ func (g *Gate) commit(group []*Ticket) {
 }
 
 // writeInTime writes the group, and returns those of its claims that could not be looked at because
-// somebody has locked their batches. A commit whose answer was lost is repeated: the statement changes
-// nothing that it has written before.
+// somebody has locked their batches. A commit whose answer was lost is repeated: the statement
+// changes nothing that it has written before.
 func (g *Gate) writeInTime(group []*Ticket) (locked map[claimKey]bool, err error) {
 	deadline := time.Now().Add(commitTimeout)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
@@ -227,7 +229,8 @@ func (g *Gate) writeInTime(group []*Ticket) (locked map[claimKey]bool, err error
 	return locked, err
 }
 
-// answer returns what Wait answers to each member of the group, and the number of committed intents.
+// answer returns what Wait answers to each member of the group, and the number of committed
+// intents.
 func (g *Gate) answer(group []*Ticket, locked map[claimKey]bool, err error) (answers []error, committed int) {
 	answers = g.args.answers[:0]
 	for _, t := range group {
@@ -256,8 +259,8 @@ func (g *Gate) answer(group []*Ticket, locked map[claimKey]bool, err error) (ans
 	return answers, committed
 }
 
-// lockPause is the pause before the next try where somebody else has locked the batch, and errLater says
-// so.
+// lockPause is the pause before the next try where somebody else has locked the batch, and errLater
+// says so.
 const lockPause = 50 * time.Millisecond
 
 var errLater = errors.New("the batch is locked")
@@ -284,8 +287,8 @@ func (g *Gate) locked(ctx context.Context) (map[claimKey]bool, error) {
 	return collect(rows, map[claimKey]bool{})
 }
 
-// write commits the group. A result that would be the second outcome of its recipient is written down
-// without being one: the other connections of the worker go on, and the batch can be closed.
+// write commits the group. A result that would be the second outcome of its recipient is written
+// down without being one: the other connections of the worker go on, and the batch can be closed.
 func (g *Gate) write(ctx context.Context, group []*Ticket) error {
 	args := g.args.fill(group)
 	err := g.run(ctx, commitGroup, args)

@@ -101,7 +101,8 @@ func TestPossiblyTwiceCountsOnlyWhoHasAnOutcomeAndWasHandedOverAgain(t *testing.
 	again(2, 2, ledger.NotSent) // certainly not handed over: once at most
 	again(3, 2, ledger.Sent)
 	f.want([]any{f.standing(), reported()}, []any{mailings.Counts{Sent: 2, PossiblyTwice: 2}, []int32{1, 3}})
-	// The mailing ends. Recipient 2 had one attempt without an answer, and a second that was not handed over.
+	// The mailing ends. Recipient 2 had one attempt without an answer, and a second that was not
+	// handed over.
 	f.want(f.ended(false).Counts, mailings.Counts{Sent: 2, Uncertain: 1, Unsent: 1, PossiblyTwice: 2})
 }
 

@@ -2,8 +2,8 @@
 // deferrals, batches and spool.
 //
 // A delivery is one attempt at one recipient. Before the final step of an attempt (the final dot of
-// RFC 5321, the rename in a drop directory) its intent is committed; afterwards its result. The life of
-// a batch:
+// RFC 5321, the rename in a drop directory) its intent is committed; afterwards its result. The
+// life of a batch:
 //
 //	OpenBatches  makes the first batches of a mailing, when its audience is frozen
 //	Store        keeps the rendered messages, and the recipients that could not be rendered
@@ -15,8 +15,8 @@
 //	Gather       makes new batches of recipients who were refused for now, when their time has come
 //	Close        reconciles the whole mailing row by row and ends it
 //
-// A claim shuts out everybody who claimed the batch before: they get [ErrFenced] at their next gate, and
-// so can finish at most the one message in flight on each connection.
+// A claim shuts out everybody who claimed the batch before: they get [ErrFenced] at their next
+// gate, and so can finish at most the one message in flight on each connection.
 //
 // The statements are in the folder sql. Each file says what its statement promises.
 package ledger
@@ -32,8 +32,8 @@ import (
 )
 
 var (
-	// ErrFenced says that somebody else has claimed the batch, or that it is closed: nothing more may
-	// be sent from it.
+	// ErrFenced says that somebody else has claimed the batch, or that it is closed: nothing more
+	// may be sent from it.
 	ErrFenced = errors.New("the batch belongs to another attempt now")
 	// ErrNoSpool says that an open batch has no rendered messages.
 	ErrNoSpool = errors.New("the batch has no rendered messages")
@@ -44,13 +44,14 @@ var (
 		"that PostgreSQL stores in one value: use a smaller batch_size")
 )
 
-// MaxUncertain is how many attempts at a recipient may stay without an answer: then that is the outcome,
-// whatever the mailing's policy. Otherwise the ledger would send for ever to a server that takes every
-// message and answers none.
+// MaxUncertain is how many attempts at a recipient may stay without an answer: then that is the
+// outcome, whatever the mailing's policy. Otherwise the ledger would send for ever to a server that
+// takes every message and answers none.
 const MaxUncertain = 3
 
-// MaxSpool is how many bytes of rendered messages a batch may have. PostgreSQL's own limit for a value
-// and for the protocol message around it is 1 GiB; a MiB is left for the rest of the protocol message.
+// MaxSpool is how many bytes of rendered messages a batch may have. PostgreSQL's own limit for a
+// value and for the protocol message around it is 1 GiB; a MiB is left for the rest of the protocol
+// message.
 const MaxSpool = 1<<30 - 1<<20
 
 // Status is where an attempt stands, in the words of the database's type delivery_status.
@@ -91,8 +92,8 @@ var files embed.FS
 // statement returns the statement of a file in the folder sql.
 var statement = database.Statements(files)
 
-// spanStatement is a statement about the recipients of a batch, which it calls OF_BATCH, for both kinds
-// of span. Its argument "numbers" is Span.numbers.
+// spanStatement is a statement about the recipients of a batch, which it calls OF_BATCH, for both
+// kinds of span. Its argument "numbers" is Span.numbers.
 type spanStatement struct{ ranged, listed string }
 
 func forSpan(name string) spanStatement {

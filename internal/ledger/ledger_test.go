@@ -228,7 +228,8 @@ func TestOldAndNewClaimInOneGroupAreToldApart(t *testing.T) {
 	f.want(fromOld, 0)
 }
 
-// A worker that is stopped while it claims a batch keeps the batch locked, for as long as it is stopped.
+// A worker that is stopped while it claims a batch keeps the batch locked, for as long as it is
+// stopped.
 func TestAClaimThatIsNotCommittedHoldsUpNoOtherBatch(t *testing.T) {
 	t.Parallel()
 	for end, want := range map[string]error{"ROLLBACK": nil, "COMMIT": ledger.ErrFenced} {
@@ -344,7 +345,8 @@ func TestWhoOptsOutAndMayHaveGotTheMailIsNotSaidToHaveBeenSpared(t *testing.T) {
 	f.want(final, []int32{2})
 }
 
-// A second mailing of a database whose statistics know only the first: the planner takes each of its tables for one row.
+// A second mailing of a database whose statistics know only the first: the planner takes each of
+// its tables for one row.
 func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing.T) {
 	t.Parallel()
 	const recipients, size, sent = 20_000, 100, 16_000
@@ -477,7 +479,8 @@ func TestABatchWithoutMessagesSaysSo(t *testing.T) {
 	}
 }
 
-// A claim and a gate that meet: an intent that the gate let through must be visible to the claim that comes next.
+// A claim and a gate that meet: an intent that the gate let through must be visible to the claim
+// that comes next.
 func TestNoIntentSlipsPastARacingClaim(t *testing.T) {
 	t.Parallel()
 	const rounds = 60

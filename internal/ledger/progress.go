@@ -22,9 +22,9 @@ type Progress struct {
 
 var readProgress = statement("progress")
 
-// Progress reads the counters of closed batches, and the rows of those that are being sent: it costs the
-// same however large the mailing is. For a mailing that has ended it returns the reconciled counts. It
-// returns ErrNoBatch if there is no such mailing.
+// Progress reads the counters of closed batches, and the rows of those that are being sent: it
+// costs the same however large the mailing is. For a mailing that has ended it returns the
+// reconciled counts. It returns ErrNoBatch if there is no such mailing.
 func (l *Ledger) Progress(ctx context.Context, mailing int64) (p Progress, err error) {
 	// One snapshot: no batch is closed between its counter and its rows.
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}

@@ -17,7 +17,8 @@ type Line struct {
 	Address string
 	// Outcome is that of the final delivery, or Open.
 	Outcome Status
-	// Attempts counts the attempts so far. PossiblyTwice tells that one came after an uncertain one.
+	// Attempts counts the attempts so far. PossiblyTwice tells that one came after an uncertain
+	// one.
 	Attempts      int32
 	PossiblyTwice bool
 	DropPoint     string
@@ -29,8 +30,9 @@ type Line struct {
 
 var readReport = statement("report")
 
-// Report calls each for every recipient of the mailing, in order, while it reads: memory does not grow
-// with the mailing. With outcomes given, it calls each only for recipients that have one of them.
+// Report calls each for every recipient of the mailing, in order, while it reads: memory does not
+// grow with the mailing. With outcomes given, it calls each only for recipients that have one of
+// them.
 func (l *Ledger) Report(ctx context.Context, mailing int64, outcomes []Status, each func(Line) error) error {
 	wanted := make([]string, len(outcomes))
 	for i, o := range outcomes {

@@ -36,14 +36,14 @@ func withHeld(name string) string {
 	return strings.Replace(statement(name), "HELD", statement("resolve_held"), 1)
 }
 
-// Resolve decides about every recipient that is held as uncertain, and returns their number. Recipients
-// of batches that are still open are left for another time. [Again] is for mailings that have not ended
-// and are not about to: ErrEnded. It returns ErrNoBatch if there is no such mailing.
+// Resolve decides about every recipient that is held as uncertain, and returns their number.
+// Recipients of batches that are still open are left for another time. [Again] is for mailings that
+// have not ended and are not about to: ErrEnded. It returns ErrNoBatch if there is no such mailing.
 func (l *Ledger) Resolve(ctx context.Context, mailing int64, as Resolution) (int, error) {
 	var resolved int
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
-		// A Close that is counting notices the new revision. A caller that was stopped here may go on
-		// after the Close has begun.
+		// A Close that is counting notices the new revision. A caller that was stopped here may go
+		// on after the Close has begun.
 		ending, counts, err := mailings.Revise(ctx, tx, mailing)
 		switch {
 		case errors.Is(err, mailings.ErrNotFound):

@@ -39,7 +39,8 @@ func (s Schedule) pause(refusals int, ago time.Duration, reply string) time.Dura
 
 // Settled says what a batch is like after an attempt.
 type Settled struct {
-	// Closed says that each recipient has an outcome, which Counts holds, or waits for a later round.
+	// Closed says that each recipient has an outcome, which Counts holds, or waits for a later
+	// round.
 	Closed bool
 	Counts mailings.Counts
 	Open   int // recipients that are still to be sent to, now
@@ -50,7 +51,8 @@ type Settled struct {
 
 func (s *Settled) readDeferred(ctx context.Context, tx pgx.Tx, b Batch) error {
 	var due *time.Time
-	err := tx.QueryRow(ctx, `SELECT count(*), min(due) FROM deferrals WHERE mailing = $1 AND batch = $2`, b.Mailing, b.Number).
+	err := tx.QueryRow(ctx, `
+		SELECT count(*), min(due) FROM deferrals WHERE mailing = $1 AND batch = $2`, b.Mailing, b.Number).
 		Scan(&s.Deferred, &due)
 	if due != nil {
 		s.NextRound = *due
@@ -58,11 +60,11 @@ func (s *Settled) readDeferred(ctx context.Context, tx pgx.Tx, b Batch) error {
 	return err
 }
 
-// Settle closes the batch if each of its recipients has exactly one final delivery or was refused for
-// now. The latter leave it for a later round, or become failed when their time is over. keep is given
-// the numbers of those who wait, in order, and returns the spool's blob with no more than their
-// messages, or nil if it cannot make one: they are rendered again then. Settle returns ErrFenced if the
-// claim does not hold any more.
+// Settle closes the batch if each of its recipients has exactly one final delivery or was refused
+// for now. The latter leave it for a later round, or become failed when their time is over. keep is
+// given the numbers of those who wait, in order, and returns the spool's blob with no more than
+// their messages, or nil if it cannot make one: they are rendered again then. Settle returns
+// ErrFenced if the claim does not hold any more.
 func (l *Ledger) Settle(
 	ctx context.Context, c *Claim, plan Schedule, keep func(recipients []int32) ([]byte, error),
 ) (Settled, error) {
@@ -104,8 +106,8 @@ func (l *Ledger) Settle(
 	return s, nil
 }
 
-// errStillOpen rolls back the deferrals of a batch that cannot be closed. They are made when the batch
-// is closed.
+// errStillOpen rolls back the deferrals of a batch that cannot be closed. They are made when the
+// batch is closed.
 var errStillOpen = errors.New("the batch is still open")
 
 // lock locks the batch until the transaction ends, or returns ErrFenced.
@@ -129,8 +131,8 @@ var (
 	reconcileAll = forSpan("reconcile")
 )
 
-// deferRefused gives every recipient that was refused for now its next round, or gives it up. It returns
-// those who wait, in order.
+// deferRefused gives every recipient that was refused for now its next round, or gives it up. It
+// returns those who wait, in order.
 func (c *Claim) deferRefused(ctx context.Context, tx pgx.Tx, plan Schedule) ([]int32, error) {
 	rows, err := tx.Query(ctx, readRefused.of(c.Span), pgx.NamedArgs{"mailing": c.Mailing, "numbers": c.Span.numbers()})
 	if err != nil {

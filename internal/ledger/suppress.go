@@ -12,22 +12,22 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// badAddress are the enhanced status codes (RFC 3463) that say that the address itself is bad, so that no
-// later mail can arrive: no such mailbox (5.1.1), the mailbox has moved and left no address (5.1.6), the
-// domain accepts no mail (5.1.10). The other codes of class 5.1 are about the sender, the route or the
-// syntax.
+// badAddress are the enhanced status codes (RFC 3463) that say that the address itself is bad, so
+// that no later mail can arrive: no such mailbox (5.1.1), the mailbox has moved and left no address
+// (5.1.6), the domain accepts no mail (5.1.10). The other codes of class 5.1 are about the sender,
+// the route or the syntax.
 var badAddress = []string{"5.1.1", "5.1.6", "5.1.10"}
 
-// A drop point that says of more than MaxBadShare of its recipients that they do not exist is more likely
-// to have a broken recipient map: nobody is suppressed on its word. Among fewer than MinAnswered
-// recipients the share says nothing.
+// A drop point that says of more than MaxBadShare of its recipients that they do not exist is more
+// likely to have a broken recipient map: nobody is suppressed on its word. Among fewer than
+// MinAnswered recipients the share says nothing.
 const (
 	MaxBadShare = 0.05
 	MinAnswered = 100
 )
 
-// dropPointAnswers is how many recipients a drop point has answered, and of how many of them it said that
-// they do not exist.
+// dropPointAnswers is how many recipients a drop point has answered, and of how many of them it
+// said that they do not exist.
 type dropPointAnswers struct{ bad, answered int64 }
 
 // trusted tells whether addresses are suppressed on the word of the drop point.
@@ -68,8 +68,8 @@ func readAnswers(ctx context.Context, tx pgx.Tx, mailing int64, first, last int3
 	return found, nil
 }
 
-// suppress keeps addresses that do not exist from later mailings. It looks at as many of the recipients
-// at a time as a chunk of Close has, so that memory does not grow with the mailing.
+// suppress keeps addresses that do not exist from later mailings. It looks at as many of the
+// recipients at a time as a chunk of Close has, so that memory does not grow with the mailing.
 func (l *Ledger) suppress(
 	ctx context.Context, tx pgx.Tx, mailing, recipients int64, answers answersByDropPoint,
 ) (s mailings.Suppression, err error) {

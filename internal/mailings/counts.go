@@ -26,8 +26,8 @@ func (c Counts) Add(d Counts) Counts {
 	return c
 }
 
-// Suppression says what the end of a mailing has done about addresses that do not exist. It is stored
-// as JSON in mailings.suppression.
+// Suppression says what the end of a mailing has done about addresses that do not exist. It is
+// stored as JSON in mailings.suppression.
 type Suppression struct {
 	// Suppressed is the number of addresses that later mailings leave out because of this one.
 	// Addresses that were suppressed before are not counted.

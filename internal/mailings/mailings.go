@@ -1,9 +1,9 @@
-// Package mailings keeps one row for each mailing: what it is, how far it is and how it ended. It is
-// the only writer of the table mailings.
+// Package mailings keeps one row for each mailing: what it is, how far it is and how it ended. It
+// is the only writer of the table mailings.
 //
-// Methods of [Store] use a transaction of their own. The functions that take a transaction change the
-// row as one step of their caller's: package recipients freezes an audience, package ledger gathers
-// batches, resolves recipients and ends the mailing.
+// Methods of [Store] use a transaction of their own. The functions that take a transaction change
+// the row as one step of their caller's: package recipients freezes an audience, package ledger
+// gathers batches, resolves recipients and ends the mailing.
 package mailings
 
 import (
@@ -69,8 +69,8 @@ func (m *Mailing) Frozen() Frozen {
 	}
 }
 
-// Reserve makes the ID belong to the workflow chain of firstRunID for ever. It returns ErrExists when
-// the ID belongs to another chain. The same owner may reserve again: nothing changes.
+// Reserve makes the ID belong to the workflow chain of firstRunID for ever. It returns ErrExists
+// when the ID belongs to another chain. The same owner may reserve again: nothing changes.
 func (s *Store) Reserve(ctx context.Context, id, firstRunID, list string, input json.RawMessage) error {
 	var owner string
 	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {

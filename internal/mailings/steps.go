@@ -17,8 +17,8 @@ type Frozen struct {
 	Recipients int64 // addresses
 	OptedOut   int64 // recipients that must not be mailed
 	Batches    int
-	// Rejected counts the rows of a query that could not be used. A file's were left out when it was
-	// imported.
+	// Rejected counts the rows of a query that could not be used. A file's were left out when it
+	// was imported.
 	Rejected int64
 	Rejects  []lists.Reject // the first of them
 }
@@ -50,8 +50,8 @@ func SetFrozen(ctx context.Context, tx pgx.Tx, key int64, f Frozen) error {
 	return err
 }
 
-// Lock locks the mailing's row until the transaction ends. It returns the revision of the outcomes, and
-// whether the mailing has ended. It returns ErrNotFound if there is no such mailing.
+// Lock locks the mailing's row until the transaction ends. It returns the revision of the outcomes,
+// and whether the mailing has ended. It returns ErrNotFound if there is no such mailing.
 func Lock(ctx context.Context, tx pgx.Tx, key int64) (revision int64, ended bool, err error) {
 	err = tx.QueryRow(ctx, `SELECT revision, closed_at IS NOT NULL FROM mailings WHERE key = $1 FOR UPDATE`, key).
 		Scan(&revision, &ended)
@@ -67,10 +67,10 @@ func AddBatches(ctx context.Context, tx pgx.Tx, key int64, n int) error {
 	return err
 }
 
-// Revise announces a change of outcomes that may be counted already: it raises the revision, so that
-// whoever is counting notices, and locks the row until the transaction ends. It returns whether the
-// mailing is ending or has ended, and its counts if it has ended. It returns ErrNotFound if there is no
-// such mailing.
+// Revise announces a change of outcomes that may be counted already: it raises the revision, so
+// that whoever is counting notices, and locks the row until the transaction ends. It returns
+// whether the mailing is ending or has ended, and its counts if it has ended. It returns
+// ErrNotFound if there is no such mailing.
 func Revise(ctx context.Context, tx pgx.Tx, key int64) (ending bool, counts *Counts, err error) {
 	err = tx.QueryRow(ctx, `
 		UPDATE mailings SET revision = revision + 1 WHERE key = $1

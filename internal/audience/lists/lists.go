@@ -1,5 +1,5 @@
-// Package lists keeps named sets of members, and the addresses that have opted out of all mail. It is the
-// only writer of the tables lists, list_members and opt_outs.
+// Package lists keeps named sets of members, and the addresses that have opted out of all mail. It
+// is the only writer of the tables lists, list_members and opt_outs.
 package lists
 
 import (
@@ -20,7 +20,7 @@ var (
 	ErrExists = errors.New("the list exists already")
 	// ErrNotFound says that no list has the name.
 	ErrNotFound = errors.New("no such list")
-	// ErrEmpty says that a source has no usable row: the list is left as it was.
+	// ErrEmpty says that a file has no usable row: the list is left as it was.
 	ErrEmpty = errors.New("no usable row")
 )
 
@@ -36,21 +36,21 @@ type List struct {
 	Source     string    `json:"source"`     // base name of the file that it came from
 	Members    int64     `json:"members"`    // rows, repeated addresses among them
 	Duplicates int64     `json:"duplicates"` // rows that repeat the address of an earlier row
-	Rejected   int64     `json:"rejected"`   // rows of the source that were left out
+	Rejected   int64     `json:"rejected"`   // rows of the file that were left out
 	Columns    []string  `json:"columns"`
 	CreatedAt  time.Time `json:"created_at"`
 }
 
 // Member is one row on its way into a list.
 type Member struct {
-	Position   int64  // line in the source
+	Position   int64  // line in the file, or row of the answer
 	Address    string // as it goes on the wire
 	Key        string // what addresses are compared by
 	Attributes []byte // a JSON object of strings
 }
 
-// Source hands out members, then io.EOF. Any other error stops the import, and nothing of it stays.
-type Source interface {
+// Rows hands out members, then io.EOF. Any other error stops the import, and nothing of it stays.
+type Rows interface {
 	Next() (Member, error)
 	// Rejected is the number of rows left out so far.
 	Rejected() int64
@@ -64,38 +64,25 @@ type Reject struct {
 
 const listColumns = `name, source, members, duplicates, rejected, columns, created_at`
 
-func (l *List) fields() []any {
-	return []any{&l.Name, &l.Source, &l.Members, &l.Duplicates, &l.Rejected, &l.Columns, &l.CreatedAt}
-}
-
-// Import copies the source into the list of that name, in one transaction. An existing list is replaced if replace is set, else the
-// answer is ErrExists. ErrEmpty when no row is usable. A mailing that is being prepared from the list is waited for.
-func (s *Store) Import(ctx context.Context, name, file string, columns []string, source Source, replace bool) (List, error) {
-	list := List{Name: name}
-	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
-		// Imports of one name go one after the other: a row that is not there yet, or is being replaced, cannot be locked.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('import of the list ' || $1::text, 0))`, name); err != nil {
+// Import copies the rows of a file into the list of that name, in one transaction. It replaces a list that
+// is there if replace is true, and otherwise returns ErrExists. It returns ErrEmpty when no row is usable.
+// An import waits for a mailing that is being prepared from the list.
+func (s *Store) Import(
+	ctx context.Context, name, file string, columns []string, rows Rows, replace bool,
+) (list List, err error) {
+	err = pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		// Imports of one name go one after the other: a row that is not there yet, or is being replaced,
+		// cannot be locked.
+		_, err := tx.Exec(ctx, `
+			SELECT pg_advisory_xact_lock(hashtextextended('import of the list ' || $1::text, 0))`, name)
+		if err != nil {
 			return err
 		}
 		if err := dropOld(ctx, tx, name, replace); err != nil {
 			return err
 		}
-		var id int64
-		err := tx.QueryRow(ctx, `INSERT INTO lists (name, source, columns) VALUES ($1, $2, $3) RETURNING id`, name, file, columns).Scan(&id)
-		if err != nil {
-			return err
-		}
-		rows, err := copyTo(ctx, tx, pgx.Identifier{"list_members"}, id, source)
-		if err != nil {
-			return err
-		}
-		if rows == 0 {
-			return ErrEmpty
-		}
-		return tx.QueryRow(ctx, `
-			UPDATE lists SET members = $2, rejected = $3,
-				duplicates = $2 - (SELECT count(*) FROM (SELECT FROM list_members WHERE list_id = $1 GROUP BY address_key) one)
-			WHERE id = $1 RETURNING `+listColumns, id, rows, source.Rejected()).Scan(list.fields()...)
+		list, err = insert(ctx, tx, name, file, columns, rows)
+		return err
 	})
 	if err != nil {
 		if ctx.Err() != nil { // a cancelled COPY can end in the error of its closed connection
@@ -104,6 +91,35 @@ func (s *Store) Import(ctx context.Context, name, file string, columns []string,
 		return List{}, fmt.Errorf("import the list %s: %w", name, err)
 	}
 	return list, nil
+}
+
+// insert inserts a list with its members.
+func insert(
+	ctx context.Context, tx pgx.Tx, name, file string, columns []string, members Rows,
+) (list List, err error) {
+	var id int64
+	err = tx.QueryRow(ctx, `INSERT INTO lists (name, source, columns) VALUES ($1, $2, $3) RETURNING id`,
+		name, file, columns).Scan(&id)
+	if err != nil {
+		return list, err
+	}
+	n, err := copyTo(ctx, tx, pgx.Identifier{"list_members"}, id, members)
+	if err != nil {
+		return list, err
+	}
+	if n == 0 {
+		return list, ErrEmpty
+	}
+	rows, err := tx.Query(ctx, `
+		UPDATE lists SET members = @members, rejected = @rejected,
+			duplicates = @members - (SELECT count(*) FROM (
+				SELECT FROM list_members WHERE list_id = @id GROUP BY address_key) one)
+		WHERE id = @id RETURNING `+listColumns,
+		pgx.NamedArgs{"id": id, "members": n, "rejected": members.Rejected()})
+	if err != nil {
+		return list, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[List])
 }
 
 func dropOld(ctx context.Context, tx pgx.Tx, name string, replace bool) error {
@@ -132,18 +148,18 @@ func drop(ctx context.Context, tx pgx.Tx, id int64) error {
 // Staged is the table of the members that [Stage] has read.
 const Staged = "staged_members"
 
-// Stage reads all members of the source into the table [Staged], as those of list 0, and returns their
-// number. The table is temporary and belongs to the session of conn: nothing of it outlives a crash, and
-// two sessions do not meet.
-func Stage(ctx context.Context, conn *pgxpool.Conn, source Source) (int64, error) {
+// Stage copies the rows into the table [Staged], as those of list 0, and returns their number. The table
+// is temporary and belongs to the session of conn: nothing of it outlives a crash, and two sessions do
+// not meet.
+func Stage(ctx context.Context, conn *pgxpool.Conn, rows Rows) (int64, error) {
 	_, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE staged_members (LIKE list_members INCLUDING INDEXES)`)
 	if err != nil {
 		return 0, err
 	}
-	return copyTo(ctx, conn, pgx.Identifier{"staged_members"}, 0, source)
+	return copyTo(ctx, conn, pgx.Identifier{"staged_members"}, 0, rows)
 }
 
-// Unstage removes what [Stage] has read.
+// Unstage removes the rows that [Stage] has copied.
 func Unstage(ctx context.Context, conn *pgxpool.Conn) error {
 	_, err := conn.Exec(ctx, `DROP TABLE IF EXISTS staged_members`)
 	return err
@@ -154,27 +170,27 @@ type copyingTo interface {
 	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
 }
 
-// copyTo writes all members of the source into a table with the columns of list_members, as those of
-// the list, and returns their number.
-func copyTo(ctx context.Context, db copyingTo, table pgx.Identifier, list int64, source Source) (int64, error) {
-	rows := &copier{id: list, source: source}
-	n, err := db.CopyFrom(ctx, table, []string{"list_id", "position", "address", "address_key", "attributes"}, rows)
-	if rows.err != nil {
-		return 0, rows.err // the source's own error, without the driver's words around it
+// copyTo copies the rows into a table with the columns of list_members, as those of the list, and returns
+// their number.
+func copyTo(ctx context.Context, db copyingTo, table pgx.Identifier, list int64, rows Rows) (int64, error) {
+	c := &copier{list: list, rows: rows}
+	n, err := db.CopyFrom(ctx, table, []string{"list_id", "position", "address", "address_key", "attributes"}, c)
+	if c.err != nil {
+		return 0, c.err // the rows' own error, without the driver's words around it
 	}
 	return n, err
 }
 
-// copier feeds a Source to COPY.
+// copier gives Rows to COPY.
 type copier struct {
-	id     int64
-	source Source
+	list   int64
+	rows   Rows
 	member Member
 	err    error
 }
 
 func (c *copier) Next() bool {
-	c.member, c.err = c.source.Next()
+	c.member, c.err = c.rows.Next()
 	if c.err == io.EOF {
 		c.err = nil
 		return false
@@ -184,15 +200,17 @@ func (c *copier) Next() bool {
 
 func (c *copier) Values() ([]any, error) {
 	m := &c.member
-	return []any{c.id, m.Position, m.Address, m.Key, m.Attributes}, nil
+	return []any{c.list, m.Position, m.Address, m.Key, m.Attributes}, nil
 }
 
 func (c *copier) Err() error { return c.err }
 
 // Get returns the list, or ErrNotFound.
-func (s *Store) Get(ctx context.Context, name string) (List, error) {
-	var l List
-	err := s.pool.QueryRow(ctx, `SELECT `+listColumns+` FROM lists WHERE name = $1`, name).Scan(l.fields()...)
+func (s *Store) Get(ctx context.Context, name string) (l List, err error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM lists WHERE name = $1`, name)
+	if err == nil {
+		l, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[List])
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return l, ErrNotFound
 	}
@@ -208,21 +226,18 @@ func (s *Store) All(ctx context.Context) ([]List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the lists: %w", err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (List, error) {
-		var l List
-		err := row.Scan(l.fields()...)
-		return l, err
-	})
+	return pgx.CollectRows(rows, pgx.RowToStructByName[List])
 }
 
-// Entry is a member as it is kept.
+// Entry is a member as it is stored.
 type Entry struct {
 	Position   int64             `json:"line"`
 	Address    string            `json:"address"`
 	Attributes map[string]string `json:"attributes"`
 }
 
-// First returns the first members of the list, at most limit. With address (compared as addresses are), only those that have it.
+// First returns the first members of the list, at most limit. With a key, it returns only the members
+// whose address has it.
 func (s *Store) First(ctx context.Context, name, key string, limit int) ([]Entry, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT m.position, m.address, m.attributes FROM list_members m JOIN lists l ON l.id = m.list_id
@@ -233,7 +248,8 @@ func (s *Store) First(ctx context.Context, name, key string, limit int) ([]Entry
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
 }
 
-// Delete removes the list and its members, or answers ErrNotFound. Mailings keep the recipients that they have frozen.
+// Delete removes the list and its members, or answers ErrNotFound. Mailings keep the recipients
+// that they have frozen.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		var id int64

@@ -69,7 +69,7 @@ func (s *source) Rejected() int64 { return s.rejected }
 
 func of(addresses ...string) *source { return &source{addresses: addresses} }
 
-func (f *fixture) imported(name string, s lists.Source, replace bool) lists.List {
+func (f *fixture) imported(name string, s lists.Rows, replace bool) lists.List {
 	f.Helper()
 	l, err := f.store.Import(f.Context(), name, name+".csv", columns, s, replace)
 	if err != nil {
@@ -201,7 +201,8 @@ func TestAReplacedListHasTheNewMembersOnly(t *testing.T) {
 	f.want(f.strays(), 0)
 }
 
-// importBoth imports two lists of one name, of which the second begins while the first is under way.
+// importBoth imports two lists of one name, of which the second begins while the first is under
+// way.
 func (f *fixture) importBoth(replace bool) (first, second error) {
 	f.Helper()
 	slow := of("slow1@example.com", "slow2@example.com")

@@ -10,8 +10,8 @@ import (
 	"directmailer/internal/database"
 )
 
-// Asked is the reason of an opt-out that a person has asked for. Any other reason is the enhanced status
-// code of a bounce: a machine's finding, which never replaces a person's request.
+// Asked is the reason of an opt-out that a person has asked for. Any other reason is the enhanced
+// status code of a bounce: a machine's finding, which never replaces a person's request.
 const Asked = "asked"
 
 // OptOut is an address that must not be mailed.
@@ -22,14 +22,15 @@ type OptOut struct {
 	AddedAt time.Time `json:"added_at"`
 }
 
-// AddOptOuts adds addresses, given by their keys, and returns how many were new. A person's request (Asked)
-// replaces a bounce as the reason, and counts as new: whoever cleans up bounces later does not remove it.
-// Nothing replaces a request.
+// AddOptOuts adds addresses, given by their keys, and returns how many were new. A person's request
+// (Asked) replaces a bounce as the reason, and counts as new: whoever cleans up bounces later does
+// not remove it. Nothing replaces a request.
 func (s *Store) AddOptOuts(ctx context.Context, keys []string, reason string) (n int64, err error) {
 	n, err = s.change(ctx, `
-		INSERT INTO opt_outs (address_key, reason) SELECT DISTINCT k, $2 FROM unnest($1::text[]) k
+		INSERT INTO opt_outs (address_key, reason) SELECT DISTINCT k, @reason FROM unnest(@keys::text[]) k
 		ON CONFLICT (address_key) DO UPDATE SET reason = excluded.reason, mailing = NULL, added_at = now()
-		WHERE excluded.reason = $3 AND opt_outs.reason <> $3`, keys, reason, Asked)
+		WHERE excluded.reason = @asked AND opt_outs.reason <> @asked`,
+		pgx.NamedArgs{"keys": keys, "reason": reason, "asked": Asked})
 	if err != nil {
 		return 0, fmt.Errorf("add opt-outs: %w", err)
 	}
@@ -44,8 +45,8 @@ func (s *Store) RemoveOptOuts(ctx context.Context, keys []string) (n int64, err 
 	return n, nil
 }
 
-// RemoveBounced removes the addresses that the mailing suppressed because they bounced, and returns how many
-// there were. Requests of people stay.
+// RemoveBounced removes the addresses that the mailing suppressed because they bounced, and returns
+// how many there were. Requests of people stay.
 func (s *Store) RemoveBounced(ctx context.Context, mailing string) (n int64, err error) {
 	if n, err = s.change(ctx, `DELETE FROM opt_outs WHERE mailing = $1 AND reason <> $2`, mailing, Asked); err != nil {
 		return 0, fmt.Errorf("remove the suppressed addresses of a mailing: %w", err)
@@ -53,11 +54,12 @@ func (s *Store) RemoveBounced(ctx context.Context, mailing string) (n int64, err
 	return n, nil
 }
 
-// Bounce is an address, given by its key, that does not exist, with the enhanced status code that says so.
+// Bounce is an address, given by its key, that does not exist, with the enhanced status code that
+// says so.
 type Bounce struct{ Key, Code string }
 
-// Suppress adds addresses that do not exist, as one step of the transaction that ends the mailing with
-// the internal key, and returns how many were new. An opt-out that is there stays as it is.
+// Suppress adds addresses that do not exist, as one step of the transaction that ends the mailing
+// with the internal key, and returns how many were new. An opt-out that is there stays as it is.
 func Suppress(ctx context.Context, tx pgx.Tx, mailing int64, bounces []Bounce) (n int64, err error) {
 	if len(bounces) == 0 {
 		return 0, nil
@@ -88,7 +90,8 @@ func (s *Store) change(ctx context.Context, sql string, args ...any) (n int64, e
 
 // OptOuts calls each for every opt-out, in the order of addresses, while it reads.
 func (s *Store) OptOuts(ctx context.Context, each func(OptOut) error) error {
-	rows, err := s.pool.Query(ctx, `SELECT address_key, reason, coalesce(mailing, ''), added_at FROM opt_outs ORDER BY address_key`)
+	rows, err := s.pool.Query(ctx, `
+		SELECT address_key, reason, coalesce(mailing, ''), added_at FROM opt_outs ORDER BY address_key`)
 	if err != nil {
 		return fmt.Errorf("read the opt-outs: %w", err)
 	}

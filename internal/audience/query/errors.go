@@ -76,7 +76,7 @@ func passes(code string) bool {
 	case "25001", "25006": // it tried to change the transaction, or to write
 		return false
 	}
-	return database.Passes(code)
+	return database.Transient(code)
 }
 
 // words are PostgreSQL's own where they are about the statement. Those of other classes, and those from inside a function, can quote

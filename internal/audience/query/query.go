@@ -56,7 +56,7 @@ func Parse(name, url string) (Config, error) {
 		return Config{}, fmt.Errorf("source %s: its URL cannot be used: it must be like postgres://user:password@host:5432/database "+
 			"(are marks in the password written as %%xx? do the files that it names exist?)", name)
 	}
-	database.Guard(config)
+	database.SetTimeouts(config)
 	config.MaxProtocolMessageBodyLen = maxRow
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		// A query that nobody waits for is cancelled, not left to run in the source until its time is over.

@@ -12,15 +12,16 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// Answer is the answer of a query: its members, and its rows that are none. The members' positions grow.
+// Answer is the answer of a query: its members, and its rows that are none. The members' positions
+// grow.
 type Answer interface {
-	lists.Source
+	lists.Rows
 	// Rejects are the first of the rejected rows.
 	Rejects() []lists.Reject
 }
 
-// FreezeAnswer does what [Store.Freeze] does, but with the members that answer hands out. They are read
-// before the mailing is touched: an answer that takes hours keeps nobody waiting. It returns
+// FreezeAnswer does what [Store.Freeze] does, but with the members that answer hands out. They are
+// read before the mailing is touched: an answer that takes hours keeps nobody waiting. It returns
 // ErrEmptyList when there are no members, or mailings.ErrNotFound.
 func (s *Store) FreezeAnswer(
 	ctx context.Context, id string, answer Answer, batchSize int,

@@ -16,7 +16,8 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// answer is that of a query: the addresses, one a row from the first on, of which "" is a row that cannot be used.
+// answer is that of a query: the addresses, one a row from the first on, of which "" is a row that
+// cannot be used.
 type answer struct {
 	addresses []string
 	row       int64
@@ -211,7 +212,8 @@ func TestAnAnswerWithoutMembersIsAnEmptyList(t *testing.T) {
 	f.want(f.everything(), rows)
 }
 
-// Whoever was stopped in the middle and goes on when the mailing has been cancelled must not add recipients to a closed ledger.
+// Whoever was stopped in the middle and goes on when the mailing has been cancelled must not add
+// recipients to a closed ledger.
 func TestAMailingThatHasEndedIsNotFrozenAnyMore(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com")

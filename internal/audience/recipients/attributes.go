@@ -7,8 +7,8 @@ import (
 )
 
 // readAttributes reads an object of strings as jsonb prints it. The values are parts of text: one
-// recipient costs five allocations instead of 35, and a ninth of the time. An object with an escape in
-// it is left to encoding/json.
+// recipient costs five allocations instead of 35, and a ninth of the time. An object with an escape
+// in it is left to encoding/json.
 func readAttributes(text string) (map[string]string, error) {
 	attributes := make(map[string]string, strings.Count(text, `": "`))
 	if readPlain(text, attributes) {

@@ -17,9 +17,9 @@ import (
 
 var freezeMembers = flag.Int("freeze.members", 100_000, "the members of the lists that BenchmarkFreeze freezes")
 
-// BenchmarkFreeze freezes a list, and copies the same rows into a table with the same columns and primary key, as the measure of what
-// this machine and PostgreSQL can do. One after the other in turn, on a server of its own that syncs: x-copy is how often the time of
-// the COPY a freeze takes.
+// BenchmarkFreeze freezes a list, and copies the same rows into a table with the same columns and
+// primary key, as the measure of what this machine and PostgreSQL can do. One after the other in
+// turn, on a server of its own that syncs: x-copy is how often the time of the COPY a freeze takes.
 func BenchmarkFreeze(b *testing.B) {
 	for _, c := range []struct {
 		name                 string
@@ -81,7 +81,8 @@ func benchAddress(n int) string { return fmt.Sprintf("first.last%d@example.org",
 
 var benchAttributes = []byte(`{"first_name": "Ann", "last_name": "Example", "city": "Exampletown", "number": "100200300"}`)
 
-// manyMembers makes a list whose every so-manieth address is that of the member before, and has every so-manieth address opted out.
+// manyMembers makes a list whose every so-manieth address is that of the member before, and has
+// every so-manieth address opted out.
 func (f *fixture) manyMembers(n, duplicates, optedOut int) {
 	f.Helper()
 	repeated := 0

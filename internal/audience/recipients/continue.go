@@ -13,16 +13,16 @@ import (
 
 var continueRecipients = statement("insert_left")
 
-// Continue does what [Store.Freeze] does, but with those recipients of an earlier mailing, which has
-// ended, whose outcome is one of outcomes (unsent, failed, bounced, uncertain), as they were frozen
-// then. Recipients who have opted out since are subtracted. It returns ErrNoEarlier, ErrNotEnded,
-// ErrNobodyLeft, or mailings.ErrNotFound if the new mailing is not reserved.
+// Continue does what [Store.Freeze] does, but with those recipients of an earlier mailing, which
+// has ended, whose outcome is one of outcomes (unsent, failed, bounced, uncertain), as they were
+// frozen then. Recipients who have opted out since are subtracted. It returns ErrNoEarlier,
+// ErrNotEnded, ErrNobodyLeft, or mailings.ErrNotFound if the new mailing is not reserved.
 func (s *Store) Continue(
 	ctx context.Context, id, earlier string, outcomes []string, batchSize int,
 ) (mailings.Frozen, error) {
 	insert := func(ctx context.Context, tx pgx.Tx, m mailings.Mailing) (f mailings.Frozen, err error) {
-		// The shared lock waits for outcomes that are being resolved by hand, and nobody changes one
-		// meanwhile.
+		// The shared lock waits for outcomes that are being resolved by hand, and nobody changes
+		// one meanwhile.
 		old, err := mailings.ShareByID(ctx, tx, earlier)
 		switch {
 		case errors.Is(err, mailings.ErrNotFound):
@@ -54,8 +54,8 @@ func countOptedOut(ctx context.Context, tx pgx.Tx, mailing int64) (n int64, err 
 	return n, err
 }
 
-// Left is the number of recipients of an earlier mailing that [Store.Continue] would take. It returns
-// ErrNoEarlier, ErrNotEnded or ErrNobodyLeft.
+// Left is the number of recipients of an earlier mailing that [Store.Continue] would take. It
+// returns ErrNoEarlier, ErrNotEnded or ErrNobodyLeft.
 func (s *Store) Left(ctx context.Context, earlier string, outcomes []string) (int64, error) {
 	m, err := mailings.New(s.pool).Get(ctx, earlier)
 	switch {
@@ -78,8 +78,8 @@ func (s *Store) Left(ctx context.Context, earlier string, outcomes []string) (in
 	return left, nil
 }
 
-// Continuable is how many recipients have the outcome, if recipients with that outcome can be continued:
-// unsent, failed, bounced or uncertain.
+// Continuable is how many recipients have the outcome, if recipients with that outcome can be
+// continued: unsent, failed, bounced or uncertain.
 func Continuable(c mailings.Counts, outcome string) int64 {
 	switch ledger.Status(outcome) {
 	case ledger.Unsent:

@@ -10,8 +10,8 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// newEnded is a fixture whose mailing "m", to six people, has ended: sent, unsent, failed, bounced, uncertain, unsent, in this order. The
-// mailing "m-2" is reserved.
+// newEnded is a fixture whose mailing "m", to six people, has ended: sent, unsent, failed, bounced,
+// uncertain, unsent, in this order. The mailing "m-2" is reserved.
 func newEnded(t testing.TB) *fixture {
 	t.Helper()
 	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com", "d@example.com", "e@example.com", "f@example.com")

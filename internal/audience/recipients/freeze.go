@@ -20,8 +20,8 @@ var files embed.FS
 
 var statement = database.Statements(files)
 
-// The statements of a freeze. MEMBERS stands for the table of the members: that of the lists, or that of
-// a query's answer.
+// The statements of a freeze. MEMBERS stands for the table of the members: that of the lists, or
+// that of a query's answer.
 var (
 	findRepeated   = statement("find_repeated")
 	findOptedOut   = statement("find_opted_out")
@@ -29,9 +29,10 @@ var (
 	insertOptedOut = statement("insert_opted_out")
 )
 
-// Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in one
-// transaction: after a crash in the middle nothing of it is there. If the mailing is frozen already,
-// Freeze only says so. It returns ErrNoList, ErrEmptyList, ErrEnded, or mailings.ErrNotFound.
+// Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in
+// one transaction: after a crash in the middle nothing of it is there. If the mailing is frozen
+// already, Freeze only says so. It returns ErrNoList, ErrEmptyList, ErrEnded, or
+// mailings.ErrNotFound.
 func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (mailings.Frozen, error) {
 	return freeze(ctx, s.pool, id, batchSize, insertList)
 }
@@ -55,7 +56,8 @@ func freeze(ctx context.Context, db beginner, id string, batchSize int, insert a
 	return f, nil
 }
 
-// overtaken tells whether another freeze or an import committed its change after the snapshot was taken.
+// overtaken tells whether another freeze or an import committed its change after the snapshot was
+// taken.
 func overtaken(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == "40001" // serialization failure
@@ -78,10 +80,10 @@ func tryFreeze(
 		if m.ClosedAt != nil || m.Ending { // an attempt that was stopped for long must not add to a closed ledger
 			return ErrEnded
 		}
-		// Sorts stay in memory where they fit. Nested loops are off because rows that were written a
-		// moment ago have no statistics: the planner would take them for few. A plan that has to use a
-		// nested loop all the same gets an enormous cost, for which PostgreSQL would compile it. The
-		// settings end with the transaction.
+		// Sorts stay in memory where they fit. Nested loops are off because rows that were written
+		// a moment ago have no statistics: the planner would take them for few. A plan that has to
+		// use a nested loop all the same gets an enormous cost, for which PostgreSQL would compile
+		// it. The settings end with the transaction.
 		_, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off; SET LOCAL jit = off`)
 		if err != nil {
 			return err
@@ -116,9 +118,9 @@ func insertList(ctx context.Context, tx pgx.Tx, m mailings.Mailing) (f mailings.
 // insertMembers inserts the recipients from the rows that the table has of the list.
 //
 // The number of a recipient follows the list's order, except that all who opted out come last: so
-// batches are plain ranges of numbers. The statements first gather the exceptions, which are few as a
-// rule: repeated addresses and opt-outs. Then the wide rows go from one primary key to the other in one
-// pass, without a sort.
+// batches are plain ranges of numbers. The statements first gather the exceptions, which are few as
+// a rule: repeated addresses and opt-outs. Then the wide rows go from one primary key to the other
+// in one pass, without a sort.
 func insertMembers(
 	ctx context.Context, tx pgx.Tx, m mailings.Mailing, table string, list, members int64,
 ) (f mailings.Frozen, err error) {

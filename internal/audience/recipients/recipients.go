@@ -26,7 +26,8 @@ var (
 	ErrNoEarlier = errors.New("the mailing to be continued does not exist")
 	// ErrNotEnded says that the mailing to be continued has not ended.
 	ErrNotEnded = errors.New("the mailing to be continued has not ended")
-	// ErrNobodyLeft says that the mailing to be continued has no recipient with one of the outcomes.
+	// ErrNobodyLeft says that the mailing to be continued has no recipient with one of the
+	// outcomes.
 	ErrNobodyLeft = errors.New("nobody has one of the outcomes")
 )
 
@@ -43,14 +44,14 @@ type Recipient struct {
 	Attributes map[string]string
 }
 
-// Range calls each for every recipient of the mailing numbered first to last, in order. Attributes is a
-// new map each time. The error of each ends the call and is returned.
+// Range calls each for every recipient of the mailing numbered first to last, in order. Attributes
+// is a new map each time. The error of each ends the call and is returned.
 func (s *Store) Range(ctx context.Context, mailing int64, first, last int32, each func(Recipient) error) error {
 	return s.read(ctx, each, `number BETWEEN $2 AND $3`, mailing, first, last)
 }
 
-// Numbered calls each for every recipient of the mailing that has one of the numbers, as [Store.Range]
-// does.
+// Numbered calls each for every recipient of the mailing that has one of the numbers, as
+// [Store.Range] does.
 func (s *Store) Numbered(ctx context.Context, mailing int64, numbers []int32, each func(Recipient) error) error {
 	return s.read(ctx, each, `number = ANY($2)`, mailing, numbers)
 }
@@ -75,8 +76,8 @@ func (s *Store) read(ctx context.Context, each func(Recipient) error, which stri
 	return nil
 }
 
-// Columns returns the names of the attributes that the mailing's recipients have, in the order of the
-// alphabet. The first recipient has those of all.
+// Columns returns the names of the attributes that the mailing's recipients have, in the order of
+// the alphabet. The first recipient has those of all.
 func (s *Store) Columns(ctx context.Context, mailing int64) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT jsonb_object_keys(attributes)

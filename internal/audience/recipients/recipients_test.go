@@ -189,7 +189,8 @@ func TestARepeatedFreezeAnswersTheSameAndChangesNothing(t *testing.T) {
 	f.want(f.everything(), rows)
 }
 
-// Statements that were prepared on a connection hold although the table of exceptions is another one each time.
+// Statements that were prepared on a connection hold although the table of exceptions is another
+// one each time.
 func TestOneConnectionFreezesOneListAfterTheOther(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

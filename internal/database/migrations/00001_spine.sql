@@ -29,7 +29,8 @@ CREATE TABLE opt_outs (
     added_at    timestamptz NOT NULL DEFAULT now()
 );
 
--- key is short and internal: it stands in millions of rows. id is the mailing's ID and the workflow's.
+-- key is short and internal: it stands in millions of rows. id is the mailing's ID and the
+-- workflow's.
 CREATE TABLE mailings (
     key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id           text        NOT NULL UNIQUE,
@@ -49,7 +50,8 @@ CREATE TABLE mailings (
     closed_at    timestamptz
 );
 
--- The frozen list, one row an address. Numbers run from 1; those opted out come after all others and are in no batch.
+-- The frozen list, one row an address. Numbers run from 1; those opted out come after all others
+-- and are in no batch.
 CREATE TABLE recipients (
     mailing     bigint NOT NULL,
     number      int    NOT NULL,

@@ -1,7 +1,8 @@
 -- +goose Up
 
--- Rate limits, and how far their turns are given away. Times are nanoseconds since 1970 by this server's clock. Turns are given a frame
--- at a time: frame_at + n * spacing for n from 0 to turns - 1, one frame after the other. Package pacing says how.
+-- Rate limits, and how far their turns are given away. Times are nanoseconds since 1970 by this
+-- server's clock. Turns are given a frame at a time: frame_at + n * spacing for n from 0 to turns -
+-- 1, one frame after the other. Package ratelimit says how.
 CREATE TABLE rate_limits (
     kind          text        NOT NULL COLLATE "C" CHECK (kind IN ('mailing', 'drop_point', 'domain')),
     name          text        NOT NULL COLLATE "C", -- a mailing's key, a drop point's name, a domain in A-labels and lower case

@@ -1,10 +1,12 @@
 -- +goose Up
 
--- A batch of a later round gathers recipients from anywhere: members lists them, in order, and first and last are its ends. NULL: all from
--- first to last. opened_at tells the refusals of this round from those of the rounds before.
+-- A batch of a later round gathers recipients from anywhere: members lists them, in order, and
+-- first and last are its ends. NULL: all from first to last. opened_at tells the refusals of this
+-- round from those of the rounds before.
 ALTER TABLE batches ADD COLUMN members int[], ADD COLUMN opened_at timestamptz;
 
--- Recipients who were refused for now and wait for a later round; they are in no open batch meanwhile.
+-- Recipients who were refused for now and wait for a later round; they are in no open batch
+-- meanwhile.
 CREATE TABLE deferrals (
     mailing   bigint      NOT NULL,
     recipient int         NOT NULL,

@@ -1,7 +1,7 @@
 -- +goose Up
 
--- The counts of an ended mailing have the names that the counts have everywhere else. Before, they had
--- the names of a Go struct, and a reader would take those that it does not know for zero.
+-- The counts of an ended mailing have the names that the counts have everywhere else. Before, they
+-- had the names of a Go struct, and a reader would take those that it does not know for zero.
 UPDATE mailings SET counts = jsonb_build_object(
     'sent', counts->'Sent', 'bounced', counts->'Bounced', 'failed', counts->'Failed',
     'opted_out', counts->'OptedOut', 'uncertain', counts->'Uncertain', 'unsent', counts->'Unsent',

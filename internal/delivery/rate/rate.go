@@ -1,7 +1,8 @@
-// Package rate reads and writes rates of messages as people write them: 20/s, 500/min, 1,000 per hour.
+// Package rate reads and writes rates of messages as people write them: 20/s, 500/min, 1,000 per
+// hour.
 //
-// Package ratelimit makes workers keep to a rate. Errors say what is wrong with the text, as the rest of a
-// sentence.
+// Package ratelimit makes workers keep to a rate. Errors say what is wrong with the text, as the
+// rest of a sentence.
 package rate
 
 import (
@@ -18,8 +19,8 @@ const day = 24 * time.Hour
 // MaxPerSecond is the highest rate that can be written. No single installation sends faster.
 const MaxPerSecond = 1_000_000
 
-// Rate is Count messages in each Per, which is a second, a minute, an hour or a day. The zero value is no
-// limit. Rates compare with ==: 60/min and 1/s are as fast, but differ.
+// Rate is Count messages in each Per, which is a second, a minute, an hour or a day. The zero value
+// is no limit. Rates compare with ==: 60/min and 1/s are as fast, but differ.
 type Rate struct {
 	Count int
 	Per   time.Duration
@@ -28,8 +29,8 @@ type Rate struct {
 // IsZero tells that there is no limit.
 func (r Rate) IsZero() bool { return r == Rate{} }
 
-// Interval is the time from one message to the next, rounded up to a nanosecond so that the rate is never
-// exceeded. It is 0 without a limit.
+// Interval is the time from one message to the next, rounded up to a nanosecond so that the rate is
+// never exceeded. It is 0 without a limit.
 func (r Rate) Interval() time.Duration {
 	if r.Count <= 0 {
 		return 0
@@ -101,9 +102,9 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Parse reads a number of messages, "/" or "per", and second, minute, hour or day, short or in full.
-// "unlimited" and "none" are no limit. Thousands may be set off by commas. Blanks and upper case do not
-// matter.
+// Parse reads a number of messages, "/" or "per", and second, minute, hour or day, short or in
+// full. "unlimited" and "none" are no limit. Thousands may be set off by commas. Blanks and upper
+// case do not matter.
 func Parse(s string) (Rate, error) {
 	r, err := parse(strings.ToLower(strings.TrimSpace(s)))
 	if err != nil {

@@ -5,8 +5,9 @@ import "time"
 // drift is how fast two clocks may part, at most: what NTP corrects by.
 const drift = 500e-6
 
-// clock tells when, by this process's monotonic clock, the database's clock shows a time. Both are in
-// nanoseconds. Their difference lies between two bounds, which each answer of the database narrows.
+// clock tells when, by this process's monotonic clock, the database's clock shows a time. Both are
+// in nanoseconds. Their difference lies between two bounds, which each answer of the database
+// narrows.
 //
 // The host's clock is never used, so it may show anything.
 type clock struct {
@@ -15,8 +16,8 @@ type clock struct {
 	at       int64 // monotonic time of the bounds
 }
 
-// observe narrows the bounds: the database's clock showed db at some moment between before and after. It
-// returns whether one of the clocks was set, so that the bounds did not fit.
+// observe narrows the bounds: the database's clock showed db at some moment between before and
+// after. It returns whether one of the clocks was set, so that the bounds did not fit.
 func (c *clock) observe(before, after, db int64) (set bool) {
 	low, top := before-db, after-db
 	if c.known {
@@ -30,8 +31,8 @@ func (c *clock) observe(before, after, db int64) (set bool) {
 	return set
 }
 
-// observe is that of the clock. If a clock was set, turns and times to ask are by the old one, and are
-// forgotten. The caller holds p.mu.
+// observe is that of the clock. If a clock was set, turns and times to ask are by the old one, and
+// are forgotten. The caller holds p.mu.
 func (p *Pacer) observe(before, after, db int64) {
 	if !p.clock.observe(before, after, db) {
 		return
@@ -44,8 +45,8 @@ func (p *Pacer) observe(before, after, db int64) {
 // earliest is when db has certainly come.
 func (c *clock) earliest(db int64) int64 { return db + c.top }
 
-// latest is the last moment that is certainly not later than the tolerance after db. For a database that is
-// far away it leaves the round trip out, so that there is always time to take a turn.
+// latest is the last moment that is certainly not later than the tolerance after db. For a database
+// that is far away it leaves the round trip out, so that there is always time to take a turn.
 func (c *clock) latest(db, tolerance int64) int64 {
 	return max(db+c.low+tolerance, db+c.top+tolerance/2)
 }

@@ -2,8 +2,8 @@ package ratelimit
 
 import "math/bits"
 
-// frame is the part of a frame of turns that this worker holds. Turn n may be taken from at + n*spacing
-// on.
+// frame is the part of a frame of turns that this worker holds. Turn n may be taken from at +
+// n*spacing on.
 type frame struct {
 	at      int64 // by the database's clock
 	spacing int64
@@ -16,9 +16,9 @@ func newFrame(at, spacing, turns int64) frame {
 	return frame{at: at, spacing: spacing, turns: turns, held: make([]uint64, (turns+63)/64)}
 }
 
-// add takes the turns that are given away as number first to first+n-1 of the frame. Consecutive ones lie
-// far apart and evenly over the frame, so that every worker can send all the time: a worker with half of
-// the turns has nearly every other one.
+// add takes the turns that are given away as number first to first+n-1 of the frame. Consecutive
+// ones lie far apart and evenly over the frame, so that every worker can send all the time: a
+// worker with half of the turns has nearly every other one.
 //
 // All workers must agree on the order: it cannot be changed while different versions run.
 func (f *frame) add(first, n int64) {
@@ -33,9 +33,9 @@ func (f *frame) add(first, n int64) {
 	f.next = 0
 }
 
-// strideOf returns a number near the golden section of turns that has no divisor in common with it. Of
-// these it is the one whose continued fraction has the smallest greatest term: so the gaps between the
-// turns of a share differ least (three-distance theorem).
+// strideOf returns a number near the golden section of turns that has no divisor in common with it.
+// Of these it is the one whose continued fraction has the smallest greatest term: so the gaps
+// between the turns of a share differ least (three-distance theorem).
 func strideOf(turns int64) int64 {
 	golden := turns * 618034 / 1000000
 	best, least := int64(1), turns
@@ -47,8 +47,8 @@ func strideOf(turns int64) int64 {
 	return best
 }
 
-// continued returns the greatest term of the continued fraction of a/b, and whether the two are coprime,
-// as the last step of Euclid's algorithm shows.
+// continued returns the greatest term of the continued fraction of a/b, and whether the two are
+// coprime, as the last step of Euclid's algorithm shows.
 func continued(a, b int64) (greatest int64, coprime bool) {
 	for a != 0 {
 		greatest = max(greatest, b/a)

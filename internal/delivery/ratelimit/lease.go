@@ -11,8 +11,8 @@ import (
 
 var leaseTurns = statement("lease")
 
-// lease asks the database for turns. Turns that it is given and then loses, by a crash or a lost answer,
-// go unused.
+// lease asks the database for turns. Turns that it is given and then loses, by a crash or a lost
+// answer, go unused.
 func (p *Pacer) lease(ctx context.Context, l *limit, want int64) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -45,8 +45,8 @@ func (p *Pacer) lease(ctx context.Context, l *limit, want int64) error {
 	return nil
 }
 
-// leaseAhead asks while there are turns to go on with. Its error is not lost: a message that finds no turn
-// asks again, and gets it.
+// leaseAhead asks while there are turns to go on with. Its error is not lost: a message that finds
+// no turn asks again, and gets it.
 func (p *Pacer) leaseAhead(l *limit, want int64) {
 	if err := p.lease(context.Background(), l, want); err != nil {
 		p.mu.Lock()

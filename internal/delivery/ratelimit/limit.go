@@ -14,11 +14,12 @@ const (
 	frameLength = 500 * time.Millisecond
 	// lookahead is how long before its start a frame is opened.
 	lookahead = 200 * time.Millisecond
-	// grace is how late a turn may be taken at least. It makes up for a scheduler that is late, and is the
-	// burst at high rates.
+	// grace is how late a turn may be taken at least. It makes up for a scheduler that is late, and
+	// is the burst at high rates.
 	grace = 10 * time.Millisecond
-	// graceTurns is how late a turn may be taken, in turns, if that is later: the burst at low rates. With
-	// less, messages under several limits would too seldom find turns of all of them at the same time.
+	// graceTurns is how late a turn may be taken, in turns, if that is later: the burst at low
+	// rates. With less, messages under several limits would too seldom find turns of all of them at
+	// the same time.
 	graceTurns = 2
 )
 
@@ -30,8 +31,8 @@ func shapeOf(r rate.Rate) (spacing, turns int64) {
 	return spacing, max(1, int64(frameLength)/spacing)
 }
 
-// limit is a limit as the worker has read it, and the turns that the worker holds. The Pacer's mutex guards
-// it.
+// limit is a limit as the worker has read it, and the turns that the worker holds. The Pacer's
+// mutex guards it.
 type limit struct {
 	scope   Scope
 	rate    rate.Rate
@@ -48,7 +49,8 @@ type limit struct {
 	asked  int64 // since when; monotonic
 	retry  int64 // not before; monotonic
 
-	// What became of turns since a frame was last asked for. It decides how much to ask for next time.
+	// What became of turns since a frame was last asked for. It decides how much to ask for next
+	// time.
 	taken, lost, refused int64
 }
 
@@ -105,8 +107,8 @@ func (l *limit) due(now int64, c *clock, refused bool) int64 {
 	return 0
 }
 
-// demand is how many turns of the next frame are wanted, by what became of those of the last one: all if a
-// message waited for each of them.
+// demand is how many turns of the next frame are wanted, by what became of those of the last one:
+// all if a message waited for each of them.
 func (l *limit) demand() int64 {
 	_, turns := shapeOf(l.rate)
 	switch passed := l.taken + l.lost; {
@@ -119,8 +121,8 @@ func (l *limit) demand() int64 {
 	}
 }
 
-// comes is how long it is until it is worth asking again. The next turn in hand comes after held; there is
-// none if held is negative.
+// comes is how long it is until it is worth asking again. The next turn in hand comes after held;
+// there is none if held is negative.
 func (l *limit) comes(held, now int64, c *clock) int64 {
 	if l.asking { // an answer is to be expected after about one round trip
 		soon := min(max(int64(time.Millisecond), (now-l.asked)/2), int64(100*time.Millisecond))

@@ -10,14 +10,15 @@ import (
 	"directmailer/internal/delivery/rate"
 )
 
-// limits are all limits that are set, as read at a moment of the monotonic clock. The map does not change.
+// limits are all limits that are set, as read at a moment of the monotonic clock. The map does not
+// change.
 type limits struct {
 	at int64
 	of map[Scope]*limit
 }
 
-// known returns the limits that are set. They are read again in the background when they are no longer
-// fresh, and at once when they are stale.
+// known returns the limits that are set. They are read again in the background when they are no
+// longer fresh, and at once when they are stale.
 func (p *Pacer) known(ctx context.Context) (*limits, error) {
 	known := p.limits.Load()
 	if known != nil {
@@ -97,8 +98,8 @@ func (p *Pacer) query(ctx context.Context) (a answer, err error) {
 	return a, err
 }
 
-// adopt makes the answer the known limits. It returns nil if this process has changed a limit while the
-// answer was on its way.
+// adopt makes the answer the known limits. It returns nil if this process has changed a limit while
+// the answer was on its way.
 func (p *Pacer) adopt(a answer, changes int) *limits {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -33,8 +33,8 @@ const (
 	retryAfter = 100 * time.Millisecond
 )
 
-// Pacer gives turns to the messages of one worker. It is safe for concurrent use. It needs no closing:
-// nothing runs while nobody asks.
+// Pacer gives turns to the messages of one worker. It is safe for concurrent use. It needs no
+// closing: nothing runs while nobody asks.
 type Pacer struct {
 	pool  *pgxpool.Pool
 	began time.Time
@@ -53,8 +53,8 @@ func New(pool *pgxpool.Pool) *Pacer { return &Pacer{pool: pool, began: time.Now(
 
 // Refusal says why a message may not go now.
 type Refusal struct {
-	// Wait is the time after which it is worth asking again. It is a second at most, however slow the
-	// rate: the rate may have changed by then.
+	// Wait is the time after which it is worth asking again. It is a second at most, however slow
+	// the rate: the rate may have changed by then.
 	Wait time.Duration
 	// Turn is the time after which the turn comes if the rates stay as they are.
 	Turn time.Duration
@@ -62,13 +62,14 @@ type Refusal struct {
 	Of Kind
 }
 
-// Ask asks for a message's turn under every limit that is set for one of the scopes, all or nothing. With
-// the zero Refusal the message may go now. If it does not go now, the turn is lost. Otherwise Ask has taken
-// nothing: messages under other limits can go meanwhile, and the next message to ask gets the turn.
+// Ask asks for a message's turn under every limit that is set for one of the scopes, all or
+// nothing. With the zero Refusal the message may go now. If it does not go now, the turn is lost.
+// Otherwise Ask has taken nothing: messages under other limits can go meanwhile, and the next
+// message to ask gets the turn.
 //
-// Without a limit on the scopes Ask neither locks nor allocates. With one it asks the database only if no
-// turn is at hand, at most once for each limit. If the database does not answer, Ask returns the error
-// (database.Unavailable), and nothing may be sent.
+// Without a limit on the scopes Ask neither locks nor allocates. With one it asks the database only
+// if no turn is at hand, at most once for each limit. If the database does not answer, Ask returns
+// the error (database.Unavailable), and nothing may be sent.
 func (p *Pacer) Ask(ctx context.Context, scopes []Scope) (Refusal, error) {
 	known, err := p.known(ctx)
 	if err != nil {
@@ -113,9 +114,9 @@ func (p *Pacer) askUnder(ctx context.Context, known *limits, scopes []Scope) (Re
 	return Refusal{Wait: time.Millisecond, Turn: time.Millisecond, Of: set[0].scope.Kind}, nil // limits change meanwhile
 }
 
-// try takes a turn of each limit, if each has one now. It returns the first limit that has none at hand
-// and for which the database should be asked now: the caller asks. For limits that have turns to go on
-// with, try asks in the background.
+// try takes a turn of each limit, if each has one now. It returns the first limit that has none at
+// hand and for which the database should be asked now: the caller asks. For limits that have turns
+// to go on with, try asks in the background.
 func (p *Pacer) try(set []*limit) (refusal Refusal, ask *limit, want int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

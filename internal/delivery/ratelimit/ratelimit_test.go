@@ -31,7 +31,8 @@ func open(t testing.TB, url string) *pgxpool.Pool {
 	return pool
 }
 
-// workers are pacers as they are in workers of their own: each with its own connections, clock and knowledge.
+// workers are pacers as they are in workers of their own: each with its own connections, clock and
+// knowledge.
 func workers(t testing.TB, url string, n int) []*ratelimit.Pacer {
 	t.Helper()
 	var all []*ratelimit.Pacer
@@ -115,8 +116,9 @@ func (r *record) run(ctx context.Context, t testing.TB, p *ratelimit.Pacer, lane
 	all.Wait()
 }
 
-// excess is by how many messages the worst of all windows of time has more than the rate allows. A window of length w may have
-// rate × w, and 3, or as many as the rate has in 10 ms and 1. Only turns that certainly lie within the window are counted.
+// excess is by how many messages the worst of all windows of time has more than the rate allows. A
+// window of length w may have rate × w, and 3, or as many as the rate has in 10 ms and 1. Only
+// turns that certainly lie within the window are counted.
 func (r *record) excess(limit rate.Rate) float64 {
 	interval := float64(limit.Interval())
 	late := max(2*interval, float64(10*time.Millisecond))
@@ -126,7 +128,8 @@ func (r *record) excess(limit rate.Rate) float64 {
 	}
 	slices.SortFunc(asked, time.Time.Compare)
 	slices.SortFunc(had, time.Time.Compare)
-	// From the i-th that was asked for to the j-th that was had there are at least j-i+1. Worst is the i with the greatest asked-i×interval.
+	// From the i-th that was asked for to the j-th that was had there are at least j-i+1. Worst is
+	// the i with the greatest asked-i×interval.
 	worst, latest := math.Inf(-1), math.Inf(-1)
 	for j := range had {
 		latest = max(latest, float64(asked[j].Sub(asked[0]))-float64(j)*interval)

@@ -46,7 +46,8 @@ func OfDropPoint(name string) Scope { return Scope{DropPoint, name} }
 // OfDomain is the scope of a recipient domain, as address.Address has it.
 func OfDomain(name string) Scope { return Scope{Domain, name} }
 
-// ParseScope reads what people write: a name with a dot is a domain, in any script and case; one without is a drop point.
+// ParseScope reads what people write: a name with a dot is a domain, in any script and case; one
+// without is a drop point.
 func ParseScope(s string) (Scope, error) {
 	if !strings.Contains(s, ".") {
 		scope := OfDropPoint(s)
@@ -66,7 +67,8 @@ func (s Scope) check() error {
 			return errors.New("is not the key of a mailing")
 		}
 	case DropPoint:
-		if s.Name == "" || len(s.Name) > 63 || strings.ContainsFunc(s.Name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		invisible := func(r rune) bool { return r <= ' ' || r > '~' }
+		if s.Name == "" || len(s.Name) > 63 || strings.ContainsFunc(s.Name, invisible) {
 			return errors.New("is not the name of a drop point")
 		}
 	case Domain:

@@ -15,14 +15,15 @@ type Limit struct {
 	Scope     Scope
 	Rate      rate.Rate
 	UpdatedAt time.Time // of its last change
-	// GivenUntil is until when turns are given away. Before that, only messages that hold a turn go. A time
-	// in the past says that nobody waits.
+	// GivenUntil is until when turns are given away. Before that, only messages that hold a turn
+	// go. A time in the past says that nobody waits.
 	GivenUntil time.Time
 }
 
 var setLimit = statement("set")
 
-// Set sets the limit of a scope, or removes it if r is the zero value. All workers keep to it within two seconds.
+// Set sets the limit of a scope, or removes it if r is the zero value. All workers keep to it
+// within two seconds.
 func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
 	if r.IsZero() {
 		return p.Drop(ctx, s)
@@ -45,7 +46,8 @@ func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
 	return nil
 }
 
-// Drop removes the limit of a scope, such as that of a mailing that has ended. Without one it does nothing.
+// Drop removes the limit of a scope, such as that of a mailing that has ended. Without one it does
+// nothing.
 func (p *Pacer) Drop(ctx context.Context, s Scope) error {
 	_, err := p.pool.Exec(ctx, `DELETE FROM rate_limits WHERE kind = $1 AND name = $2`, s.Kind.String(), s.Name)
 	if err != nil {
@@ -55,7 +57,8 @@ func (p *Pacer) Drop(ctx context.Context, s Scope) error {
 	return nil
 }
 
-// List returns the limits that are set: drop points first, then domains, then mailings by their keys.
+// List returns the limits that are set: drop points first, then domains, then mailings by their
+// keys.
 func (p *Pacer) List(ctx context.Context) ([]Limit, error) {
 	read, err := p.query(ctx)
 	if err != nil {

@@ -1,6 +1,6 @@
--- Returns what the ledger knows of each recipient of a batch that has deliveries. A recipient is deferred
--- if the latest attempt was refused, and that since the batch was opened (@opened, NULL in the first
--- round): it is not sent to again in this round.
+-- Returns what the ledger knows of each recipient of a batch that has deliveries. A recipient is
+-- deferred if the latest attempt was refused, and that since the batch was opened (@opened, NULL in
+-- the first round): it is not sent to again in this round.
 SELECT recipient, max(attempt) AS attempts, bool_or(final) AS final,
 	count(*) FILTER (WHERE status = 'uncertain') AS uncertain,
 	coalesce((array_agg(status IN ('deferred', 'refused') AND (@opened::timestamptz IS NULL OR answered_at >= @opened)

@@ -1,5 +1,5 @@
--- Returns how far a mailing is, by the counters of its closed batches. counts is NULL until the ledger is
--- closed.
+-- Returns how far a mailing is, by the counters of its closed batches. counts is NULL until the
+-- ledger is closed.
 SELECT m.counts AS ended, m.recipients - m.mailable AS opted_out_before,
 	count(b.rendered_at) AS rendered, count(b.closed_at) AS closed,
 	coalesce(sum(b.sent) FILTER (WHERE b.closed_at IS NOT NULL), 0) AS sent,

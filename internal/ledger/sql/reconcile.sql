@@ -1,5 +1,5 @@
--- Looks at every recipient of a batch, and trusts no counter: counts the outcomes, and the recipients
--- that have not exactly one final delivery, with the first of them.
+-- Looks at every recipient of a batch, and trusts no counter: counts the outcomes, and the
+-- recipients that have not exactly one final delivery, with the first of them.
 SELECT count(*) FILTER (WHERE finals <> 1) AS unaccounted,
 	coalesce(min(number) FILTER (WHERE finals <> 1), 0) AS first_unaccounted,
 	count(*) FILTER (WHERE outcome = 'sent') AS sent, count(*) FILTER (WHERE outcome = 'bounced') AS bounced,

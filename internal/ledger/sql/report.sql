@@ -1,5 +1,5 @@
--- Returns a line for each recipient, in order: the final delivery, or the latest one of a recipient that
--- has no outcome. With @outcomes, only recipients that have one of them.
+-- Returns a line for each recipient, in order: the final delivery, or the latest one of a recipient
+-- that has no outcome. With @outcomes, only recipients that have one of them.
 SELECT r.number, r.address, CASE WHEN d.final THEN d.status::text ELSE 'open' END AS outcome,
 	coalesce(d.attempts, 0) AS attempts, coalesce(d.twice, false) AS possibly_twice,
 	coalesce(d.drop_point, '') AS drop_point, coalesce(d.code, 0) AS code, coalesce(d.enhanced, '') AS enhanced,

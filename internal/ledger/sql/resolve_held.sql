@@ -1,5 +1,5 @@
--- Returns the recipients whose outcome is uncertain, each with the batch whose counters count it: the
--- last one that it was in. That batch must be closed.
+-- Returns the recipients whose outcome is uncertain, each with the batch whose counters count it:
+-- the last one that it was in. That batch must be closed.
 SELECT d.recipient, d.attempt, b.number AS batch
 FROM deliveries d JOIN LATERAL (
 	SELECT number, closed_at FROM batches

@@ -1,5 +1,5 @@
--- Has recipients that are held as uncertain sent to again, also in the counters of their batches, and
--- returns their number. HELD is resolve_held.sql.
+-- Has recipients that are held as uncertain sent to again, also in the counters of their batches,
+-- and returns their number. HELD is resolve_held.sql.
 WITH held AS MATERIALIZED (
 HELD
 ), opened AS (

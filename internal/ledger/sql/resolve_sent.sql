@@ -1,5 +1,5 @@
--- Resolves recipients that are held as uncertain as sent, also in the counters of their batches, and
--- returns their number. HELD is resolve_held.sql.
+-- Resolves recipients that are held as uncertain as sent, also in the counters of their batches,
+-- and returns their number. HELD is resolve_held.sql.
 WITH held AS MATERIALIZED (
 HELD
 ), sent AS (

@@ -1,5 +1,5 @@
--- Returns the recipients without an outcome whose latest attempt was refused for now, in order, with the
--- number of their refusals and the seconds since the first one.
+-- Returns the recipients without an outcome whose latest attempt was refused for now, in order,
+-- with the number of their refusals and the seconds since the first one.
 SELECT d.recipient, d.attempt, coalesce(d.reply, '') AS reply, each.refusals,
 	extract(epoch FROM now() - each.since)::float8 AS seconds
 FROM (SELECT recipient, max(attempt) AS attempt, bool_or(final) AS done,

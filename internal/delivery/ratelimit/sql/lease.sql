@@ -1,5 +1,5 @@
--- Leases turns under one limit, and returns what was given: turns "given" to "given" + n - 1 of the frame that starts at frame_at. It
--- returns no row if there is no such limit.
+-- Leases turns under one limit, and returns what was given: turns "given" to "given" + n - 1 of the
+-- frame that starts at frame_at. It returns no row if there is no such limit.
 --
 -- It promises:
 --   - The row is locked before the clock is read, so that a turn is given to one worker only.
@@ -11,8 +11,8 @@
 --   - No frame lies far ahead, unless the server's clock was set back by more than @far: then the frames
 --     begin anew.
 --
--- @want is the number of turns that the worker wants, @newest the start of the newest frame that it has
--- asked for. All times are nanoseconds since 1970 by the server's clock.
+-- @want is the number of turns that the worker wants, @newest the start of the newest frame that it
+-- has asked for. All times are nanoseconds since 1970 by the server's clock.
 WITH held AS MATERIALIZED (
 	SELECT * FROM rate_limits WHERE kind = @kind AND name = @name FOR UPDATE
 ), timed AS MATERIALIZED (
@@ -34,7 +34,8 @@ WITH held AS MATERIALIZED (
 		CASE WHEN first_time THEN ceil(turns::numeric / greatest(askers, askers_before))::bigint ELSE turns END) AS n
 	FROM chosen
 ), written AS (
-	UPDATE rate_limits r SET frame_at = g.frame_at, given = g.given + g.n, askers = g.askers, askers_before = g.askers_before
+	UPDATE rate_limits r SET frame_at = g.frame_at, given = g.given + g.n,
+		askers = g.askers, askers_before = g.askers_before
 	FROM granted g WHERE r.kind = @kind AND r.name = @name
 )
 SELECT messages, seconds, spacing, turns, frame_at, given, n, now FROM granted

@@ -1,5 +1,5 @@
--- Returns the server's clock with each limit: drop points, then domains, then mailings by their keys. The
--- left join makes a row for the clock when there are no limits.
+-- Returns the server's clock with each limit: drop points, then domains, then mailings by their
+-- keys. The left join makes a row for the clock when there are no limits.
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000 AS now,
 	coalesce(kind, '') AS kind, coalesce(name, '') AS name, coalesce(messages, 0) AS messages,
 	coalesce(seconds, 0) AS seconds, coalesce(updated_at, 'epoch') AS updated_at,

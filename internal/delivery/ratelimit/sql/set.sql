@@ -1,6 +1,6 @@
--- Sets a limit. A change closes the frames that are open: the next turn is one interval of the new rate
--- after their last one. Setting the rate that is set already changes nothing, so that every start of a
--- mailing may repeat it.
+-- Sets a limit. A change closes the frames that are open: the next turn is one interval of the new
+-- rate after their last one. Setting the rate that is set already changes nothing, so that every
+-- start of a mailing may repeat it.
 INSERT INTO rate_limits AS l (kind, name, messages, seconds, spacing, turns, given)
 VALUES (@kind, @name, @messages, @seconds, @spacing, @turns, @turns)
 ON CONFLICT (kind, name) DO UPDATE SET
