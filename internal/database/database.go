@@ -185,7 +185,7 @@ func Transient(code string) bool {
 	switch code[:min(2, len(code))] {
 	case "08", // connection exception
 		"25", // invalid transaction state: read-only standby, a timeout of the transaction
-		"28", // password or role: somebody is changing them
+		"28", // password or role: an operator may be changing them
 		"40", // serialization failure, deadlock
 		"53", // disk full, out of memory, too many connections
 		"55", // lock not available

@@ -12,7 +12,8 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// Claim is the right to send the open recipients of a batch, until somebody else claims the batch.
+// Claim is the right to send the open recipients of a batch, until another attempt claims the
+// batch.
 type Claim struct {
 	Batch
 	Span  Span

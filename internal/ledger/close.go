@@ -24,7 +24,7 @@ type Ending struct {
 	Suppression mailings.Suppression
 }
 
-// errCountsChanged says that somebody has changed outcomes while they were being counted.
+// errCountsChanged says that outcomes have changed while they were being counted.
 var errCountsChanged = errors.New("outcomes have changed since they were counted")
 
 // Close reconciles the mailing row by row and ends it in the given state. It may be repeated, also
@@ -38,7 +38,7 @@ var errCountsChanged = errors.New("outcomes have changed since they were counted
 func (l *Ledger) Close(ctx context.Context, mailing int64, complete bool, state, reason string) (Ending, error) {
 	for {
 		e, err := l.close(ctx, mailing, complete, mailings.End{State: state, Reason: reason})
-		if !errors.Is(err, errCountsChanged) { // each change is a resolution that somebody asks for, so this loop ends
+		if !errors.Is(err, errCountsChanged) { // each change is a resolution by an operator, so this loop ends
 			return e, err
 		}
 	}
@@ -163,7 +163,7 @@ func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, co
 	if err != nil {
 		return Ending{}, fmt.Errorf("open recipients again: %w", err)
 	}
-	deferred, err := l.deferred(ctx, mailing) // somebody may have opened them before
+	deferred, err := l.deferred(ctx, mailing) // an earlier call may have opened them
 	if err == nil && deferred == 0 {
 		err = unaccounted
 	}
@@ -183,7 +183,7 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 	return open, nil
 }
 
-// end writes the end down. It does not end a complete mailing whose recipients somebody has opened
+// end writes the end down. It does not end a complete mailing whose recipients were opened
 // again meanwhile, and returns their number. errCountsChanged says that the counts are not those of
 // the rows any more.
 func (l *Ledger) end(

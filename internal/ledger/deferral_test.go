@@ -213,7 +213,7 @@ func (f *fixture) resolve(as ledger.Resolution) int {
 	return n
 }
 
-func (f *fixture) standing() mailings.Counts {
+func (f *fixture) progress() mailings.Counts {
 	f.Helper()
 	s, err := f.ledger.Progress(f.Context(), f.key)
 	if err != nil {
@@ -229,18 +229,18 @@ func TestABatchThatIsBeingSentIsCountedByItsRowsAndAClosedOneOnce(t *testing.T) 
 	c := f.claim(2, false)
 	f.send(c, 4)
 	f.refuse(c, 5, 1, "later")
-	f.want(f.standing(), mailings.Counts{Sent: 2}) // and batch 3 is begun by nobody
+	f.want(f.progress(), mailings.Counts{Sent: 2}) // and batch 3 is begun by nobody
 	f.send(c, 6)
 	if s := f.settle(c); !s.Closed || s.Deferred != 1 {
 		t.Fatalf("got %+v", s)
 	}
-	f.want(f.standing(), mailings.Counts{Sent: 3})
+	f.want(f.progress(), mailings.Counts{Sent: 3})
 	f.makeDue()
 	f.want(f.gather(3, 1), ledger.Gathered{Ready: []int{4}})
 	c = f.claim(4, false)
 	f.intend(c, 5, 2)
 	f.answer(c, 5, 2, ledger.Bounced, "5.2.1")
-	f.want(f.standing(), mailings.Counts{Sent: 3, Bounced: 1})
+	f.want(f.progress(), mailings.Counts{Sent: 3, Bounced: 1})
 }
 
 func TestAnAddressThatDoesNotExistIsKeptAlsoFromAMailingThatEndsEarly(t *testing.T) {
@@ -274,12 +274,12 @@ func TestHeldRecipientsThatWereReceivedAreSentInRowsAndCounters(t *testing.T) {
 			}
 			f.want(f.resolve(ledger.AsSent), 1)
 			f.want(f.resolve(ledger.AsSent), 0)
-			f.want(f.standing(), mailings.Counts{Sent: 2})
+			f.want(f.progress(), mailings.Counts{Sent: 2})
 			f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Sent})
 			if _, err := f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
 				t.Fatal(err)
 			}
-			f.want(f.standing(), mailings.Counts{Sent: 2})
+			f.want(f.progress(), mailings.Counts{Sent: 2})
 		})
 	}
 }
@@ -288,7 +288,7 @@ func TestHeldRecipientsAreSentToAgainInABatchOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	f := heldBatch(t)
 	f.want(f.resolve(ledger.Again), 1)
-	f.want(f.standing(), mailings.Counts{Sent: 1})
+	f.want(f.progress(), mailings.Counts{Sent: 1})
 	f.want(f.gather(1, 2), ledger.Gathered{Unrendered: []int{2}})
 	if err := f.ledger.Store(t.Context(), f.batch(2), []byte("[2]"), nil); err != nil {
 		t.Fatal(err)
@@ -337,7 +337,7 @@ func TestACountThatIsOvertakenByAResolutionIsTakenAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: mailings.Counts{Sent: 2}}})
-	f.want(f.standing(), mailings.Counts{Sent: 2})
+	f.want(f.progress(), mailings.Counts{Sent: 2})
 }
 
 func TestAMailingThatIsBeingEndedEarlyCountsWhatIsResolvedAndSendsNothingAgain(t *testing.T) {
@@ -369,7 +369,7 @@ func TestAMailingThatIsBeingEndedEarlyCountsWhatIsResolvedAndSendsNothingAgain(t
 			}
 			f.rollback(tx)
 			f.want(<-answer, closed{Ending: ledger.Ending{Recipients: chunk + 1, Counts: want}})
-			f.want(f.standing(), want)
+			f.want(f.progress(), want)
 			var open int
 			f.row(`SELECT count(*) FROM recipients r WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = r.mailing AND d.recipient = r.number AND d.final)`)(&open)
 			f.want(open, 0)

@@ -138,23 +138,23 @@ func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testin
 		f.exec(sql)
 	}
 	f.setting("synchronous_commit", "off")
-	const lanes, each = 8, 5000
-	f.fill(lanes*each, lanes*each)
+	const connections, each = 8, 5000
+	f.fill(connections*each, connections*each)
 	c := f.claim(1, false)
-	var committed [lanes]struct{ intents, results int32 } // of the lane's recipients, in order
+	var committed [connections]struct{ intents, results int32 } // of the connection's recipients, in order
 	var total atomic.Int64
 	var dead atomic.Bool
 	enough := make(chan struct{})
 	var lanesEnd sync.WaitGroup
-	for lane := range lanes {
+	for connection := range connections {
 		lanesEnd.Go(func() {
 			var result *ledger.Result
 			for i := int32(0); i < each && !dead.Load(); i++ {
-				recipient := int32(lane*each) + i + 1
+				recipient := int32(connection*each) + i + 1
 				if f.gate.Enter(c, result, &ledger.Attempt{Recipient: recipient, Number: 1}).Wait() != nil {
 					return
 				}
-				committed[lane].intents, committed[lane].results = i+1, i
+				committed[connection].intents, committed[connection].results = i+1, i
 				if total.Add(1) == 400 {
 					close(enough)
 				}
@@ -170,12 +170,12 @@ func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testin
 	}
 	lanesEnd.Wait()
 	f.pool = open()
-	for lane, want := range committed {
+	for connection, want := range committed {
 		var intents, results int32
-		first := int32(lane * each)
+		first := int32(connection * each)
 		f.row(`SELECT count(*), count(*) FILTER (WHERE status = 'sent') FROM deliveries WHERE recipient > $1 AND recipient <= $1 + $2`, first, want.intents)(&intents, &results)
 		if intents < want.intents || results < want.results {
-			t.Errorf("connection %d: %d intents and %d results were reported as committed, %d and %d are there", lane, want.intents, want.results, intents, results)
+			t.Errorf("connection %d: %d intents and %d results were reported as committed, %d and %d are there", connection, want.intents, want.results, intents, results)
 		}
 	}
 	var fence int64

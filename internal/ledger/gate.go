@@ -205,8 +205,8 @@ func (g *Gate) commit(group []*Ticket) {
 }
 
 // writeInTime writes the group, and returns those of its claims that could not be looked at because
-// somebody has locked their batches. A commit whose answer was lost is repeated: the statement
-// changes nothing that it has written before.
+// another transaction has locked their batches. A commit whose answer was lost is repeated: the
+// statement changes nothing that it has written before.
 func (g *Gate) writeInTime(group []*Ticket) (locked map[claimKey]bool, err error) {
 	deadline := time.Now().Add(commitTimeout)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
@@ -251,7 +251,7 @@ func (g *Gate) answer(group []*Ticket, locked map[claimKey]bool, err error) (ans
 		case time.Since(t.since) < commitTimeout:
 			answer = errLater
 		default:
-			answer = fmt.Errorf("write the ledger: somebody has locked the batch: %w", context.DeadlineExceeded)
+			answer = fmt.Errorf("write the ledger: another transaction has locked the batch: %w", context.DeadlineExceeded)
 		}
 		answers = append(answers, answer)
 	}
@@ -259,8 +259,8 @@ func (g *Gate) answer(group []*Ticket, locked map[claimKey]bool, err error) (ans
 	return answers, committed
 }
 
-// lockPause is the pause before the next try where somebody else has locked the batch, and errLater
-// says so.
+// lockPause is the pause before the next try where another transaction has locked the batch, and
+// errLater says so.
 const lockPause = 50 * time.Millisecond
 
 var errLater = errors.New("the batch is locked")

@@ -96,11 +96,11 @@ func TestPossiblyTwiceCountsOnlyWhoHasAnOutcomeAndWasHandedOverAgain(t *testing.
 		return twice
 	}
 	again(1, 2, ledger.Intent)
-	f.want([]any{f.standing(), reported()}, []any{mailings.Counts{}, []int32(nil)}) // nothing is known yet
+	f.want([]any{f.progress(), reported()}, []any{mailings.Counts{}, []int32(nil)}) // nothing is known yet
 	f.answer(c, 1, 2, ledger.Sent, "")
 	again(2, 2, ledger.NotSent) // certainly not handed over: once at most
 	again(3, 2, ledger.Sent)
-	f.want([]any{f.standing(), reported()}, []any{mailings.Counts{Sent: 2, PossiblyTwice: 2}, []int32{1, 3}})
+	f.want([]any{f.progress(), reported()}, []any{mailings.Counts{Sent: 2, PossiblyTwice: 2}, []int32{1, 3}})
 	// The mailing ends. Recipient 2 had one attempt without an answer, and a second that was not
 	// handed over.
 	f.want(f.ended(false).Counts, mailings.Counts{Sent: 2, Uncertain: 1, Unsent: 1, PossiblyTwice: 2})
@@ -140,12 +140,12 @@ func TestEachOutcomeIsCountedAsItself(t *testing.T) {
 	want := mailings.Counts{Sent: 1, Bounced: 2, Failed: 3, OptedOut: 4, Uncertain: 5, Unsent: 6}
 	c := f.claim(1, false)
 	f.want(c.Open(), 0)
-	f.want(f.standing(), want) // by rows
+	f.want(f.progress(), want) // by rows
 	f.want(f.settle(c).Counts, want)
-	f.want(f.standing(), want) // by the batch's counters
+	f.want(f.progress(), want) // by the batch's counters
 	f.want(f.claim(1, false).Settled.Counts, want)
 	f.want(f.ended(true), ledger.Ending{Recipients: 21, Counts: want})
-	f.want(f.standing(), want)
+	f.want(f.progress(), want)
 	f.want(f.ended(true), ledger.Ending{Recipients: 21, Counts: want})
 }
 

@@ -7,7 +7,7 @@
 //
 //	OpenBatches  makes the first batches of a mailing, when its audience is frozen
 //	Store        keeps the rendered messages, and the recipients that could not be rendered
-//	Claim        raises the batch's fence, turns leftover intents into uncertain ones, says who is open
+//	Claim        raises the batch's fence, turns leftover intents into uncertain ones, returns who is open
 //	Gate         commits results and intents, in groups over all connections of a worker, only under
 //	             the fence that was claimed
 //	Settle       closes the batch when each of its recipients has exactly one final delivery, or was
@@ -32,7 +32,7 @@ import (
 )
 
 var (
-	// ErrFenced says that somebody else has claimed the batch, or that it is closed: nothing more
+	// ErrFenced says that another attempt has claimed the batch, or that it is closed: nothing more
 	// may be sent from it.
 	ErrFenced = errors.New("the batch belongs to another attempt now")
 	// ErrNoSpool says that an open batch has no rendered messages.

@@ -501,15 +501,15 @@ func TestNoIntentSlipsPastARacingClaim(t *testing.T) {
 
 func TestManyConnectionsShareCommitsAndLoseNothing(t *testing.T) {
 	t.Parallel()
-	const lanes, each = 16, 25
-	f := newFixture(t, lanes*each, lanes*each)
+	const connections, each = 16, 25
+	f := newFixture(t, connections*each, connections*each)
 	c := f.claim(1, false)
 	var wg sync.WaitGroup
-	for lane := range lanes {
+	for connection := range connections {
 		wg.Go(func() {
 			var result *ledger.Result
 			for i := range each {
-				recipient := int32(lane*each + i + 1)
+				recipient := int32(connection*each + i + 1)
 				if err := f.gate.Enter(c, result, &ledger.Attempt{Recipient: recipient, Number: 1}).Wait(); err != nil {
 					t.Error(err)
 					return
@@ -522,12 +522,12 @@ func TestManyConnectionsShareCommitsAndLoseNothing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: lanes * each}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: connections * each}})
 }
 
 func BenchmarkGate(b *testing.B) {
-	for _, lanes := range []int{1, 8, 32} {
-		b.Run(fmt.Sprintf("connections=%d", lanes), func(b *testing.B) {
+	for _, connections := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
 			url := servertest.OwnPostgres(b).URL("mail") // one that syncs
 			pool, err := database.Open(b.Context(), url, 8)
 			if err != nil {
@@ -552,10 +552,10 @@ func BenchmarkGate(b *testing.B) {
 			}
 			b.ResetTimer()
 			var wg sync.WaitGroup
-			for lane := range lanes {
+			for connection := range connections {
 				wg.Go(func() {
 					var result *ledger.Result
-					for n := lane; n < b.N; n += lanes {
+					for n := connection; n < b.N; n += connections {
 						if err := g.Enter(c, result, &ledger.Attempt{Recipient: int32(n + 1), Number: 1, DropPoint: "mx"}).Wait(); err != nil {
 							b.Error(err)
 							return

@@ -129,7 +129,7 @@ func TestPossiblyTwiceCountsOnlyAmongOutcomes(t *testing.T) {
 	twice(2, 2, ledger.Sent)
 	twice(3, 2, ledger.Uncertain)
 	f.want(marked(), []int32{2, 3})
-	f.want(f.standing(), mailings.Counts{Sent: 1, PossiblyTwice: 1})
+	f.want(f.progress(), mailings.Counts{Sent: 1, PossiblyTwice: 1})
 	// The first one bounces at last: only one copy can have arrived. The third may have two, but
 	// waits for its outcome.
 	f.intend(c, 1, 3)
@@ -238,5 +238,5 @@ func TestWhoOptedOutBeforeTheFreezeIsCounted(t *testing.T) {
 	f.exec(`UPDATE mailings SET recipients = 3`)
 	c := f.claim(1, false)
 	f.send(c, 1)
-	f.want(f.standing(), mailings.Counts{Sent: 1, OptedOut: 1})
+	f.want(f.progress(), mailings.Counts{Sent: 1, OptedOut: 1})
 }

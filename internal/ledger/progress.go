@@ -82,7 +82,7 @@ func (p *Progress) readCounters(ctx context.Context, tx pgx.Tx, mailing int64) (
 	return false, nil
 }
 
-// spansUnderWay returns the recipients of the batches that somebody has begun to send.
+// spansUnderWay returns the recipients of the batches that a worker has begun to send.
 func spansUnderWay(ctx context.Context, tx pgx.Tx, mailing int64) ([]Span, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT first, last, members FROM batches WHERE mailing = $1 AND closed_at IS NULL AND fence > 0`, mailing)

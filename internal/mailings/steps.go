@@ -68,8 +68,8 @@ func AddBatches(ctx context.Context, tx pgx.Tx, key int64, n int) error {
 }
 
 // Revise announces a change of outcomes that may be counted already: it raises the revision, so
-// that whoever is counting notices, and locks the row until the transaction ends. It returns
-// whether the mailing is ending or has ended, and its counts if it has ended. It returns
+// that a transaction that counts them notices, and locks the row until the transaction ends. It
+// returns whether the mailing is ending or has ended, and its counts if it has ended. It returns
 // ErrNotFound if there is no such mailing.
 func Revise(ctx context.Context, tx pgx.Tx, key int64) (ending bool, counts *Counts, err error) {
 	err = tx.QueryRow(ctx, `

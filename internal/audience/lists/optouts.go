@@ -23,7 +23,7 @@ type OptOut struct {
 }
 
 // AddOptOuts adds addresses, given by their keys, and returns how many were new. A person's request
-// (Asked) replaces a bounce as the reason, and counts as new: whoever cleans up bounces later does
+// (Asked) replaces a bounce as the reason, and counts as new: a later clean-up of bounces does
 // not remove it. Nothing replaces a request.
 func (s *Store) AddOptOuts(ctx context.Context, keys []string, reason string) (n int64, err error) {
 	n, err = s.change(ctx, `
