@@ -74,7 +74,7 @@ func TestEveryProblemIsReportedAtOnceByItsVariable(t *testing.T) {
 	_, err := config.LoadWorker()
 	wantLines(t, err,
 		"DATABASE_URL is empty",
-		"DM_DROP_POINTS: drop point mx: its URL must begin with smtp://, smtps:// or dir:",
+		"DM_DROP_POINTS: drop point mx: its URL must begin with dir:, smtp:// or smtps://",
 		"DM_MAX_BATCHES cannot be read as a whole number",
 		"DM_STOP_TIMEOUT cannot be read as a duration such as 30s",
 		"DM_LOG_LEVEL cannot be read as a log level: DEBUG, INFO, WARN or ERROR",
@@ -136,7 +136,7 @@ func TestEveryBadDropPointIsNamedAtOnce(t *testing.T) {
 	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx1=ftp://127.0.0.1 mx2 mx3=smtp://127.0.0.1:25 mx3=smtp://127.0.0.1:26 Mx4=dir:/tmp"})
 	_, err := config.LoadWorker()
 	wantLines(t, err,
-		"DM_DROP_POINTS: drop point mx1: its URL must begin with smtp://, smtps:// or dir:",
+		"DM_DROP_POINTS: drop point mx1: its URL must begin with dir:, smtp:// or smtps://",
 		"DM_DROP_POINTS: entry 2 is not name=url",
 		"DM_DROP_POINTS: drop point mx3 is there twice",
 		"DM_DROP_POINTS: a drop point's name must be up to 63 lower-case letters and digits, with single - or _ between them")

@@ -92,7 +92,7 @@ func parse(rawURL string) (Config, error) {
 		}
 		c.Messages = 0
 	default:
-		return c, errors.New("its URL must begin with smtp://, smtps:// or dir:")
+		return c, errors.New("its URL must begin with dir:, smtp:// or smtps://")
 	}
 	return c, p.close()
 }
