@@ -20,7 +20,8 @@ type overdue struct {
 
 func newOverdue(t *testing.T) *overdue {
 	t.Helper()
-	o := &overdue{slow: smtptest.NewStall("DOT", 0), fast: smtptest.NewStall("DOT", 0), ended: make(chan sender.Report, 1)}
+	o := &overdue{slow: smtptest.NewStall("DOT", 0), fast: smtptest.NewStall("DOT", 0),
+		ended: make(chan sender.Report, 1)}
 	t.Cleanup(o.slow.ReleaseAll)
 	t.Cleanup(o.fast.ReleaseAll)
 	o.rig = newRig(t, "connections=1", o.slow.Script)
