@@ -109,6 +109,10 @@ mutants: ## Put small faults into a copy, show which the tests notice, write doc
 schema: ## Write the JSON Schema of a mailing's input again, after a change of the input
 	go test ./workflows -run Schema -update
 
+.PHONY: docs
+docs: ## Write the reference of the command line (docs/cli) and its man pages (bin/man) from the commands
+	go run ./starter/internal/docs -man bin/man
+
 .PHONY: clean
 clean: ## Remove what was built here (not the data of `starter dev`, nor the Temporal server in the user's cache)
 	rm -rf bin

@@ -1,11 +1,14 @@
-// Package config is what workers and the starter are told by their environment. The Temporal connection is not here: it comes from
-// TEMPORAL_* and the profiles of the SDK's own envconfig.
+// Package config reads the environment of worker and starter, and describes it.
+//
+// The connection to Temporal is not here: it comes from TEMPORAL_* and the profiles of the SDK's
+// own envconfig (package temporalclient).
 package config
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"reflect"
 	"strings"
 	"time"
@@ -17,52 +20,58 @@ import (
 	"directmailer/internal/delivery/droppoint"
 )
 
-// Worker is a worker's environment.
+// Worker is a worker's environment. A field with the tag file can also be read from the file that
+// the variable with the suffix _FILE names.
 type Worker struct {
 	// DatabaseURL is the PostgreSQL database that all workers and the starter share.
-	DatabaseURL string `env:"DATABASE_URL,required,notEmpty"`
-	// DropPoints are all that mailings may be handed to: "name=url name=url …". Every worker of a queue must have the same names.
-	DropPoints DropPoints `env:"DM_DROP_POINTS,required,notEmpty"`
-	// Sources are the databases that mailings may query for their audience: "name=postgres://user:password@host/database …". Optional; every
-	// worker of a queue must have the same names.
-	Sources Sources `env:"DM_SOURCES"`
+	DatabaseURL string `env:"DATABASE_URL,required,notEmpty" file:"true"`
+	// DropPoints are all that mailings may be handed to.
+	DropPoints DropPoints `env:"DM_DROP_POINTS,required,notEmpty" file:"true"`
+	// Sources are the databases that mailings may query for their audience.
+	Sources Sources `env:"DM_SOURCES" file:"true"`
 	// PageHosts are the hosts and networks that pages may be fetched from although they are not
-	// public: "host host:port 10.1.0.0/16 …".
+	// public.
 	PageHosts page.Allowed `env:"DM_PAGE_HOSTS"`
 	// TaskQueue is the Temporal task queue.
 	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
-	// MaxBatches bounds the batches that are sent at the same time, and as many again that are rendered; and with them the memory.
+	// MaxBatches bounds the batches that the worker sends at the same time, and as many again that
+	// it renders. Memory grows with it.
 	MaxBatches int `env:"DM_MAX_BATCHES" envDefault:"8"`
-	// StopTimeout is how long a worker that was asked to stop may take to finish the messages that are in flight.
+	// StopTimeout is how long a worker that is told to stop may take to finish messages in flight.
 	StopTimeout time.Duration `env:"DM_STOP_TIMEOUT" envDefault:"30s"`
-	// HealthAddress serves /healthz and /readyz, "127.0.0.1:8080"; empty for none.
+	// HealthAddress serves /healthz and /readyz. Empty: nothing is served.
 	HealthAddress string     `env:"DM_HEALTH_ADDRESS"`
 	LogLevel      slog.Level `env:"DM_LOG_LEVEL" envDefault:"INFO"`
 	// LogFormat is text or json.
 	LogFormat string `env:"DM_LOG_FORMAT" envDefault:"text"`
 }
 
-// Starter is the starter's environment. Any of it may be empty: commands that need it say so.
+// Starter is the starter's environment. Each variable may be unset: a command that needs it says
+// so.
 type Starter struct {
-	DatabaseURL string       `env:"DATABASE_URL"`
-	DropPoints  DropPoints   `env:"DM_DROP_POINTS"`
-	Sources     Sources      `env:"DM_SOURCES"`
+	DatabaseURL string       `env:"DATABASE_URL" file:"true"`
+	DropPoints  DropPoints   `env:"DM_DROP_POINTS" file:"true"`
+	Sources     Sources      `env:"DM_SOURCES" file:"true"`
 	PageHosts   page.Allowed `env:"DM_PAGE_HOSTS"`
 	TaskQueue   string       `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
+	// WebUI is the address of Temporal's Web UI.
+	WebUI WebUI `env:"DM_WEB_UI"`
 }
 
 // LoadWorker reads a worker's environment; every problem is reported at once.
 func LoadWorker() (Worker, error) {
-	w := Worker{MaxBatches: 1} // stays if the variable cannot be read, which is reported then
+	// These stay where the environment cannot be read. That is reported then, and nothing else
+	// about them.
+	w := Worker{MaxBatches: 1, LogFormat: "text"}
 	err := load(&w)
 	if w.MaxBatches < 1 || w.MaxBatches > 1000 {
-		err = errors.Join(err, fmt.Errorf("DM_MAX_BATCHES is %d: it must be 1 to 1000", w.MaxBatches))
+		err = errors.Join(err, fmt.Errorf("DM_MAX_BATCHES is %d: set it to 1 to 1000", w.MaxBatches))
 	}
 	if w.StopTimeout < 0 {
-		err = errors.Join(err, errors.New("DM_STOP_TIMEOUT must not be negative"))
+		err = errors.Join(err, errors.New("DM_STOP_TIMEOUT is negative: set it to a duration such as 30s"))
 	}
 	if w.LogFormat != "text" && w.LogFormat != "json" {
-		err = errors.Join(err, errors.New("DM_LOG_FORMAT must be text or json"))
+		err = errors.Join(err, errors.New("DM_LOG_FORMAT is neither text nor json"))
 	}
 	return w, err
 }
@@ -74,7 +83,11 @@ func LoadStarter() (Starter, error) {
 }
 
 func load(target any) error {
-	err := env.Parse(target)
+	variables, err := readFiles(target)
+	if err != nil {
+		return err
+	}
+	err = env.ParseWithOptions(target, env.Options{Environment: variables})
 	var all env.AggregateError
 	if !errors.As(err, &all) {
 		return err
@@ -86,26 +99,39 @@ func load(target any) error {
 	return errors.Join(out...)
 }
 
-// plain words an error in terms of variables, and drops values: they can hold credentials.
+// plain words an error in terms of variables. It drops the values, because they can hold
+// credentials.
 func plain(err error, target reflect.Type) error {
 	var unset env.VarIsNotSetError
 	var empty env.EmptyVarError
 	var parse env.ParseError
 	switch {
 	case errors.As(err, &unset):
-		return fmt.Errorf("%s is not set", unset.Key)
+		return fmt.Errorf("%s is not set%s", unset.Key, exampleOf(unset.Key))
 	case errors.As(err, &empty):
-		return fmt.Errorf("%s is empty", empty.Key)
+		return fmt.Errorf("%s is empty%s", empty.Key, exampleOf(empty.Key))
 	case errors.As(err, &parse):
 		field, _ := target.FieldByName(parse.Name)
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 		switch field.Type {
-		case reflect.TypeFor[DropPoints](), reflect.TypeFor[Sources](), reflect.TypeFor[page.Allowed]():
+		case reflect.TypeFor[DropPoints](), reflect.TypeFor[Sources](), reflect.TypeFor[page.Allowed](),
+			reflect.TypeFor[WebUI]():
 			return eachOf(name, parse.Err) // quotes no credentials
 		}
-		return fmt.Errorf("%s cannot be read as %s", name, kindOf(parse.Type))
+		return fmt.Errorf("%s is not %s", name, kindOf(parse.Type))
 	}
 	return err
+}
+
+// exampleOf says what to set a variable to, for those that have no default.
+func exampleOf(name string) string {
+	switch name {
+	case "DATABASE_URL":
+		return ": set it to postgres://user:password@host:5432/database"
+	case "DM_DROP_POINTS":
+		return ": set it to name=url, for example mx=smtp://mail.example.com"
+	}
+	return ""
 }
 
 // eachOf puts the variable's name before each of the errors that err joins.
@@ -132,11 +158,12 @@ func kindOf(t reflect.Type) string {
 // DropPoints are named URLs.
 type DropPoints []droppoint.Config
 
-// UnmarshalText reads "name=url name=url …", separated by blanks or line breaks. It reports every entry that is wrong.
+// UnmarshalText reads "name=url name=url …", separated by blanks or line breaks. It reports every
+// entry that is wrong.
 func (d *DropPoints) UnmarshalText(text []byte) error {
 	var err error
 	if *d, err = named(text, "drop point", droppoint.Parse); len(*d) == 0 && err == nil {
-		err = errors.Join(errors.New("there is no drop point in it"))
+		err = errors.Join(errors.New("there is no drop point in it" + exampleOf("DM_DROP_POINTS")))
 	}
 	return err
 }
@@ -144,13 +171,14 @@ func (d *DropPoints) UnmarshalText(text []byte) error {
 // Sources are named URLs of databases.
 type Sources []query.Config
 
-// UnmarshalText reads what that of DropPoints does. There may be none.
+// UnmarshalText reads "name=url name=url …", as that of DropPoints does. There may be none.
 func (s *Sources) UnmarshalText(text []byte) (err error) {
 	*s, err = named(text, "source", query.Parse)
 	return err
 }
 
-// named parses each "name=url" of the text; what is the word for them in errors, which quote nothing of a URL.
+// named parses each "name=url" of the text. what is the word for an entry in errors. The errors
+// quote nothing of a URL, because it can hold a password.
 func named[T any](text []byte, what string, parse func(name, url string) (T, error)) ([]T, error) {
 	var all []T
 	var problems []error
@@ -166,10 +194,23 @@ func named[T any](text []byte, what string, parse func(name, url string) (T, err
 		case err != nil:
 			problems = append(problems, err)
 		case seen[name]:
-			problems = append(problems, fmt.Errorf("%s %s is there twice", what, name))
+			problems = append(problems, fmt.Errorf("%s %s is named twice", what, name))
 		}
 		seen[name] = true
 		all = append(all, config)
 	}
 	return all, errors.Join(problems...)
+}
+
+// WebUI is the address of Temporal's Web UI; empty if it is not known.
+type WebUI string
+
+// UnmarshalText reads an http or https URL.
+func (w *WebUI) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	if len(text) > 0 && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil) {
+		return errors.Join(errors.New("it is not an address such as http://127.0.0.1:8233"))
+	}
+	*w = WebUI(strings.TrimSuffix(string(text), "/"))
+	return nil
 }

@@ -16,7 +16,11 @@ import (
 // environment sets what is given and unsets every other variable that is ours.
 func environment(t *testing.T, given map[string]string) {
 	t.Helper()
-	for _, name := range []string{"DATABASE_URL", "DM_DROP_POINTS", "DM_SOURCES", "DM_PAGE_HOSTS", "DM_TASK_QUEUE", "DM_MAX_BATCHES", "DM_STOP_TIMEOUT", "DM_HEALTH_ADDRESS", "DM_LOG_LEVEL", "DM_LOG_FORMAT"} {
+	var names []string
+	for _, v := range append(config.Variables(config.Worker{}), config.Variables(config.Starter{})...) {
+		names = append(names, v.Name, v.Name+"_FILE")
+	}
+	for _, name := range names {
 		t.Setenv(name, given[name]) // restores it afterwards
 		if _, ok := given[name]; !ok {
 			if err := os.Unsetenv(name); err != nil {
@@ -27,17 +31,25 @@ func environment(t *testing.T, given map[string]string) {
 }
 
 func TestAWorkerNeedsADatabaseAndDropPointsAndNothingElse(t *testing.T) {
-	environment(t, map[string]string{"DATABASE_URL": "postgres://127.0.0.1/mail", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:2525"})
+	environment(
+		t,
+		map[string]string{"DATABASE_URL": "postgres://127.0.0.1/mail", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:2525"},
+	)
 	w, err := config.LoadWorker()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.TaskQueue != "direct-mailer" || w.MaxBatches != 8 || w.StopTimeout != 30*time.Second || w.LogLevel != slog.LevelInfo || w.LogFormat != "text" || w.HealthAddress != "" {
+	if w.TaskQueue != "direct-mailer" || w.MaxBatches != 8 || w.StopTimeout != 30*time.Second ||
+		w.LogLevel != slog.LevelInfo ||
+		w.LogFormat != "text" ||
+		w.HealthAddress != "" {
 		t.Errorf("got %+v", w)
 	}
 	environment(t, nil)
 	_, err = config.LoadWorker()
-	wantLines(t, err, "DATABASE_URL is not set", "DM_DROP_POINTS is not set")
+	wantLines(t, err,
+		"DATABASE_URL is not set: set it to postgres://user:password@host:5432/database",
+		"DM_DROP_POINTS is not set: set it to name=url, for example mx=smtp://mail.example.com")
 	if s, err := config.LoadStarter(); err != nil || s.TaskQueue != "direct-mailer" || len(s.DropPoints) > 0 {
 		t.Errorf("a starter without settings: %+v, %v", s, err)
 	}
@@ -73,32 +85,45 @@ func TestEveryProblemIsReportedAtOnceByItsVariable(t *testing.T) {
 	})
 	_, err := config.LoadWorker()
 	wantLines(t, err,
-		"DATABASE_URL is empty",
+		"DATABASE_URL is empty: set it to postgres://user:password@host:5432/database",
 		"DM_DROP_POINTS: drop point mx: its URL must begin with dir:, smtp:// or smtps://",
-		"DM_MAX_BATCHES cannot be read as a whole number",
-		"DM_STOP_TIMEOUT cannot be read as a duration such as 30s",
-		"DM_LOG_LEVEL cannot be read as a log level: DEBUG, INFO, WARN or ERROR",
-		"DM_LOG_FORMAT must be text or json")
+		"DM_MAX_BATCHES is not a whole number",
+		"DM_STOP_TIMEOUT is not a duration such as 30s",
+		"DM_LOG_LEVEL is not a log level: DEBUG, INFO, WARN or ERROR",
+		"DM_LOG_FORMAT is neither text nor json")
 }
 
 func TestNumbersHaveBounds(t *testing.T) {
 	for _, n := range []string{"0", "-1", "1001"} {
-		environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25", "DM_MAX_BATCHES": n})
+		environment(
+			t,
+			map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25", "DM_MAX_BATCHES": n},
+		)
 		_, err := config.LoadWorker()
-		wantLines(t, err, "DM_MAX_BATCHES is "+n+": it must be 1 to 1000")
+		wantLines(t, err, "DM_MAX_BATCHES is "+n+": set it to 1 to 1000")
 	}
-	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25", "DM_STOP_TIMEOUT": "-1s"})
+	environment(
+		t,
+		map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25", "DM_STOP_TIMEOUT": "-1s"},
+	)
 	_, err := config.LoadWorker()
-	wantLines(t, err, "DM_STOP_TIMEOUT must not be negative")
+	wantLines(t, err, "DM_STOP_TIMEOUT is negative: set it to a duration such as 30s")
 }
 
 func TestDropPointsAreSeparatedByBlanksAndLineBreaks(t *testing.T) {
-	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "\n  mx1=smtp://127.0.0.1:2525?connections=2&messages=0 \t\r\n\n mx2=smtps://mail.example.com\n"})
+	environment(
+		t,
+		map[string]string{
+			"DATABASE_URL":   "x",
+			"DM_DROP_POINTS": "\n  mx1=smtp://127.0.0.1:2525?connections=2&messages=0 \t\r\n\n mx2=smtps://mail.example.com\n",
+		},
+	)
 	w, err := config.LoadWorker()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(w.DropPoints) != 2 || w.DropPoints[0].Name != "mx1" || w.DropPoints[0].Connections != 2 || w.DropPoints[1].String() != "smtps://mail.example.com:465" {
+	if len(w.DropPoints) != 2 || w.DropPoints[0].Name != "mx1" || w.DropPoints[0].Connections != 2 ||
+		w.DropPoints[1].String() != "smtps://mail.example.com:465" {
 		t.Errorf("got %v", w.DropPoints)
 	}
 }
@@ -106,7 +131,11 @@ func TestDropPointsAreSeparatedByBlanksAndLineBreaks(t *testing.T) {
 func TestAWorkerWithoutAnyDropPointIsRefused(t *testing.T) {
 	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": " \n\t "})
 	_, err := config.LoadWorker()
-	wantLines(t, err, "DM_DROP_POINTS: there is no drop point in it")
+	wantLines(
+		t,
+		err,
+		"DM_DROP_POINTS: there is no drop point in it: set it to name=url, for example mx=smtp://mail.example.com",
+	)
 }
 
 func TestErrorsHoldNoCredentials(t *testing.T) {
@@ -126,20 +155,32 @@ func TestErrorsHoldNoCredentials(t *testing.T) {
 		if text := err.Error(); strings.Contains(text, "secret") || !strings.Contains(text, "DM_DROP_POINTS") {
 			t.Errorf("%s: %s", points, text)
 		}
-		if text := fmt.Sprintf("%v %+v %#v", w.DropPoints, w.DropPoints, w.DropPoints); strings.Contains(text, "secret") {
+		if text := fmt.Sprintf("%v %+v %#v", w.DropPoints, w.DropPoints, w.DropPoints); strings.Contains(
+			text,
+			"secret",
+		) {
 			t.Errorf("%s: shown as %s", points, text)
 		}
 	}
 }
 
 func TestEveryBadDropPointIsNamedAtOnce(t *testing.T) {
-	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx1=ftp://127.0.0.1 mx2 mx3=smtp://127.0.0.1:25 mx3=smtp://127.0.0.1:26 Mx4=dir:/tmp"})
+	environment(
+		t,
+		map[string]string{
+			"DATABASE_URL":   "x",
+			"DM_DROP_POINTS": "mx1=ftp://127.0.0.1 mx2 mx3=smtp://127.0.0.1:25 mx3=smtp://127.0.0.1:26 Mx4=dir:/tmp",
+		},
+	)
 	_, err := config.LoadWorker()
-	wantLines(t, err,
+	wantLines(
+		t,
+		err,
 		"DM_DROP_POINTS: drop point mx1: its URL must begin with dir:, smtp:// or smtps://",
 		"DM_DROP_POINTS: entry 2 is not name=url",
-		"DM_DROP_POINTS: drop point mx3 is there twice",
-		"DM_DROP_POINTS: a drop point's name must be up to 63 lower-case letters and digits, with single - or _ between them")
+		"DM_DROP_POINTS: drop point mx3 is named twice",
+		"DM_DROP_POINTS: a drop point's name must be up to 63 lower-case letters and digits, with single - or _ between them",
+	)
 }
 
 func TestSourcesAreNamedDatabases(t *testing.T) {
@@ -157,10 +198,13 @@ func TestSourcesAreNamedDatabases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(w.Sources) != 2 || w.Sources[0].Name != "crm" || w.Sources[0].String() != "postgres://db.example.com:5432/crm" || w.Sources[1].Name != "shop" {
+	if len(w.Sources) != 2 || w.Sources[0].Name != "crm" ||
+		w.Sources[0].String() != "postgres://db.example.com:5432/crm" ||
+		w.Sources[1].Name != "shop" {
 		t.Errorf("got %v", w.Sources)
 	}
-	if text := fmt.Sprintf("%v %+v %#v", w.Sources, w.Sources, w.Sources); strings.Contains(text, "secret") || strings.Contains(text, "reader") {
+	if text := fmt.Sprintf("%v %+v %#v", w.Sources, w.Sources, w.Sources); strings.Contains(text, "secret") ||
+		strings.Contains(text, "reader") {
 		t.Errorf("shown as %s", text)
 	}
 }
@@ -173,7 +217,7 @@ func TestEveryBadSourceIsNamedAtOnceWithoutItsCredentials(t *testing.T) {
 	wantLines(t, err,
 		"DM_SOURCES: source crm: its URL must begin with postgres://",
 		"DM_SOURCES: entry 2 is not name=url",
-		"DM_SOURCES: source shop is there twice",
+		"DM_SOURCES: source shop is named twice",
 		"DM_SOURCES: a source's name must be up to 63 lower-case letters and digits, with single - or _ between them",
 		"DM_SOURCES: source bad: its URL cannot be used: it must be like postgres://user:password@host:5432/database "+
 			"(are marks in the password written as %xx? do the files that it names exist?)")
@@ -194,7 +238,102 @@ func TestPageHostsAreHostsAndNetworks(t *testing.T) {
 	given["DM_PAGE_HOSTS"] = "https://user:secret@pages.internal pages.internal 10.0.0.0/33"
 	environment(t, given)
 	_, err := config.LoadWorker()
-	wantLines(t, err,
+	wantLines(
+		t,
+		err,
 		"DM_PAGE_HOSTS: entry 1 is not a host such as pages.example.com or 10.1.2.3:8080, nor a network such as 10.1.0.0/16",
-		"DM_PAGE_HOSTS: entry 3 is not a host such as pages.example.com or 10.1.2.3:8080, nor a network such as 10.1.0.0/16")
+		"DM_PAGE_HOSTS: entry 3 is not a host such as pages.example.com or 10.1.2.3:8080, nor a network such as 10.1.0.0/16",
+	)
+}
+
+// secretFile writes a file as a container platform mounts a secret, and returns its path.
+func secretFile(t *testing.T, content string) string {
+	t.Helper()
+	path := t.TempDir() + "/secret"
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestSecretsAreReadFromFiles(t *testing.T) {
+	environment(t, map[string]string{
+		"DATABASE_URL_FILE":   secretFile(t, "postgres://user:secret@127.0.0.1/mail\n"),
+		"DM_DROP_POINTS_FILE": secretFile(t, "mx=smtp://user:secret@127.0.0.1:25\nspare=smtp://127.0.0.1:26\n"),
+		"DM_SOURCES_FILE":     secretFile(t, "crm=postgres://user:secret@127.0.0.1/crm\n"),
+	})
+	w, err := config.LoadWorker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.DatabaseURL != "postgres://user:secret@127.0.0.1/mail" || len(w.DropPoints) != 2 ||
+		w.DropPoints[1].Name != "spare" ||
+		len(w.Sources) != 1 {
+		t.Errorf("got %+v", w)
+	}
+	if s, err := config.LoadStarter(); err != nil || s.DatabaseURL != w.DatabaseURL || len(s.DropPoints) != 2 ||
+		len(s.Sources) != 1 {
+		t.Errorf("a starter: %+v, %v", s, err)
+	}
+	if got := config.Getenv("DATABASE_URL"); got != w.DatabaseURL {
+		t.Errorf("Getenv returns %q", got)
+	}
+}
+
+func TestAFileOfASecretThatCannotBeUsedIsNamedWithoutItsContent(t *testing.T) {
+	given := map[string]string{
+		"DATABASE_URL":        "postgres://127.0.0.1/mail",
+		"DM_DROP_POINTS_FILE": secretFile(t, "mx=ftp://user:secret@127.0.0.1"),
+	}
+	environment(t, given)
+	_, err := config.LoadWorker()
+	wantLines(t, err, "DM_DROP_POINTS: drop point mx: its URL must begin with dir:, smtp:// or smtps://")
+
+	given["DATABASE_URL_FILE"] = secretFile(t, "postgres://user:secret@127.0.0.1/other")
+	given["DM_DROP_POINTS_FILE"] = "/nowhere/secret"
+	environment(t, given)
+	_, err = config.LoadWorker()
+	wantLines(t, err,
+		"DATABASE_URL and DATABASE_URL_FILE are both set: set one of them",
+		"DM_DROP_POINTS_FILE: /nowhere/secret: no such file or directory")
+
+	environment(
+		t,
+		map[string]string{"DATABASE_URL_FILE": secretFile(t, "\n"), "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25"},
+	)
+	_, err = config.LoadWorker()
+	wantLines(t, err, "DATABASE_URL is empty: set it to postgres://user:password@host:5432/database")
+}
+
+func TestTheAddressOfTheWebUIIsAURL(t *testing.T) {
+	for given, want := range map[string]string{"": "", "http://127.0.0.1:8233/": "http://127.0.0.1:8233", "https://ui.example.com/temporal": "https://ui.example.com/temporal"} {
+		environment(t, map[string]string{"DM_WEB_UI": given})
+		if s, err := config.LoadStarter(); err != nil || string(s.WebUI) != want {
+			t.Errorf("%q: %q, %v", given, s.WebUI, err)
+		}
+	}
+	for _, wrong := range []string{"127.0.0.1:8233", "ftp://127.0.0.1", "https://user:secret@ui.example.com", "http://"} {
+		environment(t, map[string]string{"DM_WEB_UI": wrong})
+		_, err := config.LoadStarter()
+		wantLines(t, err, "DM_WEB_UI: it is not an address such as http://127.0.0.1:8233")
+	}
+}
+
+func TestEveryVariableIsDescribed(t *testing.T) {
+	for _, of := range []any{config.Worker{}, config.Starter{}} {
+		text := config.Describe(of)
+		for _, v := range config.Variables(of) {
+			if v.Name == "" || v.Text == "" {
+				t.Errorf("a variable of %T has no name or no text: %+v", of, v)
+			}
+			if !strings.Contains(text, "\n  "+v.Name+"\n") && !strings.HasPrefix(text, "  "+v.Name+"\n") {
+				t.Errorf("the description of %T does not name %s", of, v.Name)
+			}
+		}
+		for line := range strings.Lines(text) {
+			if len(line) > 101 {
+				t.Errorf("a line of %d columns: %s", len(line), line)
+			}
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strings"
@@ -21,6 +22,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"directmailer/internal/neterr"
 )
 
 //go:embed migrations/*.sql
@@ -210,7 +213,8 @@ func Unavailable(err error) bool {
 	}
 	var connectErr *pgconn.ConnectError
 	var netErr net.Error
-	if errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) {
+	if errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, pgconn.ErrConnClosed) {
 		return true
 	}
 	for _, text := range []string{"conn closed", "unexpected EOF", "closed pool"} { // errors that have no type
@@ -268,11 +272,17 @@ func redact(err error) error {
 	var connectErr *pgconn.ConnectError
 	if errors.As(err, &connectErr) {
 		if cause := connectErr.Unwrap(); cause != nil {
-			return cause
+			return &unreachable{cause}
 		}
 	}
 	return err
 }
+
+// unreachable is a connection that no server has answered.
+type unreachable struct{ err error }
+
+func (u *unreachable) Unwrap() error { return u.err }
+func (u *unreachable) Error() string { return neterr.Reason(u.err) }
 
 // refusal is a server's answer to a connection, worded without a part of that answer.
 type refusal struct{ err *pgconn.PgError }

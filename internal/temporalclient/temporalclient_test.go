@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 // These tests set variables of the process, so they run one after the other.
 
 // dial connects to the address as a worker does that is told nothing else.
-func dial(t *testing.T, address, namespace string) (*temporalclient.Cluster, error) {
+func dial(t *testing.T, address, namespace string) (*temporalclient.Client, error) {
 	t.Helper()
 	t.Setenv("TEMPORAL_CONFIG_FILE", t.TempDir()+"/none.toml")
 	t.Setenv("TEMPORAL_ADDRESS", address)
@@ -54,7 +54,8 @@ func TestSearchAttributesAreRegisteredOnceHoweverManyWorkersBegin(t *testing.T) 
 	if err := c.RegisterSearchAttributes(t.Context()); err != nil {
 		t.Errorf("again: %v", err)
 	}
-	known, err := c.OperatorService().ListSearchAttributes(t.Context(), &operatorservice.ListSearchAttributesRequest{Namespace: "default"})
+	known, err := c.OperatorService().
+		ListSearchAttributes(t.Context(), &operatorservice.ListSearchAttributesRequest{Namespace: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,15 +73,54 @@ func TestATemporalThatIsAwayIsNamedByItsAddress(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	if _, err = dial(t, address, ""); err == nil || !temporalclient.Unreachable(err) || !strings.Contains(err.Error(), address) {
+	_, err = dial(t, address, "")
+	if want := "reach Temporal at " + address + ": connection refused"; err == nil ||
+		!temporalclient.Unreachable(err) ||
+		err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestAServerThatIsNoTemporalIsSaidToBeThere(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	_, err = dial(t, listener.Addr().String(), "")
+	if err == nil || !temporalclient.Unreachable(err) || !strings.Contains(err.Error(), "does not answer as Temporal") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestANamespaceThatIsNotThereIsNamed(t *testing.T) {
+	c, err := dial(t, servertest.Temporal(t), "nosuch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CheckNamespace(t.Context()); err == nil || !strings.Contains(err.Error(), `no namespace "nosuch"`) {
+		t.Errorf("got %v", err)
+	}
+	c.Namespace = "default"
+	if err := c.CheckNamespace(t.Context()); err != nil {
+		t.Errorf("the default namespace: %v", err)
 	}
 }
 
 func TestASettingThatCannotBeReadIsAnErrorOfTheSettings(t *testing.T) {
 	t.Setenv("TEMPORAL_TLS_CLIENT_CERT_PATH", t.TempDir()+"/missing.pem")
 	t.Setenv("TEMPORAL_TLS_CLIENT_KEY_PATH", t.TempDir()+"/missing.key")
-	if _, err := dial(t, "127.0.0.1:1", ""); err == nil || temporalclient.Unreachable(err) {
+	if _, err := dial(t, "127.0.0.1:1", ""); !errors.As(err, new(*temporalclient.SettingsError)) ||
+		temporalclient.Unreachable(err) {
 		t.Errorf("got %v, want an error of the settings", err)
 	}
 }

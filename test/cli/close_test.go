@@ -68,8 +68,8 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 
 	s.run("show", id).want(t, 0, "terminated", "`starter close "+id+"` closes it", "Ledger, open")
 	s.run("start", "--continue", id).wantError(t, 4, "`starter close`")
-	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("close", id, "--yes").wantError(t, 7, "may be open, so nothing was done")
-	s.run("close", id).wantError(t, 2, "its workflow was terminated. 30 of 40 recipients have no outcome", "--yes", "nothing was done")
+	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("close", id, "--yes").wantError(t, 7, "nothing was done, because the workflow of mailing ")
+	s.run("close", id).wantError(t, 2, "its workflow was terminated. 30 of 40 recipients have no outcome", "--yes", "Nothing was done")
 	if m := s.show(id); m.State != "terminated" || m.Closed || m.Sent != 10 || m.Open != 30 {
 		t.Fatalf("a refusal has changed the mailing: %+v", m)
 	}
@@ -92,7 +92,7 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 	stall.ReleaseAll()
 	eventually(t, "what was in flight is over", func() bool { return len(server.Received()) == 14 && server.Quiet() })
 	s.run("start", "--continue", id, "--watch").want(t, 0, "26 recipients of mailing "+id, "26 of 26 recipients")
-	s.run("resolve", id, "--as", "sent").want(t, 0, "4 recipients count as sent now")
+	s.run("resolve", id, "--as", "sent").want(t, 0, "4 recipients now counted as sent")
 	if copies := server.Copies(); len(copies) != 40 || len(server.Received()) != 40 {
 		t.Errorf("%d messages to %d recipients, want one to each of 40", len(server.Received()), len(copies))
 	}
@@ -114,7 +114,7 @@ func TestAMailingThatTemporalHasForgottenIsClosed(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "not found")
 	})
 	s.run("show", id).want(t, 0, "`starter close` closes its ledger")
-	s.run("close", id).wantError(t, 2, "Temporal (namespace default) does not know its workflow")
+	s.run("close", id).wantError(t, 2, "Temporal (namespace default) has no workflow for it")
 	s.run("close", id, "--yes").want(t, 0, "unsent 3 of 3 recipients")
 	if m := s.show(id); m.State != "terminated" || !m.Closed || m.Unsent != 3 {
 		t.Errorf("show: %+v", m)

@@ -12,12 +12,13 @@ func TestHelpNamesEveryExitCodeAndCommand(t *testing.T) {
 	t.Parallel()
 	s := newShellWithoutServers(t)
 	help := s.must("--help")
+	codes := s.must("help", "exit-codes")
 	for _, text := range []string{"  0  done", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "  6  ", "  7  ", "  8  ", "130  interrupted"} {
-		if !strings.Contains(help, text) {
-			t.Errorf("--help does not say %q", text)
+		if !strings.Contains(codes, text) {
+			t.Errorf("help exit-codes does not say %q", text)
 		}
 	}
-	for _, command := range []string{"start", "watch", "show", "ls", "pause", "resume", "cancel", "close", "resolve", "rate", "report", "preview", "list", "optout", "check", "migrate", "dev", "demo", "completion", "version"} {
+	for _, command := range []string{"start", "watch", "show", "ls", "pause", "resume", "cancel", "close", "resolve", "rate", "report", "preview", "mailing", "list", "optout", "check", "migrate", "dev", "demo", "completion", "version"} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("--help does not list %s", command)
 		}
@@ -59,19 +60,19 @@ func TestBadUsageIsToldInOneLineAndIsCode2(t *testing.T) {
 		{[]string{"strat"}, "did you mean `starter start`?"},
 		{[]string{"list", "improt"}, "did you mean `starter list import`?"},
 		{[]string{"show"}, "ID is missing"},
-		{[]string{"show", "a", "b"}, `"b" is one argument too many`},
-		{[]string{"ls", "--wide"}, "unknown flag: --wide"},
-		{[]string{"ls", "--output", "xml"}, "must be one of [table json]"},
-		{[]string{"ls", "--limit", "0"}, "--limit must be 1 to 10000"},
-		{[]string{"report", "x", "--outcome", "send"}, "none of sent, bounced"},
-		{[]string{"report", "x", "--format", "xml"}, "must be one of [csv json]"},
+		{[]string{"show", "a", "b"}, `unexpected argument "b"`},
+		{[]string{"ls", "--wide"}, "unknown flag --wide"},
+		{[]string{"ls", "--output", "xml"}, "is not table or json"},
+		{[]string{"ls", "--limit", "0"}, "--limit is 0: set it to 1 to 10000"},
+		{[]string{"report", "x", "--outcome", "send"}, "is not one of sent, bounced"},
+		{[]string{"report", "x", "--output", "xml"}, "is not csv or json"},
 		{[]string{"start"}, "name it with -f"},
-		{[]string{"start", "--continue", "x", "--outcomes", "sent"}, `"sent" is none of unsent, failed`},
+		{[]string{"start", "--continue", "x", "--outcome", "sent"}, `"sent" is not one of unsent, failed`},
 		{[]string{"resolve", "x"}, "--as is missing"},
 		{[]string{"rate", "sett"}, "did you mean `starter rate set`?"},
 		{[]string{"rate", "set", "gmail.com", "fast"}, "is not like 20/s"},
-		{[]string{"start", "-f", "x.yaml", "--id", "a@example.com"}, "--id must be up to 100 letters"},
-		{[]string{"list", "import", "People!", "x.csv"}, "cannot name a list"},
+		{[]string{"start", "-f", "x.yaml", "--id", "a@example.com"}, "is not a valid mailing ID: it must be up to 100 letters"},
+		{[]string{"list", "import", "People!", "x.csv"}, "is not a valid list name"},
 		{[]string{"list", "import", "people"}, "the file is missing"},
 		{[]string{"optout", "add"}, "no address is given"},
 		{[]string{"optout", "add", "x", "--file", "y"}, "either --file or addresses"},
@@ -200,8 +201,11 @@ func TestServersThatAreAwayHaveExitCodesOfTheirOwn(t *testing.T) {
 func TestADatabaseThatIsNotMigratedSaysWhatToType(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
+	if err := server.CreateDatabase(t.Context(), "empty"); err != nil {
+		t.Fatal(err)
+	}
 	s := newShellWithoutServers(t)
-	s.env["DATABASE_URL"] = server.URL("mail")
+	s.env["DATABASE_URL"] = server.URL("empty")
 	s.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
 	s.writeLetter()
 	s.run("ls").wantError(t, 6, "run `starter migrate`")
@@ -224,12 +228,12 @@ func TestReadingCommandsAnswerInJSON(t *testing.T) {
 			t.Errorf("%v of nothing is %v, want an empty array", args, all)
 		}
 	}
-	for _, args := range [][]string{{"show", "nobody"}, {"report", "nobody"}, {"list", "show", "nobody"}, {"list", "delete", "nobody"}, {"watch", "nobody"}, {"cancel", "nobody"}, {"resume", "nobody"}} {
+	for _, args := range [][]string{{"show", "nobody"}, {"report", "nobody"}, {"list", "show", "nobody"}, {"list", "delete", "nobody", "--yes"}, {"watch", "nobody"}, {"cancel", "nobody"}, {"resume", "nobody"}} {
 		s.run(args...).wantError(t, 4, "is named nobody")
 	}
 	var findings []struct {
 		What   string
-		OK     bool
+		Result string
 		Detail string
 	}
 	a := s.run("check", "--output", "json").wantError(t, 8, "not usable: workers")
@@ -237,7 +241,7 @@ func TestReadingCommandsAnswerInJSON(t *testing.T) {
 		t.Fatalf("check answered %v %s", err, a.out)
 	}
 	for _, f := range findings {
-		if f.OK != (f.What != "workers") {
+		if (f.Result == "usable") != (f.What != "workers") {
 			t.Errorf("check: %+v", f)
 		}
 	}

@@ -68,7 +68,7 @@ func TestAMailingGoesFromTheFileToTheDropDirectoryAndTheReport(t *testing.T) {
 	id := newID(t)
 
 	a := s.run("start", "-f", "letter.yaml", "--id", id, "--watch").wantError(t, 3,
-		"people.csv:5: the address has no @", "list people: 4 members, 1 of them with an address that was there before; 1 row rejected")
+		"people.csv:5: the address has no @", "list people: 4 members, 1 of which repeat an address; 1 row rejected")
 	for _, text := range []string{"mailing " + id + " is started", "completed 100%, 3 of 3 recipients", "│ sent           │          2 │", "│ opted out      │          1 │"} {
 		if !strings.Contains(a.out, text) {
 			t.Errorf("%q is not in\n%s", text, a.out)
@@ -123,16 +123,16 @@ func (s *shell) checkReport(id string) {
 		Address, Outcome string
 		PossiblyTwice    *bool `json:"possibly_twice"`
 	}
-	s.run("report", id, "--format", "json", "--outcome", "opted_out,bounced").want(s.t, 0).decode(s.t, &lines)
+	s.run("report", id, "--output", "json", "--outcome", "opted_out,bounced").want(s.t, 0).decode(s.t, &lines)
 	if len(lines) != 1 || lines[0].Address != "c@example.org" || lines[0].Outcome != "opted_out" || lines[0].PossiblyTwice == nil {
 		s.t.Errorf("report of the opted out: %+v", lines)
 	}
-	s.run("report", id, "--out", "who.csv").want(s.t, 0)
+	s.run("report", id, "--output-file", "who.csv").want(s.t, 0)
 	data, err := os.ReadFile(filepath.Join(s.dir, "who.csv"))
 	if err != nil || strings.Count(string(data), "\n") != 4 {
 		s.t.Errorf("the file: %v %q", err, data)
 	}
-	s.run("report", id, "--out", "nowhere/who.csv").wantError(s.t, 2, "no such file")
+	s.run("report", id, "--output-file", "nowhere/who.csv").wantError(s.t, 2, "no such file")
 	if leftover, _ := filepath.Glob(filepath.Join(s.dir, "*.tmp")); len(leftover) > 0 {
 		s.t.Errorf("left behind: %v", leftover)
 	}
@@ -154,7 +154,7 @@ func (s *shell) checkPreview(id string) {
 	if got, want := comparable(s.t, preview), comparable(s.t, string(delivered)); got != want || !strings.Contains(got, "O'Neill, B.") {
 		s.t.Errorf("the preview is\n%s\n\nbut this was delivered\n%s", got, want)
 	}
-	path := strings.TrimSpace(s.must("preview", "-f", "letter.yaml", "--recipient", "b@example.com", "--out", "previews"))
+	path := strings.TrimSpace(s.must("preview", "-f", "letter.yaml", "--recipient", "b@example.com", "--output-dir", "previews"))
 	written, err := os.ReadFile(filepath.Join(s.dir, path))
 	if err != nil || comparable(s.t, string(written)) != comparable(s.t, preview) {
 		s.t.Errorf("%s: %v\n%s", path, err, written)
@@ -191,7 +191,7 @@ func comparable(t *testing.T, message string) string {
 func (s *shell) checkSecondStart(id string) {
 	s.t.Helper()
 	s.write("people.csv", "email,first_name,plan\nother@example.com,Other,gold\n")
-	s.run("start", "-f", "letter.yaml", "--id", id).wantError(s.t, 5, "exists already", "another with --id")
+	s.run("start", "-f", "letter.yaml", "--id", id).wantError(s.t, 5, "exists already", "another ID with --id")
 	var l struct{ Members int }
 	s.run("list", "show", "people", "--output", "json").want(s.t, 0).decode(s.t, &l)
 	if l.Members != 4 {
@@ -229,7 +229,7 @@ func TestProblemsThatOnlyAWorkerSeesEndTheWatchingWithTheReason(t *testing.T) {
 		t.Errorf("show: %+v", m)
 	}
 	s.write("letter.yaml", strings.Replace(letter, "  file: people.csv\n", "", 1))
-	s.must("list", "delete", "people")
+	s.must("list", "delete", "people", "--yes")
 	s.run("start", "-f", "letter.yaml", "--id", id+"-b").wantError(t, 4, "no list is named people")
 	s.run("preview", "-f", "letter.yaml").wantError(t, 4, "no list is named people")
 	s.write("few.csv", "email\na@example.com\n")
@@ -311,7 +311,7 @@ func TestAnInterruptedWatchLeavesTheMailingAlone(t *testing.T) {
 	if err := w.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if code, text := w.end(); code != 130 || !strings.Contains(text, "the mailing goes on") {
+	if code, text := w.end(); code != 130 || !strings.Contains(text, "the mailing continues") {
 		t.Errorf("exit code %d: %s", code, text)
 	}
 	if m := s.show(id); m.State != "suspended" {

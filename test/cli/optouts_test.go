@@ -25,13 +25,13 @@ func (s *shell) optOuts() string {
 func TestAnAddressIsOptedOutHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.run("optout", "add", "Anna@Example.com", " BERT@EXAMPLE.COM ").want(t, 0, "2 addresses added, 0 had been there")
+	s.run("optout", "add", "Anna@Example.com", " BERT@EXAMPLE.COM ").want(t, 0, "2 addresses added, 0 already there")
 	s.write("out.txt", "CARL@example.com\nanna@example.com\n")
-	s.run("optout", "add", "--file", "out.txt").want(t, 0, "1 address added, 1 had been there")
+	s.run("optout", "add", "--file", "out.txt").want(t, 0, "1 address added, 1 already there")
 	if got := s.optOuts(); got != "[{anna@example.com asked} {bert@example.com asked} {carl@example.com asked}]" {
 		t.Errorf("optout ls: %s", got)
 	}
-	s.run("optout", "remove", "anna@EXAMPLE.com").want(t, 0, "1 address removed, 0 had not been there")
+	s.run("optout", "remove", "anna@EXAMPLE.com").want(t, 0, "1 address removed, 0 not there")
 }
 
 func TestTheBouncesOfAMailingAreTakenBackAndRequestsStay(t *testing.T) {

@@ -22,7 +22,7 @@ func TestRateLimitsAreSetListedAndCleared(t *testing.T) {
 	s.run("rate", "set", "GMail.com", "20/s").want(t, 0, "domain gmail.com: 20/s, over all mailings and workers")
 	s.run("rate", "set", "drop", "1,000", "per", "hour").want(t, 0, "drop point drop: 1000/h")
 	s.run("rate", "set", "drop", "500/min").want(t, 0, "drop point drop: 500/min")
-	s.run("rate", "set", "drpo", "1/s").want(t, 0, "warning: DM_DROP_POINTS of this shell has no drop point drpo: it has drop")
+	s.run("rate", "set", "drpo", "1/s").want(t, 0, "warning: DM_DROP_POINTS of this shell has no drop point drpo (known: drop)")
 	s.run("rate", "set", "bücher.example", "5/d").want(t, 0, "domain xn--bcher-kva.example: 5/d")
 	var all []struct{ Kind, Name, Rate string }
 	s.run("rate", "ls", "--output", "json").want(t, 0).decode(t, &all)
@@ -49,7 +49,7 @@ func TestRateLimitsAreSetListedAndCleared(t *testing.T) {
 		{[]string{"set", "gmail.com", "0/s"}, "pause the mailing instead"},
 		{[]string{"set", "a@example.com", "1/s"}, "is neither a domain nor the name of a drop point"},
 		{[]string{"clear"}, "is missing"},
-		{[]string{"clear", "--mailing", "x", "gmail.com"}, "one argument too many"},
+		{[]string{"clear", "--mailing", "x", "gmail.com"}, "unexpected argument"},
 	} {
 		s.run(append([]string{"rate"}, c.args...)...).wantError(t, 2, c.says)
 	}
@@ -186,7 +186,7 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 	s.write("continued.yaml", strings.Replace(letter, "list:\n  name: people\n  file: people.csv\n", "continue: {mailing: "+id+"}\n", 1))
 	s.run("preview", "-f", "continued.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
 	s.run("preview", "-f", "continued.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
-	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4, "has no such recipient that is unsent")
+	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4, "does not have this recipient among those that are unsent")
 	s.run("optout", "add", "c@example.org").want(t, 0)
 	s.run("start", "--continue", id, "--watch").want(t, 0, "3 recipients of mailing "+id+" (unsent 3)", "mailing "+id+"-2 is started", "3 of 3 recipients")
 	v := s.status(id + "-2")
@@ -199,12 +199,12 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 		t.Errorf("%v: %s", err, message)
 	}
 
-	s.run("start", "--continue", id).wantError(t, 5, id+"-2 continues "+id+" already", "Nothing was started")
+	s.run("start", "--continue", id).wantError(t, 5, id+"-2 already continues the unsent recipients of "+id, "Nothing was started")
 	s.run("start", "--continue", id+"-2").wantError(t, 4, "has no recipient that is unsent")
-	s.run("start", "--continue", id, "--outcomes", "failed,bounced").wantError(t, 4, "has no recipient that is bounced or failed")
-	s.run("start", "--continue", id, "--outcomes", "sent").wantError(t, 2, `"sent" is none of unsent, failed, bounced, uncertain`)
+	s.run("start", "--continue", id, "--outcome", "failed,bounced").wantError(t, 4, "has no recipient that is bounced or failed")
+	s.run("start", "--continue", id, "--outcome", "sent").wantError(t, 2, `"sent" is not one of unsent, failed, bounced, uncertain`)
 	s.run("start", "--continue", id+"-9").wantError(t, 4, "no mailing is named")
-	s.run("start", "-f", "letter.yaml", "--outcomes", "failed").wantError(t, 2, "--outcomes means nothing without --continue")
+	s.run("start", "-f", "letter.yaml", "--outcome", "failed").wantError(t, 2, "--outcome needs --continue")
 	if out := s.must("__complete", "start", "--continue", id[:len(id)-1]); !strings.HasPrefix(out, id+"-2\t") || !strings.Contains(out, "\n"+id+"\t") {
 		t.Errorf("IDs are completed by %q", out)
 	}
@@ -273,12 +273,12 @@ func TestWhoIsKnownToHaveGotItIsResolvedAsSent(t *testing.T) {
 	s := newShell(t)
 	id := s.startUncertain(startLostAnswerServer(t))
 	s.run("resolve", id).wantError(t, 2, "--as is missing")
-	s.run("resolve", id, "--as", "lost").wantError(t, 2, "must be one of [sent resend]")
-	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("resolve", id, "--as", "sent").want(t, 0, "mailing "+id+": 1 recipient counts as sent now")
+	s.run("resolve", id, "--as", "lost").wantError(t, 2, "is not sent or resend")
+	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("resolve", id, "--as", "sent").want(t, 0, "mailing "+id+": 1 recipient now counted as sent")
 	if m := s.show(id); m.Uncertain != 0 || m.Sent != 3 || !m.Closed {
 		t.Errorf("%+v", m)
 	}
-	s.run("resolve", id, "--as", "sent").wantError(t, 4, "nobody whose outcome is uncertain")
+	s.run("resolve", id, "--as", "sent").wantError(t, 4, "no uncertain recipient in its closed batches")
 	s.run("report", id, "--outcome", "uncertain").want(t, 0)
 }
 
@@ -287,13 +287,13 @@ func TestWhoMayHaveGotItIsSentToAgainOnlyIfSomebodySaysSo(t *testing.T) {
 	server := startLostAnswerServer(t)
 	s := newShell(t)
 	id := s.startUncertain(server)
-	s.run("resolve", id, "--as", "resend").wantError(t, 2, "1 recipient of mailing "+id+" may have got it already", "--yes", "nothing was done")
+	s.run("resolve", id, "--as", "resend").wantError(t, 2, "1 recipient of mailing "+id+" may have got the message already", "--yes", "Nothing was done")
 	s.run("resolve", id, "--as", "resend", "--yes").want(t, 0, "mailing "+id+"-2 is started")
 	s.run("watch", id+"-2").want(t, 0, "1 of 1 recipient")
 	if got := server.Received(); server.copies() != 2 || len(got) != 4 {
 		t.Errorf("received %v", got)
 	}
-	s.run("resolve", id, "--as", "resend", "--yes").wantError(t, 5, "continues "+id+" already")
+	s.run("resolve", id, "--as", "resend", "--yes").wantError(t, 5, "already continues the uncertain recipients of "+id)
 }
 
 func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {

@@ -85,7 +85,7 @@ func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 		if w := v.Waiting[0]; w.Failure != refusal || w.Of != 5 || w.Attempt != failed || !w.NextAttempt.IsZero() {
 			t.Errorf("%+v", v)
 		}
-		s.run("show", id).want(t, 0, fmt.Sprintf("mx is tried again, after attempt %d of 5: "+refusal, failed))
+		s.run("show", id).want(t, 0, fmt.Sprintf("mx is retried, after attempt %d of 5: "+refusal, failed))
 	}
 	s.awaitMailing(id, "it is suspended", func(m mailingStatus) bool {
 		stall.Release(stall.Waiting())

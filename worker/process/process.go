@@ -1,5 +1,5 @@
-// Package process runs a worker: it connects to PostgreSQL and Temporal, waits for either if it is away, serves health, and stops
-// gracefully.
+// Package process runs a worker: it waits for PostgreSQL and Temporal, connects to them, serves
+// health checks, and stops gracefully.
 package process
 
 import (
@@ -25,13 +25,15 @@ import (
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/neterr"
 	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
 )
 
-// Run works until ctx ends, then finishes or hands back what is in hand within the configured time. What is not there when it starts
-// (PostgreSQL, Temporal) is waited for; a database that is not migrated is an error.
+// Run works until ctx ends. It then finishes its batches, or hands them back, within the configured
+// time. While PostgreSQL or Temporal does not answer, it waits. A database that is not migrated is
+// an error.
 func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	var ready atomic.Bool
 	if c.HealthAddress != "" {
@@ -41,23 +43,30 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		}
 		defer stop()
 	}
-	// One for each batch that is sent or rendered, for each list that is prepared, for each step, for the gate, and some to spare.
-	pool, err := await(ctx, log, "PostgreSQL at "+database.Place(c.DatabaseURL), func(ctx context.Context) (*pgxpool.Pool, error) {
-		pool, err := database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+4))
-		if err != nil {
-			return nil, err
-		}
-		if err := database.CheckMigrated(ctx, pool); err != nil {
-			pool.Close()
-			return nil, err
-		}
-		return pool, nil
-	}, database.Unavailable)
+	// One connection for each activity that can run at the same time, one for the gate, and some to
+	// spare.
+	pool, err := await(
+		ctx,
+		log,
+		"PostgreSQL at "+database.Place(c.DatabaseURL),
+		func(ctx context.Context) (*pgxpool.Pool, error) {
+			pool, err := database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+4))
+			if err != nil {
+				return nil, err
+			}
+			if err := database.CheckMigrated(ctx, pool); err != nil {
+				pool.Close()
+				return nil, err
+			}
+			return pool, nil
+		},
+		database.Unavailable,
+	)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	temporal, err := await(ctx, log, "Temporal", func(ctx context.Context) (*temporalclient.Cluster, error) {
+	temporal, err := await(ctx, log, "Temporal", func(ctx context.Context) (*temporalclient.Client, error) {
 		temporal, err := temporalclient.Dial(ctx, log)
 		if err != nil {
 			return nil, err
@@ -85,7 +94,8 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		return err
 	}
 	ready.Store(true)
-	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(), "sources", sources.Names(), "max_batches", c.MaxBatches)
+	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(),
+		"sources", sources.Names(), "max_batches", c.MaxBatches)
 	<-ctx.Done()
 	ready.Store(false)
 	log.Info("worker stopping", "at_most", c.StopTimeout)
@@ -94,7 +104,8 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	return nil
 }
 
-// maxPrepares bounds the lists that are prepared at the same time, maxSteps the short activities: opening, closing, and what operators ask for.
+// maxPrepares is how many lists a worker prepares at the same time. maxSteps is the same for the
+// short activities: opening, closing, and what operators ask for.
 const maxPrepares, maxSteps = 8, 8
 
 // startWorkers listens on the task queues, each with slots of its own.
@@ -110,19 +121,27 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 	for _, q := range []struct {
 		name  string
 		slots int
-	}{{policy.StepsQueue(cfg.TaskQueue), maxSteps}, {policy.PrepareQueue(cfg.TaskQueue), maxPrepares}, {policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches}, {cfg.TaskQueue, cfg.MaxBatches}} {
+	}{
+		{policy.StepsQueue(cfg.TaskQueue), maxSteps},
+		{policy.PrepareQueue(cfg.TaskQueue), maxPrepares},
+		{policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches},
+		{cfg.TaskQueue, cfg.MaxBatches},
+	} {
 		pollers := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{})
 		if q.name == cfg.TaskQueue {
-			// Temporal gives a batch to whoever has waited longest: with one poller each, workers take turns.
-			pollers = worker.NewPollerBehaviorSimpleMaximum(worker.PollerBehaviorSimpleMaximumOptions{MaximumNumberOfPollers: 1})
+			// Temporal gives a task to the poller that has waited longest. With one poller each,
+			// workers get batches in turn.
+			pollers = worker.NewPollerBehaviorSimpleMaximum(
+				worker.PollerBehaviorSimpleMaximumOptions{MaximumNumberOfPollers: 1},
+			)
 		}
 		w := worker.New(c, q.name, worker.Options{
 			MaxConcurrentActivityExecutionSize: q.slots,
 			WorkerStopTimeout:                  cfg.StopTimeout,
 			DisableWorkflowWorker:              q.name != cfg.TaskQueue,
 			// A worker learns of a cancellation or termination from a heartbeat's answer. The
-			// activities beat once a second, so with this throttle the worker asks at least every
-			// two seconds.
+			// activities record a heartbeat once a second. With this throttle the SDK sends one at
+			// least every two seconds.
 			MaxHeartbeatThrottleInterval:     time.Second,
 			DefaultHeartbeatThrottleInterval: time.Second,
 			// The default of one second fails workflow tasks on a host without free processors.
@@ -144,14 +163,16 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 	return stop, nil
 }
 
-// await calls connect until it works, or fails for another reason than that the other side is away.
-func await[T any](ctx context.Context, log *slog.Logger, what string, connect func(context.Context) (T, error), away func(error) bool) (T, error) {
+// await calls connect until it succeeds, or fails with an error for which passing is false. It
+// doubles the pause between two attempts, up to ten seconds.
+func await[T any](ctx context.Context, log *slog.Logger, what string,
+	connect func(context.Context) (T, error), passing func(error) bool) (T, error) {
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		v, err := connect(ctx)
-		if err == nil || !away(err) {
+		if err == nil || !passing(err) {
 			return v, err
 		}
-		log.Warn("waiting for "+what, "error", err, "next_try_in", pause)
+		log.Warn("waiting for "+what, "error", err, "next_attempt_in", pause)
 		select {
 		case <-ctx.Done():
 			return v, errors.Join(ctx.Err(), err)
@@ -160,11 +181,11 @@ func await[T any](ctx context.Context, log *slog.Logger, what string, connect fu
 	}
 }
 
-// serveHealth answers /healthz as long as the process lives and /readyz while it takes work.
+// serveHealth answers /healthz while the process runs, and /readyz while the worker takes work.
 func serveHealth(address string, ready *atomic.Bool, log *slog.Logger) (stop func(), err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("DM_HEALTH_ADDRESS: %w", err)
+		return nil, fmt.Errorf("serve health checks at %s (DM_HEALTH_ADDRESS): %s", address, neterr.Reason(err))
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -184,9 +205,15 @@ func serveHealth(address string, ready *atomic.Bool, log *slog.Logger) (stop fun
 	return func() { _ = server.Close() }, nil
 }
 
-// NewLogger returns the worker's log, as configured.
+// NewLogger returns the worker's log, as configured. It writes durations as people do, "250ms", in
+// both formats.
 func NewLogger(w io.Writer, c config.Worker) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
+	options := &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

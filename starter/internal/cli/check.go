@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,114 +16,141 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
 )
 
-// checkPatience is how long any one of the checks may take.
-const checkPatience = 15 * time.Second
+// checkTimeout is how long each check may take.
+const checkTimeout = 15 * time.Second
+
+// result is how a check went.
+type result string
+
+const (
+	usable     result = "usable"
+	unusable   result = "unusable"
+	notChecked result = "not checked"
+)
 
 // finding is the answer of one check.
 type finding struct {
-	What   string  `json:"what"`
-	OK     bool    `json:"ok"`
-	Detail string  `json:"detail"`
-	Took   float64 `json:"seconds"`
+	What    string  `json:"what"`
+	Result  result  `json:"result"`
+	Detail  string  `json:"detail"`
+	Seconds float64 `json:"seconds"`
+}
+
+// findings describes the answers of all checks.
+var findings = output.Table[finding]{
+	{Title: "what", Wrap: 24, Cell: func(f finding) string { return f.What }},
+	{
+		Title: "result",
+		Cell:  func(f finding) string { return strings.ReplaceAll(string(f.Result), "unusable", "UNUSABLE") },
+	},
+	{Title: "detail", Wrap: 40, Cell: func(f finding) string { return f.Detail }},
+	{Title: "took", Right: true, Cell: func(f finding) string {
+		if f.Result == notChecked {
+			return ""
+		}
+		return fmt.Sprintf("%.0f ms", f.Seconds*1000)
+	}},
 }
 
 func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check PostgreSQL, Temporal, workers, drop points and sources, and print the latency of each",
-		Long: `Checks PostgreSQL (version, schema), Temporal, whether workers ask for work, and each drop point of DM_DROP_POINTS: it
-connects, greets, encrypts and logs in as a mailing would, or writes and removes a file in a drop directory. No mail is
-sent. It logs in to each source database of DM_SOURCES, too, and asks it nothing. All checks run at the same time.`,
-		Example: "  starter check\n  DM_DROP_POINTS='mx=smtp://mail.example.com' starter check --output json",
-		Args:    wants(),
+		Short: "Check PostgreSQL, Temporal, workers, drop points and sources",
+		Long: `Checks PostgreSQL (version, schema), Temporal (connection, namespace), whether workers ask for
+work, and each drop point of DM_DROP_POINTS. A mail server is greeted, and logged in to, as a
+mailing does it. In a drop directory a file is written and removed. No mail is sent. The command
+also logs in to each source database of DM_SOURCES, and reads nothing there. It prints how long
+each check took. All checks run at the same time, for at most 15 seconds.`,
+		Example: `  starter check
+
+  # check a mail server before the workers use it
+  DM_DROP_POINTS='mx=smtp://mail.example.com' starter check --output json`,
+		Args: needs(),
 	}
-	output := outputFlag(cmd)
+	format := output.AddFormat(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := settings()
 		if err != nil {
 			return err
 		}
-		findings := runChecks(cmd.Context(), c)
+		found := runChecks(cmd.Context(), c)
 		if err := cmd.Context().Err(); err != nil {
 			return err
 		}
-		if output.json() {
-			err = writeJSON(a.Out, findings)
-		} else {
-			a.showFindings(findings)
-		}
-		if err != nil {
+		if err := findings.Write(a.Out, format, found); err != nil {
 			return err
 		}
-		return badFindings(findings)
+		return unusableError(found)
 	}
 	return cmd
 }
 
-func (a *app) showFindings(findings []finding) {
-	rows := make([][]string, len(findings))
-	for i, f := range findings {
-		usable := "yes"
-		if !f.OK {
-			usable = "NO"
-		}
-		rows[i] = []string{f.What, usable, f.Detail, fmt.Sprintf("%.0f ms", f.Took*1000)}
-	}
-	writeFitted(a.Out, []string{"what", "usable", "detail", "took"}, rows, map[string]int{"what": 24, "detail": 50}, "took")
-}
-
-func badFindings(findings []finding) error {
+func unusableError(found []finding) error {
 	var bad []string
-	for _, f := range findings {
-		if !f.OK {
+	for _, f := range found {
+		if f.Result == unusable {
 			bad = append(bad, f.What)
 		}
 	}
 	if len(bad) > 0 {
-		return failf(NotCompleted, "not usable: %s", strings.Join(bad, ", "))
+		return exit.Errorf(exit.NotCompleted, "not usable: %s", strings.Join(bad, ", "))
 	}
 	return nil
 }
 
-// probe is one check: its answer is what is worth knowing, its error what is wrong.
-type probe struct {
+// check is one check. It returns what is worth knowing, or what is wrong.
+type check struct {
 	what string
 	run  func(context.Context) (string, error)
 }
 
 func runChecks(ctx context.Context, c config.Starter) []finding {
-	probes := []probe{
+	checks := []check{
 		{"PostgreSQL", func(ctx context.Context) (string, error) { return checkDatabase(ctx, c.DatabaseURL) }},
 		{"Temporal", checkTemporal},
 		{"workers", func(ctx context.Context) (string, error) { return checkWorkers(ctx, c.TaskQueue) }},
 	}
-	for _, point := range c.DropPoints {
-		probes = append(probes, probe{"drop point " + point.Name, func(ctx context.Context) (string, error) { return checkDropPoint(ctx, point) }})
+	for _, d := range c.DropPoints {
+		checks = append(
+			checks,
+			check{"drop point " + d.Name, func(ctx context.Context) (string, error) { return checkDropPoint(ctx, d) }},
+		)
 	}
-	for _, config := range c.Sources {
-		probes = append(probes, probe{"source " + config.Name, func(ctx context.Context) (string, error) { return checkSource(ctx, config) }})
+	for _, s := range c.Sources {
+		checks = append(
+			checks,
+			check{"source " + s.Name, func(ctx context.Context) (string, error) { return checkSource(ctx, s) }},
+		)
 	}
-	findings := make([]finding, len(probes))
+	found := make([]finding, len(checks))
 	var wg sync.WaitGroup
-	for i, p := range probes {
+	for i, check := range checks {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, checkPatience)
+			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 			defer cancel()
 			began := time.Now()
-			detail, err := p.run(ctx)
-			if err != nil {
-				detail = textOf(err)
+			detail, err := check.run(ctx)
+			found[i] = finding{
+				What:    check.what,
+				Result:  usable,
+				Detail:  output.Clean(detail),
+				Seconds: time.Since(began).Seconds(),
 			}
-			findings[i] = finding{What: p.what, OK: err == nil, Detail: clean(detail), Took: time.Since(began).Seconds()}
+			if err != nil {
+				found[i].Result, found[i].Detail = unusable, textOf(err)
+			}
 		})
 	}
 	wg.Wait()
 	if len(c.DropPoints) == 0 {
-		findings = append(findings, finding{What: "drop points", OK: true, Detail: "none named in DM_DROP_POINTS of this shell: the workers' own are not checked"})
+		found = append(found, finding{What: "drop points", Result: notChecked,
+			Detail: "DM_DROP_POINTS is not set in this shell, and those of the workers are only known to them"})
 	}
-	return findings
+	return found
 }
 
 func checkDatabase(ctx context.Context, url string) (string, error) {
@@ -147,13 +175,16 @@ func checkTemporal(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer c.Close()
+	if err := c.CheckNamespace(ctx); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("answers at %s, namespace %s", c.Address, c.Namespace), nil
 }
 
 func checkWorkers(ctx context.Context, queue string) (string, error) {
 	c, err := dial(ctx)
 	if err != nil {
-		return "", fmt.Errorf("not known: Temporal does not answer")
+		return "", errors.New("not known, because Temporal does not answer")
 	}
 	defer c.Close()
 	n, last, err := pollers(ctx, c, queue)
@@ -161,13 +192,19 @@ func checkWorkers(ctx context.Context, queue string) (string, error) {
 		return "", temporalFailure("read the task queue", err)
 	}
 	if n == 0 {
-		return "", fmt.Errorf("none polls the task queue %q", queue)
+		return "", fmt.Errorf("none polls the task queue %q: start one, or check DM_TASK_QUEUE", queue)
 	}
-	return fmt.Sprintf("%s on the task queue %q, the latest %s ago", count(n, "worker"), queue, rounded(time.Since(last))), nil
+	return fmt.Sprintf(
+		"%s on the task queue %q, the last one asked for work %s ago",
+		output.Count(n, "worker"),
+		queue,
+		output.Duration(time.Since(last)),
+	), nil
 }
 
-// pollers counts the workers that asked for work on the queue in the last minutes, and tells when the last one did.
-func pollers(ctx context.Context, c *temporalclient.Cluster, queue string) (n int, last time.Time, err error) {
+// pollers counts the workers that asked for work on the queue in the last minutes, and returns when
+// the last one did.
+func pollers(ctx context.Context, c *temporalclient.Client, queue string) (n int, last time.Time, err error) {
 	d, err := c.DescribeTaskQueue(ctx, queue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
 	if err != nil {
 		return 0, last, err
@@ -188,5 +225,5 @@ func checkDropPoint(ctx context.Context, c droppoint.Config) (string, error) {
 }
 
 func checkSource(ctx context.Context, c query.Config) (string, error) {
-	return c.String(), query.NewSet([]query.Config{c}).Check(ctx, c.Name, checkPatience)
+	return c.String(), query.NewSet([]query.Config{c}).Check(ctx, c.Name, checkTimeout)
 }

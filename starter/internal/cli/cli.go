@@ -1,7 +1,9 @@
-// Package cli holds the commands of the program starter: one file a command or a family of them, exit codes in exit.go.
+// Package cli holds the commands of the program starter: one file for each command or group of
+// commands.
 //
-// What a command answers goes to the standard output, everything else (progress, warnings, rejected rows, errors) to the standard
-// error. Nothing that a command prints holds a credential, and errors hold no address.
+// A command writes its answer to the standard output. It writes everything else (progress,
+// warnings, rejected rows, errors) to the standard error. Nothing that a command prints holds a
+// credential, and errors hold no address.
 package cli
 
 import (
@@ -9,11 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/buildinfo"
 	"directmailer/internal/config"
+	"directmailer/starter/internal/exit"
 )
 
 // Streams are the program's standard input, output and error.
@@ -22,9 +25,9 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// Run executes the command line args (without the program's name) and returns the exit code. Cancelling ctx interrupts it: whatever
-// was started is stopped in order first.
-func Run(ctx context.Context, args []string, s Streams) Code {
+// Run executes the command line args (without the program's name) and returns the exit code.
+// Cancelling ctx interrupts the command, which first stops what it has started.
+func Run(ctx context.Context, args []string, s Streams) exit.Code {
 	a := &app{Streams: s}
 	root := a.root()
 	root.SetArgs(args)
@@ -33,94 +36,123 @@ func Run(ctx context.Context, args []string, s Streams) Code {
 	root.SetErr(s.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return Done
+		return exit.Done
 	}
 	code := codeOf(err)
-	if ctx.Err() != nil && code != Interrupted {
-		err, code = errors.New("interrupted"), Interrupted
+	if ctx.Err() != nil && code != exit.Interrupted {
+		err, code = errors.New("interrupted"), exit.Interrupted
 	}
 	fmt.Fprintln(s.Err, "starter: "+textOf(err))
 	return code
 }
 
+// Documented returns the commands for the reference in docs/cli: the short forms of `starter
+// mailing` are left out, because the reference has them under their full names.
+func Documented() *cobra.Command {
+	a := &app{}
+	root := a.newRoot()
+	a.addCommands(root)
+	return root
+}
+
 // app is what the commands share.
 type app struct{ Streams }
 
-const about = `Starts mailings, watches them, and accounts for every recipient.
+const (
+	groupMailings = "mailings"
+	groupAudience = "audience"
+	groupRun      = "run"
+)
 
-The database is named by DATABASE_URL (postgres://user:password@host:5432/database), Temporal by TEMPORAL_ADDRESS,
-TEMPORAL_NAMESPACE and the other variables of Temporal's client profiles, the workers' task queue by DM_TASK_QUEUE
-(default: direct-mailer). Neither is ever given on the command line, where everybody on the machine could read it.`
-
+// root returns the whole command tree.
 func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
+	root := a.newRoot()
+	for _, short := range a.mailingCommands() {
+		short.GroupID = groupMailings
+		short.Aliases = nil // `starter list` manages lists of recipients
+		root.AddCommand(short)
+	}
+	a.addCommands(root)
+	return root
+}
+
+func (a *app) newRoot() *cobra.Command {
+	root := group(&cobra.Command{
 		Use:   "starter",
-		Short: "Direct Mailer's command line",
-		Long:  about + "\n\nExit codes:\n" + explainCodes(),
-		Example: `  starter demo                                  see it work: private servers, 2,000 recipients, a drop directory
-  starter migrate                               make the database ready
-  starter list import customers customers.csv   store a list
-  starter preview -f newsletter.yaml            see the message before anybody else does
-  starter start -f newsletter.yaml --watch      send it`,
+		Short: "Start mailings, watch them, and account for every recipient",
+		Long: `Starts mailings, watches them, and accounts for every recipient.
+
+The commands of a mailing have a full and a short form: ` + "`starter show`" + ` is short for
+` + "`starter mailing show`" + `.
+
+DATABASE_URL names the PostgreSQL database, TEMPORAL_ADDRESS the Temporal server. See
+` + "`starter help environment`" + ` for these and all other variables, and
+` + "`starter help exit-codes`" + ` for what the exit codes mean.`,
+		Example: `  # see it work: private servers, 2,000 recipients, a drop directory
+  starter demo
+
+  # create or update the database's tables
+  starter migrate
+
+  # store a list
+  starter list import customers customers.csv
+
+  # see the message before anybody else does
+  starter preview -f newsletter.yaml
+
+  # send it
+  starter start -f newsletter.yaml --watch`,
+		Version:       buildinfo.Read().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w: see `%s --help`", err, cmd.CommandPath())
 	})
-	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddGroup(&cobra.Group{ID: "mail", Title: "Mailings:"}, &cobra.Group{ID: "people", Title: "Lists and opt-outs:"}, &cobra.Group{ID: "run", Title: "Operation:"})
-	family(root)
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
+	root.AddGroup(
+		&cobra.Group{ID: groupMailings, Title: "Mailings (short for `starter mailing …`):"},
+		&cobra.Group{ID: groupAudience, Title: "Lists, opt-outs and rate limits:"},
+		&cobra.Group{ID: groupRun, Title: "Operation:"})
+	return root
+}
+
+// addCommands adds all commands except the short forms.
+func (a *app) addCommands(root *cobra.Command) {
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
 			root.AddCommand(c)
 		}
 	}
-	add("mail", a.startCommand(), a.watchCommand(), a.showCommand(), a.lsCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.closeCommand(), a.resolveCommand(), a.rateCommand(),
-		a.reportCommand(), a.previewCommand())
-	add("people", a.listCommand(), a.optoutCommand())
-	add("run", a.checkCommand(), a.migrateCommand(), a.devCommand(), a.demoCommand(), a.versionCommand())
-	root.SetHelpCommandGroupID("run")
-	root.SetCompletionCommandGroupID("run")
-	return root
+	add(groupMailings, a.mailingCommand())
+	add(groupAudience, a.listCommand(), a.optoutCommand(), a.rateCommand())
+	add(groupRun, a.checkCommand(), a.migrateCommand(), a.devCommand(), a.demoCommand(), a.versionCommand())
+	root.SetHelpCommand(helpCommand())
+	root.SetHelpCommandGroupID(groupRun)
+	root.SetCompletionCommandGroupID(groupRun)
+	addCompletion(root)
+	root.AddCommand(helpTopics()...)
 }
 
-func explainCodes() string {
-	var b strings.Builder
-	for _, c := range codes {
-		fmt.Fprintf(&b, "  %3d  %s\n", c.code, c.meaning)
-	}
-	return b.String()
-}
-
-// family makes a command that only has others below it: by itself it shows its help, and what it does not know is bad usage.
-func family(cmd *cobra.Command) *cobra.Command {
-	cmd.Args = cobra.ArbitraryArgs
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return cmd.Help()
-		}
-		hint := "see `" + cmd.CommandPath() + " --help`"
-		cmd.SuggestionsMinimumDistance = 2
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
-		}
-		return usage("%q is not a command: %s", args[0], hint)
-	}
+func (a *app) mailingCommand() *cobra.Command {
+	cmd := group(&cobra.Command{
+		Use:     "mailing",
+		Aliases: []string{"mailings"},
+		Short:   "Manage mailings: all commands of a mailing, under their full names",
+		Long: `Manages mailings. Each of these commands has a short form without the word mailing:
+` + "`starter show`" + ` is short for ` + "`starter mailing show`" + `.`,
+		Example: `  starter mailing ls
+  starter mailing show newsletter-2026-11`,
+	})
+	cmd.AddCommand(a.mailingCommands()...)
 	return cmd
 }
 
-// wants checks the number of arguments, which are named for the message.
-func wants(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < len(names):
-			return usage("%s is missing: %s", names[len(args)], cmd.UseLine())
-		case len(args) > len(names):
-			return usage("%q is one argument too many: %s", args[len(names)], cmd.UseLine())
-		}
-		return nil
+// mailingCommands returns the commands of a mailing. Each call makes new ones, for `starter
+// mailing` and for the short forms.
+func (a *app) mailingCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.startCommand(), a.previewCommand(), a.lsCommand(), a.showCommand(), a.watchCommand(), a.pauseCommand(),
+		a.resumeCommand(), a.cancelCommand(), a.resolveCommand(), a.closeCommand(), a.reportCommand(),
 	}
 }
 
@@ -128,7 +160,7 @@ func wants(names ...string) cobra.PositionalArgs {
 func settings() (config.Starter, error) {
 	c, err := config.LoadStarter()
 	if err != nil {
-		return c, failf(BadInput, "%w", err)
+		return c, exit.Errorf(exit.BadInput, "%w", err)
 	}
 	return c, nil
 }

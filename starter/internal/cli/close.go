@@ -10,6 +10,9 @@ import (
 	"directmailer/internal/delivery/ratelimit"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
 	"directmailer/workflows"
 )
 
@@ -18,20 +21,24 @@ func (a *app) closeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "close ID",
 		Short: "Close the ledger of a mailing whose workflow was terminated",
-		Long: `Closes the ledger of a mailing whose workflow is gone: it was terminated, or Temporal no longer knows it. The mailing ends
-as terminated. Recipients whose message was handed over and whose answer was never seen become uncertain; all others
-without an outcome become unsent. A worker that still sends a batch of the mailing finishes only what is in flight.
+		Long: `Closes the ledger of a mailing whose workflow is gone: it was terminated, or Temporal has
+forgotten it. The mailing ends as terminated. Recipients whose message was handed over and whose
+answer was never seen become uncertain. All others without an outcome become unsent. A worker
+that still sends a batch of the mailing only finishes messages in flight.
 
-After that ` + "`starter start --continue ID`" + ` sends to everybody who was left out.
+After that ` + "`starter start --continue ID`" + ` sends to the recipients that were left out.
 
-The command asks before it changes anything; --yes is the answer where there is no terminal. It refuses while the
-workflow is open (` + "`starter cancel`" + ` ends it), and while Temporal cannot be reached: the workflow might be open. A worker
-takes up to two seconds to notice a termination. Close the ledger after that, and fewer recipients are uncertain.`,
+The command asks before it changes anything. Where there is no terminal, --yes answers. It
+refuses while the workflow is open (` + "`starter cancel`" + ` ends it), and while Temporal does
+not answer, because the workflow might be open. A worker takes up to two seconds to notice a
+termination. If you close the ledger after that, fewer recipients are uncertain.`,
 		Example: `  starter close newsletter-2026-11
+
+  # close it, and send to the rest
   starter close newsletter-2026-11 --yes && starter start --continue newsletter-2026-11`,
-		Args: wants("the mailing's ID"),
+		Args: needsMailing,
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	addYes(cmd, &yes)
 	cmd.ValidArgsFunction = a.completeMailing
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := openStore(cmd.Context())
@@ -47,7 +54,7 @@ takes up to two seconds to notice a termination. Close the ledger after that, an
 func (a *app) closeLedger(ctx context.Context, s *store, id string, yes bool) error {
 	m, err := s.mailings.Get(ctx, id)
 	if err != nil {
-		return notStored(err, id)
+		return notFound(err, id)
 	}
 	why := ""
 	if m.ClosedAt == nil {
@@ -61,14 +68,15 @@ func (a *app) closeLedger(ctx context.Context, s *store, id string, yes bool) er
 	if m.ClosedAt != nil {
 		return a.closedAlready(ctx, s, m)
 	}
-	v, err := s.standingOf(ctx, m)
+	v, err := s.status.Of(ctx, m)
 	if err == nil {
-		err = s.tally(ctx, &v)
+		err = s.status.CountRows(ctx, &v)
 	}
 	if err != nil {
 		return err
 	}
-	err = a.confirm(yes, "Mailing %s: %s. %s of %s have no outcome and become unsent, or uncertain. Close its ledger?", id, why, thousands(v.Open), count(v.Recipients, "recipient"))
+	err = a.confirm(yes, "Mailing %s: %s. %s of %s have no outcome, and become unsent or uncertain. Close its ledger?",
+		id, why, output.Thousands(v.Open), output.Count(v.Recipients, "recipient"))
 	if err != nil {
 		return err
 	}
@@ -83,18 +91,23 @@ func (a *app) closeLedger(ctx context.Context, s *store, id string, yes bool) er
 	return nil
 }
 
-// gone returns why the mailing's workflow will never close the ledger, or an error if it may. What
-// Temporal says decides: a workflow that is open sends, whatever else looks like its end.
+// gone returns why the mailing's workflow will never close the ledger, or an error if it may. Only
+// Temporal can tell: a workflow that is open sends.
 func gone(ctx context.Context, m mailings.Mailing) (why string, err error) {
 	c, err := dial(ctx)
 	if err != nil {
-		return "", failf(NoTemporal, "%w. The workflow of mailing %s may be open, so nothing was done: try again when Temporal answers", err, m.ID)
+		return "", exit.Errorf(
+			exit.NoTemporal,
+			"%w; nothing was done, because the workflow of mailing %s may be open: try again when Temporal answers",
+			err,
+			m.ID,
+		)
 	}
 	defer c.Close()
-	info, err := describe(ctx, c, m.ID)
+	info, err := status.Describe(ctx, c, m.ID)
 	switch {
-	case isNotFound(err):
-		return fmt.Sprintf("Temporal (namespace %s) does not know its workflow", c.Namespace), nil
+	case status.IsNotFound(err):
+		return fmt.Sprintf("Temporal (namespace %s) has no workflow for it", c.Namespace), nil
 	case err != nil:
 		return "", temporalFailure("see whether the workflow is open; nothing was done", err)
 	case info.FirstRunId != m.FirstRunID:
@@ -110,11 +123,16 @@ func gone(ctx context.Context, m mailings.Mailing) (why string, err error) {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
 		return "its workflow has ended without closing the ledger", nil
 	}
-	return "", failf(NotFound, "mailing %s has an open workflow: `starter cancel %s` ends it and closes its ledger; nothing was done", m.ID, m.ID)
+	return "", exit.Errorf(
+		exit.NotFound,
+		"mailing %s has an open workflow: `starter cancel %s` ends it and closes its ledger; nothing was done",
+		m.ID,
+		m.ID,
+	)
 }
 
-// closedAlready answers for a ledger that is closed: that is no error where this command has done
-// it before.
+// closedAlready answers for a ledger that is closed. That is not an error where this command has
+// closed it.
 func (a *app) closedAlready(ctx context.Context, s *store, m mailings.Mailing) error {
 	if m.State != string(workflows.StateTerminated) {
 		return hasEnded(m.ID, workflows.State(m.State), "close")
@@ -133,11 +151,17 @@ func (s *store) dropRate(ctx context.Context, m mailings.Mailing) error {
 
 func (a *app) tellClosed(id string, end ledger.Ending) {
 	c := workflows.Counts(end.Counts)
-	fmt.Fprintf(a.Out, "mailing %s is closed as terminated: %s of %s\n", id, outcomeLine(c), count(end.Recipients, "recipient"))
+	fmt.Fprintf(
+		a.Out,
+		"mailing %s is closed as terminated: %s of %s\n",
+		id,
+		status.Outcomes(c),
+		output.Count(end.Recipients, "recipient"),
+	)
 	if c.Uncertain > 0 {
-		a.say("`starter resolve %s` decides about those who are uncertain", id)
+		a.say("`starter resolve %s` resolves the uncertain ones", id)
 	}
 	if c.Unsent > 0 {
-		a.say("`starter start --continue %s` sends to those who are unsent", id)
+		a.say("`starter start --continue %s` sends to the unsent ones", id)
 	}
 }

@@ -8,10 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/delivery/ratelimit"
+	"directmailer/starter/internal/output"
 )
 
-// completionPatience is how long a shell may be kept waiting for completions.
-const completionPatience = 2 * time.Second
+// completionTimeout is how long a shell waits for completions.
+const completionTimeout = 2 * time.Second
 
 // completeMailing completes a mailing's ID as the first argument, newest first.
 func (a *app) completeMailing(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
@@ -19,6 +20,25 @@ func (a *app) completeMailing(cmd *cobra.Command, args []string, typed string) (
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.completeID(cmd, args, typed)
+}
+
+// completeList completes a list's name as the first argument.
+func (a *app) completeList(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	var found []string
+	if len(args) == 0 {
+		withStore(cmd, func(ctx context.Context, s *store) {
+			all, err := s.lists.All(ctx)
+			if err != nil {
+				return
+			}
+			for _, l := range all {
+				if strings.HasPrefix(l.Name, typed) {
+					found = append(found, l.Name+"\t"+output.Count(l.Members, "member"))
+				}
+			}
+		})
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeID completes a mailing's ID as the value of a flag.
@@ -31,15 +51,16 @@ func (a *app) completeID(cmd *cobra.Command, _ []string, typed string) ([]string
 		}
 		for _, m := range all {
 			if strings.HasPrefix(m.ID, typed) {
-				found = append(found, m.ID+"\t"+m.CreatedAt.Local().Format("2006-01-02 15:04")+" "+clean(m.List))
+				found = append(found, m.ID+"\t"+m.CreatedAt.Local().Format("2006-01-02 15:04")+" "+output.Clean(m.List))
 			}
 		}
 	})
 	return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-// completeLimit completes what has a rate limit, or with points also what could have one: the drop points that this shell knows.
-func (a *app) completeLimit(points bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeLimit completes the names that have a rate limit. With all it also completes the drop
+// points of this shell, which could have one.
+func (a *app) completeLimit(all bool) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 || cmd.Flags().Changed("mailing") {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -53,17 +74,17 @@ func (a *app) completeLimit(points bool) func(*cobra.Command, []string, string) 
 			}
 		}
 		withStore(cmd, func(ctx context.Context, s *store) {
-			all, err := ratelimit.New(s.pool).List(ctx)
+			set, err := ratelimit.New(s.pool).List(ctx)
 			if err != nil {
 				return
 			}
-			for _, l := range all {
+			for _, l := range set {
 				if l.Scope.Kind != ratelimit.Mailing {
 					add(l.Scope.Name, l.Rate.String())
 				}
 			}
 		})
-		if c, err := settings(); err == nil && points {
+		if c, err := settings(); err == nil && all {
 			for _, p := range c.DropPoints {
 				add(p.Name, "drop point")
 			}
@@ -72,13 +93,13 @@ func (a *app) completeLimit(points bool) func(*cobra.Command, []string, string) 
 	}
 }
 
-// withStore calls do if the database answers soon. A completion has nobody to complain to.
+// withStore calls do if the database answers soon. A completion cannot show an error.
 func withStore(cmd *cobra.Command, do func(context.Context, *store)) {
 	ctx := cmd.Context()
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	ctx, cancel := context.WithTimeout(ctx, completionPatience)
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
 	if s, err := openStore(ctx); err == nil {
 		defer s.close()

@@ -14,6 +14,8 @@ import (
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/status"
 )
 
 // store is the database, as the commands see it.
@@ -23,9 +25,10 @@ type store struct {
 	mailings   *mailings.Store
 	recipients *recipients.Store
 	ledger     *ledger.Ledger
+	status     *status.Reader
 }
 
-// openStore opens the database that DATABASE_URL names; it must be migrated.
+// openStore opens the database that DATABASE_URL names. The database must be migrated.
 func openStore(ctx context.Context) (*store, error) {
 	c, err := settings()
 	if err != nil {
@@ -39,28 +42,27 @@ func openStore(ctx context.Context) (*store, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &store{
+	s := &store{
 		pool: pool, lists: lists.New(pool), mailings: mailings.New(pool), recipients: recipients.New(pool),
 		ledger: ledger.New(pool),
-	}, nil
+	}
+	s.status = status.NewReader(s.mailings, s.ledger)
+	return s, nil
 }
 
 func (s *store) close() { s.pool.Close() }
 
 func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
-	if err := wantDatabase(url); err != nil {
+	if err := needDatabaseURL(url); err != nil {
 		return nil, err
 	}
 	pool, err := database.Open(ctx, url, 4)
-	if err != nil {
-		return nil, &failure{NoDatabase, err}
-	}
-	return pool, nil
+	return pool, exit.With(exit.NoDatabase, err)
 }
 
-func wantDatabase(url string) error {
+func needDatabaseURL(url string) error {
 	if url == "" {
-		return failf(BadInput, "DATABASE_URL is not set: it names the PostgreSQL database, as in postgres://user:password@host:5432/database")
+		return exit.Usagef("DATABASE_URL is not set: set it to postgres://user:password@host:5432/database")
 	}
 	return nil
 }
@@ -68,16 +70,16 @@ func wantDatabase(url string) error {
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // dial connects to Temporal, or fails with the exit code for that.
-func dial(ctx context.Context) (*temporalclient.Cluster, error) {
+func dial(ctx context.Context) (*temporalclient.Client, error) {
 	c, err := temporalclient.Dial(ctx, silent)
-	if err != nil {
-		return nil, &failure{NoTemporal, err}
+	if err != nil && codeOf(err) != exit.BadInput {
+		err = exit.With(exit.NoTemporal, err)
 	}
-	return c, nil
+	return c, err
 }
 
-// tryDial connects to Temporal where a command can do without: soon, or not at all.
-func tryDial(ctx context.Context) (*temporalclient.Cluster, error) {
+// tryDial connects to Temporal for a command that can do without it. It does not wait for long.
+func tryDial(ctx context.Context) (*temporalclient.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	return dial(ctx)

@@ -15,31 +15,41 @@ import (
 	"directmailer/internal/content"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
 	"directmailer/workflows"
 )
 
-// continuation is what the user wants to be continued.
+// continuation is what the user asks to continue.
 type continuation struct {
 	of       string   // the earlier mailing's ID
 	outcomes []string // of its recipients; unsent if there are none
-	id       string   // the new mailing's; found if empty
-	file     string   // content and settings; those of the earlier mailing if empty
+	id       string   // of the new mailing; if empty, one is derived
+	file     string   // content and settings; if empty, those of the earlier mailing
 }
 
 // continuable are the outcomes whose recipients can be taken up by another mailing.
-var continuable = []string{string(ledger.Unsent), string(ledger.Failed), string(ledger.Bounced), string(ledger.Uncertain)}
+var continuable = []string{
+	string(ledger.Unsent),
+	string(ledger.Failed),
+	string(ledger.Bounced),
+	string(ledger.Uncertain),
+}
 
-// planContinuation makes the plan of a mailing that goes to recipients of an earlier one, and says how many there are.
+// planContinuation makes the plan of a mailing to recipients of an earlier one. It says how many
+// there are.
 func (a *app) planContinuation(ctx context.Context, s *store, c continuation) (plan, error) {
 	if err := c.check(); err != nil {
 		return plan{}, err
 	}
 	old, err := s.mailings.Get(ctx, c.of)
 	if err != nil {
-		return plan{}, notStored(err, c.of)
+		return plan{}, notFound(err, c.of)
 	}
 	if old.ClosedAt == nil {
-		return plan{}, failf(NotFound, "mailing %s has not ended, or its workflow was terminated: only a mailing whose ledger is closed can be continued (`starter cancel` or `starter close`)", c.of)
+		return plan{}, exit.Errorf(exit.NotFound, "mailing %s has not ended, or its workflow was terminated: "+
+			"only a mailing whose ledger is closed can be continued (`starter cancel` or `starter close`)", c.of)
 	}
 	if err := a.countContinued(ctx, s, old, c.outcomes); err != nil {
 		return plan{}, err
@@ -61,12 +71,12 @@ func (a *app) planContinuation(ctx context.Context, s *store, c continuation) (p
 
 func (c *continuation) check() error {
 	if err := checkID(c.of); err != nil {
-		return noMailing(c.of)
+		return err
 	}
 	for i, o := range c.outcomes {
 		c.outcomes[i] = strings.TrimSpace(o)
 		if !slices.Contains(continuable, c.outcomes[i]) {
-			return usage("--outcomes: %q is none of %s", printable(o), strings.Join(continuable, ", "))
+			return exit.Usagef("--outcome: %q is not one of %s", output.Typed(o), strings.Join(continuable, ", "))
 		}
 	}
 	if len(c.outcomes) == 0 {
@@ -77,7 +87,7 @@ func (c *continuation) check() error {
 	return nil
 }
 
-// countContinued says to how many recipients the new mailing goes; NotFound if there are none.
+// countContinued says to how many recipients the new mailing goes. None is an error.
 func (a *app) countContinued(ctx context.Context, s *store, old mailings.Mailing, outcomes []string) error {
 	now, err := s.ledger.Progress(ctx, old.Key)
 	if err != nil {
@@ -88,12 +98,22 @@ func (a *app) countContinued(ctx context.Context, s *store, old mailings.Mailing
 	for _, o := range outcomes {
 		n := recipients.Continuable(now.Counts, o)
 		all += n
-		parts = append(parts, o+" "+thousands(n))
+		parts = append(parts, o+" "+output.Thousands(n))
 	}
 	if all == 0 {
-		return failf(NotFound, "mailing %s has no recipient that is %s: there is nobody to continue with", old.ID, strings.Join(outcomes, " or "))
+		return exit.Errorf(
+			exit.NotFound,
+			"mailing %s has no recipient that is %s: there is nothing to continue",
+			old.ID,
+			strings.Join(outcomes, " or "),
+		)
 	}
-	a.say("%s of mailing %s (%s): whoever has opted out since is left out", count(all, "recipient"), old.ID, strings.Join(parts, ", "))
+	a.say(
+		"%s of mailing %s (%s); the mailing leaves out those who have opted out since",
+		output.Count(all, "recipient"),
+		old.ID,
+		strings.Join(parts, ", "),
+	)
 	return nil
 }
 
@@ -104,23 +124,28 @@ func (a *app) continuedContent(old mailings.Mailing, c continuation) (plan, erro
 	}
 	p := plan{name: c.of}
 	if err := json.Unmarshal(old.Input, &p.in); err != nil {
-		return p, failf(BadInput, "the input of mailing %s, as it is stored, cannot be read: give the content with -f", c.of)
+		return p, exit.Errorf(
+			exit.BadInput,
+			"the stored input of mailing %s cannot be read: give the content with -f",
+			c.of,
+		)
 	}
-	// They were about the earlier one: to wait for, or to end by, a time that is past would be to no purpose.
+	// The times were for the earlier mailing. A time that is past has no use for the new one.
 	now := time.Now()
 	if !p.in.NotBefore.After(now) {
 		p.in.NotBefore = time.Time{}
 	}
 	if !p.in.NotAfter.IsZero() && !p.in.NotAfter.After(now) {
-		a.say("its not_after (%s) is past: the new mailing has none", moment(p.in.NotAfter))
+		a.say("its not_after (%s) is past: the new mailing has none", output.Moment(p.in.NotAfter))
 		p.in.NotAfter = time.Time{}
 	}
-	// Limits of drop points and domains are set already; somebody may have changed them since.
+	// Limits of drop points and domains are set already, and may have been changed since.
 	p.in.Rates.DropPoints, p.in.Rates.Domains = nil, nil
 	return p, nil
 }
 
-// checkContinued checks the new input as a whole, and that the recipients have the fields that it names.
+// checkContinued checks the new input as a whole, and that the recipients have the fields that it
+// names.
 func (a *app) checkContinued(ctx context.Context, s *store, old mailings.Mailing, p plan) error {
 	faults := faultList{name: p.name}
 	problems := p.in.Validate()
@@ -148,9 +173,10 @@ func (a *app) checkContinued(ctx context.Context, s *store, old mailings.Mailing
 
 var numbered = regexp.MustCompile(`^(.+)-([1-9][0-9]{0,5})$`)
 
-// continuedID finds the ID of a continuation: newsletter-2, and if that is a continuation as well, newsletter-3. A continuation of the
-// same recipients that is there already is most likely this one, started by somebody who got no answer: it is refused, so that nobody
-// is sent to twice by a slip. With an ID of its own, a mailing is no slip.
+// continuedID derives the ID of a continuation: newsletter-2, or newsletter-3 if that is a
+// continuation as well. It refuses a second continuation of the same recipients, because that is
+// most likely a repetition by somebody who got no answer. With an ID of its own a second
+// continuation is allowed.
 func (s *store) continuedID(ctx context.Context, old mailings.Mailing, c continuation) (string, error) {
 	if c.id != "" {
 		return c.id, nil
@@ -171,7 +197,7 @@ func (s *store) continuedID(ctx context.Context, old mailings.Mailing, c continu
 	for ; ; next++ {
 		id := fmt.Sprintf("%s-%d", stem, next)
 		if err := checkID(id); err != nil {
-			return "", usage("the ID %s would be too long: give the new mailing one with --id", id)
+			return "", exit.Usagef("the ID %s is too long: give the new mailing an ID with --id", id)
 		}
 		_, err := s.mailings.Get(ctx, id)
 		switch {
@@ -182,16 +208,21 @@ func (s *store) continuedID(ctx context.Context, old mailings.Mailing, c continu
 		}
 		_, err = t.DescribeWorkflowExecution(ctx, id, "")
 		switch {
-		case isNotFound(err):
+		case status.IsNotFound(err):
 			return id, nil
 		case err != nil:
 			return "", temporalFailure("see whether an ID is free", err)
 		}
-		return "", failf(Exists, "mailing %s is started, and no worker has taken it up: it may be this continuation. Nothing was started; --id gives another one a name", id)
+		return "", exit.Errorf(
+			exit.Exists,
+			"mailing %s is started, and no worker has taken it up: it may be this continuation. "+
+				"Nothing was started. Give another one an ID with --id",
+			id,
+		)
 	}
 }
 
-// notContinued refuses to continue recipients that another mailing continues.
+// notContinued refuses to continue recipients that another mailing continues already.
 func (s *store) notContinued(ctx context.Context, id string, outcomes []string) error {
 	others, err := s.mailings.ByAudience(ctx, "continue:"+id)
 	if err != nil {
@@ -204,8 +235,14 @@ func (s *store) notContinued(ctx context.Context, id string, outcomes []string) 
 		}
 		continued := in.WithDefaults().Continue.Outcomes
 		if slices.ContainsFunc(continued, func(o string) bool { return slices.Contains(outcomes, o) }) {
-			return failf(Exists, "mailing %s continues %s already, with those who were %s: continue that one, "+
-				"or give a further one a name with --id. Nothing was started", other.ID, id, strings.Join(continued, " or "))
+			return exit.Errorf(
+				exit.Exists,
+				"mailing %s already continues the %s recipients of %s: continue that one, "+
+					"or give the new one an ID with --id. Nothing was started",
+				other.ID,
+				strings.Join(continued, " or "),
+				id,
+			)
 		}
 	}
 	return nil

@@ -14,17 +14,21 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
 	"directmailer/workflows"
 )
 
 func (a *app) pauseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pause ID",
-		Short: "Hold a mailing until it is resumed",
-		Long: `Holds a mailing: messages in flight are finished and written down, and nothing more is rendered or sent until
-` + "`starter resume`" + `. A time that the mailing has (not_after) goes on running.`,
+		Short: "Pause a mailing until it is resumed",
+		Long: `Pauses a mailing. The workers finish the messages in flight and record them. They render and
+send nothing more until ` + "`starter resume`" + `. The mailing's time limit (not_after) keeps
+running.`,
 		Example: "  starter pause newsletter-2026-11",
-		Args:    wants("the mailing's ID"),
+		Args:    needsMailing,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.steer(cmd.Context(), args[0], workflows.PauseUpdate, "is paused")
 		},
@@ -36,13 +40,14 @@ func (a *app) pauseCommand() *cobra.Command {
 func (a *app) resumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume ID",
-		Short: "Go on with a paused mailing, or make a suspended one try at once",
-		Long: `Goes on with a mailing that was paused. A suspended mailing probes by itself and goes on when its cause has gone away; this
-makes it try at once instead of at its next probe. One that has reached its error limit goes on too; the limit begins to count anew.`,
+		Short: "Resume a paused mailing, or make a suspended one try at once",
+		Long: `Resumes a mailing that was paused. A suspended mailing probes by itself, and continues when its
+cause is gone. This command makes it try at once. A mailing that has reached its error limit
+continues too, and its limit counts from zero.`,
 		Example: "  starter resume newsletter-2026-11",
-		Args:    wants("the mailing's ID"),
+		Args:    needsMailing,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.steer(cmd.Context(), args[0], workflows.ResumeUpdate, "goes on")
+			return a.steer(cmd.Context(), args[0], workflows.ResumeUpdate, "continues")
 		},
 	}
 	cmd.ValidArgsFunction = a.completeMailing
@@ -52,16 +57,18 @@ makes it try at once instead of at its next probe. One that has reached its erro
 func (a *app) cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel ID",
-		Short: "End a mailing early: the rest becomes unsent",
-		Long: `Cancels a mailing. Messages in flight are finished and written down, everybody else becomes unsent, and the ledger
-closes. "Cancel" in the Web UI does the same.
+		Short: "Cancel a mailing: recipients without an outcome become unsent",
+		Long: `Cancels a mailing. The workers finish the messages in flight and record them. All other
+recipients without an outcome become unsent, and the ledger is closed. "Cancel" in the Web UI
+does the same.
 
-If no worker answers, the cancellation is left with Temporal: the mailing ends as soon as a worker is there.`,
+If no worker answers, Temporal keeps the cancellation. The mailing then ends as soon as a worker
+runs.`,
 		Example: "  starter cancel newsletter-2026-11",
-		Args:    wants("the mailing's ID"),
+		Args:    needsMailing,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, id := cmd.Context(), args[0]
-			return a.onRunning(ctx, id, "cancel", func(c *temporalclient.Cluster, queue string) error {
+			return a.onRunning(ctx, id, "cancel", func(c *temporalclient.Client, queue string) error {
 				return a.cancel(ctx, c, id, queue)
 			})
 		},
@@ -70,14 +77,14 @@ If no worker answers, the cancellation is left with Temporal: the mailing ends a
 	return cmd
 }
 
-// cancel asks the workflow itself, and so learns that it has heard. A request to Temporal, which waits for a worker, is what is left if
-// it has not: nobody sends meanwhile, or whoever does is told by the next heartbeat.
-func (a *app) cancel(ctx context.Context, c *temporalclient.Cluster, id, queue string) error {
+// cancel asks the workflow itself, so that it learns whether the workflow has taken the request up.
+// If no worker answers, cancel asks Temporal, which keeps the request for the workflow.
+func (a *app) cancel(ctx context.Context, c *temporalclient.Client, id, queue string) error {
 	_, err := update(ctx, c, id, queue, workflows.CancelUpdate)
 	var unanswered *noAnswer
 	switch {
 	case errors.As(err, &unanswered), isUnknownUpdate(err):
-		if err := c.CancelWorkflow(ctx, id, ""); err != nil && isNotFound(err) {
+		if err := c.CancelWorkflow(ctx, id, ""); err != nil && status.IsNotFound(err) {
 			return hasEnded(id, "", "cancel")
 		} else if err != nil {
 			return temporalFailure("cancel the mailing", err)
@@ -85,22 +92,22 @@ func (a *app) cancel(ctx context.Context, c *temporalclient.Cluster, id, queue s
 		if unanswered != nil {
 			a.say("starter: warning: %s: the mailing ends as soon as a worker is there", unanswered.why)
 		}
-	case err != nil && !errors.Is(err, errAtIt):
+	case err != nil && !errors.Is(err, errUnfinished):
 		return refusal(id, "cancel", err)
 	}
 	fmt.Fprintf(a.Out, "mailing %s is being cancelled: see `starter watch %s`\n", id, id)
 	return nil
 }
 
-// steer sends an update without an argument and tells what the workflow says, or else that it is done.
+// steer sends an update without an argument. It prints what the workflow answers, or done.
 func (a *app) steer(ctx context.Context, id, name, done string) error {
-	return a.onRunning(ctx, id, name, func(c *temporalclient.Cluster, queue string) error {
+	return a.onRunning(ctx, id, name, func(c *temporalclient.Client, queue string) error {
 		answer, err := update(ctx, c, id, queue, name)
 		if err != nil {
 			return refusal(id, name, err)
 		}
 		if said, ok := answer.(string); ok && said != "" {
-			fmt.Fprintf(a.Out, "mailing %s: %s\n", id, clean(said))
+			fmt.Fprintf(a.Out, "mailing %s: %s\n", id, output.Clean(said))
 		} else {
 			fmt.Fprintf(a.Out, "mailing %s %s\n", id, done)
 		}
@@ -108,11 +115,12 @@ func (a *app) steer(ctx context.Context, id, name, done string) error {
 	})
 }
 
-// updatePatience is how long a worker may take to take an update up, and then to answer it. Most take milliseconds; those that write into
-// the database wait for it. Where nobody has asked for work lately, loneliness is long enough.
+// updateTimeout is how long a worker may need to take an update up, and then to answer it. Most
+// updates need milliseconds. Some wait for the database. noWorkerTimeout is the same where no
+// worker has asked for work lately.
 const (
-	updatePatience = 10 * time.Second
-	loneliness     = 3 * time.Second
+	updateTimeout   = 10 * time.Second
+	noWorkerTimeout = 3 * time.Second
 )
 
 // noAnswer says that no worker has taken an update up in time. Temporal does not keep it then.
@@ -120,16 +128,22 @@ type noAnswer struct{ why string }
 
 func (e *noAnswer) Error() string { return e.why }
 
-// errAtIt says that the mailing has taken an update up, and not answered it in time.
-var errAtIt = errors.New("it has been taken up, and is not done yet")
+// errUnfinished says that the mailing has taken an update up, and has not answered it in time.
+var errUnfinished = errors.New("the mailing has taken it up, and has not finished it yet")
 
-// update sends an update to the mailing's workflow and waits for its answer: what JSON makes of it.
-func update(ctx context.Context, c *temporalclient.Cluster, id, queue, name string, arguments ...any) (answer any, err error) {
-	patience, why := updatePatience, fmt.Sprintf("no worker has answered within %s", updatePatience)
+// update sends an update to the mailing's workflow and waits for its answer, which is decoded from
+// JSON.
+func update(
+	ctx context.Context,
+	c *temporalclient.Client,
+	id, queue, name string,
+	arguments ...any,
+) (answer any, err error) {
+	timeout, why := updateTimeout, fmt.Sprintf("no worker has answered within %s", updateTimeout)
 	if n, err := workflowPollers(ctx, c, queue); err == nil && n == 0 {
-		patience, why = loneliness, fmt.Sprintf("no worker polls the task queue %q", queue)
+		timeout, why = noWorkerTimeout, fmt.Sprintf("no worker polls the task queue %q", queue)
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	handle, err := c.UpdateWorkflow(waiting, client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: name, Args: arguments, WaitForStage: client.WorkflowUpdateStageAccepted,
@@ -143,7 +157,7 @@ func update(ctx context.Context, c *temporalclient.Cluster, id, queue, name stri
 	default:
 		return nil, err
 	}
-	waiting, cancel = context.WithTimeout(ctx, updatePatience)
+	waiting, cancel = context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
 	err = handle.Get(waiting, &answer)
 	switch {
@@ -152,12 +166,12 @@ func update(ctx context.Context, c *temporalclient.Cluster, id, queue, name stri
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case late(waiting, err):
-		return nil, errAtIt
+		return nil, errUnfinished
 	}
 	return nil, err
 }
 
-// late tells that time was up, by our clock or by the server's.
+// late tells whether the time was up, by our clock or by the server's.
 func late(waiting context.Context, err error) bool {
 	var timeout *client.WorkflowUpdateServiceTimeoutOrCanceledError
 	var deadline *serviceerror.DeadlineExceeded
@@ -172,58 +186,65 @@ func workflowPollers(ctx context.Context, c client.Client, queue string) (int, e
 	return len(d.Pollers), nil
 }
 
-// isUnknownUpdate tells the answer of a worker that is older than the update.
+// isUnknownUpdate tells whether err is the answer of a worker that is older than the update.
 func isUnknownUpdate(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && strings.HasPrefix(app.Message(), "unknown update ")
 }
 
-// refusal is what became of an update that was not done. The workflow's own words are told as they are.
+// refusal is the error for an update that was not done. It has the workflow's own words.
 func refusal(id, what string, err error) error {
 	var refused *temporal.ApplicationError
 	var unanswered *noAnswer
 	switch {
 	case isUnknownUpdate(err):
-		return failf(NoTemporal, "mailing %s: its worker is older than this starter and does not know how to %s", id, what)
+		return exit.Errorf(
+			exit.NoTemporal,
+			"mailing %s: its worker is older than this starter and cannot %s it: update the workers",
+			id,
+			what,
+		)
 	case errors.As(err, &refused):
-		return failf(NotFound, "mailing %s: %s", id, refused.Message())
+		return exit.Errorf(exit.NotFound, "mailing %s: %s", id, refused.Message())
 	case errors.As(err, &unanswered):
-		return failf(NoTemporal, "mailing %s: %s; nothing was changed", id, unanswered.why)
-	case errors.Is(err, errAtIt):
-		return failf(Unexpected, "mailing %s: %w: see `starter show %s`", id, err, id)
-	case isNotFound(err):
+		return exit.Errorf(exit.NoTemporal, "mailing %s: %s; nothing was changed", id, unanswered.why)
+	case errors.Is(err, errUnfinished):
+		return exit.Errorf(exit.Unexpected, "mailing %s: %w: see `starter show %s`", id, err, id)
+	case status.IsNotFound(err):
 		return hasEnded(id, "", what)
 	}
 	return temporalFailure(what+" the mailing", err)
 }
 
-// onRunning connects to Temporal and calls do, with the workflow's task queue, if the mailing is running.
-func (a *app) onRunning(ctx context.Context, id, what string, do func(c *temporalclient.Cluster, queue string) error) error {
+// onRunning connects to Temporal and, if the mailing is running, calls do with the workflow's task
+// queue.
+func (a *app) onRunning(
+	ctx context.Context,
+	id, what string,
+	do func(c *temporalclient.Client, queue string) error,
+) error {
 	c, err := dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	info, err := describe(ctx, c, id)
+	info, err := status.Describe(ctx, c, id)
 	switch {
-	case isNotFound(err):
+	case status.IsNotFound(err):
 		return noMailing(id)
 	case err != nil:
 		return temporalFailure("read the mailing", err)
-	case !isOpen(info.Status):
-		var l live
-		l.read(info)
-		l.readEnd(ctx, c, id, info.Execution.RunId) // an expired mailing's workflow has completed, too
-		return hasEnded(id, l.ended, what)
+	case !status.IsOpen(info.Status):
+		return hasEnded(id, status.EndOf(ctx, c, info), what)
 	}
 	return do(c, info.TaskQueue)
 }
 
-// hasEnded refuses to do something with a mailing that is over.
+// hasEnded is the error for a mailing that is over.
 func hasEnded(id string, as workflows.State, what string) error {
 	how := ""
 	if as != "" {
 		how = " (" + string(as) + ")"
 	}
-	return failf(NotFound, "mailing %s has ended%s: there is nothing to %s", id, how, what)
+	return exit.Errorf(exit.NotFound, "mailing %s has ended%s: there is nothing to %s", id, how, what)
 }

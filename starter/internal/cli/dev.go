@@ -1,103 +1,173 @@
+//go:build unix
+
 package cli
 
 import (
 	"context"
-	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/audience/lists"
 	"directmailer/internal/config"
+	"directmailer/starter/internal/dev"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
 )
 
 func (a *app) devCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run everything on this machine: PostgreSQL, Temporal with its Web UI, a worker",
-		Long: `Runs a private PostgreSQL, a private Temporal with its Web UI, and a worker that hands mail to a drop directory, until
-Ctrl-C. The data is kept in a folder, so the next time goes on where this one ended. It prints the variables that other
-shells need.
+		Short: "Run private servers and a worker, for development",
+		Long: `Runs a private PostgreSQL, a private Temporal with its Web UI, and a worker that writes mail
+into a drop directory, until Ctrl-C. It keeps the data in a folder, and continues there the next
+time. It prints the variables that other shells need.
 
-A DATABASE_URL, TEMPORAL_ADDRESS or DM_DROP_POINTS that is set already is used instead.`,
+It uses a DATABASE_URL, TEMPORAL_ADDRESS or DM_DROP_POINTS that is set already. Without a
+` + "`temporal`" + ` on PATH it builds Temporal's server once, which takes some minutes.`,
 		Example: "  starter dev\n  starter dev --data ./data",
-		Args:    wants(),
+		Args:    needs(),
 	}
-	cmd.Flags().StringVar(&dir, "data", "", "the folder for all data (default: direct-mailer/dev below the user's data folder)")
+	cmd.Flags().
+		StringVar(&dir, "data", "", "folder for all data (default: direct-mailer/dev in the user's data folder)")
+	_ = cmd.MarkFlagDirname("data")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), dir) }
 	return cmd
 }
 
 func (a *app) dev(ctx context.Context, dir string) error {
-	dir, err := absolute(dir, "dev")
+	dir, err := dev.Folder(dir, "dev")
 	if err != nil {
 		return err
 	}
-	s, err := a.startStack(ctx, dir, true)
+	s, err := dev.Start(ctx, dev.Options{Dir: dir, FixedPorts: true, Say: a.say, Err: a.Err})
 	defer func() {
-		s.stop(ctx)
+		s.Stop(ctx)
 		a.say("stopped; the data is in %s", dir)
 	}()
 	if err != nil {
 		return err
 	}
-	if os.Getenv("DM_DROP_POINTS") == "" {
-		mail := filepath.Join(dir, "mail")
-		if err := useDropDirectory("drop", mail); err != nil {
+	if config.Getenv("DM_DROP_POINTS") == "" {
+		if err := s.UseDropDirectory(filepath.Join(dir, "mail")); err != nil {
 			return err
 		}
-		s.exports = append(s.exports, "DM_DROP_POINTS")
 	}
 	c, err := config.LoadWorker()
 	if err != nil {
-		return failf(BadInput, "%w", err)
+		return exit.With(exit.BadInput, err)
 	}
-	s.work(ctx, c, a.Err)
-	a.printAddresses(s)
-	select {
-	case <-ctx.Done():
-		return nil // the normal end
-	case err := <-s.worker:
-		s.worker <- nil
-		return fmt.Errorf("the worker has ended: %w", err)
-	}
+	s.Work(ctx, c, a.Err)
+	s.PrintAddresses(a.Out)
+	return s.Wait(ctx) // Ctrl-C is the normal end
 }
 
-// absolute returns the folder as an absolute path, the default one for the purpose if there is none.
-func absolute(dir, purpose string) (string, error) {
-	if dir == "" {
-		return dataFolder(purpose)
+func (a *app) demoCommand() *cobra.Command {
+	var dir string
+	var keep bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run a sample mailing to 2,000 recipients, into a drop directory",
+		Long: `Runs a private PostgreSQL, a private Temporal and a worker, imports the sample list, and sends
+the sample newsletter into a drop directory, one .eml file a message. No mail leaves this
+machine. It shows the progress, the closed ledger, where the messages are, and one of them.
+
+It uses a DATABASE_URL or a TEMPORAL_ADDRESS that is set already. Without a ` + "`temporal`" + `
+on PATH it builds Temporal's server once, which takes some minutes.
+
+When the demo is interrupted, it stops everything and keeps the data. With --data and that
+folder the mailing continues.`,
+		Example: `  starter demo
+
+  # keep everything running until Ctrl-C, with the Web UI
+  starter demo --keep
+
+  starter demo --output json`,
+		Args: needs(),
 	}
-	abs, err := filepath.Abs(dir)
+	cmd.Flags().StringVar(&dir, "data", "", "folder for data and messages (default: a new temporary one)")
+	cmd.Flags().BoolVar(&keep, "keep", false, "keep everything running until Ctrl-C")
+	_ = cmd.MarkFlagDirname("data")
+	format := output.AddFormat(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		out := a.Out
+		if format.JSON() { // the answer is the last line; what people read goes to the standard error
+			out = a.Err
+		}
+		app := &app{Streams{In: a.In, Out: out, Err: a.Err}}
+		d := dev.Demo{Commands: &demoCommands{app: app}, Dir: dir, Keep: keep, Out: out, Say: app.say, Err: a.Err}
+		return d.Run(cmd.Context(), func(r dev.Result, v status.Status) error {
+			if format.JSON() {
+				if err := output.WriteLine(a.Out, r); err != nil {
+					return err
+				}
+			}
+			return endError(v)
+		})
+	}
+	return cmd
+}
+
+// demoCommands are the commands that the demo uses.
+type demoCommands struct{ app *app }
+
+func (d *demoCommands) Interrupted(ctx context.Context) string {
+	s, err := openStore(ctx)
 	if err != nil {
-		return "", fileFailure(err)
+		return ""
 	}
-	return abs, nil
+	defer s.close()
+	if latest, err := d.app.latest(ctx, s, "", 1); err == nil && len(latest) > 0 && !latest[0].Ended() {
+		return latest[0].ID
+	}
+	return ""
 }
 
-// useDropDirectory makes a drop directory the only drop point of this process.
-func useDropDirectory(name, dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func (d *demoCommands) Send(ctx context.Context, file, id, prefix string) error {
+	p, err := d.app.readMailing(file, id)
+	if err != nil {
+		return err
+	}
+	p.in.List = prefix + p.in.List
+	s, err := openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	_, err = d.app.start(ctx, s, p)
+	return err
+}
+
+func (d *demoCommands) OptOut(ctx context.Context, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
 		return fileFailure(err)
 	}
-	return os.Setenv("DM_DROP_POINTS", name+"=dir:"+(&url.URL{Path: dir}).EscapedPath())
+	defer f.Close()
+	keys, _, err := d.app.scanAddresses(output.Base(file), f)
+	if err != nil {
+		return err
+	}
+	s, err := openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	_, err = s.lists.AddOptOuts(ctx, keys, lists.Asked)
+	return err
 }
 
-// printAddresses says where everything is, and what another shell needs to use it.
-func (a *app) printAddresses(s *stack) {
-	if s.ui != "" {
-		fmt.Fprintf(a.Out, "\nWeb UI: %s\n", s.ui)
+func (d *demoCommands) Follow(ctx context.Context, id string) (status.Status, error) {
+	s, err := openStore(ctx)
+	if err != nil {
+		return status.Status{}, err
 	}
-	if len(s.exports) > 0 {
-		fmt.Fprintln(a.Out, "\nFor another shell:")
-	}
-	for _, name := range s.exports {
-		fmt.Fprintf(a.Out, "  export %s=%s\n", name, shellQuoted(os.Getenv(name)))
-	}
-	fmt.Fprintln(a.Out, "\nCtrl-C stops everything; nothing is lost.")
+	defer s.close()
+	display := status.NewDisplay(d.app.Out)
+	v, err := s.status.Follow(ctx, tryDial, id, display)
+	display.End(v)
+	return v, err
 }
-
-func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -3,10 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
+	"io/fs"
+	"os"
 	"strings"
-	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,101 +13,59 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/mailings"
 	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
 )
 
-// Code is the exit code of the program. The codes are an interface: scripts decide by them.
-type Code int
-
-// The exit codes, as `starter --help` shows them.
-const (
-	Done         Code = 0
-	Unexpected   Code = 1
-	BadInput     Code = 2
-	RowsRejected Code = 3
-	NotFound     Code = 4
-	Exists       Code = 5
-	NoDatabase   Code = 6
-	NoTemporal   Code = 7
-	NotCompleted Code = 8
-	Interrupted  Code = 130
-)
-
-// codes explains each code, in the order of the help text.
-var codes = []struct {
-	code    Code
-	meaning string
-}{
-	{Done, "done"},
-	{Unexpected, "something unexpected"},
-	{BadInput, "bad usage or bad input: flags, environment, mailing file, template, list file"},
-	{RowsRejected, "done, but rows of a file were rejected"},
-	{NotFound, "not found: no such mailing, list or recipient, or nothing there to pause, resume, cancel, close, resolve or continue"},
-	{Exists, "exists already: a mailing's ID is used once and never again"},
-	{NoDatabase, "the database is away or not migrated"},
-	{NoTemporal, "Temporal is away, or no worker answers"},
-	{NotCompleted, "the mailing ended other than completed (cancelled, failed, expired, terminated), or a check failed"},
-	{Interrupted, "interrupted"},
-}
-
-// failure is an error with the exit code that it ends the program with.
-type failure struct {
-	code Code
-	err  error
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func failf(code Code, format string, args ...any) error {
-	return &failure{code, fmt.Errorf(format, args...)}
-}
-
-// usage is a fault of the command line.
-func usage(format string, args ...any) error { return failf(BadInput, format, args...) }
-
-// temporalFailure gives an error of a call to Temporal its exit code.
+// temporalFailure gives an error of a call to Temporal its exit code. doing is what was tried:
+// "cancel the mailing".
 func temporalFailure(doing string, err error) error {
-	var known *failure
+	var known *exit.Error
 	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if temporalclient.Unreachable(err) {
-		return failf(NoTemporal, "%s: Temporal does not answer", doing)
-	}
-	return failf(NoTemporal, "%s: %w", doing, err)
+	return exit.Errorf(exit.NoTemporal, "%s: %w", doing, temporalclient.Explain(err))
 }
 
 // codeOf decides by the type of an error alone.
-func codeOf(err error) Code {
-	var known *failure
+func codeOf(err error) exit.Code {
+	var known *exit.Error
+	var forgotten *status.ForgottenError
+	var settings *temporalclient.SettingsError
 	switch {
 	case err == nil:
-		return Done
+		return exit.Done
 	case errors.As(err, &known):
-		return known.code
-	case errors.Is(err, lists.ErrNotFound), errors.Is(err, mailings.ErrNotFound):
-		return NotFound
+		return known.Code
+	case errors.As(err, &forgotten):
+		return exit.NotCompleted
+	case errors.As(err, &settings):
+		return exit.BadInput
+	case errors.Is(err, lists.ErrNotFound), errors.Is(err, mailings.ErrNotFound), errors.Is(err, status.ErrNotFound):
+		return exit.NotFound
 	case errors.Is(err, lists.ErrExists), errors.Is(err, mailings.ErrExists):
-		return Exists
+		return exit.Exists
 	case errors.Is(err, lists.ErrEmpty):
-		return BadInput
+		return exit.BadInput
 	case errors.Is(err, database.ErrNotMigrated), database.Unavailable(err):
-		return NoDatabase
+		return exit.NoDatabase
 	}
-	return Unexpected
+	return exit.Unexpected
 }
 
-// textOf is one line for people. PostgreSQL's own words are replaced: they can quote addresses, and name the user.
+// textOf is one line for people. It replaces PostgreSQL's own words, which can quote addresses and
+// name the user.
 func textOf(err error) string {
 	text := err.Error()
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		text = strings.ReplaceAll(text, pgErr.Error(), wordsFor(pgErr))
+		text = strings.ReplaceAll(text, pgErr.Error(), databaseReason(pgErr))
 	}
-	return oneLine(text)
+	return output.OneLine(text)
 }
 
-func wordsFor(err *pgconn.PgError) string {
+func databaseReason(err *pgconn.PgError) string {
 	switch {
 	case strings.HasPrefix(err.Code, "28"):
 		return "the server refuses the user or the password of DATABASE_URL (" + err.Code + ")"
@@ -120,24 +77,24 @@ func wordsFor(err *pgconn.PgError) string {
 	return database.Reason(err)
 }
 
-// oneLine joins the lines of a text and drops what could steer a terminal.
-func oneLine(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		// pgx says the same of each address of a host, and of each attempt
-		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
+// fileFailure gives an error about a file that the user named its exit code, and says the file's
+// name as the user gave it.
+func fileFailure(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return exit.Usagef("%s: %w", output.Typed(path.Path), path.Err)
 	}
-	return clean(strings.Join(lines, "; "))
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return exit.Usagef("%s: %w", output.Typed(link.New), link.Err)
+	}
+	return err
 }
 
-// clean replaces control and invisible characters: what others have written must not steer a terminal.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return ' '
-		}
-		return r
-	}, s)
+// first returns err, or the error of last, which it calls in any case.
+func first(err error, last func() error) error {
+	if lastErr := last(); err == nil {
+		return lastErr
+	}
+	return err
 }

@@ -6,14 +6,14 @@ import (
 	"io"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
 )
 
-// maxShown is how many rejected rows are shown to people; JSON has all of them.
+// maxShown is how many rejected rows are shown to people. JSON has all of them.
 const maxShown = 20
 
 // imported is the answer of an import.
@@ -23,7 +23,7 @@ type imported struct {
 }
 
 func (i imported) describe() string {
-	return describeMembers(i.Members, i.Duplicates) + "; " + count(i.Rejected, "row") + " rejected"
+	return status.Members(i.Members, i.Duplicates) + "; " + output.Count(i.Rejected, "row") + " rejected"
 }
 
 type reject struct {
@@ -31,44 +31,64 @@ type reject struct {
 	Reason string `json:"reason"`
 }
 
-// importList stores the file as the list of that name, and reports rejected rows by line on the standard error: all of them are
-// returned too if all is set.
-func (a *app) importList(ctx context.Context, s *store, name, path string, replace, all bool) (imported, error) {
+// openList opens a list file.
+func openList(path string) (*csvlist.Reader, error) {
 	r, err := csvlist.Open(path)
-	if err != nil {
-		return imported{}, fileFault(err)
-	}
-	defer r.Close()
+	return r, listFailure(err)
+}
+
+// importList stores the rows of r as the list of that name. It reports rejected rows by line on the
+// standard error. With all it also returns all of them.
+func (a *app) importList(
+	ctx context.Context,
+	s *store,
+	name, path string,
+	r *csvlist.Reader,
+	replace, all bool,
+) (imported, error) {
+	file := output.Base(path)
 	done := imported{Rejects: []reject{}}
-	var shown int64
-	r.OnReject = func(x csvlist.Reject) {
-		if shown++; shown <= maxShown {
-			a.say("%s:%d: %s", base(path), x.Line, clean(x.Reason))
-		}
+	shown := a.reportRejects(file, r, func(x csvlist.Reject) {
 		if all {
 			done.Rejects = append(done.Rejects, reject{x.Line, x.Reason})
 		}
-	}
-	stop := a.showImport(ctx, r, base(path))
-	done.List, err = s.lists.Import(ctx, name, base(path), r.Columns(), listFile{r}, replace)
+	})
+	stop := a.showImport(ctx, r, file)
+	var err error
+	done.List, err = s.lists.Import(ctx, name, file, r.Columns(), listFile{r}, replace)
 	stop()
-	if shown > maxShown {
-		a.say("… and %s more", thousands(shown-maxShown))
-	}
+	shown()
 	switch {
 	case errors.Is(err, lists.ErrExists):
-		return done, failf(Exists, "the list %s exists already: --replace replaces it", name)
+		return done, exit.Errorf(exit.Exists, "the list %s exists already: --replace replaces it", name)
 	case errors.Is(err, lists.ErrEmpty):
-		return done, failf(BadInput, "%s has no usable row: the list %s is as it was", base(path), name)
+		return done, exit.Errorf(exit.BadInput, "%s has no usable row: the list %s is unchanged", file, name)
 	}
-	return done, fileFault(err)
+	return done, listFailure(err)
 }
 
-// fileFault gives a fault of a list file its exit code, and its own words only.
-func fileFault(err error) error {
+// reportRejects reports the first rejected rows of r while it is read, and calls each for all of
+// them. end says how many more there were.
+func (a *app) reportRejects(file string, r *csvlist.Reader, each func(csvlist.Reject)) (end func()) {
+	var n int64
+	r.OnReject = func(x csvlist.Reject) {
+		if n++; n <= maxShown {
+			a.say("%s:%d: %s", file, x.Line, output.Clean(x.Reason))
+		}
+		each(x)
+	}
+	return func() {
+		if n > maxShown {
+			a.say("… and %s more", output.Thousands(n-maxShown))
+		}
+	}
+}
+
+// listFailure gives an error about a list file its exit code, and only its own words.
+func listFailure(err error) error {
 	var fault *csvlist.Error
 	if errors.As(err, &fault) {
-		return &failure{BadInput, fault}
+		return exit.With(exit.BadInput, fault)
 	}
 	return err
 }
@@ -78,24 +98,28 @@ type listFile struct{ *csvlist.Reader }
 
 func (s listFile) Next() (lists.Member, error) {
 	m, err := s.Reader.Next()
-	return lists.Member{Position: int64(m.Line), Address: m.Address.String(), Key: m.Address.Key(), Attributes: m.Attributes}, err
+	return lists.Member{
+		Position:   int64(m.Line),
+		Address:    m.Address.String(),
+		Key:        m.Address.Key(),
+		Attributes: m.Attributes,
+	}, err
 }
 
-// showImport shows a progress bar by octets where the standard error is a terminal and the file has a size.
+// showImport shows a progress bar by octets, where the standard error is a terminal and the file
+// has a size.
 func (a *app) showImport(ctx context.Context, r *csvlist.Reader, name string) (stop func()) {
-	if _, ok := terminal(a.Err); !ok || r.Size() == 0 {
+	columns, ok := output.Terminal(a.Err)
+	if !ok || r.Size() == 0 {
 		return func() {}
 	}
-	container := mpb.New(mpb.WithOutput(a.Err), mpb.WithAutoRefresh(), mpb.WithWidth(40))
-	bar := container.New(r.Size(), barStyle(), mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(name+" ")),
-		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f")))
+	bar := output.NewByteBar(a.Err, columns, name)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			bar.SetCurrent(min(r.BytesRead(), r.Size()-1)) // the end is said by stop
+			bar.Set(r.BytesRead(), r.Size())
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -105,16 +129,17 @@ func (a *app) showImport(ctx context.Context, r *csvlist.Reader, name string) (s
 	return func() {
 		cancel()
 		<-done
-		bar.Abort(true)
-		container.Wait()
+		bar.Set(r.BytesRead(), r.Size())
+		bar.Stop()
 	}
 }
 
-// find returns the first row of the file that pick wants and its number among the addresses; io.EOF when there is none.
-func find(path string, pick func(csvlist.Member) bool) (m csvlist.Member, number int32, err error) {
-	r, err := csvlist.Open(path)
+// find returns the first row of the file that match accepts, and its number among the addresses. It
+// returns io.EOF when there is none.
+func find(path string, match func(csvlist.Member) bool) (m csvlist.Member, number int32, err error) {
+	r, err := openList(path)
 	if err != nil {
-		return m, 0, fileFault(err)
+		return m, 0, err
 	}
 	defer r.Close()
 	seen := map[string]struct{}{}
@@ -123,10 +148,10 @@ func find(path string, pick func(csvlist.Member) bool) (m csvlist.Member, number
 			if err == io.EOF {
 				return m, 0, io.EOF
 			}
-			return m, 0, fileFault(err)
+			return m, 0, listFailure(err)
 		}
 		seen[m.Address.Key()] = struct{}{}
-		if pick(m) {
+		if match(m) {
 			return m, int32(len(seen)), nil
 		}
 	}

@@ -4,18 +4,24 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
 	"directmailer/workflows"
 )
 
 func (a *app) listCommand() *cobra.Command {
-	cmd := family(&cobra.Command{
-		Use:   "list",
-		Short: "Stored lists of members",
-		Long:  "Keeps named lists. A mailing goes to a copy of its list that is made when it begins: what happens to the list later does not change it.",
+	cmd := group(&cobra.Command{
+		Use:     "list",
+		Aliases: []string{"lists"},
+		Short:   "Manage stored lists of recipients",
+		Long: `Manages stored lists of recipients. ` + "`starter mailing ls`" + ` lists mailings.
+
+A mailing copies its list when it begins. A later change of the list does not change the
+mailing.`,
+		Example: "  starter list import customers customers.csv\n  starter list ls",
 	})
 	cmd.AddCommand(a.listImport(), a.listLs(), a.listShow(), a.listDelete())
 	return cmd
@@ -25,37 +31,52 @@ func (a *app) listImport() *cobra.Command {
 	var replace bool
 	cmd := &cobra.Command{
 		Use:   "import NAME FILE.csv",
-		Short: "Store a list from a CSV file",
-		Long: `Stores the rows of a CSV file (separated by commas, semicolons or tabs, in UTF-8) as a list. The first row names the
-columns, one of which is the e-mail address; the others are fields for templates.
+		Short: "Import a list from a CSV file",
+		Long: `Imports the rows of a CSV file as a list. The file is in UTF-8, and its fields are separated by
+commas, semicolons or tabs. The first row names the columns. One column is the e-mail address,
+the others are fields for templates.
 
-Rows that cannot be used are left out and reported by line, with exit code 3; the import is one transaction, so other
-faults leave what was there before. Rows that repeat an address are kept, and get one message.`,
-		Example: "  starter list import customers customers.csv\n  starter list import customers customers.csv --replace --output json",
-		Args:    wants("the list's name", "the file"),
+The command leaves out rows that cannot be used, and reports them by line. The exit code is then
+3. The import is one transaction: any other problem leaves the old list unchanged. Rows that
+repeat an address are kept, and the address gets one message.`,
+		Example: `  starter list import customers customers.csv
+
+  # replace the list, and answer for a program
+  starter list import customers customers.csv --replace --output json`,
+		Args: needs("the list's name", "the file"),
 	}
-	output := outputFlag(cmd)
-	cmd.Flags().BoolVar(&replace, "replace", false, "replace the list of that name, if there is one")
+	format := output.AddFormat(cmd, "table", "json")
+	cmd.Flags().BoolVar(&replace, "replace", false, "replace an existing list of that name")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkListName(args[0]); err != nil {
 			return err
 		}
+		r, err := openList(args[1]) // before the database is asked
+		if err != nil {
+			return err
+		}
+		defer r.Close()
 		s, err := openStore(cmd.Context())
 		if err != nil {
 			return err
 		}
 		defer s.close()
-		done, err := a.importList(cmd.Context(), s, args[0], args[1], replace, output.json())
+		done, err := a.importList(cmd.Context(), s, args[0], args[1], r, replace, format.JSON())
 		if err != nil {
 			return err
 		}
-		if output.json() {
-			err = writeJSON(a.Out, done)
+		if format.JSON() {
+			err = output.WriteJSON(a.Out, done)
 		} else {
 			fmt.Fprintf(a.Out, "list %s: %s\n", done.Name, done.describe())
 		}
 		if err == nil && done.Rejected > 0 {
-			return failf(RowsRejected, "%s: %s rejected", base(args[1]), count(done.Rejected, "row"))
+			return exit.Errorf(
+				exit.RowsRejected,
+				"%s: %s rejected",
+				output.Base(args[1]),
+				output.Count(done.Rejected, "row"),
+			)
 		}
 		return err
 	}
@@ -64,19 +85,45 @@ faults leave what was there before. Rows that repeat an address are kept, and ge
 
 func checkListName(name string) error {
 	if !workflows.ValidName(name) {
-		return usage("%q cannot name a list: up to 63 lower-case letters and digits, with single - or _ between them", printable(name))
+		return exit.Usagef(
+			"%q is not a valid list name: it must be up to 63 lower-case letters and digits, with single - or _ between them",
+			output.Typed(name),
+		)
 	}
 	return nil
+}
+
+// needsList checks that the only argument is a list's name.
+func needsList(cmd *cobra.Command, args []string) error {
+	if err := needs("the list's name")(cmd, args); err != nil {
+		return err
+	}
+	return checkListName(args[0])
+}
+
+// storedLists describes the answer of `starter list ls`.
+var storedLists = output.Table[lists.List]{
+	{Title: "list", Wrap: 16, Cell: func(l lists.List) string { return l.Name }},
+	{Title: "members", Right: true, Cell: func(l lists.List) string { return output.Thousands(l.Members) }},
+	{Title: "duplicates", Right: true, Cell: func(l lists.List) string { return output.Thousands(l.Duplicates) }},
+	{Title: "rejected", Right: true, Cell: func(l lists.List) string { return output.Thousands(l.Rejected) }},
+	{
+		Title: "columns",
+		Wrap:  16,
+		Cell:  func(l lists.List) string { return output.Clean(strings.Join(l.Columns, ", ")) },
+	},
+	{Title: "file", Wrap: 12, Cell: func(l lists.List) string { return output.Clean(l.Source) }},
+	{Title: "imported", Cell: func(l lists.List) string { return output.Minute(l.CreatedAt) }},
 }
 
 func (a *app) listLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls",
-		Short:   "List the lists",
+		Short:   "List the stored lists",
 		Example: "  starter list ls\n  starter list ls --output json",
-		Args:    wants(),
+		Args:    needs(),
 	}
-	output := outputFlag(cmd)
+	format := output.AddFormat(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := openStore(cmd.Context())
 		if err != nil {
@@ -87,15 +134,7 @@ func (a *app) listLs() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if output.json() {
-			return writeJSON(a.Out, append([]lists.List{}, all...)) // [] and not null
-		}
-		t := newTable(a.Out, table.Row{"list", "members", "duplicates", "rejected", "columns", "source", "imported"}, "members", "duplicates", "rejected")
-		for _, l := range all {
-			t.AppendRow(table.Row{l.Name, thousands(l.Members), thousands(l.Duplicates), thousands(l.Rejected), clean(strings.Join(l.Columns, ", ")), clean(l.Source), moment(l.CreatedAt)})
-		}
-		t.Render()
-		return nil
+		return storedLists.Write(a.Out, format, all)
 	}
 	return cmd
 }
@@ -113,9 +152,10 @@ func (a *app) listShow() *cobra.Command {
 		Use:     "show NAME",
 		Short:   "Show a list and its first members",
 		Example: "  starter list show customers",
-		Args:    wants("the list's name"),
+		Args:    needsList,
 	}
-	output := outputFlag(cmd)
+	format := output.AddFormat(cmd, "table", "json")
+	cmd.ValidArgsFunction = a.completeList
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := openStore(cmd.Context())
 		if err != nil {
@@ -130,8 +170,8 @@ func (a *app) listShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if output.json() {
-			return writeJSON(a.Out, shownList{l, head})
+		if format.JSON() {
+			return output.WriteJSON(a.Out, shownList{l, head})
 		}
 		a.showList(l, head)
 		return nil
@@ -140,56 +180,67 @@ func (a *app) listShow() *cobra.Command {
 }
 
 func (a *app) showList(l lists.List, head []lists.Entry) {
-	t := newTable(a.Out, nil)
-	for _, row := range []table.Row{
-		{"list", l.Name}, {"members", thousands(l.Members)}, {"duplicates", thousands(l.Duplicates)}, {"rejected rows", thousands(l.Rejected)},
-		{"source", clean(l.Source)}, {"imported", moment(l.CreatedAt)},
-	} {
-		t.AppendRow(row)
+	output.RenderFields(a.Out, []output.Field{
+		{Name: "list", Text: l.Name},
+		{Name: "members", Text: output.Thousands(l.Members)},
+		{Name: "duplicates", Text: output.Thousands(l.Duplicates)},
+		{Name: "rejected rows", Text: output.Thousands(l.Rejected)},
+		{Name: "file", Text: l.Source},
+		{Name: "imported", Text: output.Moment(l.CreatedAt)},
+	})
+	members := output.Table[lists.Entry]{
+		{Title: "line", Right: true, Cell: func(e lists.Entry) string { return fmt.Sprint(e.Position) }},
+		{Title: "address", Wrap: 16, Cell: func(e lists.Entry) string { return output.Clean(e.Address) }},
 	}
-	t.Render()
-	header := table.Row{"line", "address"}
 	for _, c := range l.Columns {
-		header = append(header, clean(c))
+		members = append(members, output.Column[lists.Entry]{Title: output.Clean(c), Wrap: 8,
+			Cell: func(e lists.Entry) string { return output.Clean(e.Attributes[c]) }})
 	}
-	m := newTable(a.Out, header, "line")
-	for _, e := range head {
-		row := table.Row{e.Position, clean(e.Address)}
-		for _, c := range l.Columns {
-			row = append(row, clean(e.Attributes[c]))
-		}
-		m.AppendRow(row)
-	}
-	m.Render()
+	members.Render(a.Out, head)
 	if more := l.Members - int64(len(head)); more > 0 {
-		fmt.Fprintf(a.Out, "… and %s more\n", thousands(more))
+		fmt.Fprintf(a.Out, "… and %s more\n", output.Thousands(more))
 	}
 }
 
 func (a *app) listDelete() *cobra.Command {
-	return &cobra.Command{
+	var yes bool
+	cmd := &cobra.Command{
 		Use:     "delete NAME",
-		Short:   "Delete a list; mailings that have begun keep their recipients",
-		Example: "  starter list delete customers",
-		Args:    wants("the list's name"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := openStore(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			if err := s.lists.Delete(cmd.Context(), args[0]); err != nil {
-				return noList(err, args[0])
-			}
-			fmt.Fprintf(a.Out, "list %s is deleted\n", args[0])
-			return nil
-		},
+		Aliases: []string{"rm"},
+		Short:   "Delete a list",
+		Long: `Deletes a list. Mailings that have begun keep their recipients. Opt-outs stay.
+
+The command asks before it deletes the list. Where there is no terminal, --yes answers.`,
+		Example: "  starter list delete customers\n  starter list delete customers --yes",
+		Args:    needsList,
 	}
+	addYes(cmd, &yes)
+	cmd.ValidArgsFunction = a.completeList
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := openStore(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		l, err := s.lists.Get(cmd.Context(), args[0])
+		if err != nil {
+			return noList(err, args[0])
+		}
+		if err := a.confirm(yes, "Delete the list %s with %s?", l.Name, output.Count(l.Members, "member")); err != nil {
+			return err
+		}
+		if err := s.lists.Delete(cmd.Context(), l.Name); err != nil {
+			return noList(err, l.Name)
+		}
+		fmt.Fprintf(a.Out, "list %s is deleted\n", l.Name)
+		return nil
+	}
+	return cmd
 }
 
 func noList(err error, name string) error {
-	if codeOf(err) == NotFound {
-		return failf(NotFound, "no list is named %s", printable(name))
+	if codeOf(err) == exit.NotFound {
+		return exit.Errorf(exit.NotFound, "no list is named %s: see `starter list ls`", output.Typed(name))
 	}
 	return err
 }

@@ -8,11 +8,13 @@ import (
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/content"
 	"directmailer/internal/content/render"
+	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/mailingfile"
+	"directmailer/starter/internal/output"
 	"directmailer/workflows"
 )
 
-// plan is a mailing file without a fault: what will be sent, and where its list comes from.
+// plan is a mailing that is ready to start: what is sent, and where its list comes from.
 type plan struct {
 	in       workflows.Input
 	name     string // base name of the mailing file
@@ -20,27 +22,31 @@ type plan struct {
 	file     *mailingfile.File
 }
 
-// readMailing reads the mailing file and checks all that can be checked without a server. Every fault is told on the standard error, with
-// its place. With id the mailing gets that ID; without one, and none in the file, it gets one of the file's name and the time.
+// readMailing reads the mailing file and checks all that can be checked without a server. It
+// reports every problem on the standard error, with its place. With id the mailing gets that ID.
+// Without one, and none in the file, the ID is derived from the file's name and the time.
 func (a *app) readMailing(path, id string) (plan, error) { return a.readFile(path, id, true) }
 
-// readContent is readMailing for a mailing that goes to others than the file's list, which is not looked at.
+// readContent is readMailing for a mailing that does not go to the file's list. It does not read
+// the list.
 func (a *app) readContent(path, id string) (plan, error) { return a.readFile(path, id, false) }
 
 func (a *app) readFile(path, id string, withList bool) (plan, error) {
 	if path == "" {
-		return plan{}, usage("no mailing file is given: name it with -f")
+		return plan{}, exit.Usagef("the mailing file is missing: name it with -f")
 	}
-	if err := checkID(id); err != nil {
-		return plan{}, err
+	if id != "" {
+		if err := checkID(id); err != nil {
+			return plan{}, err
+		}
 	}
-	faults := faultList{name: base(path)}
+	faults := faultList{name: output.Base(path)}
 	f, err := mailingfile.Load(path)
 	faults.add(err)
 	if f == nil {
 		return plan{}, faults.report(a)
 	}
-	p := plan{in: f.Input, name: base(path), listFile: f.ListFile, file: f}
+	p := plan{in: f.Input, name: output.Base(path), listFile: f.ListFile, file: f}
 	switch {
 	case id != "":
 		p.in.ID = id
@@ -63,10 +69,14 @@ func (a *app) readFile(path, id string, withList bool) (plan, error) {
 	return p, faults.report(a)
 }
 
+// checkID refuses what cannot be a mailing's ID.
 func checkID(id string) error {
 	for _, p := range (workflows.Input{ID: id}).Validate() {
-		if p.Field == "id" {
-			return usage("--id %s", p.Message)
+		if id == "" || p.Field == "id" {
+			return exit.Usagef(
+				"%q is not a valid mailing ID: it must be up to 100 letters and digits, with single . _ or - between them",
+				output.Typed(id),
+			)
 		}
 	}
 	return nil
@@ -81,7 +91,7 @@ func columnsOf(path string) ([]string, error) {
 	return r.Columns(), nil
 }
 
-// faultList gathers what is wrong with a mailing, one line each.
+// faultList collects what is wrong with a mailing, one line each.
 type faultList struct {
 	name  string
 	lines []string
@@ -110,13 +120,13 @@ func (l *faultList) fields(p plan, columns []string) {
 	}
 }
 
-// report shows the faults and returns the error for them; nil when there are none.
+// report shows the faults and returns the error for them, or nil if there are none.
 func (l *faultList) report(a *app) error {
 	if len(l.lines) == 0 {
 		return nil
 	}
 	for _, line := range l.lines {
-		a.say("%s", oneLine(line))
+		a.say("%s", output.OneLine(line))
 	}
-	return failf(BadInput, "%s: %s; nothing was done", l.name, count(len(l.lines), "problem"))
+	return exit.Errorf(exit.BadInput, "%s: %s; nothing was done", l.name, output.Count(len(l.lines), "problem"))
 }

@@ -3,21 +3,24 @@ package cli
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/buildinfo"
 	"directmailer/internal/database"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
 )
 
 func (a *app) migrateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "migrate",
-		Short: "Make the database and Temporal ready",
-		Long: `Brings the database's schema up to date, and makes the mailings' search attributes known to Temporal. Both may be
-repeated. When Temporal is away, that part is left to the first worker that connects.`,
-		Example: "  DATABASE_URL=postgres://… starter migrate",
-		Args:    wants(),
+		Short: "Update the database's schema, and register search attributes with Temporal",
+		Long: `Updates the database's schema, and registers the mailings' search attributes with Temporal. It
+can be repeated. While Temporal does not answer, the command leaves the search attributes to the
+first worker that connects.`,
+		Example: "  DATABASE_URL=postgres://user:password@127.0.0.1:5432/mail starter migrate",
+		Args:    needs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := settings()
 			if err != nil {
@@ -29,21 +32,21 @@ repeated. When Temporal is away, that part is left to the first worker that conn
 }
 
 func (a *app) migrate(ctx context.Context, url string) error {
-	if err := wantDatabase(url); err != nil {
+	if err := needDatabaseURL(url); err != nil {
 		return err
 	}
 	before, after, err := database.Migrate(ctx, url)
 	if err != nil {
-		return &failure{NoDatabase, err}
+		return exit.With(exit.NoDatabase, err)
 	}
 	if before == after {
 		fmt.Fprintf(a.Out, "database: version %d, nothing to do\n", after)
 	} else {
-		fmt.Fprintf(a.Out, "database: brought from version %d to %d\n", before, after)
+		fmt.Fprintf(a.Out, "database: updated from version %d to %d\n", before, after)
 	}
 	temporal, err := dial(ctx)
 	if err != nil {
-		a.say("starter: warning: %s; search attributes are registered by the first worker that connects", textOf(err))
+		a.say("starter: warning: %s; the first worker that connects registers the search attributes", textOf(err))
 		return ctx.Err()
 	}
 	defer temporal.Close()
@@ -57,49 +60,18 @@ func (a *app) migrate(ctx context.Context, url string) error {
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
-		Short:   "Show which build this is",
-		Example: "  starter version --output json",
-		Args:    wants(),
+		Short:   "Print which build this is",
+		Example: "  starter version\n  starter version --output json",
+		Args:    needs(),
 	}
-	output := outputFlag(cmd)
+	format := output.AddFormat(cmd, "table", "json")
 	cmd.RunE = func(*cobra.Command, []string) error {
-		v := buildVersion()
-		if output.json() {
-			return writeJSON(a.Out, v)
+		build := buildinfo.Read()
+		if format.JSON() {
+			return output.WriteJSON(a.Out, build)
 		}
-		fmt.Fprintf(a.Out, "direct-mailer %s %s %s\n", v.Version, v.Revision, v.Go)
+		fmt.Fprintln(a.Out, build)
 		return nil
 	}
 	return cmd
-}
-
-type version struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision"`
-	Go       string `json:"go"`
-}
-
-func buildVersion() version {
-	v := version{Version: "(devel)", Revision: "unknown"}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	v.Go = info.GoVersion
-	if info.Main.Version != "" {
-		v.Version = info.Main.Version
-	}
-	modified := ""
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			v.Revision = s.Value
-		case "vcs.modified":
-			if s.Value == "true" {
-				modified = "+changes"
-			}
-		}
-	}
-	v.Revision += modified
-	return v
 }

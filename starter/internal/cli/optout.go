@@ -3,8 +3,10 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -12,38 +14,56 @@ import (
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/lists"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
 )
 
 func (a *app) optoutCommand() *cobra.Command {
-	cmd := family(&cobra.Command{
-		Use:   "optout",
-		Short: "Addresses that must not be mailed",
-		Long: `Keeps the addresses that no mailing goes to. An opt-out takes effect at once, also in mailings that are being sent:
-batches that have not begun leave the address out.`,
+	cmd := group(&cobra.Command{
+		Use:     "optout",
+		Aliases: []string{"optouts"},
+		Short:   "Manage opt-outs: addresses that must not be mailed",
+		Long: `Manages opt-outs: addresses that no mailing goes to. An opt-out takes effect at once, also in
+running mailings: batches that have not begun leave the address out.`,
+		Example: "  starter optout add --file addresses.txt\n  starter optout ls",
 	})
 	cmd.AddCommand(
-		a.optoutChange("add", "Add opt-outs", "added", "had been there", func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
-			return s.AddOptOuts(ctx, keys, lists.Asked)
-		}),
+		a.optoutChange(
+			"add",
+			"Add opt-outs",
+			"added",
+			"already there",
+			func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
+				return s.AddOptOuts(ctx, keys, lists.Asked)
+			},
+		),
 		a.optoutRemove(),
-		a.optoutLs())
+		a.optoutLs(),
+	)
 	return cmd
 }
 
 // optoutRemove removes addresses that are given, or those that a mailing suppressed.
 func (a *app) optoutRemove() *cobra.Command {
-	cmd := a.optoutChange("remove", "Remove opt-outs", "removed", "had not been there", func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
-		return s.RemoveOptOuts(ctx, keys)
-	})
+	cmd := a.optoutChange(
+		"remove",
+		"Remove opt-outs",
+		"removed",
+		"not there",
+		func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
+			return s.RemoveOptOuts(ctx, keys)
+		},
+	)
 	var mailing string
 	var bounced bool
-	cmd.Use = "remove {--file FILE | - | ADDRESS... | --mailing ID --bounced}"
+	cmd.Use = "remove {--file FILE | ADDRESS... | - | --mailing ID --bounced}"
 	cmd.Long += `
 
-With --mailing ID --bounced, the command removes the addresses that the mailing suppressed because they bounced, so that
-later mailings go to them again. Use it when the mail server was wrong about them. Addresses of people who asked not to
-be mailed stay opted out.`
-	cmd.Example += "\n  starter optout remove --mailing newsletter-2026-11 --bounced"
+With --mailing ID --bounced, the command removes the addresses that the mailing suppressed
+because they bounced, so that later mailings go to them again. Use it when the mail server was
+wrong about them. Addresses of people who asked not to be mailed stay opted out.`
+	cmd.Example += "\n\n  # mail again to the addresses that a mailing suppressed\n" +
+		"  starter optout remove --mailing newsletter-2026-11 --bounced"
 	cmd.Flags().StringVar(&mailing, "mailing", "", "mailing whose suppressed addresses are removed (with --bounced)")
 	cmd.Flags().BoolVar(&bounced, "bounced", false, "remove only addresses that bounced (with --mailing)")
 	_ = cmd.RegisterFlagCompletionFunc("mailing", a.completeMailing)
@@ -53,7 +73,10 @@ be mailed stay opted out.`
 			return given(cmd, args)
 		}
 		if mailing == "" || !bounced || len(args) > 0 || cmd.Flags().Changed("file") {
-			return usage("give either addresses, or --mailing ID and --bounced: %s", cmd.UseLine())
+			return exit.Usagef("give either addresses, or --mailing ID and --bounced: %s", usageLine(cmd))
+		}
+		if err := checkID(mailing); err != nil {
+			return err
 		}
 		s, err := openStore(cmd.Context())
 		if err != nil {
@@ -61,30 +84,37 @@ be mailed stay opted out.`
 		}
 		defer s.close()
 		if _, err := s.mailings.Get(cmd.Context(), mailing); err != nil {
-			return notStored(err, mailing)
+			return notFound(err, mailing)
 		}
 		n, err := s.lists.RemoveBounced(cmd.Context(), mailing)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.Out, "%s removed\n", count(n, "address"))
+		fmt.Fprintf(a.Out, "%s removed\n", output.Count(n, "address"))
 		return nil
 	}
 	return cmd
 }
 
-func (a *app) optoutChange(verb, short, did, not string, change func(*lists.Store, context.Context, []string) (int64, error)) *cobra.Command {
+func (a *app) optoutChange(
+	verb, short, did, not string,
+	change func(*lists.Store, context.Context, []string) (int64, error),
+) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use:   verb + " {--file FILE | - | ADDRESS...}",
+		Use:   verb + " {--file FILE | ADDRESS... | -}",
 		Short: short,
-		Long: short + `, from a file with one address a line (blank lines and lines that begin with # are skipped), from the standard
-input ("-"), or from the command line. Everybody on this machine can read a command line: prefer --file or "-".
+		Long: short + `, from a file with one address a line, from the standard input ("-"), or from the
+command line. Everybody on this machine can read a command line: prefer --file or "-". In a file,
+blank lines and lines that begin with # are skipped.
 
-Lines of a file that are no address are reported by number and left out. An argument that is no address changes nothing.`,
-		Example: "  starter optout " + verb + " --file addresses.txt\n  printf '%s\\n' someone@example.com | starter optout " + verb + " -",
+The command leaves out lines of a file that are not an address, and reports them by number. An
+argument that is not an address changes nothing.`,
+		Example: "  starter optout " + verb + " --file addresses.txt\n\n  # where nobody else can see the address\n" +
+			"  printf '%s\\n' someone@example.com | starter optout " + verb + " -",
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", `read addresses from this file, one a line ("-": the standard input)`)
+	cmd.Flags().StringVarP(&file, "file", "f", "", `file with one address a line ("-": the standard input)`)
+	_ = cmd.MarkFlagFilename("file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		keys, rejected, err := a.readAddresses(cmd, file, args)
 		if err != nil {
@@ -99,9 +129,9 @@ Lines of a file that are no address are reported by number and left out. An argu
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.Out, "%s %s, %s %s\n", count(n, "address"), did, thousands(int64(len(keys))-n), not)
+		fmt.Fprintf(a.Out, "%s %s, %s %s\n", output.Count(n, "address"), did, output.Thousands(int64(len(keys))-n), not)
 		if rejected > 0 {
-			return failf(RowsRejected, "left out %s with no address", count(rejected, "line"))
+			return exit.Errorf(exit.RowsRejected, "left out %s without an address", output.Count(rejected, "line"))
 		}
 		return nil
 	}
@@ -111,7 +141,12 @@ Lines of a file that are no address are reported by number and left out. An argu
 // chunkOfKeys is how many addresses one statement takes.
 const chunkOfKeys = 10_000
 
-func changeInChunks(ctx context.Context, s *lists.Store, keys []string, change func(*lists.Store, context.Context, []string) (int64, error)) (int64, error) {
+func changeInChunks(
+	ctx context.Context,
+	s *lists.Store,
+	keys []string,
+	change func(*lists.Store, context.Context, []string) (int64, error),
+) (int64, error) {
 	var n int64
 	for len(keys) > 0 {
 		chunk := keys[:min(chunkOfKeys, len(keys))]
@@ -125,11 +160,12 @@ func changeInChunks(ctx context.Context, s *lists.Store, keys []string, change f
 	return n, nil
 }
 
-// readAddresses returns the keys of the addresses that the command was given, and how many lines of a file were none.
+// readAddresses returns the keys of the addresses that the command was given, and how many lines of
+// a file were none.
 func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (keys []string, rejected int, err error) {
 	switch {
 	case file != "" && len(args) > 0:
-		return nil, 0, usage("give either --file or addresses: %s", cmd.UseLine())
+		return nil, 0, exit.Usagef("give either --file or addresses: %s", usageLine(cmd))
 	case file == "-" || file == "" && len(args) == 1 && args[0] == "-":
 		return a.scanAddresses("the standard input", a.In)
 	case file != "":
@@ -138,14 +174,14 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 			return nil, 0, fileFailure(err)
 		}
 		defer f.Close()
-		return a.scanAddresses(base(file), f)
+		return a.scanAddresses(output.Base(file), f)
 	case len(args) == 0:
-		return nil, 0, usage("no address is given: %s", cmd.UseLine())
+		return nil, 0, exit.Usagef("no address is given: %s", usageLine(cmd))
 	}
 	for i, arg := range args {
 		parsed, err := address.Parse(strings.TrimSpace(arg))
 		if err != nil {
-			return nil, 0, usage("address %d of the command line %w; nothing was changed", i+1, err)
+			return nil, 0, exit.Usagef("address %d of the command line %w; nothing was changed", i+1, err)
 		}
 		keys = append(keys, parsed.Key())
 	}
@@ -169,26 +205,36 @@ func (a *app) scanAddresses(name string, r io.Reader) (keys []string, rejected i
 		keys = append(keys, parsed.Key())
 	}
 	if err := scanner.Err(); err != nil {
-		return nil, 0, failf(BadInput, "%s cannot be read: %w", name, err)
+		return nil, 0, exit.Usagef("read %s: %w", name, readReason(err))
 	}
 	if rejected > maxShown {
 		a.say("… and %d more", rejected-maxShown)
 	}
 	if len(keys) == 0 {
-		return nil, 0, failf(BadInput, "%s holds no address", name)
+		return nil, 0, exit.Errorf(exit.BadInput, "%s has no address in it", name)
 	}
 	return keys, rejected, nil
 }
 
+// readReason is why a file cannot be read, without its name.
+func readReason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
 func (a *app) optoutLs() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "ls",
-		Short:   "List opt-outs, in the order of addresses",
-		Long:    `Lists opt-outs. The reason is "asked", or the enhanced status code of the bounce that suppressed the address.`,
+		Use:   "ls",
+		Short: "List opt-outs, sorted by address",
+		Long: `Lists opt-outs. The reason is "asked", or the enhanced status code of the bounce that suppressed
+the address.`,
 		Example: "  starter optout ls\n  starter optout ls --output json",
-		Args:    wants(),
+		Args:    needs(),
 	}
-	output := outputFlag(cmd)
+	format := output.AddFormat(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := openStore(cmd.Context())
 		if err != nil {
@@ -196,18 +242,25 @@ func (a *app) optoutLs() *cobra.Command {
 		}
 		defer s.close()
 		w := bufio.NewWriter(a.Out)
-		if output.json() {
-			array := arrayWriter{w: w}
-			if err = s.lists.OptOuts(cmd.Context(), func(o lists.OptOut) error { return array.add(o) }); err == nil {
-				err = array.end()
+		if format.JSON() {
+			array := output.NewArray(w)
+			if err = s.lists.OptOuts(cmd.Context(), func(o lists.OptOut) error { return array.Add(o) }); err == nil {
+				err = array.End()
 			}
 			return first(err, w.Flush)
 		}
-		// Written as it is read, so without a table's frame.
+		// The command writes while it reads, so it cannot know the widths of a table's columns.
 		const columns = "%-44s  %-8s  %-19s  %s\n"
 		fmt.Fprintf(w, columns, "address", "reason", "added", "mailing")
 		err = s.lists.OptOuts(cmd.Context(), func(o lists.OptOut) error {
-			_, err := fmt.Fprintf(w, columns, clean(o.Address), o.Reason, o.AddedAt.Local().Format("2006-01-02 15:04:05"), o.Mailing)
+			_, err := fmt.Fprintf(
+				w,
+				columns,
+				output.Clean(o.Address),
+				o.Reason,
+				o.AddedAt.Local().Format("2006-01-02 15:04:05"),
+				o.Mailing,
+			)
 			return err
 		})
 		return first(err, w.Flush)

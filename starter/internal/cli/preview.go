@@ -2,79 +2,112 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"directmailer/internal/audience/address"
-	"directmailer/internal/audience/csvlist"
-	"directmailer/internal/audience/lists"
-	"directmailer/internal/audience/query"
-	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
-	"directmailer/internal/ledger"
+	"directmailer/starter/internal/exit"
 )
 
 func (a *app) previewCommand() *cobra.Command {
-	var file, recipient, out string
+	var file, recipient, dir string
+	var open bool
 	cmd := &cobra.Command{
 		Use:   "preview -f FILE",
-		Short: "See the exact message that somebody would get",
-		Long: `Renders the message for one recipient, as it would be sent, and writes it as .eml to the standard output or into a folder.
-A page is fetched as it would be, from this machine; DM_PAGE_HOSTS must allow a host that has no public address. Nothing
-is stored and nothing is sent. The recipient comes from the list file that the mailing names, else from the stored list,
-from the mailing that it continues, or from its query, for which DM_SOURCES must name the source; without --recipient it
-is the first. Only Date and Message-ID differ from what is sent: they are of the mailing.`,
-		Example: `  starter preview -f newsletter.yaml
-  printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient - --out previews`,
-		Args: wants(),
+		Short: "Preview the message that a recipient would get",
+		Long: `Renders the message for one recipient, exactly as it would be sent. The command writes it as
+.eml to the standard output or into a folder, or shows its HTML, text and headers in a browser.
+It stores nothing and sends nothing.
+
+It fetches a page from this machine. DM_PAGE_HOSTS must allow a host that has no public address.
+
+The recipient comes from the list file that the mailing names, else from the stored list, from
+the mailing that it continues, or from its query. For a query DM_SOURCES must have the source.
+Without --recipient it is the first one. Only Date and Message-ID differ from the message that
+is sent.`,
+		Example: `  starter preview -f newsletter.yaml --open
+
+  # one recipient's message, where nobody else can see the address
+  printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient -`,
+		Args: needs(),
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "the mailing file (required)")
-	cmd.Flags().StringVar(&recipient, "recipient", "", `whose message ("-": read the address from the standard input, where nobody else can see it)`)
-	cmd.Flags().StringVar(&out, "out", "", "write the .eml into this folder and print its path")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "mailing file (required)")
+	cmd.Flags().
+		StringVar(&recipient, "recipient", "", `address of the recipient ("-": read it from the standard input)`)
+	cmd.Flags().StringVar(&dir, "output-dir", "", "folder to write the message into (default: the standard output)")
+	cmd.Flags().BoolVar(&open, "open", false, "show the message in a browser")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
-	_ = cmd.MarkFlagDirname("out")
+	_ = cmd.MarkFlagDirname("output-dir")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		p, err := a.readMailing(file, "")
-		if err != nil {
+		name, message, err := a.preview(cmd.Context(), file, recipient)
+		switch {
+		case err != nil:
 			return err
-		}
-		to, err := a.recipient(cmd.Context(), p, recipient)
-		if err != nil {
-			return err
-		}
-		if to.Page, err = fetchFor(cmd.Context(), p, to); err != nil {
-			return err
-		}
-		message, err := renderFor(p, to)
-		if err != nil {
-			return err
-		}
-		if out == "" {
+		case open:
+			return a.openPreview(dir, name, message)
+		case dir == "":
 			_, err := a.Out.Write(message)
 			return err
 		}
-		return a.writePreview(out, fmt.Sprintf("%s.%08d.eml", p.in.ID, to.Number), message)
+		return a.writePreview(dir, name+".eml", message)
 	}
 	return cmd
 }
 
+// preview renders one recipient's message, and returns a name for it.
+func (a *app) preview(ctx context.Context, file, recipient string) (name string, message []byte, err error) {
+	p, err := a.readMailing(file, "")
+	if err != nil {
+		return "", nil, err
+	}
+	to, err := a.recipient(ctx, p, recipient)
+	if err != nil {
+		return "", nil, err
+	}
+	if to.Page, err = fetchFor(ctx, p, to); err != nil {
+		return "", nil, err
+	}
+	message, err = renderFor(p, to)
+	return fmt.Sprintf("%s.%08d", p.in.ID, to.Number), message, err
+}
+
+// openPreview shows the message in a browser, from a file in the folder or in a new temporary one.
+// The file stays, because the browser reads it later.
+func (a *app) openPreview(dir, name string, message []byte) error {
+	page, err := previewPage(message)
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "direct-mailer-preview-"); err != nil {
+			return fileFailure(err)
+		}
+	}
+	if err := a.writePreview(dir, name+".html", page); err != nil {
+		return err
+	}
+	path, err := filepath.Abs(filepath.Join(dir, name+".html"))
+	if err != nil {
+		return err
+	}
+	return openBrowser(path)
+}
+
 // fetchFor fetches the recipient's page, if the mailing has pages.
 func fetchFor(ctx context.Context, p plan, to render.Recipient) (render.Page, error) {
-	source, problems := content.Pages(p.in)
+	locations, problems := content.Pages(p.in)
 	if len(problems) > 0 {
-		return render.Page{}, failf(BadInput, "%s: %w", p.name, &problems[0])
+		return render.Page{}, exit.Errorf(exit.BadInput, "%s: %w", p.name, &problems[0])
 	}
-	if source == nil {
+	if locations == nil {
 		return render.Page{}, nil
 	}
 	c, err := settings()
@@ -83,10 +116,10 @@ func fetchFor(ctx context.Context, p plan, to render.Recipient) (render.Page, er
 	}
 	fetcher := page.NewFetcher(c.PageHosts)
 	defer fetcher.Close()
-	u, err := source.NewLocator().Locate(to)
+	u, err := locations.NewLocator().Locate(to)
 	var fetched render.Page
 	if err == nil {
-		fetched, err = fetcher.Fetch(ctx, source, u)
+		fetched, err = fetcher.Fetch(ctx, locations, u)
 	}
 	var problem *render.Problem
 	var failure *page.Failure
@@ -97,21 +130,31 @@ func fetchFor(ctx context.Context, p plan, to render.Recipient) (render.Page, er
 	case errors.As(err, &failure):
 		return fetched, wouldFail(p, &render.Problem{Field: failure.Field, Message: failure.Reason})
 	case errors.As(err, &away):
-		return fetched, failf(Unexpected, "the page server is unavailable: %w; a mailing would try again", away)
+		return fetched, exit.Errorf(
+			exit.Unexpected,
+			"the page server is unavailable: %w; a mailing would try again",
+			away,
+		)
 	}
 	return fetched, err
 }
 
-// wouldFail says that a mailing would not send to this recipient.
+// wouldFail says that this recipient would fail in a mailing.
 func wouldFail(p plan, problem *render.Problem) error {
-	return failf(BadInput, "this recipient would be failed: %s: %s: %s", p.file.Locate(problem.Field, problem.Line, problem.Column), problem.Field, problem.Message)
+	return exit.Errorf(
+		exit.BadInput,
+		"this recipient would fail: %s: %s: %s",
+		p.file.Locate(problem.Field, problem.Line, problem.Column),
+		problem.Field,
+		problem.Message,
+	)
 }
 
 // renderFor is what RenderBatch does for one recipient.
 func renderFor(p plan, to render.Recipient) ([]byte, error) {
 	template, problems := render.Compile(content.Spec(p.in, time.Now()))
 	if len(problems) > 0 {
-		return nil, failf(BadInput, "%s: %w", p.name, &problems[0])
+		return nil, exit.Errorf(exit.BadInput, "%s: %w", p.name, &problems[0])
 	}
 	message, _, err := template.NewRenderer().Render(nil, to)
 	var problem *render.Problem
@@ -121,150 +164,12 @@ func renderFor(p plan, to render.Recipient) ([]byte, error) {
 	return message, err
 }
 
-// recipient finds whom to render for.
-func (a *app) recipient(ctx context.Context, p plan, wanted string) (to render.Recipient, err error) {
-	key := ""
-	if wanted == "-" {
-		line, err := io.ReadAll(io.LimitReader(a.In, 1024))
-		if err != nil {
-			return to, failf(BadInput, "the standard input cannot be read: %w", err)
-		}
-		wanted = oneLine(string(line))
-	}
-	if wanted != "" {
-		parsed, err := address.Parse(wanted)
-		if err != nil {
-			return to, usage("--recipient: the address %w", err)
-		}
-		key = parsed.Key()
-	}
-	switch {
-	case p.in.Query != nil:
-		return a.queriedRecipient(ctx, p, key)
-	case p.in.Continue != nil:
-		return continuedRecipient(ctx, p, key)
-	case p.listFile == "":
-		return storedRecipient(ctx, p, key)
-	}
-	m, number, err := find(p.listFile, func(m csvlist.Member) bool { return key == "" || m.Address.Key() == key })
-	if err == io.EOF {
-		return to, failf(NotFound, "%s has no usable row for that recipient", base(p.listFile))
-	}
-	if err != nil {
-		return to, err
-	}
-	to = render.Recipient{Number: number, Address: m.Address.String()}
-	return to, json.Unmarshal(m.Attributes, &to.Attributes)
-}
-
-func storedRecipient(ctx context.Context, p plan, key string) (to render.Recipient, err error) {
-	s, err := openStore(ctx)
-	if err != nil {
-		return to, err
-	}
-	defer s.close()
-	if _, err := s.lists.Get(ctx, p.in.List); errors.Is(err, lists.ErrNotFound) {
-		return to, failf(NotFound, "no list is named %s, and %s names no file for it", p.in.List, p.name)
-	} else if err != nil {
-		return to, err
-	}
-	found, err := s.lists.First(ctx, p.in.List, key, 1)
-	if err != nil {
-		return to, err
-	}
-	if len(found) == 0 {
-		return to, failf(NotFound, "the list %s has no such recipient", p.in.List)
-	}
-	return render.Recipient{Number: 1, Address: found[0].Address, Attributes: found[0].Attributes}, nil
-}
-
-// queriedRecipient asks the source, as a worker would: this shell must know it.
-func (a *app) queriedRecipient(ctx context.Context, p plan, key string) (to render.Recipient, err error) {
-	q := p.in.WithDefaults().Query
-	sources, err := knownSources()
-	if err != nil {
-		return to, err
-	}
-	if !sources.Has(q.Source) {
-		return to, failf(BadInput, "%s: DM_SOURCES of this shell has no source named %s: to preview, it must ask it itself", p.name, q.Source)
-	}
-	rows, err := sources.Query(ctx, q.Source, q.SQL, time.Duration(q.Timeout))
-	if err != nil {
-		return to, queryFailure(p, err)
-	}
-	defer rows.Close()
-	faults := faultList{name: p.name}
-	faults.fields(p, rows.Columns())
-	if err := faults.report(a); err != nil {
-		return to, err
-	}
-	for {
-		m, err := rows.Next()
-		switch {
-		case err == io.EOF:
-			return to, failf(NotFound, "the query on %s finds no such recipient", q.Source)
-		case err != nil:
-			return to, queryFailure(p, err)
-		case key == "" || m.Key == key:
-			to = render.Recipient{Number: 1, Address: m.Address}
-			return to, json.Unmarshal(m.Attributes, &to.Attributes)
-		}
-	}
-}
-
-func queryFailure(p plan, err error) error {
-	var fault *query.Fault
-	if errors.As(err, &fault) {
-		return failf(BadInput, "%s: %w", p.file.Locate("query.sql", 0, 0), err)
-	}
-	return err
-}
-
-var errFound = errors.New("found")
-
-// continuedRecipient finds a recipient among those of the earlier mailing that are continued.
-func continuedRecipient(ctx context.Context, p plan, key string) (to render.Recipient, err error) {
-	s, err := openStore(ctx)
-	if err != nil {
-		return to, err
-	}
-	defer s.close()
-	c := p.in.WithDefaults().Continue
-	old, err := s.mailings.Get(ctx, c.Mailing)
-	if err != nil {
-		return to, notStored(err, c.Mailing)
-	}
-	outcomes := make([]ledger.Status, len(c.Outcomes))
-	for i, o := range c.Outcomes {
-		outcomes[i] = ledger.Status(o)
-	}
-	var number int32
-	err = s.ledger.Report(ctx, old.Key, outcomes, func(l ledger.Line) error {
-		if a, err := address.Parse(l.Address); key != "" && (err != nil || a.Key() != key) {
-			return nil
-		}
-		number = l.Number
-		return errFound
-	})
-	if err == nil {
-		return to, failf(NotFound, "mailing %s has no such recipient that is %s", c.Mailing, strings.Join(c.Outcomes, " or "))
-	}
-	if !errors.Is(err, errFound) {
-		return to, err
-	}
-	err = s.recipients.Range(ctx, old.Key, number, number, func(r recipients.Recipient) error {
-		to = render.Recipient{Number: 1, Address: r.Address, Attributes: r.Attributes}
-		return nil
-	})
-	return to, err
-}
-
 func (a *app) writePreview(dir, name string, message []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fileFailure(err)
 	}
 	path := filepath.Join(dir, name)
-	err := a.toFile(path, func(w io.Writer) error {
+	err := a.write(path, func(w io.Writer) error {
 		_, err := w.Write(message)
 		return err
 	})

@@ -6,47 +6,52 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/config"
 	"directmailer/internal/delivery/rate"
 	"directmailer/internal/delivery/ratelimit"
 	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
 	"directmailer/workflows"
 )
 
 func (a *app) rateCommand() *cobra.Command {
-	cmd := family(&cobra.Command{
-		Use:   "rate",
-		Short: "How fast mail is handed over",
-		Long: `Rate limits hold over all workers together and take effect within two seconds, also in mailings that are being sent.
+	cmd := group(&cobra.Command{
+		Use:     "rate",
+		Aliases: []string{"rates"},
+		Short:   "Manage rate limits",
+		Long: `Manages rate limits. A limit applies to all workers together. A change takes effect within two
+seconds, also in running mailings.
 
-The limit of a drop point, or of the domain of recipients' addresses, holds for all mailings together and stays until it is
-cleared. The limit of one mailing ends with it. A message has to keep to every limit that it comes under.`,
+The limit of a drop point, or of a recipient domain, applies to all mailings together, until it
+is cleared. The limit of one mailing ends with the mailing. Several limits can apply to a
+message. It then waits for all of them.`,
+		Example: "  starter rate ls\n  starter rate set gmail.com 20/s",
 	})
 	cmd.AddCommand(a.rateLs(), a.rateSet(), a.rateClear())
 	return cmd
 }
 
-// limitLine is a limit as JSON.
-type limitLine struct {
-	Kind  string    `json:"kind"` // drop_point, domain or mailing
-	Name  string    `json:"name"` // of a mailing its ID
-	Rate  rate.Rate `json:"rate"`
-	SetAt time.Time `json:"set_at"`
+// limits describes the answer of `starter rate ls`.
+var limits = output.Table[status.Limit]{
+	{Title: "limit of", Cell: func(l status.Limit) string { return strings.ReplaceAll(l.Kind, "_", " ") }},
+	{Title: "name", Wrap: 30, Cell: func(l status.Limit) string { return output.Clean(l.Name) }},
+	{Title: "rate", Right: true, Cell: func(l status.Limit) string { return l.Rate.String() }},
+	{Title: "set", Cell: func(l status.Limit) string { return output.Moment(l.SetAt) }},
 }
 
 func (a *app) rateLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls",
-		Short:   "List all rate limits",
+		Short:   "List rate limits",
 		Example: "  starter rate ls\n  starter rate ls --output json",
-		Args:    wants(),
+		Args:    needs(),
 	}
-	output := outputFlag(cmd)
+	format := output.AddFormat(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := openStore(cmd.Context())
 		if err != nil {
@@ -57,21 +62,13 @@ func (a *app) rateLs() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if output.json() {
-			return writeJSON(a.Out, lines)
-		}
-		t := newTable(a.Out, table.Row{"limit of", "name", "rate", "set"}, "rate")
-		for _, l := range lines {
-			t.AppendRow(table.Row{strings.ReplaceAll(l.Kind, "_", " "), clean(l.Name), l.Rate, moment(l.SetAt)})
-		}
-		t.Render()
-		return nil
+		return limits.Write(a.Out, format, lines)
 	}
 	return cmd
 }
 
 // limits are all that limit anything; those of mailings by their IDs.
-func (s *store) limits(ctx context.Context) ([]limitLine, error) {
+func (s *store) limits(ctx context.Context) ([]status.Limit, error) {
 	all, err := ratelimit.New(s.pool).List(ctx)
 	if err != nil {
 		return nil, err
@@ -87,7 +84,7 @@ func (s *store) limits(ctx context.Context) ([]limitLine, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines := []limitLine{}
+	lines := []status.Limit{}
 	for _, l := range all {
 		name := l.Scope.Name
 		if l.Scope.Kind == ratelimit.Mailing {
@@ -96,7 +93,7 @@ func (s *store) limits(ctx context.Context) ([]limitLine, error) {
 				continue // it is over, and its limit limits nothing
 			}
 		}
-		lines = append(lines, limitLine{l.Scope.Kind.String(), name, l.Rate, l.UpdatedAt})
+		lines = append(lines, status.Limit{Kind: l.Scope.Kind.String(), Name: name, Rate: l.Rate, SetAt: l.UpdatedAt})
 	}
 	return lines, nil
 }
@@ -119,9 +116,11 @@ func (a *app) rateSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set {DROP-POINT | DOMAIN | --mailing ID} RATE",
 		Short: "Set a rate limit",
-		Long: `Sets the limit of a drop point, of a recipient domain (a name with a dot is a domain), or of one mailing that is running.
+		Long: `Sets the limit of a drop point, of a recipient domain, or of one running mailing. A name with a
+dot is a domain.
 
-RATE is a number of messages in a second, minute, hour or day: 20/s, 500/min, 10000/h, "1,000 per hour".`,
+RATE is a number of messages per second, minute, hour or day: 20/s, 500/min, 10000/h, "1,000 per
+hour".`,
 		Example: `  starter rate set gmail.com 20/s
   starter rate set mx 10000/h
   starter rate set --mailing newsletter-2026-11 500/min`,
@@ -132,16 +131,16 @@ RATE is a number of messages in a second, minute, hour or day: 20/s, 500/min, 10
 		name := ""
 		if mailing == "" {
 			if len(args) == 0 {
-				return usage("the name of a drop point, or a domain, is missing: %s", cmd.UseLine())
+				return exit.Usagef("the name of a drop point, or a domain, is missing: %s", usageLine(cmd))
 			}
 			name, args = args[0], args[1:]
 		}
 		if len(args) == 0 {
-			return usage("the rate is missing: %s", cmd.UseLine())
+			return exit.Usagef("the rate is missing: %s", usageLine(cmd))
 		}
 		r, err := rate.Parse(strings.Join(args, " ")) // "1000 per hour" needs no quotes
 		if err != nil {
-			return usage("%w", err)
+			return exit.Usagef("%w", err)
 		}
 		return a.setRate(cmd.Context(), mailing, name, r)
 	}
@@ -152,21 +151,21 @@ func (a *app) rateClear() *cobra.Command {
 	var mailing string
 	cmd := &cobra.Command{
 		Use:   "clear {DROP-POINT | DOMAIN | --mailing ID}",
-		Short: "Remove a rate limit",
-		Long: `Removes the limit of a drop point, of a recipient domain, or of a mailing that is running. A mailing that is started later
-with a limit for that drop point or domain in its own file sets it again.`,
+		Short: "Clear a rate limit",
+		Long: `Clears the limit of a drop point, of a recipient domain, or of one running mailing. A mailing
+that is started later, and whose file has a limit for that drop point or domain, sets it again.`,
 		Example: "  starter rate clear gmail.com\n  starter rate clear --mailing newsletter-2026-11",
 	}
 	mailingFlag(a, cmd, &mailing)
 	cmd.ValidArgsFunction = a.completeLimit(false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if mailing == "" {
-			if err := wants("the name of a drop point, or a domain,")(cmd, args); err != nil {
+			if err := needs("the name of a drop point, or a domain,")(cmd, args); err != nil {
 				return err
 			}
 			return a.setRate(cmd.Context(), "", args[0], rate.Rate{})
 		}
-		if err := wants()(cmd, args); err != nil {
+		if err := needs()(cmd, args); err != nil {
 			return err
 		}
 		return a.setRate(cmd.Context(), mailing, "", rate.Rate{})
@@ -175,18 +174,21 @@ with a limit for that drop point or domain in its own file sets it again.`,
 }
 
 func mailingFlag(a *app, cmd *cobra.Command, mailing *string) {
-	cmd.Flags().StringVar(mailing, "mailing", "", "the ID of the mailing whose own limit it is")
+	cmd.Flags().StringVar(mailing, "mailing", "", "ID of the mailing that the limit is of")
 	_ = cmd.RegisterFlagCompletionFunc("mailing", a.completeID)
 }
 
 // setRate sets or, with no rate, clears one limit.
 func (a *app) setRate(ctx context.Context, mailing, name string, r rate.Rate) error {
 	if mailing != "" {
+		if err := checkID(mailing); err != nil {
+			return err
+		}
 		return a.setMailingRate(ctx, mailing, r)
 	}
 	scope, err := ratelimit.ParseScope(name)
 	if err != nil {
-		return usage("%q %w", printable(name), err)
+		return exit.Usagef("%q %w", output.Typed(name), err)
 	}
 	s, err := openStore(ctx)
 	if err != nil {
@@ -201,7 +203,7 @@ func (a *app) setRate(ctx context.Context, mailing, name string, r rate.Rate) er
 			return err
 		}
 		if !slices.ContainsFunc(all, func(l ratelimit.Limit) bool { return l.Scope == scope }) {
-			return failf(NotFound, "%s has no rate limit", what)
+			return exit.Errorf(exit.NotFound, "%s has no rate limit", what)
 		}
 	}
 	if err := pacer.Set(ctx, scope, r); err != nil {
@@ -212,17 +214,23 @@ func (a *app) setRate(ctx context.Context, mailing, name string, r rate.Rate) er
 		return nil
 	}
 	fmt.Fprintf(a.Out, "%s: %s, over all mailings and workers\n", what, r)
-	a.warnOfUnknownPoint(scope)
+	a.warnOfUnknownDropPoint(scope)
 	return nil
 }
 
-// warnOfUnknownPoint: what looks like a slip may be a drop point that only the workers know.
-func (a *app) warnOfUnknownPoint(s ratelimit.Scope) {
+// warnOfUnknownDropPoint warns of a name that this shell does not know. It may be a typing error,
+// or a drop point that only the workers have.
+func (a *app) warnOfUnknownDropPoint(s ratelimit.Scope) {
 	c, err := settings()
-	if s.Kind != ratelimit.DropPoint || err != nil || len(c.DropPoints) == 0 || slices.Contains(names(c.DropPoints), s.Name) {
+	if s.Kind != ratelimit.DropPoint || err != nil || len(c.DropPoints) == 0 ||
+		slices.Contains(names(c.DropPoints), s.Name) {
 		return
 	}
-	a.say("starter: warning: DM_DROP_POINTS of this shell has no drop point %s: it has %s", s.Name, strings.Join(names(c.DropPoints), ", "))
+	a.say(
+		"starter: warning: DM_DROP_POINTS of this shell has no drop point %s (known: %s)",
+		s.Name,
+		strings.Join(names(c.DropPoints), ", "),
+	)
 }
 
 func names(points config.DropPoints) []string {
@@ -238,8 +246,9 @@ func (a *app) setMailingRate(ctx context.Context, id string, r rate.Rate) error 
 	if !r.IsZero() {
 		text = r.String()
 	}
-	return a.onRunning(ctx, id, "limit", func(c *temporalclient.Cluster, queue string) error {
-		if _, err := update(ctx, c, id, queue, workflows.RateUpdate, workflows.RateChange{Rate: workflows.Rate(text)}); err != nil {
+	return a.onRunning(ctx, id, "limit", func(c *temporalclient.Client, queue string) error {
+		change := workflows.RateChange{Rate: workflows.Rate(text)}
+		if _, err := update(ctx, c, id, queue, workflows.RateUpdate, change); err != nil {
 			return refusal(id, "limit", err)
 		}
 		if r.IsZero() {

@@ -14,37 +14,56 @@ import (
 
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
 )
 
-var reportOutcomes = []ledger.Status{ledger.Sent, ledger.Bounced, ledger.Failed, ledger.OptedOut, ledger.Uncertain, ledger.Unsent, ledger.Open}
+var reportOutcomes = []ledger.Status{
+	ledger.Sent,
+	ledger.Bounced,
+	ledger.Failed,
+	ledger.OptedOut,
+	ledger.Uncertain,
+	ledger.Unsent,
+	ledger.Open,
+}
 
 func (a *app) reportCommand() *cobra.Command {
 	var wanted []string
-	var out string
-	format := &choice{"csv", []string{"csv", "json"}}
+	var file string
 	cmd := &cobra.Command{
 		Use:   "report ID",
-		Short: "Who got it and who did not: one line a recipient",
-		Long: `Writes one line for each recipient of a mailing: address, outcome, number of attempts, whether it may have been
-delivered twice, drop point, the server's code, enhanced status code and text, and when. A mailing may be reported while
-it runs: recipients without an outcome are "open".
+		Short: "Export one line per recipient: the outcome and what the server said",
+		Long: `Exports one line for each recipient of a mailing: address, outcome, number of attempts, whether
+the message may have been delivered twice, drop point, the server's code, enhanced status code
+and text, and the time. A running mailing can be reported too. Its recipients without an outcome
+are "open".
 
-CSV is meant to be opened in a spreadsheet: a value that would be taken for a formula there has an apostrophe before it,
-and control characters are blanks. JSON has the exact values, as one array with an element a line. Both are written while
-the ledger is read, however long it is.
+CSV is for spreadsheets: a value that a spreadsheet would take for a formula gets an apostrophe
+before it, and control characters become blanks. JSON has the exact values, as one array with
+one element a line. The command writes while it reads the ledger, so memory does not grow with
+the mailing.
 
-When the mailing has ended, the command says on the standard error how many addresses it suppressed for later mailings,
-and which drop points called too many addresses non-existent to be believed.`,
-		Example: `  starter report newsletter-2026-11 --out who-got-it.csv
+For a mailing that has ended, the command says on the standard error how many addresses the
+mailing suppressed for later mailings, and which drop points reported too many non-existent
+addresses to be believed.`,
+		Example: `  starter report newsletter-2026-11 --output-file recipients.csv
   starter report newsletter-2026-11 --outcome bounced,failed,uncertain
-  starter report newsletter-2026-11 --format json | jq '.[] | select(.possibly_twice)'`,
-		Args: wants("the mailing's ID"),
+
+  # who may have got the message twice
+  starter report newsletter-2026-11 --output json | jq '.[] | select(.possibly_twice)'`,
+		Args: needsMailing,
 	}
-	cmd.Flags().Var(format, "format", "csv or json")
-	cmd.Flags().StringSliceVar(&wanted, "outcome", nil, "only recipients with one of these outcomes: "+joinStatuses(reportOutcomes))
-	cmd.Flags().StringVar(&out, "out", "", "write to this file, which appears when it is complete (default: the standard output)")
-	_ = cmd.RegisterFlagCompletionFunc("format", format.complete)
-	_ = cmd.RegisterFlagCompletionFunc("outcome", cobra.FixedCompletions(strings.Split(joinStatuses(reportOutcomes), ", "), cobra.ShellCompDirectiveNoFileComp))
+	format := output.AddFormat(cmd, "csv", "json")
+	cmd.Flags().
+		StringSliceVar(&wanted, "outcome", nil, "only recipients with these outcomes: "+joinStatuses(reportOutcomes))
+	cmd.Flags().
+		StringVar(&file, "output-file", "", "file to write; it appears when it is complete (default: the standard output)")
+	_ = cmd.RegisterFlagCompletionFunc(
+		"outcome",
+		cobra.FixedCompletions(strings.Split(joinStatuses(reportOutcomes), ", "), cobra.ShellCompDirectiveNoFileComp),
+	)
+	_ = cmd.MarkFlagFilename("output-file")
 	cmd.ValidArgsFunction = a.completeMailing
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		outcomes, err := parseOutcomes(wanted)
@@ -58,10 +77,10 @@ and which drop points called too many addresses non-existent to be believed.`,
 		defer s.close()
 		m, err := s.mailings.Get(cmd.Context(), args[0])
 		if err != nil {
-			return notStored(err, args[0])
+			return notFound(err, args[0])
 		}
-		err = a.toFile(out, func(w io.Writer) error {
-			return writeReport(cmd.Context(), s.ledger, m.Key, outcomes, format.value, w)
+		err = a.write(file, func(w io.Writer) error {
+			return writeReport(cmd.Context(), s.ledger, m.Key, outcomes, format.JSON(), w)
 		})
 		if err != nil {
 			return err
@@ -74,23 +93,35 @@ and which drop points called too many addresses non-existent to be believed.`,
 	return cmd
 }
 
-// saySuppression tells on the standard error what the end of the mailing did about addresses that do not exist.
+// saySuppression says on the standard error which non-existent addresses the mailing suppressed.
 func (a *app) saySuppression(id string, s mailings.Suppression) {
 	if s.Suppressed > 0 {
-		a.say("%s suppressed: later mailings do not go to addresses that do not exist (to undo: starter optout remove --mailing %s --bounced)",
-			count(s.Suppressed, "address"), id)
+		a.say(
+			"%s suppressed: later mailings do not go to addresses that do not exist "+
+				"(to undo: starter optout remove --mailing %s --bounced)",
+			output.Count(s.Suppressed, "address"),
+			id,
+		)
 	}
 	for _, w := range s.Withheld {
-		a.say("no address suppressed on the word of drop point %s: it refused %s of %s as addresses that do not exist, %.1f %%; more than %g %% suggests a fault of the server",
-			w.DropPoint, thousands(w.Bad), count(w.Answered, "recipient"), 100*w.Share(), 100*ledger.MaxBadShare)
+		a.say(
+			"no address suppressed on the word of drop point %s: it refused %s of %s as addresses that do not exist, "+
+				"%.1f %%; more than %g %% suggests a fault of the server",
+			w.DropPoint,
+			output.Thousands(w.Bad),
+			output.Count(w.Answered, "recipient"),
+			100*w.Share(),
+			100*ledger.MaxBadShare,
+		)
 	}
 }
 
-func notStored(err error, id string) error {
-	if codeOf(err) == NotFound {
-		return noMailing(id)
+// write lets do write the file, or the standard output if name is "" or "-".
+func (a *app) write(name string, do func(io.Writer) error) error {
+	if name == "" || name == "-" {
+		return do(a.Out)
 	}
-	return err
+	return fileFailure(output.ToFile(name, do))
 }
 
 func joinStatuses(all []ledger.Status) string {
@@ -106,7 +137,7 @@ func parseOutcomes(names []string) ([]ledger.Status, error) {
 	for _, name := range names {
 		status := ledger.Status(strings.ReplaceAll(strings.TrimSpace(name), " ", "_"))
 		if !slices.Contains(reportOutcomes, status) {
-			return nil, usage("--outcome: %q is none of %s", printable(name), joinStatuses(reportOutcomes))
+			return nil, exit.Usagef("--outcome: %q is not one of %s", output.Typed(name), joinStatuses(reportOutcomes))
 		}
 		outcomes = append(outcomes, status)
 	}
@@ -126,17 +157,46 @@ type reportLine struct {
 	At            *time.Time    `json:"at"`
 }
 
-var reportHeader = []string{"address", "outcome", "attempts", "possibly_twice", "drop_point", "code", "enhanced_code", "reply", "at"}
+var reportHeader = []string{
+	"address",
+	"outcome",
+	"attempts",
+	"possibly_twice",
+	"drop_point",
+	"code",
+	"enhanced_code",
+	"reply",
+	"at",
+}
 
-func writeReport(ctx context.Context, l *ledger.Ledger, key int64, outcomes []ledger.Status, format string, w io.Writer) error {
+func writeReport(
+	ctx context.Context,
+	l *ledger.Ledger,
+	key int64,
+	outcomes []ledger.Status,
+	asJSON bool,
+	w io.Writer,
+) error {
 	buffered := bufio.NewWriterSize(w, 64<<10)
-	if format == "json" {
-		array := arrayWriter{w: buffered}
+	if asJSON {
+		array := output.NewArray(buffered)
 		err := l.Report(ctx, key, outcomes, func(x ledger.Line) error {
-			return array.add(reportLine{x.Address, x.Outcome, x.Attempts, x.PossiblyTwice, x.DropPoint, x.Code, x.Enhanced, x.Reply, x.At})
+			return array.Add(
+				reportLine{
+					x.Address,
+					x.Outcome,
+					x.Attempts,
+					x.PossiblyTwice,
+					x.DropPoint,
+					x.Code,
+					x.Enhanced,
+					x.Reply,
+					x.At,
+				},
+			)
 		})
 		if err == nil {
-			err = array.end()
+			err = array.End()
 		}
 		return first(err, buffered.Flush)
 	}
@@ -154,13 +214,6 @@ func writeReport(ctx context.Context, l *ledger.Ledger, key int64, outcomes []le
 	return first(err, buffered.Flush)
 }
 
-func first(err error, last func() error) error {
-	if lastErr := last(); err == nil {
-		return lastErr
-	}
-	return err
-}
-
 func appendRecord(record []string, x ledger.Line) []string {
 	code, at := "", ""
 	if x.Code != 0 {
@@ -169,14 +222,24 @@ func appendRecord(record []string, x ledger.Line) []string {
 	if x.At != nil {
 		at = x.At.UTC().Format(time.RFC3339)
 	}
-	return append(record, guard(x.Address), string(x.Outcome), strconv.Itoa(int(x.Attempts)), strconv.FormatBool(x.PossiblyTwice),
-		guard(x.DropPoint), code, guard(x.Enhanced), guard(x.Reply), at)
+	return append(
+		record,
+		guard(x.Address),
+		string(x.Outcome),
+		strconv.Itoa(int(x.Attempts)),
+		strconv.FormatBool(x.PossiblyTwice),
+		guard(x.DropPoint),
+		code,
+		guard(x.Enhanced),
+		guard(x.Reply),
+		at,
+	)
 }
 
-// guard makes a value harmless in a spreadsheet, where one that begins with = + - or @ is a formula. Local parts may begin so, and
-// replies are written by others.
+// guard makes a value harmless in a spreadsheet, where a value that begins with = + - or @ is a
+// formula. Local parts of addresses may begin so, and servers write replies.
 func guard(s string) string {
-	s = clean(s)
+	s = output.Clean(s)
 	if s != "" && strings.ContainsRune("=+-@", rune(strings.TrimLeft(s, " ")[:1][0])) {
 		return "'" + s
 	}

@@ -1,0 +1,35 @@
+package lists
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Members calls each for every member of the list, in the order of its rows, while it reads.
+func (s *Store) Members(ctx context.Context, name string, each func(address string) error) error {
+	rows, err := s.pool.Query(ctx, `
+		SELECT m.address FROM list_members m JOIN lists l ON l.id = m.list_id WHERE l.name = $1 ORDER BY m.position`, name)
+	if err != nil {
+		return fmt.Errorf("read the list's members: %w", err)
+	}
+	var address string
+	if _, err = pgx.ForEachRow(rows, []any{&address}, func() error { return each(address) }); err != nil {
+		return fmt.Errorf("read the list's members: %w", err)
+	}
+	return nil
+}
+
+// OptedOut returns those of the addresses, given by their keys, that have opted out.
+func (s *Store) OptedOut(ctx context.Context, keys []string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT address_key FROM opt_outs WHERE address_key = ANY($1)`, keys)
+	if err != nil {
+		return nil, fmt.Errorf("read the opt-outs: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read the opt-outs: %w", err)
+	}
+	return found, nil
+}
