@@ -86,7 +86,7 @@ func (a *Activities) sendTurn(
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, sendFailure(report, err))
 	}
 	notBefore := sooner(report.NotBefore, time.Now().Add(maxRest))
-	out := workflows.SentBatch{NotBefore: notBefore, Everybody: report.LimitsAll}
+	out := workflows.SentBatch{NotBefore: notBefore, LimitsAll: report.LimitsAll}
 	if report.Complete {
 		settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
 			return pack(recipients, [][]byte{claim.Messages})

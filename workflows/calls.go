@@ -79,8 +79,9 @@ type SentBatch struct {
 	// Counts holds the outcomes of the batch, including those of earlier turns.
 	Counts    Counts    `json:"counts"`
 	NotBefore time.Time `json:"not_before,omitzero"`
-	// Everybody is true if the limit makes every other batch wait as well.
-	Everybody bool `json:"everybody,omitempty"`
+	// LimitsAll is true if the limit makes every other batch wait as well. Recorded histories have
+	// its JSON name.
+	LimitsAll bool `json:"everybody,omitempty"`
 	// Deferred is the number of recipients that have left the batch for a later round, the first of
 	// them at NextRound.
 	Deferred  int       `json:"deferred,omitempty"`

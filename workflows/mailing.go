@@ -95,15 +95,6 @@ func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 	return m, handleUpdates(ctx, m)
 }
 
-// progress returns what the next run needs.
-func (m *mailing) progress() Progress {
-	return Progress{
-		Step: m.step, Ending: m.ending, State: m.state, Prepared: m.prepared, Pages: m.queue.pages,
-		DropPoints: m.points.all, BatchProgress: m.queue.BatchProgress, OutcomeProgress: m.outcomes.OutcomeProgress,
-		Window: m.queue.window, Paused: m.paused, SuspensionProgress: m.suspension.SuspensionProgress,
-	}
-}
-
 // run goes from step to step. A step that fails ends the mailing early.
 func (m *mailing) run(ctx workflow.Context) (Result, error) {
 	if m.step == StepClose {
@@ -300,17 +291,6 @@ func (m *mailing) expireAt(ctx workflow.Context, notAfter time.Time) {
 		m.expired = true
 		m.cancelWork()
 	})
-}
-
-// continueAsNew returns the error that starts the next run.
-func (m *mailing) continueAsNew(ctx workflow.Context) error {
-	if err := awaitHandlers(ctx); err != nil {
-		return err
-	}
-	next := m.in
-	progress := m.progress()
-	next.Resume = &progress
-	return workflow.NewContinueAsNewError(ctx, Mailing, next)
 }
 
 // execute runs an activity with the options of its policy. The Web UI shows the summary.

@@ -274,7 +274,7 @@ func TestALowRateDoesNotHaveTheWholeListRenderedAndTriedInVain(t *testing.T) {
 		now := rig.env.Now()
 		if now.Before(next) {
 			inVain++
-			return workflows.SentBatch{NotBefore: next, Everybody: true}, nil
+			return workflows.SentBatch{NotBefore: next, LimitsAll: true}, nil
 		}
 		next = now.Add(20 * time.Second)
 		return closed(c), nil

@@ -59,3 +59,23 @@ func (r *rollover) wakeUps(w *wakeUp) {
 	}
 	w.at(at, "the history is long: the next run waits for what is in flight")
 }
+
+// progress returns what the next run needs.
+func (m *mailing) progress() Progress {
+	return Progress{
+		Step: m.step, Ending: m.ending, State: m.state, Prepared: m.prepared, Pages: m.queue.pages,
+		DropPoints: m.points.all, BatchProgress: m.queue.BatchProgress, OutcomeProgress: m.outcomes.OutcomeProgress,
+		Window: m.queue.window, Paused: m.paused, SuspensionProgress: m.suspension.SuspensionProgress,
+	}
+}
+
+// continueAsNew returns the error that starts the next run.
+func (m *mailing) continueAsNew(ctx workflow.Context) error {
+	if err := awaitHandlers(ctx); err != nil {
+		return err
+	}
+	next := m.in
+	progress := m.progress()
+	next.Resume = &progress
+	return workflow.NewContinueAsNewError(ctx, Mailing, next)
+}

@@ -72,9 +72,9 @@ type BatchProgress struct {
 type PacedBatch struct {
 	Batch     int       `json:"batch"`
 	NotBefore time.Time `json:"not_before"`
-	// Everybody is true if every other batch of the mailing would have to wait as well. The batch
+	// LimitsAll is true if every other batch of the mailing would have to wait as well. The batch
 	// then keeps its place in the window.
-	Everybody bool `json:"everybody,omitempty"`
+	LimitsAll bool `json:"everybody,omitempty"`
 }
 
 // OutcomeProgress holds the counts of recipients and errors.

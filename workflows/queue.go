@@ -128,10 +128,10 @@ func (q *batchQueue) releasePaced(now time.Time) {
 		switch {
 		case b.NotBefore.After(now):
 			waiting = append(waiting, b)
-			if b.Everybody {
+			if b.LimitsAll {
 				q.pacedOut++
 			}
-		case b.Everybody:
+		case b.LimitsAll:
 			first = append(first, b.Batch)
 		default:
 			q.Ready = append(q.Ready, b.Batch)
@@ -174,7 +174,7 @@ func (q *batchQueue) endSend(batch int, out SentBatch, points int, now time.Time
 		delete(q.Rerendered, batch)
 		q.deferRecipients(out.Deferred, out.NextRound)
 	case out.NotBefore.After(now):
-		q.Paced = append(q.Paced, PacedBatch{batch, out.NotBefore, out.Everybody})
+		q.Paced = append(q.Paced, PacedBatch{batch, out.NotBefore, out.LimitsAll})
 	default:
 		q.Ready = append(q.Ready, batch)
 	}

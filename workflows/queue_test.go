@@ -154,7 +154,7 @@ func TestABatchThatWaitsForTheMailingsLimitKeepsItsPlaceInTheWindow(t *testing.T
 	for _, batch := range taken {
 		q.sending--
 		until := epoch.Add(time.Duration(batch) * time.Minute)
-		q.Paced = append(q.Paced, PacedBatch{Batch: batch, NotBefore: until, Everybody: true})
+		q.Paced = append(q.Paced, PacedBatch{Batch: batch, NotBefore: until, LimitsAll: true})
 	}
 	q.releasePaced(epoch)
 	if got := q.sendAll(); len(taken) != 3 || len(got) != 0 {

@@ -114,6 +114,7 @@ func (m *mailing) nextWakeUp(ctx workflow.Context) wakeUp {
 	return w
 }
 
+// startRender starts a RenderBatch activity.
 func (m *mailing) startRender(ctx workflow.Context, batch int) {
 	m.suspension.inherited = false
 	workflow.Go(ctx, func(ctx workflow.Context) {
@@ -130,6 +131,7 @@ func (m *mailing) startRender(ctx workflow.Context, batch int) {
 	})
 }
 
+// startSend starts a SendBatch activity.
 func (m *mailing) startSend(batch int, points []UsableDropPoint) {
 	m.suspension.inherited = false
 	m.points.startTrials(points)
@@ -266,6 +268,7 @@ func (m *mailing) startProbes(ctx workflow.Context) {
 	}
 }
 
+// names joins the names of drop points.
 func names(points []UsableDropPoint) string {
 	var all []string
 	for _, p := range points {
