@@ -7,8 +7,20 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
+# The version that the programs print. Without these arguments it comes from the checkout's git
+# history; a source archive without one gives "(devel) unknown".
+ARG VERSION=
+ARG REVISION=
+# Go's own stamp does not serve here: files that .dockerignore leaves out would count as changes.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags="-s -w" -o /out/ ./worker ./starter
+    version="${VERSION:-$(git describe --tags --always 2>/dev/null || true)}" && \
+    revision="${REVISION:-$(git rev-parse HEAD 2>/dev/null || true)}" && \
+    if [ -z "$REVISION" ] && [ -n "$revision" ] && ! git diff-index --quiet --diff-filter=d HEAD; then \
+        revision="$revision+changes"; fi && \
+    stamp=directmailer/internal/buildinfo && \
+    CGO_ENABLED=0 go build -buildvcs=false -trimpath \
+        -ldflags="-s -w -X $stamp.version=$version -X $stamp.revision=$revision" \
+        -o /out/ ./worker ./starter
 
 # No shell and no package manager; certificates, time zones, and a user that is not root (65532).
 FROM gcr.io/distroless/static-debian12:nonroot

@@ -1,13 +1,16 @@
-# Direct Mailer. `make` alone lists what there is. Needs Go and, for `make test`, a C compiler; PostgreSQL and Temporal come by themselves.
+# Direct Mailer. `make` alone lists what there is. Needs Go and, for `make test`, a C compiler;
+# PostgreSQL and Temporal come by themselves.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# Go refuses to build in a checkout that git does not trust (another user's): build there without the commit in `starter version`.
+# Go refuses to build in a checkout that git does not trust (another user's): build there without
+# the commit in `starter version`.
 STAMP := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 export GOFLAGS := $(strip $(GOFLAGS) $(STAMP))
 
-# Packages tested at the same time. Many start servers of their own: more than this and they wait for one another on a small machine.
+# Packages tested at the same time. Many start servers of their own: more than this and they wait
+# for one another on a small machine.
 TEST_PACKAGES ?= 2
 LINT := bin/lint
 
@@ -49,16 +52,17 @@ lint: ## Only the checks that run nothing
 	$(LINT)/staticcheck ./...
 	$(LINT)/workflowcheck -config tools/lint/workflowcheck.yaml ./workflows/...
 
-# The tests of whole mailings come first: the others run beside them.
-# -count=1: Go keeps results, and does not see a change of docker-compose.yml, which is outside that test's module.
+# The tests of whole mailings come first: the others run beside them. -count=1: Go keeps results,
+# and does not see a change of docker-compose.yml, which is outside that test's module.
 .PHONY: test
 test: compiler ## Everything, as the continuous integration does: all tests with the race detector, against real servers
 	@echo "make test: all tests with the race detector, against a PostgreSQL, a Temporal and mail servers of their own on this machine."
-	@echo "Missing servers are installed or built first; the first build of Temporal takes about 6 minutes on 2 cores."
+	@echo "Missing servers are installed or built first; the first build of Temporal takes 4 to 10 minutes on 2 cores."
 	@go run ./internal/dev/servers/prepare
-	go test -race -timeout 20m -p $(TEST_PACKAGES) $(MAILINGS) ./...
+	go test -race -timeout 20m -p $(TEST_PACKAGES) $(MAILINGS) ./test/docs ./...
 	cd tools/compose && go test -count=1 ./...
 	@$(MAKE) --no-print-directory ui-test
+	@$(MAKE) --no-print-directory ts-test
 
 # ARGS="-artifacts -outputdir FOLDER" keeps the pictures of the pages.
 .PHONY: ui-test
@@ -66,6 +70,13 @@ ui-test: ## Look at mailings in Temporal's Web UI with a real browser; skipped w
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \
 		go run ./internal/dev/servers/prepare && cd tools/uitest && go test -count=1 $(ARGS) .; else \
 		echo "ui-test: SKIPPED, the Web UI is not tested: there is no Chromium on PATH. Debian, Ubuntu: sudo apt-get install chromium"; fi
+
+# npm installs into a copy: the checkout stays as it is.
+.PHONY: ts-test
+ts-test: ## Start a mailing from TypeScript (examples/typescript); skipped where there is no Node
+	@if command -v npm; then \
+		go test ./test/docs -count=1 -run '^TestTheTypeScriptExampleSendsAMailing$$' -typescript $(ARGS); else \
+		echo "ts-test: SKIPPED, the TypeScript example is not tested: there is no npm on PATH. Install Node 20 or newer: https://nodejs.org"; fi
 
 # The race detector is C; Go builds it without a C compiler on macOS only.
 .PHONY: compiler
@@ -79,7 +90,8 @@ compiler:
 bench: reach ## Measure the whole path (as reach), then run every benchmark, one package after the other
 	go test -run '^$$' -bench . -benchmem -p 1 $$(git grep -l '^func Benchmark' -- '*_test.go' ':!tools' | sed 's,^,./,; s,/[^/]*$$,,' | sort -u)
 
-# How far: the largest mailing. The two steps below it, and everything else, take about ten minutes; 1,000,000 recipients as long again.
+# How far: the largest mailing. The two steps below it, and everything else, take about ten minutes;
+# 1,000,000 recipients as long again.
 RECIPIENTS ?= 1000000
 .PHONY: reach
 reach: ## Measure the whole path against smtp-source, a slow link, and lists up to RECIPIENTS (default 1000000)
@@ -100,10 +112,22 @@ chaos: ## Break mailings at random, at length, and write docs/reliability.md (AR
 	@result=$$(mktemp) && go test ./test/chaos -count=1 -v -timeout 6h -run '^TestChaos$$' $(CHAOS) -chaos.json $$result $(ARGS); code=$$?; \
 		cat $$result; rm -f $$result; exit $$code
 
-# The last line is the run's result, whether it went well or not. A part of the mutants, by -only, writes no document.
+# The last line is the run's result, whether it went well or not. A part of the mutants, by -only,
+# writes no document.
 .PHONY: mutants
 mutants: ## Put small faults into a copy, show which the tests notice, write docs/reliability.md (ARGS="-only gate" for less)
 	@go run ./test/mutants -write docs/reliability.md $(ARGS)
+
+# Its database of vulnerabilities comes from the network, so `make check` does not run it.
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in the dependencies that the programs use
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+# The newest goreleaser may want a newer Go: GORELEASER=v2.15.4 works with Go 1.26.
+GORELEASER ?= latest
+.PHONY: release-check
+release-check: ## Check the configuration of releases, .goreleaser.yaml
+	go run github.com/goreleaser/goreleaser/v2@$(GORELEASER) check
 
 .PHONY: schema
 schema: ## Write the JSON Schema of a mailing's input again, after a change of the input

@@ -115,7 +115,10 @@ func buildTemporal(ctx context.Context, path string, progress Progress) error {
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "go.mod"), module.Mod, 0o600), os.WriteFile(filepath.Join(dir, "go.sum"), module.Sum, 0o600)); err != nil {
 		return err
 	}
-	progress("building the Temporal server, once (about 6 minutes on 2 cores; it is kept in %s)", filepath.Dir(path))
+	progress("no `temporal` is on PATH: building the Temporal server from source, once "+
+		"(4 to 10 minutes on 2 cores; it is kept in %s)", filepath.Dir(path))
+	progress("to save that time, press Ctrl-C, install the Temporal CLI (`brew install temporal`, or an archive " +
+		"from https://docs.temporal.io/cli), and start again")
 	unfinished := path + ".new"
 	defer os.Remove(unfinished)
 	cmd := exec.Command(goTool, "build", "-v", "-o", unfinished, module.Program)
