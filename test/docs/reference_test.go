@@ -43,6 +43,9 @@ func TestTheReferenceNamesEveryVariableOfTheConfiguration(t *testing.T) {
 				t.Errorf("docs/configuration.md has no row for %s, which %s reads", name, c)
 				continue
 			}
+			if _, ok := reference[name+"_FILE"]; !ok && c.Field(i).Tag.Get("file") == "true" {
+				t.Errorf("docs/configuration.md has no row for %s_FILE, which %s reads", name, c)
+			}
 			if value := c.Field(i).Tag.Get("envDefault"); value != "" && !strings.Contains(row, "`"+value+"`") {
 				t.Errorf("docs/configuration.md does not say that %s is %s by default: %s", name, value, row)
 			}
