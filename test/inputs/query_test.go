@@ -207,7 +207,7 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.StartWorker("DM_SOURCES=crm=" + server.URL("mail"))
-	// The rows are long, so that PostgreSQL sends each at once. The last rows wait for the lock.
+	// The rows are long, so that PostgreSQL sends each at once. At row 30 the query waits for the lock.
 	source, err := pgx.Connect(t.Context(), server.URL("mail"))
 	if err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ func TestNoRecipientDataAndNoCredentialGoesToTemporal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// In JSON payloads are base64; in the text form they stand as they are.
+		// In JSON, payloads are base64. In the text form they are readable.
 		for _, secret := range []string{"@example.org", "s3cret", "Nr 3"} {
 			if strings.Contains(string(text), secret) || strings.Contains(event.String(), secret) {
 				t.Errorf("event %d (%s) holds %q", event.EventId, event.EventType, secret)

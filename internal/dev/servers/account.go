@@ -12,7 +12,8 @@ import (
 	"syscall"
 )
 
-// account is the user that PostgreSQL runs as when we are root, which it refuses to be; nil when we are not.
+// account is the user that runs PostgreSQL if this program runs as root, because PostgreSQL refuses
+// to run as root. It is nil for every other user.
 type account struct {
 	name     string
 	uid, gid uint32
@@ -44,7 +45,7 @@ func (a *account) attr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid}}
 }
 
-// own gives a file or folder to the account.
+// own makes the account the owner of a file or folder.
 func (a *account) own(path string) error {
 	if a == nil {
 		return nil
@@ -52,12 +53,12 @@ func (a *account) own(path string) error {
 	return os.Chown(path, int(a.uid), int(a.gid))
 }
 
-// canReach checks that the account may pass dir, which may be still to be made, and every folder above it.
+// canReach checks that the account may enter dir and every folder above it. dir need not exist yet.
 func (a *account) canReach(dir string) error {
 	if a == nil {
 		return nil
 	}
-	// Links are followed: the folders that count are those of the real path.
+	// The permissions of the real path count, so links are resolved.
 	real, err := filepath.EvalSymlinks(dir)
 	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
 		dir = filepath.Dir(dir)
@@ -80,7 +81,7 @@ func (a *account) canReach(dir string) error {
 	return nil
 }
 
-// fromRoot lists a folder and those above it, the topmost first.
+// fromRoot returns a folder and those above it, the topmost first.
 func fromRoot(dir string) []string {
 	list := []string{dir}
 	for dir != filepath.Dir(dir) {
@@ -91,7 +92,8 @@ func fromRoot(dir string) []string {
 	return list
 }
 
-// mayPass tells what mode says of the first class that fits, as the kernel does.
+// mayPass reports whether mode lets the account enter a folder. As in the kernel, the first class
+// that fits decides.
 func mayPass(mode os.FileMode, owner, group bool) bool {
 	switch {
 	case owner:

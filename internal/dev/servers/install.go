@@ -15,9 +15,9 @@ import (
 // installer is a system's package manager.
 type installer struct {
 	program  string
-	asRoot   bool // needs root; the others refuse it
+	asRoot   bool // needs root; the other package managers refuse root
 	commands [][]string
-	typed    string // what a person types
+	typed    string // the command for a person to type
 }
 
 var installers = []installer{
@@ -31,8 +31,9 @@ var installers = []installer{
 
 const orSetURL = "or set DATABASE_URL to a PostgreSQL that you have"
 
-// InstallPostgres installs PostgreSQL with the system's package manager, showing what that prints, or says in its error exactly what to
-// type. It does nothing when a PostgreSQL is there.
+// InstallPostgres installs PostgreSQL with the system's package manager and shows its output. If
+// that is not possible, the error has the command to type. It does nothing if PostgreSQL is
+// installed.
 func InstallPostgres(ctx context.Context, out io.Writer, progress Progress) error {
 	if _, err := findPostgres(0); err == nil {
 		return nil
@@ -69,7 +70,8 @@ func (i installer) install(ctx context.Context, out io.Writer, progress Progress
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		cmd.Stdout, cmd.Stderr = out, out
-		// Cut short, a package manager can leave the system in disorder: it gets time to end by itself.
+		// A package manager that is killed can leave the system in disorder, so it gets time to
+		// end.
 		if err := run(ctx, cmd, 2*time.Minute); err != nil {
 			return fmt.Errorf("install PostgreSQL: `%s`: %w; %s", strings.Join(args, " "), err, orSetURL)
 		}
@@ -82,7 +84,8 @@ func (i installer) install(ctx context.Context, out io.Writer, progress Progress
 	return nil
 }
 
-// withoutMainCluster keeps Debian's package, while it is being installed, from its habit to make a cluster of its own and start it.
+// withoutMainCluster stops Debian's package from creating and starting a cluster of its own at the
+// installation.
 func withoutMainCluster() (undo func(), err error) {
 	const dir = "/etc/postgresql-common/createcluster.d"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -94,6 +97,6 @@ func withoutMainCluster() (undo func(), err error) {
 	}
 	return func() {
 		_ = os.Remove(path)
-		_ = os.Remove(dir) // if it is empty, as we may have made it
+		_ = os.Remove(dir) // if it is empty: this function may have created it
 	}, nil
 }

@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// ErrNoPostgres says that no PostgreSQL 14 or newer was found on this system.
+// ErrNoPostgres is the error if PostgreSQL 14 or newer is not installed.
 var ErrNoPostgres = errors.New("no PostgreSQL 14 or newer is installed")
 
 const oldestPostgres = 14
 
-// Where distributions and Homebrew put the server's binaries, which are seldom on PATH.
+// The folders of the server's binaries in distributions and in Homebrew. They are seldom on PATH.
 var postgresFolders = []string{
 	"/usr/lib/postgresql/*/bin", "/usr/lib/postgresql*/bin", "/usr/pgsql-*/bin", "/usr/libexec/postgresql*", "/usr/local/pgsql/bin",
 	"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin", "/home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
 }
 
-// findPostgres returns the folder of the binaries of the newest server, or of the one that made the cluster, when major is not 0:
-// another major version cannot read it.
+// findPostgres returns the folder of the binaries of the newest server. If major is not 0, the
+// server must have this major version, because another one cannot read the cluster.
 func findPostgres(major int) (string, error) {
 	best, bestVersion := "", 0
 	for _, dir := range postgresCandidates() {
@@ -58,7 +58,8 @@ func postgresCandidates() []string {
 	return dirs
 }
 
-// serverVersion is the major version of the server in dir, 0 if there is none, or no initdb beside it.
+// serverVersion returns the major version of the server in dir. It is 0 if the server or initdb is
+// missing.
 func serverVersion(dir string) int {
 	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
 		return 0
@@ -70,7 +71,8 @@ func serverVersion(dir string) int {
 	return majorVersion(string(out))
 }
 
-// majorVersion reads "postgres (PostgreSQL) 15.18 (Debian …)", "… 18beta1".
+// majorVersion returns the number in texts like "postgres (PostgreSQL) 15.18 (Debian …)" and "…
+// 18beta1".
 func majorVersion(text string) int {
 	_, version, _ := strings.Cut(text, "(PostgreSQL) ")
 	digits := version[:len(version)-len(strings.TrimLeft(version, "0123456789"))]

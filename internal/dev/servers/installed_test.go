@@ -29,7 +29,8 @@ func TestTheMajorVersionIsReadFromWhatPostgresSays(t *testing.T) {
 	}
 }
 
-// The kernel asks the first class that fits, and no other: an owner without the right is refused even where everybody has it.
+// The kernel checks the first class that fits, and no other: it refuses an owner without the right
+// even if everybody else has the right.
 func TestAFolderIsPassedByTheRightOfTheFirstClassThatFits(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -9,17 +9,18 @@ import (
 	"sync"
 )
 
-// Ports are chosen below those that systems give to outgoing connections (32768 and up on Linux, 49152 elsewhere). With one of those, a
-// client that tries to connect again while the server is down can get the very port as its own, be connected to itself, and keep the
-// server from coming back.
+// Ports are below those of outgoing connections (32768 and up on Linux, 49152 elsewhere). A client
+// that connects again while the server is down could get the port of the server as its own. It
+// would then be connected to itself, and the server could not listen again.
 const (
 	lowestPort = 15000
 	portCount  = 17000
 )
 
-var handedOut sync.Map // ports, so that two servers started at the same time do not choose the same
+var handedOut sync.Map // ports that FreePort has returned
 
-// FreePort returns a port of the loopback that nobody listens on now. Somebody may take it before the server does: see taken.
+// FreePort returns a port of the loopback that nobody listens on now. It returns no port twice in
+// one process. Another process may take the port before the server does: see taken.
 func FreePort() (int, error) {
 	for range 200 {
 		port := lowestPort + rand.IntN(portCount)
@@ -35,7 +36,7 @@ func FreePort() (int, error) {
 	return 0, errors.New("no free port on 127.0.0.1")
 }
 
-// taken tells whether a server could not start because of its port.
+// taken reports whether a server could not start because another process has its port.
 func taken(err error) bool {
 	text := strings.ToLower(err.Error())
 	return strings.Contains(text, "address already in use") || strings.Contains(text, "could not bind")

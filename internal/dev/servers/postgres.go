@@ -19,20 +19,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PostgresOptions says where a cluster lives.
+// PostgresOptions describes a cluster and its server.
 type PostgresOptions struct {
-	// Dir is the data folder. It is made, with a new cluster in it, if it is not there.
+	// Dir is the data folder. It is created with a new cluster if it does not exist.
 	Dir string
-	// Port to listen on; 0 for one that is free.
+	// Port is the port to listen on. 0 means a free one.
 	Port int
-	// Settings are added to postgresql.conf's, on each start.
+	// Settings overrides settings of postgresql.conf at each start.
 	Settings map[string]string
-	// Throwaway saves the time that it takes to be sure that data survives a power failure; it still survives that of the server.
+	// Throwaway saves time and gives up the certainty that data survives a power failure. Data
+	// still survives a crash of the server.
 	Throwaway bool
 	Progress  Progress
 }
 
-// Postgres is a running private server. Its methods are not for use by several goroutines at once.
+// Postgres is a running private server. Its methods are not safe for concurrent use.
 type Postgres struct {
 	options PostgresOptions
 	bin     string
@@ -43,8 +44,10 @@ type Postgres struct {
 	secret  string
 }
 
-// StartPostgres starts the server, and makes its cluster first if need be. A server that an earlier process of ours left running on the
-// same folder is stopped first; keeping two live processes from sharing a folder is the caller's part. ErrNoPostgres.
+// StartPostgres starts the server, and creates its cluster if need be. It first stops a server that
+// an earlier process of this program has left on the same folder. The caller must see to it that
+// two running programs do not use one folder. The error is ErrNoPostgres if PostgreSQL is not
+// installed.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	o.Progress = o.Progress.orSilent()
 	dir, err := filepath.Abs(o.Dir)
@@ -67,7 +70,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 
 func (p *Postgres) dir() string { return filepath.Join(p.options.Dir, "data") }
 
-// prepare makes the folder and the cluster, and finds the binaries that fit it.
+// prepare creates the folder and the cluster, and finds the binaries that fit the cluster.
 func (p *Postgres) prepare(ctx context.Context) error {
 	major, err := p.madeBy()
 	if err != nil {
@@ -86,7 +89,8 @@ func (p *Postgres) prepare(ctx context.Context) error {
 	return p.makeCluster(ctx)
 }
 
-// makeFolder makes the folder for the server's user alone, and those above it for everybody to pass.
+// makeFolder creates the data folder for the server's user only, and the folders above it for
+// everybody to enter.
 func (p *Postgres) makeFolder() error {
 	above := filepath.Dir(p.options.Dir)
 	if err := p.account.canReach(above); err != nil {
@@ -104,7 +108,7 @@ func (p *Postgres) makeFolder() error {
 	return nil
 }
 
-// madeBy is the major version of the cluster that is there, 0 if there is none.
+// madeBy returns the major version of the existing cluster, or 0 if there is none.
 func (p *Postgres) madeBy() (int, error) {
 	text, err := os.ReadFile(filepath.Join(p.dir(), "PG_VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +126,7 @@ func (p *Postgres) madeBy() (int, error) {
 
 func (p *Postgres) passwordFile() string { return filepath.Join(p.options.Dir, "password") }
 
-// password reads the superuser's password, or makes one for a cluster that is still to be made.
+// password reads the superuser's password, or creates one if there is no cluster yet.
 func (p *Postgres) password(made bool) error {
 	secret, err := os.ReadFile(p.passwordFile())
 	if err == nil && len(secret) > 0 {
@@ -139,7 +143,8 @@ func (p *Postgres) password(made bool) error {
 	return p.account.own(p.passwordFile())
 }
 
-// makeCluster makes it aside and renames it when it is complete: one that was cut short is never taken for a cluster.
+// makeCluster creates the cluster in another folder and renames the folder when the cluster is
+// complete. An interrupted call leaves nothing that looks like a cluster.
 func (p *Postgres) makeCluster(ctx context.Context) error {
 	unfinished := p.dir() + ".new"
 	if err := os.RemoveAll(unfinished); err != nil {
@@ -161,7 +166,8 @@ func (p *Postgres) makeCluster(ctx context.Context) error {
 	return nil
 }
 
-// Start starts the server again after Stop or Kill, on the same port. It recovers what a crash has left.
+// Start starts the server again after Stop or Kill, on the same port. The server recovers after a
+// crash.
 func (p *Postgres) Start(ctx context.Context) error {
 	if p.process.running() {
 		return nil
@@ -176,7 +182,7 @@ func (p *Postgres) Start(ctx context.Context) error {
 		case err == nil || ctx.Err() != nil || time.Now().After(end):
 			return err
 		case strings.Contains(err.Error(), "shared memory block"):
-			// The sessions of a server that was killed have not all noticed yet.
+			// Sessions of a killed server may still be ending.
 		case taken(err) && p.options.Port == 0:
 			p.port = 0
 		default:
@@ -192,7 +198,8 @@ func (p *Postgres) startOnce(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// No socket file: Debian's default folder for it is not ours, and a path of ours can be too long for one.
+	// There is no socket file: the user may not write to Debian's default folder, and the path of
+	// the data folder can be too long.
 	args := []string{"-D", p.dir(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=300"}
 	if p.options.Throwaway {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
@@ -210,7 +217,7 @@ func (p *Postgres) startOnce(ctx context.Context) (err error) {
 	if p.process, err = start(cmd); err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	// Recovery after a crash can take its time.
+	// The recovery after a crash can take long.
 	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := p.process.waitFor(ready, "PostgreSQL", &p.log, p.answers); err != nil {
@@ -230,13 +237,14 @@ func (p *Postgres) answers(ctx context.Context) error {
 	return conn.Close(ctx)
 }
 
-// URL is that of a database of the server. It holds the password: it is for the environment of processes, not for command lines.
+// URL returns the URL of a database of the server. It has the password, so it belongs in the
+// environment of a process and not in its arguments.
 func (p *Postgres) URL(database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", p.secret), Host: fmt.Sprintf("127.0.0.1:%d", p.port), Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
-// CreateDatabase makes a database if it is not there.
+// CreateDatabase creates the database if it does not exist.
 func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
 	conn, err := pgx.Connect(ctx, p.URL("postgres"))
 	if err != nil {
@@ -251,21 +259,21 @@ func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
 	return err
 }
 
-// Stop ends the server in order: connections are closed, everything is on disk. When ctx ends it is made to end at once, which loses
-// nothing either, but costs the next start a recovery.
+// Stop stops the server in order: it closes connections and writes everything to disk. When ctx
+// ends, the server stops at once. That loses nothing either, but the next start needs a recovery.
 func (p *Postgres) Stop(ctx context.Context) {
 	if p.process.running() && !p.process.stop(ctx, 30*time.Second, syscall.SIGINT, syscall.SIGQUIT) {
 		p.Kill()
 	}
 }
 
-// Kill ends the server and its sessions as a crash would, and returns when they are gone.
+// Kill ends the server and its sessions as a crash does. It returns when they have ended.
 func (p *Postgres) Kill() {
 	if !p.process.running() {
 		return
 	}
 	pid := p.process.pid()
-	_ = syscall.Kill(pid, syscall.SIGSTOP) // from here on it starts no more sessions, which are in process groups of their own
+	_ = syscall.Kill(pid, syscall.SIGSTOP) // so that it starts no more sessions
 	family := append([]int{pid}, children(pid)...)
 	for _, member := range family {
 		_ = syscall.Kill(member, syscall.SIGKILL)
@@ -274,7 +282,7 @@ func (p *Postgres) Kill() {
 	gone(family, 10*time.Second)
 }
 
-// endLeftover stops a server that still runs on our folder, which a killed process of ours has left.
+// endLeftover stops a server that a killed process of this program has left on the data folder.
 func (p *Postgres) endLeftover() error {
 	pidFile := filepath.Join(p.dir(), "postmaster.pid")
 	data, err := os.ReadFile(pidFile)
@@ -284,12 +292,13 @@ func (p *Postgres) endLeftover() error {
 	first, _, _ := strings.Cut(string(data), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
 	if err != nil {
-		return nil // the server itself says what is wrong with it
+		return nil // the server reports what is wrong with the file
 	}
 	if err := endLeftover(pid, p.dir(), syscall.SIGINT); err != nil || !alive(pid) {
 		return err
 	}
-	// A stranger has the number now. The server would take it for one of its kind; whether its memory is in use it still sees for itself.
+	// Another program has the PID now. The server would take that program for a server. It checks
+	// itself whether the shared memory is in use.
 	return os.Remove(pidFile)
 }
 

@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// process is a child that ends with us.
+// process is a child process that ends with this program.
 type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when it has ended
 	err    error
 }
 
-// start runs the command in a process group of its own. The goroutine that starts it keeps its thread: Linux ends a child when the
-// thread that started it ends.
+// start runs the command in a process group of its own. The goroutine that starts it keeps its
+// thread, because Linux ends the child when that thread ends.
 func start(cmd *exec.Cmd) (*process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -46,8 +46,9 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// run runs the command to its end. When ctx is done it is asked to end, with its whole group, and made to when patience is over.
-func run(ctx context.Context, cmd *exec.Cmd, patience time.Duration) error {
+// run runs the command until it ends. When ctx ends, run interrupts the whole process group, and
+// kills it after the grace time.
+func run(ctx context.Context, cmd *exec.Cmd, grace time.Duration) error {
 	cmd.WaitDelay = 5 * time.Second // a grandchild may keep a pipe open
 	p, err := start(cmd)
 	if err != nil {
@@ -55,7 +56,7 @@ func run(ctx context.Context, cmd *exec.Cmd, patience time.Duration) error {
 	}
 	select {
 	case <-p.exited:
-		if errors.Is(p.err, exec.ErrWaitDelay) { // it went well, and has left a service that holds its output
+		if errors.Is(p.err, exec.ErrWaitDelay) { // success, but a service that it has started holds its output
 			return nil
 		}
 		return p.err
@@ -65,7 +66,7 @@ func run(ctx context.Context, cmd *exec.Cmd, patience time.Duration) error {
 		_ = syscall.Kill(-p.pid(), s)
 		select {
 		case <-p.exited:
-		case <-time.After(patience):
+		case <-time.After(grace):
 		}
 	}
 	<-p.exited
@@ -86,24 +87,26 @@ func (p *process) running() bool {
 	}
 }
 
-// stop sends the signals in turn until the process ends, and tells whether it did. It waits with patience after the first, at most as long
-// as ctx does, and five seconds after each other.
-func (p *process) stop(ctx context.Context, patience time.Duration, signals ...syscall.Signal) bool {
-	hurry := ctx.Done()
+// stop sends the signals one after the other until the process ends, and reports whether it has
+// ended. After the first signal it waits for the grace time, or until ctx ends. After each later
+// one it waits for five seconds.
+func (p *process) stop(ctx context.Context, grace time.Duration, signals ...syscall.Signal) bool {
+	done := ctx.Done()
 	for _, s := range signals {
 		_ = p.cmd.Process.Signal(s)
 		select {
 		case <-p.exited:
 			return true
-		case <-hurry:
-		case <-time.After(patience):
+		case <-done:
+		case <-time.After(grace):
 		}
-		hurry, patience = nil, 5*time.Second
+		done, grace = nil, 5*time.Second
 	}
 	return !p.running()
 }
 
-// serverLog is the file that a server writes to. It goes on from start to start; from is where this start's part begins.
+// serverLog is the file that a server appends its log to. The log of the latest start begins at
+// from.
 type serverLog struct {
 	path string
 	from int64
@@ -122,7 +125,7 @@ func (l *serverLog) open() (*os.File, error) {
 	return f, nil
 }
 
-// tail is the end of what this start has logged, for an error.
+// tail returns the end of the log of the latest start, for an error.
 func (l *serverLog) tail() string {
 	f, err := os.Open(l.path)
 	if err != nil {
@@ -136,7 +139,7 @@ func (l *serverLog) tail() string {
 	return "\n" + string(data[max(0, len(data)-2000):])
 }
 
-// waitFor calls ready until it works, the process ends, or ctx does.
+// waitFor calls ready until it returns nil, the process ends, or ctx ends.
 func (p *process) waitFor(ctx context.Context, what string, log *serverLog, ready func(context.Context) error) error {
 	for {
 		err := ready(ctx)
@@ -153,14 +156,15 @@ func (p *process) waitFor(ctx context.Context, what string, log *serverLog, read
 	}
 }
 
-// endLeftover ends a server that an earlier process of ours left running, with everything it has started. The PID comes from a file and
-// may be another program's by now: it is ours only if mark, which no other program has a reason to name, is among its arguments.
-func endLeftover(pid int, mark string, polite syscall.Signal) error {
+// endLeftover ends a server that an earlier process of this program has left, with its child
+// processes. The PID comes from a file and may belong to another program by now. It belongs to the
+// server only if mark is among the arguments of the process.
+func endLeftover(pid int, mark string, first syscall.Signal) error {
 	if pid <= 1 || !hasArgument(pid, mark) {
 		return nil
 	}
 	family := append(children(pid), pid)
-	_ = syscall.Kill(pid, polite)
+	_ = syscall.Kill(pid, first)
 	if gone(family, 30*time.Second) {
 		return nil
 	}
@@ -173,9 +177,9 @@ func endLeftover(pid int, mark string, polite syscall.Signal) error {
 	return nil
 }
 
-// gone waits until none of the processes is there any more.
-func gone(pids []int, patience time.Duration) bool {
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+// gone waits until all processes have ended, and reports whether they have.
+func gone(pids []int, timeout time.Duration) bool {
+	for end := time.Now().Add(timeout); ; time.Sleep(10 * time.Millisecond) {
 		left := 0
 		for _, pid := range pids {
 			if alive(pid) {

@@ -8,10 +8,12 @@ import (
 	"syscall"
 )
 
-// endWithUs has the kernel stop the child when we are gone, even if nobody could stop it: SIGQUIT ends PostgreSQL at once, and Temporal.
+// endWithUs makes the kernel send the child SIGQUIT when this program ends, also when it is killed.
+// SIGQUIT ends PostgreSQL and Temporal at once.
 func endWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGQUIT }
 
-// stat returns the state and the parent of a process. See proc(5): the name, in brackets, may hold anything.
+// stat returns the state and the parent of a process. See proc(5): the name, in parentheses, may
+// have any character.
 func stat(pid int) (state byte, parent int, ok bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -25,13 +27,13 @@ func stat(pid int) (state byte, parent int, ok bool) {
 	return fields[0][0], parent, err == nil
 }
 
-// alive tells whether a process runs. One that has ended and that nobody has asked for yet does not.
+// alive reports whether a process runs. A zombie does not run.
 func alive(pid int) bool {
 	state, _, ok := stat(pid)
 	return ok && state != 'Z' && state != 'X'
 }
 
-// children returns the processes that a process has started.
+// children returns the child processes of a process.
 func children(of int) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

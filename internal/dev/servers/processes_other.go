@@ -10,17 +10,18 @@ import (
 	"syscall"
 )
 
-// endWithUs has no means here: what a killed process leaves behind is stopped by the next start on the same folder.
+// endWithUs does nothing on this system. The next start on the same folder stops what a killed
+// process has left.
 func endWithUs(*syscall.SysProcAttr) {}
 
-// alive tells whether a process runs. One that has ended and that nobody has asked for yet does not.
+// alive reports whether a process runs. A zombie does not run.
 func alive(pid int) bool {
 	out, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
 	state := strings.TrimSpace(string(out))
 	return err == nil && state != "" && !strings.HasPrefix(state, "Z")
 }
 
-// children returns the processes that a process has started.
+// children returns the child processes of a process.
 func children(of int) []int {
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {

@@ -1,15 +1,18 @@
-// Package servers runs a private PostgreSQL and a private Temporal for `starter dev`, `starter demo` and the tests.
+// Package servers runs a private PostgreSQL and a private Temporal server for `starter dev`,
+// `starter demo` and the tests.
 //
-// PostgreSQL's binaries are the system's own, Temporal's server is a `temporal` on PATH or is built once from the module file in
-// tools/temporal. Both listen on the loopback only, keep their data in a folder of ours, run in process groups of their own, so that
-// Ctrl-C reaches us and not them, and end when we end, however we end (on Linux; elsewhere the next start on the same folder ends what
-// a killed process has left).
+// The binaries of PostgreSQL are those of the system. The Temporal server is the `temporal` on
+// PATH, or is built once from the module file in tools/temporal. Both servers listen on the
+// loopback only and keep their data in a folder that the caller names. They run in process groups
+// of their own, so that Ctrl-C reaches this program and not them. On Linux they end when this
+// program ends, also when it is killed. On other systems, the next start on the same folder stops a
+// server that a killed program has left.
 package servers
 
-// Progress is told what is being done, one line at a time.
+// Progress receives a line of text for each step.
 type Progress func(format string, args ...any)
 
-// Silent tells nobody.
+// Silent is a Progress that ignores every line.
 func Silent(string, ...any) {}
 
 func (p Progress) orSilent() Progress {

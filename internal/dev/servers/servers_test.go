@@ -29,7 +29,8 @@ import (
 	"directmailer/internal/dev/servers"
 )
 
-// helperFolder makes this binary a process that starts a PostgreSQL in the folder, prints its URL and waits to be killed.
+// helperFolder is the environment variable that makes this test binary a process that starts a
+// PostgreSQL in the folder, prints its URL and waits to be killed.
 const helperFolder = "DEVSTACK_TEST_HELPER_FOLDER"
 
 func TestMain(m *testing.M) {
@@ -45,7 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// folder is one that PostgreSQL's user may pass too: those of t.TempDir are closed to others.
+// folder returns a folder that PostgreSQL's user may enter too. Other users may not enter those of
+// t.TempDir.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "servers-")
@@ -130,12 +132,13 @@ func TestAKilledPostgresComesBackWithItsData(t *testing.T) {
 	writeRow(t, server)
 	before := server.URL("postgres")
 
-	// A backend that computes sees nothing of its server's death by itself, and would keep the next server from starting.
+	// A backend that computes does not notice the death of its server, and would keep the next
+	// server from starting.
 	busy, err := pgx.Connect(t.Context(), before)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// So that it does not compute for ever if the test fails.
+	// The timeout ends the loop if the test fails.
 	if _, err := busy.Exec(t.Context(), `SET statement_timeout = '60s'`); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +175,7 @@ func TestAKilledPostgresComesBackWithItsData(t *testing.T) {
 		if err == nil {
 			t.Error("an endless query ended without an error")
 		}
-	case <-time.After(3 * time.Minute): // its own statement_timeout ends it after a minute
+	case <-time.After(3 * time.Minute): // statement_timeout ends the query after a minute
 		t.Error("the busy backend outlived its server")
 	}
 }
@@ -194,7 +197,7 @@ func TestAPostgresThatStillRunsOnTheFolderIsTakenOver(t *testing.T) {
 	}
 }
 
-// A stale postmaster.pid, after the machine was switched off, may name a process that has nothing to do with us.
+// A stale postmaster.pid, after the machine was switched off, may have the PID of another program.
 func TestAStrangerWithTheNumberOfALeftoverServerIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(folder(t), "pg")
@@ -211,7 +214,7 @@ func TestAStrangerWithTheNumberOfALeftoverServerIsLeftAlone(t *testing.T) {
 	}
 	server.Kill()
 
-	// cat waits for its input: the stranger belongs to the server's user, who could signal it.
+	// cat waits for input. It belongs to the user of the server, who could send it signals.
 	stranger := exec.Command("cat")
 	if os.Geteuid() == 0 {
 		owner := info.Sys().(*syscall.Stat_t)
@@ -317,7 +320,7 @@ func TestThePasswordIsOnNoCommandLine(t *testing.T) {
 		}
 	}()
 	dir := filepath.Join(folder(t), "pg")
-	server := startPostgres(t, dir) // makes the cluster too
+	server := startPostgres(t, dir) // creates the cluster too
 	close(stop)
 	u, err := url.Parse(server.URL("postgres"))
 	if err != nil {
@@ -348,7 +351,7 @@ func TestPostgresEndsWithAProcessThatIsKilled(t *testing.T) {
 		t.Skip("elsewhere the next start ends what is left")
 	}
 	dir := filepath.Join(folder(t), "pg")
-	startPostgres(t, dir).Stop(t.Context()) // makes the cluster
+	startPostgres(t, dir).Stop(t.Context()) // creates the cluster
 	helper := exec.Command(os.Args[0])
 	helper.Env = append(os.Environ(), helperFolder+"="+dir)
 	helper.Stderr = os.Stderr
@@ -373,7 +376,8 @@ func TestPostgresEndsWithAProcessThatIsKilled(t *testing.T) {
 	eventually(t, "gone with its starter", func() bool { return !listens(address) })
 }
 
-// TestPostgresRunsForAnOrdinaryUser runs tests of this file again as nobody: what root does by another way has to work for everybody.
+// TestPostgresRunsForAnOrdinaryUser runs tests of this file again as the user nobody, because root
+// uses other code.
 func TestPostgresRunsForAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -392,7 +396,7 @@ func TestPostgresRunsForAnOrdinaryUser(t *testing.T) {
 	if err := os.Chown(dir, uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	binary := filepath.Join(dir, "servers.test") // the one that runs is in a folder closed to others
+	binary := filepath.Join(dir, "servers.test") // a copy, because others may not enter the folder of the running binary
 	copyProgram(t, os.Args[0], binary)
 	cmd := exec.CommandContext(t.Context(), binary, "-test.v", "-test.run", "^(TestAKilledPostgresComesBackWithItsData|TestAPostgresThatStillRunsOnTheFolderIsTakenOver)$")
 	cmd.Dir = dir
@@ -469,7 +473,8 @@ func TestAKilledTemporalComesBackWithItsWorkflows(t *testing.T) {
 	}
 }
 
-// A killed starter leaves its Temporal running where the kernel does not end it; two on one database file would spoil it.
+// A killed starter leaves its Temporal server if the kernel does not end it. Two servers would
+// damage one database file.
 func TestATemporalThatStillRunsOnTheFolderIsTakenOver(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -498,8 +503,8 @@ func TestATemporalThatStillRunsOnTheFolderIsTakenOver(t *testing.T) {
 	}
 }
 
-// The server makes the tables of its database one after the other. Interrupted between, it leaves a
-// database with which no server starts.
+// The server creates the tables of its database one after the other. If it is interrupted
+// meanwhile, no server starts with the database.
 func TestATemporalThatWasInterruptedWhileItMadeItsDatabaseStartsAgain(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

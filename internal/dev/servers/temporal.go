@@ -19,20 +19,22 @@ import (
 	"go.temporal.io/sdk/log"
 )
 
-// TemporalOptions says how a server is run.
+// TemporalOptions describes a Temporal server.
 type TemporalOptions struct {
-	// Dir keeps its database, so that mailings go on after a restart; empty for memory only.
+	// Dir is the folder of the server's database, so that mailings survive a restart. If it is
+	// empty, the database is in memory.
 	Dir string
-	// Port and UIPort to listen on; 0 for ones that are free.
+	// Port and UIPort are the ports to listen on. 0 means a free one.
 	Port, UIPort int
-	// SearchAttributes are registered at the start, by name, with their types ("Keyword").
+	// SearchAttributes are registered at the start. The key is the name, the value the type, such
+	// as "Keyword".
 	SearchAttributes map[string]string
-	// DynamicConfig are values of the server's dynamic configuration, as JSON.
+	// DynamicConfig has values of the server's dynamic configuration, as JSON.
 	DynamicConfig map[string]string
 	Progress      Progress
 }
 
-// Temporal is a running private server. Its methods are not for use by several goroutines at once.
+// Temporal is a running private server. Its methods are not safe for concurrent use.
 type Temporal struct {
 	options      TemporalOptions
 	binary       string
@@ -41,8 +43,9 @@ type Temporal struct {
 	port, uiPort int
 }
 
-// StartTemporal starts the server. A binary that has to be built first takes some minutes, once. A server that an earlier process of ours
-// left running on the same folder is stopped first; keeping two live processes from sharing a folder is the caller's part.
+// StartTemporal starts the server. The first call may build it, which takes some minutes. It first
+// stops a server that an earlier process of this program has left on the same folder. The caller
+// must see to it that two running programs do not use one folder.
 func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
 	o.Progress = o.Progress.orSilent()
 	binary, err := TemporalBinary(ctx, o.Progress)
@@ -88,7 +91,7 @@ func (t *Temporal) Start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	for range 5 { // a free port, also one of those that the server chooses itself, may be taken by somebody else before it has it
+	for range 5 { // another process may take a free port before the server does, also a port that the server chooses
 		if err := t.beginDatabase(); err != nil {
 			return fmt.Errorf("prepare Temporal's data folder: %w", err)
 		}
@@ -103,12 +106,13 @@ func (t *Temporal) Start(ctx context.Context) error {
 	return err
 }
 
-// unfinished is a file that is there from before the server makes its database until the server has
-// answered. A server that is interrupted between leaves a database without all of its tables, with
-// which no later one starts.
+// unfinished is a file that exists from before the server creates its database until the server has
+// answered. A server that is interrupted meanwhile leaves a database without all of its tables, and
+// no server starts with that.
 func (t *Temporal) unfinished() string { return t.database() + ".unfinished" }
 
-// beginDatabase removes a database that was never finished, and marks one that is still to be made.
+// beginDatabase removes a database that was never completed, and creates the file unfinished if
+// there is no database.
 func (t *Temporal) beginDatabase() error {
 	if t.options.Dir == "" {
 		return nil
@@ -171,7 +175,7 @@ func (t *Temporal) startOnce(ctx context.Context) (err error) {
 func (t *Temporal) arguments() []string {
 	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(t.port), "--ui-ip", "127.0.0.1", "--ui-port", strconv.Itoa(t.uiPort),
 		"--log-level", "warn", "--log-format", "json",
-		"--dynamic-config-value", "matching.enableFairness=true"} // a large mailing's backlog does not keep a small one waiting
+		"--dynamic-config-value", "matching.enableFairness=true"} // so that mailings take turns in a task queue
 	if t.options.Dir != "" {
 		args = append(args, "--db-filename", t.database())
 	}
@@ -184,7 +188,8 @@ func (t *Temporal) arguments() []string {
 	return args
 }
 
-// serverEnvironment is ours without what would have the command speak to, or be configured for, another Temporal.
+// serverEnvironment returns this program's environment without the variables that would connect the
+// command to another Temporal server, or configure it for one.
 func serverEnvironment() []string {
 	var env []string
 	for _, entry := range os.Environ() {
@@ -195,7 +200,8 @@ func serverEnvironment() []string {
 	return append(env, "TEMPORAL_CONFIG_FILE="+os.DevNull)
 }
 
-// keepPID notes the server, for the next start on the folder to find it if it outlives us. PostgreSQL does so itself.
+// keepPID writes the server's PID to a file, so that the next start on the folder finds a server
+// that was left. PostgreSQL does so itself.
 func (t *Temporal) keepPID() error {
 	if t.options.Dir == "" {
 		return nil
@@ -213,16 +219,16 @@ func (t *Temporal) endLeftover() error {
 	}
 	pid, err := strconv.Atoi(string(data))
 	if err != nil {
-		return nil // cut short: it was never started
+		return nil // interrupted before the server was started
 	}
 	return endLeftover(pid, t.database(), syscall.SIGTERM)
 }
 
-// answers asks for what a worker needs first: the namespace, and its task queue.
+// answers checks that the server has what a worker needs first: the namespace and its task queue.
 func (t *Temporal) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	// gRPC lets a second pass after a refused connection.
+	// gRPC waits for a second after a refused connection.
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Address())
 	if err != nil {
 		return err
@@ -237,13 +243,14 @@ func (t *Temporal) answers(ctx context.Context) error {
 	return err
 }
 
-// Address is host:port for clients and workers.
+// Address returns host:port for clients and workers.
 func (t *Temporal) Address() string { return fmt.Sprintf("127.0.0.1:%d", t.port) }
 
-// UI is the address of the Web UI.
+// UI returns the URL of the Web UI.
 func (t *Temporal) UI() string { return fmt.Sprintf("http://127.0.0.1:%d", t.uiPort) }
 
-// Stop ends the server in order; at once when ctx ends, which loses nothing that it has acknowledged.
+// Stop stops the server in order. When ctx ends, the server stops at once. That loses nothing that
+// it has acknowledged.
 func (t *Temporal) Stop(ctx context.Context) {
 	if t.process.running() && !t.process.stop(ctx, 15*time.Second, syscall.SIGTERM) {
 		t.Kill()
@@ -253,7 +260,7 @@ func (t *Temporal) Stop(ctx context.Context) {
 	}
 }
 
-// transient are the files that nobody needs after the server's orderly end.
+// transient are the files that nobody needs after the server has stopped in order.
 func (t *Temporal) transient() []string {
 	if t.options.Dir == "" {
 		return []string{t.log.path}
@@ -261,7 +268,7 @@ func (t *Temporal) transient() []string {
 	return []string{t.pidFile()}
 }
 
-// Kill ends the server as a crash would.
+// Kill ends the server as a crash does.
 func (t *Temporal) Kill() {
 	if t.process.running() {
 		_ = syscall.Kill(-t.process.pid(), syscall.SIGKILL)
@@ -269,7 +276,8 @@ func (t *Temporal) Kill() {
 	}
 }
 
-// silent keeps the SDK from telling about attempts to connect to a server that is starting.
+// silent is a logger that writes nothing: the SDK would log each attempt to connect to a server
+// that is starting.
 type silent struct{}
 
 var _ log.Logger = silent{}

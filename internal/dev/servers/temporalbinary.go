@@ -18,13 +18,15 @@ import (
 	module "directmailer/tools/temporal"
 )
 
-// temporalPackages is about how many packages the server is made of; it only serves to show how far a build is.
+// temporalPackages is the approximate number of packages of the server. It only serves to show the
+// progress of a build.
 const temporalPackages = 1300
 
 const orInstall = "to go on, install the Temporal CLI (https://docs.temporal.io/cli) so that `temporal` is on PATH, or set TEMPORAL_ADDRESS to a server that you have"
 
-// TemporalBinary returns the path of a `temporal`: the one on PATH, the one built before, or one built now from tools/temporal, which
-// takes some minutes and says so.
+// TemporalBinary returns the path of a `temporal` command: the one on PATH, the one built before,
+// or one that it builds now from tools/temporal. The build takes some minutes, and progress says
+// so.
 func TemporalBinary(ctx context.Context, progress Progress) (string, error) {
 	if path, err := exec.LookPath("temporal"); err == nil && works(ctx, path) {
 		return path, nil
@@ -41,7 +43,7 @@ func TemporalBinary(ctx context.Context, progress Progress) (string, error) {
 		return "", fmt.Errorf("build the Temporal server: %w", err)
 	}
 	defer unlock()
-	if works(ctx, path) { // another process has built it meanwhile
+	if works(ctx, path) { // another process has built the command meanwhile
 		return path, nil
 	}
 	if err := buildTemporal(ctx, path, progress.orSilent()); ctx.Err() != nil {
@@ -52,14 +54,14 @@ func TemporalBinary(ctx context.Context, progress Progress) (string, error) {
 	return path, nil
 }
 
-// works also finds a file that is not for this kind of machine.
+// works reports whether the command runs. A file for another kind of machine does not.
 func works(ctx context.Context, temporal string) bool {
 	return exec.CommandContext(ctx, temporal, "--version").Run() == nil
 }
 
 var cliVersion = regexp.MustCompile(`github\.com/temporalio/cli (v\S+)`)
 
-// cachedTemporal is where the binary is kept between runs, and between checkouts.
+// cachedTemporal returns the path of the command that was built. All checkouts share it.
 func cachedTemporal() (string, error) {
 	version := cliVersion.FindSubmatch(module.Mod)
 	if version == nil {
@@ -72,7 +74,7 @@ func cachedTemporal() (string, error) {
 	return filepath.Join(cache, "directmailer", "temporal-"+string(version[1])), nil
 }
 
-// lockBuild has one process build at a time: the tests of several packages start together.
+// lockBuild lets one process build at a time: the tests of several packages start together.
 func lockBuild(ctx context.Context, path string, progress Progress) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
@@ -100,8 +102,8 @@ func lockBuild(ctx context.Context, path string, progress Progress) (unlock func
 	}
 }
 
-// buildTemporal builds into a file of its own and renames it: a build that is cut short leaves nothing that could be taken for it. What
-// was compiled stays in Go's cache, so the next try goes on from there.
+// buildTemporal builds into a file of its own and renames it, so that an interrupted build leaves
+// no command. Compiled packages stay in Go's cache, and the next build goes on from there.
 func buildTemporal(ctx context.Context, path string, progress Progress) error {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
@@ -123,14 +125,15 @@ func buildTemporal(ctx context.Context, path string, progress Progress) error {
 	defer os.Remove(unfinished)
 	cmd := exec.Command(goTool, "build", "-v", "-o", unfinished, module.Program)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTMPDIR="+dir) // what an interrupted build leaves goes with dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTMPDIR="+dir) // removed with dir, also after an interrupted build
 	if err := follow(ctx, cmd, progress); err != nil {
 		return err
 	}
 	return os.Rename(unfinished, path)
 }
 
-// follow runs `go build -v`, telling every ten seconds how far it is. Its error has the last lines that were not about progress.
+// follow runs `go build -v` and reports its progress every ten seconds. The error has the last
+// lines of the output that are no package names.
 func follow(ctx context.Context, cmd *exec.Cmd, progress Progress) error {
 	read, write := io.Pipe()
 	cmd.Stderr = write
@@ -149,7 +152,7 @@ func follow(ctx context.Context, cmd *exec.Cmd, progress Progress) error {
 				other = append(other[max(0, len(other)-19):], line)
 			}
 		}
-		_, _ = io.Copy(io.Discard, read) // a line too long must not block the build
+		_, _ = io.Copy(io.Discard, read) // so that a line that is too long does not block the build
 		said <- other
 	}()
 	done := make(chan struct{})
@@ -175,5 +178,5 @@ func follow(ctx context.Context, cmd *exec.Cmd, progress Progress) error {
 	return err
 }
 
-// isPackage fits what `go build -v` prints of a package: its import path.
+// isPackage matches the import path that `go build -v` prints for a package.
 var isPackage = regexp.MustCompile(`^[\w./~-]+$`)

@@ -36,9 +36,10 @@ func Build(t testing.TB, pkg string) string {
 	return program
 }
 
-// buildProgram returns the program's path, or with the error what the compiler has said. It builds
-// into a folder that all test binaries share, where the go command does not link a program again that
-// has not changed, and returns a link: another test binary may build another version meanwhile.
+// buildProgram returns the program's path. With an error, it returns the compiler's output. It
+// builds into a folder that all test binaries share, because the go command does not link an
+// unchanged program again. It returns a link to the program, because another test binary may build
+// another version meanwhile.
 func buildProgram(pkg string) (string, error) {
 	own, err := ownFolder("bin")
 	if err != nil {
@@ -73,7 +74,7 @@ func buildProgram(pkg string) (string, error) {
 	return target, copyProgram(program, target) // another file system
 }
 
-// lock waits for the file's lock, which ends with the process at the latest.
+// lock waits for the lock of the file. The lock ends with the process at the latest.
 func lock(file string) (unlock func(), err error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

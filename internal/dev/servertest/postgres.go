@@ -38,7 +38,7 @@ func startPostgres(ctx context.Context, throwaway bool) (*servers.Postgres, erro
 	if err != nil {
 		return nil, err
 	}
-	// Several tests at a time, each with several workers, each with a pool of dozens of
+	// Several tests run at a time. Each has several workers, and each worker has dozens of
 	// connections.
 	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: map[string]string{"max_connections": "1000"}})
 }
@@ -113,7 +113,7 @@ func (m *Template) create(server string) (string, error) {
 	return name, m.prepare(context.Background(), inServer(server, name))
 }
 
-// databaseName differs between test binaries that share a server.
+// databaseName returns a name that no other test binary on the same server uses.
 func databaseName() string {
 	return fmt.Sprintf("dm_%d_%d_%d", os.Getpid(), began.UnixNano(), numbers.Add(1))
 }
@@ -124,7 +124,8 @@ func dropDatabase(server, name string) error {
 	return admin(server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 }
 
-// copying keeps two tests from copying the same database at the same time, which PostgreSQL refuses.
+// copying is held while a database is copied: PostgreSQL refuses two copies of one database at the
+// same time.
 var copying sync.Mutex
 
 func admin(server, sql string) error {
@@ -141,14 +142,15 @@ func admin(server, sql string) error {
 	return err
 }
 
-// inServer names another database of the server, in either form of a connection string.
+// inServer returns the URL of another database of the server. Both forms of a connection string are
+// understood.
 func inServer(server, database string) string {
 	if !strings.HasPrefix(server, "postgres://") && !strings.HasPrefix(server, "postgresql://") {
 		return server + " dbname=" + database
 	}
 	u, err := url.Parse(server)
 	if err != nil {
-		return server // connecting says what is wrong with it
+		return server // the connection will fail with the reason
 	}
 	u.Path = "/" + database
 	return u.String()

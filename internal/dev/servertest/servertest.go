@@ -1,8 +1,9 @@
-// Package servertest gives tests real servers: a PostgreSQL with a database for each test, a Temporal, and built programs. Each is started
-// once for a test binary, when it is first asked for, and ended by Main.
+// Package servertest gives tests real servers: a PostgreSQL with a database for each test, a
+// Temporal server, and built programs. The first test that asks for one starts it for its test
+// binary. Main stops it.
 //
-// TEST_DATABASE_URL or DATABASE_URL, and TEMPORAL_ADDRESS, name servers that are used instead. The user of that PostgreSQL must be
-// allowed to create databases; those that are there already are left alone.
+// TEST_DATABASE_URL or DATABASE_URL, and TEMPORAL_ADDRESS, name servers to use instead. The user of
+// that PostgreSQL must be allowed to create databases. Existing databases are not touched.
 package servertest
 
 import (
@@ -26,7 +27,7 @@ var (
 	mu       sync.Mutex
 	cleanups []func()
 	scratch  string
-	numbers  atomic.Int64 // tell databases and folders of one test binary apart
+	numbers  atomic.Int64 // in the names of databases and folders
 )
 
 // Parallel runs up to n tests of a package at a time on a machine with fewer processors, unless
@@ -44,7 +45,8 @@ func Parallel(n int) {
 	}
 }
 
-// Main runs the tests of a package and ends what they have started: os.Exit(servertest.Main(m)).
+// Main runs the tests of a package and stops the servers that they have started:
+// os.Exit(servertest.Main(m)).
 func Main(m *testing.M) int {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
@@ -57,7 +59,7 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// atEnd has Main call f; what was added last is called first.
+// atEnd makes Main call f after the tests. The last f is called first.
 func atEnd(f func()) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -76,7 +78,8 @@ func cleanUp() {
 	}
 }
 
-// folder is a short path that everybody may pass: PostgreSQL runs as another user when we are root.
+// folder returns a short path that every user may enter: if root runs the tests, PostgreSQL runs as
+// another user.
 func folder() (string, error) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -121,7 +124,8 @@ func Temporal(t testing.TB) string {
 	return address
 }
 
-// OwnTemporal starts a server for one test, which may kill it and start it again; its data is on disk.
+// OwnTemporal starts a server for one test, which may kill it and start it again. Its database is
+// on disk.
 func OwnTemporal(t testing.TB, dynamicConfig map[string]string) *servers.Temporal {
 	t.Helper()
 	dir, err := ownFolder("temporal")

@@ -1,4 +1,5 @@
-// Package smtptest is an SMTP server for tests that keeps its own record of what it accepted, and fails exactly when it is told to.
+// Package smtptest is an SMTP server for tests. It records the messages that it accepts, and fails
+// exactly when the test says so.
 package smtptest
 
 import (
@@ -22,51 +23,58 @@ import (
 	"time"
 )
 
-// Event is something that a client has said and the server is about to answer.
+// Event is something that the client has sent and the server is about to answer.
 type Event struct {
-	Conn    int    // number of the connection, from 1
-	Message int    // number of the message on it, from 1
-	Phase   string // "connect", "EHLO", "STARTTLS", "AUTH", "RSET", "MAIL", "RCPT", "DATA", "BODY" (the first line of it), "DOT", "QUIT"
-	From    string
-	To      string
+	Conn    int // number of the connection, from 1
+	Message int // number of the message on the connection, from 1
+	// Phase is "connect", "EHLO", "STARTTLS", "AUTH", "RSET", "MAIL", "RCPT", "DATA", "BODY" (its first
+	// line), "DOT" or "QUIT".
+	Phase string
+	From  string
+	To    string
 }
 
 // Action is what the server does instead of its usual answer.
 type Action struct {
-	// Reply replaces the usual answer ("550 5.1.1 unknown"); at DOT a reply other than 2xx means that the message is not accepted.
+	// Reply replaces the usual answer: "550 5.1.1 unknown". With a reply other than 2xx at DOT, the
+	// message is not accepted.
 	Reply string
-	// Die closes the connection without an answer. At DOT the message is accepted, and recorded, all the same if Accept is set.
+	// Die closes the connection without an answer. At DOT, the message is accepted and recorded if
+	// Accept is set.
 	Die    bool
 	Accept bool
-	// Cut closes the connection in the middle of the answer to the dot, and leaves the rest of it unsaid; the message is accepted.
+	// Cut closes the connection in the middle of the answer to the final dot. The message is
+	// accepted.
 	Cut bool
-	// Wait is waited for before anything is done.
+	// Wait delays the action until the channel is closed.
 	Wait <-chan struct{}
 }
 
-// Options says what the server offers.
+// Options configures a server.
 type Options struct {
-	Script      func(Event) *Action // nil, or a nil action: the usual answer
+	Script      func(Event) *Action // decides about each event; nil, or a nil action: the usual answer
 	NoPipeline  bool
 	STARTTLS    bool
 	ImplicitTLS bool
-	// Discard keeps no message's text but its Message-ID, and no commands: for benchmarks, and millions of messages.
+	// Discard records neither commands nor the text of messages, only their Message-ID: for
+	// benchmarks, and for millions of messages.
 	Discard bool
-	// Accepted is told of each message when it is accepted, before the client is; the server itself keeps none then.
+	// Accepted is called for each accepted message, before the client gets its answer. The server
+	// then records no message.
 	Accepted func(Message)
-	// Password is what AUTH PLAIN wants; empty for no AUTH.
+	// Password is the password for AUTH PLAIN. If it is empty, the server does not offer AUTH.
 	Password   string
-	Extensions []string // further lines of EHLO, "SIZE 1000"
-	Addr       string   // to listen on; default: a free port of the loopback
+	Extensions []string // further lines of the answer to EHLO, such as "SIZE 1000"
+	Addr       string   // host:port to listen on; default: a free port of the loopback
 }
 
-// Message is one that the server has accepted.
+// Message is an accepted message.
 type Message struct {
 	Conn     int
 	From, To string
-	Params   string // behind the address of MAIL
+	Params   string // after the address in MAIL
 	ID       string // Message-ID
-	Data     string // dots unstuffed
+	Data     string // without dot-stuffing
 	At       time.Time
 }
 
@@ -81,14 +89,14 @@ type Server struct {
 	received []Message
 	conns    map[net.Conn]struct{}
 	opened   int
-	busy     int // messages between MAIL and the answer to their dot
+	busy     int // messages between MAIL and the answer to the final dot
 	commands []string
 	closed   bool
 	stopped  chan struct{}
 	wg       sync.WaitGroup
 }
 
-// Start runs a server until the test ends or Stop.
+// Start runs a server until the end of the test, or until Stop.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	s := &Server{options: o, conns: map[net.Conn]struct{}{}, stopped: make(chan struct{})}
@@ -107,27 +115,28 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// Addr is host:port.
+// Addr returns host:port.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// RootCAs holds the server's own certificate, CertPEM the same as a file's content.
+// RootCAs returns a pool with the server's own certificate.
 func (s *Server) RootCAs() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(s.certPEM)
 	return pool
 }
 
-// CertPEM is the certificate, for "localhost" and 127.0.0.1.
+// CertPEM returns the server's certificate, for "localhost" and 127.0.0.1, as the content of a PEM
+// file.
 func (s *Server) CertPEM() []byte { return s.certPEM }
 
-// Received returns what was accepted so far, in the order of acceptance.
+// Received returns the messages accepted so far, in the order of acceptance.
 func (s *Server) Received() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Message(nil), s.received...)
 }
 
-// Copies counts the accepted messages by recipient.
+// Copies returns how many messages each recipient has received.
 func (s *Server) Copies() map[string]int {
 	out := map[string]int{}
 	for _, m := range s.Received() {
@@ -136,14 +145,14 @@ func (s *Server) Copies() map[string]int {
 	return out
 }
 
-// Connections is how many were opened so far.
+// Connections returns how many connections were opened so far.
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opened
 }
 
-// Commands returns every line that clients have sent outside of messages.
+// Commands returns every line that clients have sent, without those of messages.
 func (s *Server) Commands() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +174,7 @@ func (s *Server) Stop() {
 	s.wg.Wait()
 }
 
-// Drop closes the connections that are open, and goes on listening.
+// Drop closes the open connections. The server goes on listening.
 func (s *Server) Drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,7 +256,7 @@ func (c *session) run() {
 	}
 }
 
-// answer gives the usual reply, or what the script says, and tells whether the session goes on.
+// answer sends the usual reply, or that of the script, and reports whether the session goes on.
 func (c *session) answer(phase, usual string) bool {
 	reply, ok := c.decide(phase, usual)
 	if !ok {
@@ -322,7 +331,7 @@ func (c *session) ehlo() string {
 	lines := []string{"test"}
 	o := c.server.options
 	if !o.NoPipeline {
-		lines = append(lines, "Pipelining") // keywords have no case
+		lines = append(lines, "Pipelining") // keywords are case-insensitive
 	}
 	if o.STARTTLS && !c.secure {
 		lines = append(lines, "STARTTLS")
@@ -464,7 +473,7 @@ func (s *Server) keep(m Message) {
 	s.received = append(s.received, m)
 }
 
-// messageID is the message's own, on memory of its own.
+// messageID returns the Message-ID of a message. It does not keep the memory of the message.
 func messageID(body string) string {
 	head, _, _ := strings.Cut(body, "\r\n\r\n")
 	_, after, found := strings.Cut(head, "Message-ID: ")
@@ -498,12 +507,12 @@ func (s *Server) makeCertificate(t testing.TB) {
 	s.tls = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// String describes a message without its text.
+// String describes the message without its text.
 func (m Message) String() string {
 	return fmt.Sprintf("connection %d: <%s> to <%s>", m.Conn, m.From, m.To)
 }
 
-// Quiet tells whether no connection has a message under way.
+// Quiet reports whether no message is between MAIL and the answer to its final dot.
 func (s *Server) Quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,7 +2,7 @@ package smtptest
 
 import "sync"
 
-// Stall makes every message wait at one phase until the test releases it, so that the test sets the
+// Stall makes each message wait at one phase until the test releases it, so that the test sets the
 // pace and not the machine. Its methods are safe for concurrent use.
 type Stall struct {
 	phase string
@@ -16,7 +16,8 @@ type Stall struct {
 // NewStall returns a Stall that lets n messages through the phase and stalls those after them.
 func NewStall(phase string, n int) *Stall { return &Stall{phase: phase, free: n} }
 
-// Script is the server's script: it waits at the phase, and otherwise gives the usual answer.
+// Script is a script for Options: each message waits at the phase, and otherwise gets the usual
+// answer.
 func (s *Stall) Script(e Event) *Action {
 	if e.Phase != s.phase {
 		return nil
@@ -24,7 +25,7 @@ func (s *Stall) Script(e Event) *Action {
 	return &Action{Wait: s.Wait()}
 }
 
-// Wait is for a script of the test's own: it returns what the next message has to wait for.
+// Wait returns the channel that the next message must wait for. It is for scripts that do more.
 func (s *Stall) Wait() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,8 +42,7 @@ func (s *Stall) Wait() <-chan struct{} {
 	return done
 }
 
-// Release lets up to n of the messages go on that wait now, and returns how many those were. Later
-// messages wait.
+// Release releases up to n of the waiting messages, and returns how many. Later messages wait.
 func (s *Stall) Release(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +54,7 @@ func (s *Stall) Release(n int) int {
 	return n
 }
 
-// ReleaseAll lets all messages go on, also those to come.
+// ReleaseAll releases all messages, also later ones.
 func (s *Stall) ReleaseAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +65,8 @@ func (s *Stall) ReleaseAll() {
 	s.waiting = nil
 }
 
-// Waiting returns how many messages wait now. Those count whose connection has broken meanwhile.
+// Waiting returns how many messages wait now, including those whose connection has broken
+// meanwhile.
 func (s *Stall) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

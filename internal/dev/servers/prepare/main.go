@@ -1,5 +1,6 @@
-// Command prepare makes sure that tests find PostgreSQL and Temporal, showing what it does: `go test` hides what a passing package says,
-// and the first build of the Temporal server takes minutes.
+// Command prepare installs PostgreSQL and builds Temporal for the tests if need be, and shows its
+// progress. `go test` hides the output of a package that passes, and the first build of the
+// Temporal server takes minutes.
 package main
 
 import (
@@ -21,7 +22,8 @@ func main() {
 	}
 }
 
-// prepare installs and builds also what DATABASE_URL and TEMPORAL_ADDRESS replace: some tests kill servers, and want their own.
+// prepare also does this if DATABASE_URL and TEMPORAL_ADDRESS name servers: some tests kill servers
+// and need their own.
 func prepare(ctx context.Context) error {
 	progress := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 	if err := servers.InstallPostgres(ctx, os.Stdout, progress); err != nil {
