@@ -1,6 +1,6 @@
 // Package chaos shows that mailings survive faults that come at random moments: whatever breaks, no
-// recipient is lost, and no recipient gets more copies than the bound allows. `make chaos` runs it at
-// length.
+// recipient is lost, and no recipient gets more copies than the bound allows. `make chaos` runs it
+// at length.
 package chaos
 
 import (
@@ -30,15 +30,17 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
-// Without flags TestChaos is the short form that is part of all tests; `make chaos` is the long one.
+// Without flags TestChaos is the short form that is part of all tests; `make chaos` is the long
+// one.
 var (
 	chaosFaults     = flag.String("chaos.faults", "", "faults to inject, separated by commas; default: all of them")
 	chaosRounds     = flag.Int("chaos.rounds", 1, "rounds a fault, with the policies resend and hold in turn")
 	chaosRecipients = flag.Int("chaos.recipients", 1500, "recipients a round")
 	chaosSeed       = flag.Uint64("chaos.seed", 0, "of the moments and the choices; 0: of the time")
-	chaosLong       = flag.Bool("chaos.long", false, "stop workers for 60 s and let connections hang for 20 s or more; one fault after the other")
-	chaosWrite      = flag.String("chaos.write", "", "file to write the table into, between its two marks")
-	chaosJSON       = flag.String("chaos.json", "", "file to write the run's result into, as one JSON object")
+	chaosLong       = flag.Bool("chaos.long", false,
+		"stop workers for 60 s and let connections hang for 20 s or more; one fault after the other")
+	chaosWrite = flag.String("chaos.write", "", "file to write the table into, between its two marks")
+	chaosJSON  = flag.String("chaos.json", "", "file to write the run's result into, as one JSON object")
 )
 
 const (
@@ -91,12 +93,15 @@ func (c *chaosRun) skip(fault, because string) {
 	fmt.Printf("%s: SKIPPED, because %s\n", fault, because)
 }
 
-var chaosColumns = []string{"fault", "round", "policy", "recipients", "sent", "bounced", "failed", "uncertain", "lost", "duplicates", "bound", "took",
+var chaosColumns = []string{"fault", "round", "policy", "recipients", "sent", "bounced", "failed", "uncertain", "lost",
+	"duplicates", "bound", "took",
 	"recovered in", "silence"}
 
 func (r round) cells() []string {
-	return []string{r.fault, fmt.Sprint(r.number), string(r.policy), fmt.Sprint(r.recipients), fmt.Sprint(r.counts.Sent), fmt.Sprint(r.counts.Bounced),
-		fmt.Sprint(r.counts.Failed), fmt.Sprint(r.counts.Uncertain), fmt.Sprint(r.lost), fmt.Sprint(r.duplicates), fmt.Sprint(r.bound),
+	return []string{r.fault, fmt.Sprint(r.number), string(r.policy), fmt.Sprint(r.recipients),
+		fmt.Sprint(r.counts.Sent), fmt.Sprint(r.counts.Bounced),
+		fmt.Sprint(r.counts.Failed), fmt.Sprint(r.counts.Uncertain), fmt.Sprint(r.lost), fmt.Sprint(r.duplicates),
+		fmt.Sprint(r.bound),
 		inSeconds(r.took), inSeconds(r.recovery), inSeconds(r.silence)}
 }
 
@@ -132,7 +137,8 @@ func TestChaos(t *testing.T) {
 		c.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
 	chosen := chosenFaults(t)
-	fmt.Printf("chaos: %d faults, %d rounds each, %d recipients a round, %d workers with %d connections each, seed %d\n",
+	fmt.Printf("chaos: %d faults, %d rounds each, %d recipients a round, %d workers with %d connections each, "+
+		"seed %d\n",
 		len(chosen), *chaosRounds, *chaosRecipients, chaosWorkers, rig.Connections, c.seed)
 	t.Cleanup(func() { c.finish(t) })
 	for _, f := range chosen {
@@ -164,15 +170,16 @@ func chosenFaults(t *testing.T) []fault {
 	return out
 }
 
-// random returns the random numbers of a round. They depend on the seed, the fault and the round, and
-// not on the other faults and rounds.
+// random returns the random numbers of a round. They depend on the seed, the fault and the round,
+// and not on the other faults and rounds.
 func (c *chaosRun) random(f fault, round int) *rand.Rand {
 	h := fnv.New64a()
 	fmt.Fprint(h, f.name, " ", round)
 	return rand.New(rand.NewPCG(c.seed, h.Sum64()))
 }
 
-// run breaks mailing after mailing with the fault. It uses servers of its own if the fault breaks them.
+// run breaks mailing after mailing with the fault. It uses servers of its own if the fault breaks
+// them.
 func (c *chaosRun) run(t *testing.T, f fault) {
 	e := c.newExperiment(t, f)
 	first := c.random(f, 0).IntN(2)
@@ -184,7 +191,8 @@ func (c *chaosRun) run(t *testing.T, f fault) {
 		r := e.round(c.random(f, n), n, policy)
 		c.add(r)
 		if !r.ok() {
-			t.Errorf("seed %d, round %d: %d lost, %d duplicates of at most %d, %+v", c.seed, n, r.lost, r.duplicates, r.bound, r.counts)
+			t.Errorf("seed %d, round %d: %d lost, %d duplicates of at most %d, %+v", c.seed, n, r.lost, r.duplicates,
+				r.bound, r.counts)
 		}
 	}
 	if late := e.receiver.lateRecipients(); len(late) > 0 {
@@ -270,7 +278,8 @@ func (e *experiment) round(random *rand.Rand, n int, policy workflows.OnUncertai
 	}()
 	result := e.end(run)
 	close(e.over)
-	out := round{fault: e.fault.name, number: n, policy: policy, recipients: *chaosRecipients, counts: result.Counts, took: time.Since(began), recovery: -1}
+	out := round{fault: e.fault.name, number: n, policy: policy, recipients: *chaosRecipients, counts: result.Counts,
+		took: time.Since(began), recovery: -1}
 	done := <-effects
 	e.Eventually("no connection has a message in flight", e.receiver.quiet)
 	if policy == workflows.Resend {
@@ -327,8 +336,8 @@ func (e *experiment) isOver() bool {
 	}
 }
 
-// end waits for the mailing's end, also while Temporal does not answer. A worker that ends by itself
-// fails the test, and is started again.
+// end waits for the mailing's end, also while Temporal does not answer. A worker that ends by
+// itself fails the test, and is started again.
 func (e *experiment) end(run client.WorkflowRun) workflows.Result {
 	e.Helper()
 	deadline := time.Now().Add(roundTimeout)
@@ -410,8 +419,11 @@ func (e *experiment) reconcile(result workflows.Result) {
 		         LEFT JOIN d ON d.recipient = r.number AND d.final WHERE r.mailing = (SELECT key FROM m) GROUP BY r.number)
 		SELECT count(*) FILTER (WHERE finals <> 1), count(*) FILTER (WHERE status = 'sent'), count(*) FILTER (WHERE status = 'bounced'),
 			count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'opted_out'), count(*) FILTER (WHERE status = 'uncertain'),
-			count(*) FILTER (WHERE status = 'unsent'), (SELECT count(DISTINCT recipient) FROM d WHERE possibly_twice AND status NOT IN ('intent', 'not_sent', 'deferred', 'refused')),
-			(SELECT count(*) FROM d WHERE status = 'intent') + (SELECT count(*) FROM spool WHERE mailing = (SELECT key FROM m))
+			count(*) FILTER (WHERE status = 'unsent'),
+				(SELECT count(DISTINCT recipient) FROM d WHERE possibly_twice AND status NOT IN ('intent', 'not_sent',
+				'deferred', 'refused')),
+			(SELECT count(*) FROM d WHERE status = 'intent') +
+				(SELECT count(*) FROM spool WHERE mailing = (SELECT key FROM m))
 				+ (SELECT count(*) FROM deferrals WHERE mailing = (SELECT key FROM m))
 		FROM outcome`, e.ID()).
 		Scan(&wrong, &n.Sent, &n.Bounced, &n.Failed, &n.OptedOut, &n.Uncertain, &n.Unsent, &n.PossiblyTwice, &left)
@@ -479,20 +491,25 @@ func (c *chaosRun) write(t *testing.T, line string) {
 		return
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "`make chaos ARGS=\"-chaos.rounds %d -chaos.recipients %d -chaos.seed %d\"`, on %s: %s/%s, %d processors, %s; %d workers with %d connections each.\n\n",
-		*chaosRounds, *chaosRecipients, c.seed, time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(),
+	fmt.Fprintf(&b, "`make chaos ARGS=\"-chaos.rounds %d -chaos.recipients %d -chaos.seed %d\"`, on %s: %s/%s, "+
+		"%d processors, %s; %d workers with %d connections each.\n\n",
+		*chaosRounds, *chaosRecipients, c.seed, time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH,
+		runtime.NumCPU(), runtime.Version(),
 		chaosWorkers, rig.Connections)
 	for _, f := range c.skipped {
 		fmt.Fprintf(&b, "%s was skipped.\n\n", f)
 	}
-	b.WriteString("| fault | policy | rounds | recipients | sent | bounced | failed | uncertain | **lost** | **duplicates** | bound | recovered in: median, most | longest silence |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| fault | policy | rounds | recipients | sent | bounced | failed | uncertain | **lost** | " +
+		"**duplicates** | bound | recovered in: median, most | longest silence " +
+		"|\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, f := range faults {
 		for _, policy := range []workflows.OnUncertain{workflows.Resend, workflows.Hold} {
 			b.WriteString(c.row(f.name, policy))
 		}
 	}
 	fmt.Fprintf(&b, "\n```json\n%s\n```\n", line)
-	if err := os.WriteFile(*chaosWrite, chaosMarks.ReplaceAll(document, []byte("${1}\n"+strings.ReplaceAll(b.String(), "$", "$$")+"\n${2}")), 0o644); err != nil {
+	if err := os.WriteFile(*chaosWrite, chaosMarks.ReplaceAll(document,
+		[]byte("${1}\n"+strings.ReplaceAll(b.String(), "$", "$$")+"\n${2}")), 0o644); err != nil {
 		t.Error(err)
 	}
 }
@@ -523,8 +540,10 @@ func (c *chaosRun) row(fault string, policy workflows.OnUncertain) string {
 		slices.SortFunc(recovery, cmp.Compare)
 		recovered = inSeconds(recovery[len(recovery)/2]) + ", " + inSeconds(recovery[len(recovery)-1])
 	}
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | **%d** | **%d** | %d | %s | %s |\n", fault, policy, n, recipients,
-		counts.Sent, counts.Bounced, counts.Failed, counts.Uncertain, lost, duplicates, bound, recovered, inSeconds(silence))
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | **%d** | **%d** | %d | %s | %s |\n", fault, policy, n,
+		recipients,
+		counts.Sent, counts.Bounced, counts.Failed, counts.Uncertain, lost, duplicates, bound, recovered,
+		inSeconds(silence))
 }
 
 // ownServers are the servers that a fault breaks. No other test uses them.

@@ -35,8 +35,8 @@ const (
 // effect is what a fault has done.
 type effect struct {
 	over time.Time // the end of the fault
-	// bound is how many messages may have been accepted although the ledger does not know it: one for
-	// each connection that broke after the final dot of a message, or with its process.
+	// bound is how many messages may have been accepted although the ledger does not know it: one
+	// for each connection that broke after the final dot of a message, or with its process.
 	bound int
 }
 
@@ -95,8 +95,8 @@ func cutInThe250(_ *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
 	return &smtptest.Action{Cut: true}, true
 }
 
-// hang gives no answer, and closes the connection later. A firewall or a server does so before Direct
-// Mailer's timeout, which is ten minutes for the answer to a final dot.
+// hang gives no answer, and closes the connection later. A firewall or a server does so before
+// Direct Mailer's timeout, which is ten minutes for the answer to a final dot.
 func hang(random *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
 	pause, accept := 2*time.Second, random.IntN(2) == 0
 	if *chaosLong {
@@ -112,7 +112,8 @@ func hang(random *rand.Rand, e smtptest.Event) (*smtptest.Action, bool) {
 	default:
 		return nil, false
 	}
-	return &smtptest.Action{Wait: later(pause + time.Duration(random.IntN(int(pause/2)))), Die: true, Accept: accept}, accept
+	return &smtptest.Action{Wait: later(pause + time.Duration(random.IntN(int(pause/2)))), Die: true, Accept: accept},
+		accept
 }
 
 func slow(random *rand.Rand, _ smtptest.Event) (*smtptest.Action, bool) {
@@ -137,8 +138,8 @@ func later(d time.Duration) <-chan struct{} {
 	return done
 }
 
-// serverFault makes the server misbehave at one event in oneIn, at most so many times, while a fifth
-// of the mailing is sent.
+// serverFault makes the server misbehave at one event in oneIn, at most so many times, while a
+// fifth of the mailing is sent.
 func serverFault(times, oneIn int, m misbehavior) func(*experiment, *rand.Rand) effect {
 	return func(e *experiment, random *rand.Rand) effect {
 		var mu sync.Mutex
@@ -244,8 +245,8 @@ func (e *experiment) killServer(random *rand.Rand) effect {
 	return effect{time.Now(), chaosWorkers * rig.Connections}
 }
 
-// everything injects all other faults, each when its own share of the mailing is sent, so that some of
-// them overlap.
+// everything injects all other faults, each when its own share of the mailing is sent, so that some
+// of them overlap.
 func (e *experiment) everything(random *rand.Rand) effect {
 	var all effect
 	var mu sync.Mutex
@@ -267,13 +268,15 @@ func (e *experiment) everything(random *rand.Rand) effect {
 	return all
 }
 
-// smallDisk mounts a disk in memory that can be resized. It returns its folder, or why there is none.
+// smallDisk mounts a disk in memory that can be resized. It returns its folder, or why there is
+// none.
 func smallDisk(t *testing.T) (dir, missing string) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		return "", "a small disk can only be mounted by root on Linux"
 	}
 	dir = t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+normalSize, "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+normalSize, "tmpfs",
+		dir).CombinedOutput(); err != nil {
 		return "", fmt.Sprintf("no small disk can be mounted here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -287,8 +290,8 @@ func smallDisk(t *testing.T) (dir, missing string) {
 // normalSize is the size of the small disk except during the fault.
 const normalSize = "1g"
 
-// fillDisk shrinks the disk to about its content, fills the rest, waits until the mailing knows that
-// the disk is full, and after an outage makes the disk large again.
+// fillDisk shrinks the disk to about its content, fills the rest, waits until the mailing knows
+// that the disk is full, and after an outage makes the disk large again.
 func (e *experiment) fillDisk(random *rand.Rand) effect {
 	filler := e.receiver.dir + "/filler"
 	if err := os.WriteFile(filler, nil, 0o600); err != nil {

@@ -73,8 +73,8 @@ func (r *receiver) act(e smtptest.Event) *smtptest.Action {
 	return nil
 }
 
-// addScript makes the server follow the script until remove is called. Several scripts may be in use.
-// No two calls of scripts overlap.
+// addScript makes the server follow the script until remove is called. Several scripts may be in
+// use. No two calls of scripts overlap.
 func (r *receiver) addScript(s script) (remove func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,8 +149,8 @@ func (r *receiver) count() int {
 	return len(r.at) + files
 }
 
-// finish ends the round. It returns what each recipient has received, and when messages were accepted,
-// in order.
+// finish ends the round. It returns what each recipient has received, and when messages were
+// accepted, in order.
 func (r *receiver) finish() (map[string]*received, []time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

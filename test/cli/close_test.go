@@ -57,7 +57,8 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 	server, stall := rig.StalledServer(t, 10)
 	s := newShell(t)
 	id := s.startStalled(server, stall, 40, 20)
-	s.run("close", id, "--yes").wantError(t, 4, "mailing "+id+" has an open workflow: `starter cancel "+id+"`", "nothing was done")
+	s.run("close", id, "--yes").wantError(t, 4, "mailing "+id+" has an open workflow: `starter cancel "+id+"`",
+		"nothing was done")
 	if m := s.show(id); m.State != "sending" || m.Closed {
 		t.Fatalf("a refusal has changed the mailing: %+v", m)
 	}
@@ -73,11 +74,13 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 	if m := s.show(id); m.State != "terminated" || m.Closed || m.Sent != 10 || m.Open != 30 {
 		t.Fatalf("a refusal has changed the mailing: %+v", m)
 	}
-	s.run("close", id, "--yes").want(t, 0, "mailing "+id+" is closed as terminated: sent 10, uncertain 4, unsent 26 of 40 recipients",
+	s.run("close", id, "--yes").want(t, 0, "mailing "+id+" is closed as terminated: sent 10, uncertain 4, unsent "+
+		"26 of 40 recipients",
 		"`starter start --continue "+id+"`", "`starter resolve "+id+"`")
 
 	for _, shell := range []*shell{s, s.with("TEMPORAL_ADDRESS", "127.0.0.1:1")} {
-		if m := shell.show(id); m.State != "terminated" || !m.Closed || m.Sent != 10 || m.Uncertain != 4 || m.Unsent != 26 || m.Open != 0 ||
+		if m := shell.show(id); m.State != "terminated" || !m.Closed || m.Sent != 10 || m.Uncertain != 4 ||
+			m.Unsent != 26 || m.Open != 0 ||
 			m.Reason != "its workflow was terminated" {
 			t.Errorf("show: %+v", m)
 		}
@@ -104,8 +107,9 @@ func TestAMailingThatTemporalHasForgottenIsClosed(t *testing.T) {
 	id := s.startSuspended()
 	s.terminate(id)
 	c := s.rig.Temporal
-	_, err := c.WorkflowService().DeleteWorkflowExecution(t.Context(), &workflowservice.DeleteWorkflowExecutionRequest{Namespace: "default",
-		WorkflowExecution: &common.WorkflowExecution{WorkflowId: id}})
+	_, err := c.WorkflowService().DeleteWorkflowExecution(t.Context(),
+		&workflowservice.DeleteWorkflowExecutionRequest{Namespace: "default",
+			WorkflowExecution: &common.WorkflowExecution{WorkflowId: id}})
 	if err != nil {
 		t.Fatal(err)
 	}

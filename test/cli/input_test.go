@@ -76,7 +76,8 @@ func TestBadUsageIsToldInOneLineAndIsCode2(t *testing.T) {
 		{[]string{"list", "import", "people"}, "the file is missing"},
 		{[]string{"optout", "add"}, "no address is given"},
 		{[]string{"optout", "add", "x", "--file", "y"}, "either --file or addresses"},
-		{[]string{"optout", "add", "a@example.com\r\nRCPT TO:<b@example.com>"}, "address 1 of the command line has a line break"},
+		{[]string{"optout", "add", "a@example.com\r\nRCPT TO:<b@example.com>"},
+			"address 1 of the command line has a line break"},
 		{[]string{"optout", "add", "a@example.com", "x> NOTIFY=NEVER@example.com"}, "address 2 of the command line"},
 		{[]string{"preview", "-f", "nowhere.yaml"}, "nowhere.yaml: there is no such file"},
 		{[]string{"ls"}, "DATABASE_URL is not set"},
@@ -92,8 +93,10 @@ func TestBadUsageIsToldInOneLineAndIsCode2(t *testing.T) {
 func TestABadEnvironmentIsToldWithoutItsValues(t *testing.T) {
 	t.Parallel()
 	s := newShellWithoutServers(t)
-	s.with("DATABASE_URL", "mysql://user:"+password+"@127.0.0.1/x").run("ls").wantError(t, 6, "DATABASE_URL is not a PostgreSQL URL")
-	s.with("DM_DROP_POINTS", "mx=smtp://user:"+password+"@").run("check").wantError(t, 2, "DM_DROP_POINTS: drop point mx")
+	s.with("DATABASE_URL", "mysql://user:"+password+"@127.0.0.1/x").run("ls").wantError(t, 6,
+		"DATABASE_URL is not a PostgreSQL URL")
+	s.with("DM_DROP_POINTS", "mx=smtp://user:"+password+"@").run("check").wantError(t, 2,
+		"DM_DROP_POINTS: drop point mx")
 }
 
 func TestBadMailingFilesAreToldByLineAndNothingIsDone(t *testing.T) {
@@ -104,21 +107,37 @@ func TestBadMailingFilesAreToldByLineAndNothingIsDone(t *testing.T) {
 		edit func(s *shell)
 		says []string
 	}{
-		{"no such file", func(s *shell) { s.write("letter.yaml", strings.Replace(letter, "letter.txt", "gone.txt", 1)) },
+		{"no such file", func(s *shell) {
+			s.write("letter.yaml",
+				strings.Replace(letter, "letter.txt", "gone.txt", 1))
+		},
 			[]string{"letter.yaml:7:14: content.text_file: gone.txt: there is no such file"}},
 		{"no YAML", func(s *shell) { s.write("letter.yaml", "from: [\n") }, []string{"letter.yaml:"}},
-		{"unknown field", func(s *shell) { s.write("letter.yaml", letter+"batchsize: 5\n") }, []string{"letter.yaml:9:1: batchsize"}},
-		{"wrong type", func(s *shell) { s.write("letter.yaml", letter+"batch_size: many\n") }, []string{"letter.yaml:9:13: batch_size"}},
-		{"template syntax", func(s *shell) { s.write("letter.txt", "Hello\n{{if .plan}}\n") }, []string{"letter.txt:2:1", "content.text: "}},
-		{"HTML template syntax", func(s *shell) { s.write("letter.html", "<p>\n  {{.first_name | nofunc}}") }, []string{"letter.html:2", `"nofunc" not defined`}},
+		{"unknown field", func(s *shell) { s.write("letter.yaml", letter+"batchsize: 5\n") },
+			[]string{"letter.yaml:9:1: batchsize"}},
+		{"wrong type", func(s *shell) { s.write("letter.yaml", letter+"batch_size: many\n") },
+			[]string{"letter.yaml:9:13: batch_size"}},
+		{"template syntax", func(s *shell) { s.write("letter.txt", "Hello\n{{if .plan}}\n") },
+			[]string{"letter.txt:2:1", "content.text: "}},
+		{"HTML template syntax", func(s *shell) { s.write("letter.html", "<p>\n  {{.first_name | nofunc}}") },
+			[]string{"letter.html:2", `"nofunc" not defined`}},
 		{"subject on two lines", func(s *shell) {
 			s.write("letter.yaml", strings.Replace(letter, "News for {{.first_name}}", `"News\nfor you"`, 1))
 		}, []string{"letter.yaml:2:"}},
-		{"field that no column has", func(s *shell) { s.write("letter.html", "<p>Hello {{.first_name}}</p>\n<p>{{.frist_name}}</p>") },
-			[]string{"letter.html:2:6: content.html: no column of the list is named frist_name: there are email, first_name, plan"}},
-		{"not_after in the past", func(s *shell) { s.write("letter.yaml", letter+"not_after: 2001-01-01T00:00:00Z\n") }, []string{"letter.yaml:9:12: not_after: is in the past"}},
-		{"no list file", func(s *shell) { s.write("letter.yaml", strings.Replace(letter, "people.csv", "gone.csv", 1)) }, []string{"gone.csv: there is no such file"}},
-		{"list without an address", func(s *shell) { s.write("people.csv", "name\nÅsa\n") }, []string{"people.csv:1: has no column for the e-mail address"}},
+		{"field that no column has", func(s *shell) {
+			s.write("letter.html",
+				"<p>Hello {{.first_name}}</p>\n<p>{{.frist_name}}</p>")
+		},
+			[]string{"letter.html:2:6: content.html: no column of the list is named frist_name: there are email, " +
+				"first_name, plan"}},
+		{"not_after in the past", func(s *shell) { s.write("letter.yaml", letter+"not_after: 2001-01-01T00:00:00Z\n") },
+			[]string{"letter.yaml:9:12: not_after: is in the past"}},
+		{"no list file", func(s *shell) {
+			s.write("letter.yaml",
+				strings.Replace(letter, "people.csv", "gone.csv", 1))
+		}, []string{"gone.csv: there is no such file"}},
+		{"list without an address", func(s *shell) { s.write("people.csv", "name\nÅsa\n") },
+			[]string{"people.csv:1: has no column for the e-mail address"}},
 		{"several at once", func(s *shell) {
 			s.write("letter.txt", "{{.plan")
 			s.write("letter.html", "<p>{{.frist_name}}</p>")
@@ -130,7 +149,8 @@ func TestBadMailingFilesAreToldByLineAndNothingIsDone(t *testing.T) {
 			mine := s.inFolder(t)
 			mine.writeLetter()
 			c.edit(mine)
-			mine.run("start", "-f", "letter.yaml", "--id", newID(t)).wantError(t, 2, append(c.says, "nothing was done")...)
+			mine.run("start", "-f", "letter.yaml", "--id", newID(t)).wantError(t, 2,
+				append(c.says, "nothing was done")...)
 		})
 	}
 	t.Cleanup(func() {
@@ -149,14 +169,18 @@ func TestBadListsAreToldByLineAndLeaveTheOldOne(t *testing.T) {
 		content string
 		says    []string
 	}{
-		"empty":          {"", []string{"list.csv: is empty"}},
-		"no column":      {"name;town\nx;y\n", []string{"list.csv:1: has no column for the e-mail address"}},
-		"only bad rows":  {"email,n\nx,1\na@example.com,1,2\n", []string{"list.csv:2: the address has no @", "list.csv:3: has 3 fields, but the header names 2 columns", "no usable row"}},
-		"UTF-16":         {"\xff\xfee\x00m\x00", []string{"UTF-8"}},
-		"Latin-1":        {"email,n\na@example.com,\xc5sa\n", []string{"list.csv:2: column 2 is not UTF-8"}},
-		"open quote":     {"email,n\na@example.com,\"x\n", []string{"list.csv:2"}},
-		"line break":     {"email\n\"a@example.com\r\nBcc: x\"\n", []string{"list.csv:2: the address has a line break"}},
-		"SMTP argument":  {"email\nx> NOTIFY=NEVER@example.com\n", []string{"list.csv:2: the address has a character before the @"}},
+		"empty":     {"", []string{"list.csv: is empty"}},
+		"no column": {"name;town\nx;y\n", []string{"list.csv:1: has no column for the e-mail address"}},
+		"only bad rows": {"email,n\nx,1\na@example.com,1,2\n",
+			[]string{"list.csv:2: the address has no @", "list.csv:3: has 3 fields, but the header names 2 columns",
+				"no usable row"}},
+		"UTF-16":     {"\xff\xfee\x00m\x00", []string{"UTF-8"}},
+		"Latin-1":    {"email,n\na@example.com,\xc5sa\n", []string{"list.csv:2: column 2 is not UTF-8"}},
+		"open quote": {"email,n\na@example.com,\"x\n", []string{"list.csv:2"}},
+		"line break": {"email\n\"a@example.com\r\nBcc: x\"\n",
+			[]string{"list.csv:2: the address has a line break"}},
+		"SMTP argument": {"email\nx> NOTIFY=NEVER@example.com\n",
+			[]string{"list.csv:2: the address has a character before the @"}},
 		"formula header": {"email,=1+1\na@example.com,2\n", []string{"cannot be a field of templates"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,10 +207,12 @@ func TestServersThatAreAwayHaveExitCodesOfTheirOwn(t *testing.T) {
 	s.writeLetter()
 	nobody := "127.0.0.1:1" // a port that is reserved for nothing
 	away := s.with("DATABASE_URL", "postgres://user:"+password+"@"+nobody+"/mail")
-	for _, args := range [][]string{{"ls"}, {"list", "ls"}, {"optout", "ls"}, {"report", "x"}, {"migrate"}, {"start", "-f", "letter.yaml", "--id", newID(t)}} {
+	for _, args := range [][]string{{"ls"}, {"list", "ls"}, {"optout", "ls"}, {"report", "x"}, {"migrate"},
+		{"start", "-f", "letter.yaml", "--id", newID(t)}} {
 		away.run(args...).wantError(t, 6, "127.0.0.1:1/mail", "connection refused")
 	}
-	s.with("TEMPORAL_ADDRESS", nobody).run("start", "-f", "letter.yaml", "--id", newID(t)).wantError(t, 7, "Temporal at "+nobody)
+	s.with("TEMPORAL_ADDRESS", nobody).run("start", "-f", "letter.yaml", "--id", newID(t)).wantError(t, 7,
+		"Temporal at "+nobody)
 	s.with("TEMPORAL_ADDRESS", nobody).run("cancel", "x").wantError(t, 7)
 	s.with("TEMPORAL_ADDRESS", nobody).run("resume", "x").wantError(t, 7)
 	if got := s.must("list", "ls", "--output", "json"); got != "[]\n" {

@@ -30,7 +30,8 @@ func TestAnImportReportsDuplicatesAndRejectedRowsByLine(t *testing.T) {
 		}
 	}
 	var l list
-	s.run("list", "import", "people", "people.csv", "--output", "json").wantError(t, 3, "people.csv:5: the address has no @", "1 row rejected").decode(t, &l)
+	s.run("list", "import", "people", "people.csv", "--output", "json").wantError(t, 3,
+		"people.csv:5: the address has no @", "1 row rejected").decode(t, &l)
 	if got := fmt.Sprint(l); got != "{people people.csv 4 1 1 [first_name plan] [{5 the address has no @}]}" {
 		t.Errorf("import answered %s", got)
 	}
@@ -42,7 +43,8 @@ func TestAnImportReportsDuplicatesAndRejectedRowsByLine(t *testing.T) {
 		b.WriteString("nobody\n")
 	}
 	s.write("bad.csv", b.String())
-	a := s.run("list", "import", "people", "bad.csv", "--replace").wantError(t, 3, "… and 30 more", "bad.csv: 50 rows rejected")
+	a := s.run("list", "import", "people", "bad.csv", "--replace").wantError(t, 3, "… and 30 more",
+		"bad.csv: 50 rows rejected")
 	if n := strings.Count(a.err, "the address has no @"); n != 20 {
 		t.Errorf("%d rejected rows are shown, want 20", n)
 	}
@@ -73,7 +75,8 @@ func TestOptOutsComeFromAFileTheInputOrTheCommandLine(t *testing.T) {
 	s.run("optout", "add", "d@example.com").want(t, 0)
 	var all []struct{ Address, Reason string }
 	s.run("optout", "ls", "--output", "json").want(t, 0).decode(t, &all)
-	if got := fmt.Sprint(all); got != "[{a@example.com asked} {b@example.com asked} {c@example.com asked} {d@example.com asked}]" {
+	if got := fmt.Sprint(all); got != "[{a@example.com asked} {b@example.com asked} {c@example.com asked} "+
+		"{d@example.com asked}]" {
 		t.Errorf("optout ls: %s", got)
 	}
 	s.run("optout", "remove", "a@example.com", "x@example.com").want(t, 0, "1 address removed, 1 not there")

@@ -76,7 +76,8 @@ func TestAMailingGoesFromTheFileToTheDropDirectoryAndTheReport(t *testing.T) {
 	}
 
 	m := s.show(id)
-	want := mailing{ID: id, State: "completed", Recipients: 3, Sent: 2, OptedOut: 1, Closed: true, Members: 4, Duplicates: 1, Batches: 1, DropPoints: m.DropPoints}
+	want := mailing{ID: id, State: "completed", Recipients: 3, Sent: 2, OptedOut: 1, Closed: true, Members: 4,
+		Duplicates: 1, Batches: 1, DropPoints: m.DropPoints}
 	if fmt.Sprint(m) != fmt.Sprint(want) || len(m.DropPoints) != 1 || m.DropPoints[0].Name != "drop" {
 		t.Errorf("show: %+v, want %+v", m, want)
 	}
@@ -115,7 +116,8 @@ func (s *shell) checkReport(id string) {
 	for _, row := range rows {
 		got = append(got, strings.Join(row[:5], " "))
 	}
-	want := []string{"address outcome attempts possibly_twice drop_point", "a@example.com sent 1 false drop", "b@example.com sent 1 false drop", "c@example.org opted_out 0 false "}
+	want := []string{"address outcome attempts possibly_twice drop_point", "a@example.com sent 1 false drop",
+		"b@example.com sent 1 false drop", "c@example.org opted_out 0 false "}
 	if !slices.Equal(got, want) {
 		s.t.Errorf("report: %q, want %q", got, want)
 	}
@@ -138,8 +140,8 @@ func (s *shell) checkReport(id string) {
 	}
 }
 
-// checkPreview compares the preview with the delivered message. Only the lines of the envelope, Date
-// and Message-ID may differ.
+// checkPreview compares the preview with the delivered message. Only the lines of the envelope,
+// Date and Message-ID may differ.
 func (s *shell) checkPreview(id string) {
 	s.t.Helper()
 	delivered, err := os.ReadFile(filepath.Join(s.dir, "mail", id+".00000002.eml"))
@@ -151,7 +153,8 @@ func (s *shell) checkPreview(id string) {
 		s.t.Errorf("without --recipient it is not the first: %s", first)
 	}
 	preview := s.runWithInput("B@example.com\n", "preview", "-f", "letter.yaml", "--recipient", "-").want(s.t, 0).out
-	if got, want := comparable(s.t, preview), comparable(s.t, string(delivered)); got != want || !strings.Contains(got, "O'Neill, B.") {
+	if got, want := comparable(s.t, preview), comparable(s.t, string(delivered)); got != want ||
+		!strings.Contains(got, "O'Neill, B.") {
 		s.t.Errorf("the preview is\n%s\n\nbut this was delivered\n%s", got, want)
 	}
 	path := strings.TrimSpace(s.must("preview", "-f", "letter.yaml", "--recipient", "b@example.com", "--output-dir", "previews"))
@@ -160,7 +163,8 @@ func (s *shell) checkPreview(id string) {
 		s.t.Errorf("%s: %v\n%s", path, err, written)
 	}
 	s.run("preview", "-f", "letter.yaml", "--recipient", "x@example.com").wantError(s.t, 4, "no usable row")
-	s.run("preview", "-f", "letter.yaml", "--recipient", "nobody").wantError(s.t, 2, "--recipient: the address has no @")
+	s.run("preview", "-f", "letter.yaml", "--recipient", "nobody").wantError(s.t, 2,
+		"--recipient: the address has no @")
 }
 
 // comparable returns the message without the header fields that differ from mailing to mailing, and
@@ -224,7 +228,8 @@ func TestProblemsThatOnlyAWorkerSeesEndTheWatchingWithTheReason(t *testing.T) {
 	s.write("letter.yaml", letter+"drop_points: [mx9]\n")
 	s.worker()
 	id := newID(t)
-	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").wantError(t, 8, `no drop point is named "mx9"; the workers have: drop`)
+	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").wantError(t, 8,
+		`no drop point is named "mx9"; the workers have: drop`)
 	if m := s.show(id); m.State != "failed" || !strings.Contains(m.Reason, "mx9") {
 		t.Errorf("show: %+v", m)
 	}
@@ -234,7 +239,8 @@ func TestProblemsThatOnlyAWorkerSeesEndTheWatchingWithTheReason(t *testing.T) {
 	s.run("preview", "-f", "letter.yaml").wantError(t, 4, "no list is named people")
 	s.write("few.csv", "email\na@example.com\n")
 	s.must("list", "import", "people", "few.csv")
-	s.run("start", "-f", "letter.yaml", "--id", id+"-c").wantError(t, 2, "letter.yaml:2:", "no column of the list is named first_name")
+	s.run("start", "-f", "letter.yaml", "--id", id+"-c").wantError(t, 2, "letter.yaml:2:",
+		"no column of the list is named first_name")
 	s.run("show", id+"-c").wantError(t, 4)
 }
 
@@ -329,7 +335,10 @@ func TestAWatchOutlivesALostDatabase(t *testing.T) {
 	w := s.watch(id)
 	w.until("it is shown", func(m mailing) bool { return m.Open == 3 })
 	server.Kill()
-	w.until("the loss is told", func(m mailing) bool { return strings.Contains(m.Doing, "the database does not answer") && m.Open == 3 })
+	w.until("the loss is told", func(m mailing) bool {
+		return strings.Contains(m.Doing,
+			"the database does not answer") && m.Open == 3
+	})
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

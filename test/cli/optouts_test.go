@@ -38,12 +38,15 @@ func TestTheBouncesOfAMailingAreTakenBackAndRequestsStay(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.exec(`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'run', '{}', 'l', 'completed')`)
-	s.exec(`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('a@example.com', '5.1.1', 'm'), ('b@example.com', '5.1.1', 'm'), ('c@example.com', '5.1.1', 'n')`)
+	s.exec(`INSERT INTO opt_outs (address_key, reason, mailing)
+		VALUES ('a@example.com', '5.1.1', 'm'), ('b@example.com', '5.1.1', 'm'), ('c@example.com', '5.1.1', 'n')`)
 	s.run("optout", "add", "b@example.com").want(t, 0, "1 address added")
-	for _, args := range [][]string{{"--mailing", "m"}, {"--bounced"}, {"--mailing", "m", "--bounced=false"}, {"--mailing", "", "--bounced"}} {
+	for _, args := range [][]string{{"--mailing", "m"}, {"--bounced"}, {"--mailing", "m", "--bounced=false"},
+		{"--mailing", "", "--bounced"}} {
 		s.run(append([]string{"optout", "remove"}, args...)...).wantError(t, 2, "bounced")
 	}
-	s.run("optout", "remove", "--mailing", "m", "--bounced", "a@example.com").wantError(t, 2, "either addresses, or --mailing ID and --bounced")
+	s.run("optout", "remove", "--mailing", "m", "--bounced", "a@example.com").wantError(t, 2,
+		"either addresses, or --mailing ID and --bounced")
 	s.run("optout", "remove", "--mailing", "other", "--bounced").wantError(t, 4)
 	s.run("optout", "remove", "--mailing", "m", "--bounced").want(t, 0, "1 address removed")
 	if got := s.optOuts(); got != "[{b@example.com asked} {c@example.com 5.1.1}]" {
@@ -56,10 +59,12 @@ func TestTheReportSaysWhoWasSuppressedAndWhyOthersWereNot(t *testing.T) {
 	s := newShell(t)
 	s.exec(`
 		INSERT INTO mailings (id, first_run_id, input, list, state, suppression) VALUES
-			('bad', 'run', '{}', 'l', 'completed', '{"suppressed": 3, "withheld": [{"drop_point": "mx", "bad": 61, "answered": 1000}]}'),
+			('bad', 'run', '{}', 'l', 'completed',
+				'{"suppressed": 3, "withheld": [{"drop_point": "mx", "bad": 61, "answered": 1000}]}'),
 			('good', 'run', '{}', 'l', 'completed', '{"suppressed": 0}'), ('running', 'run', '{}', 'l', 'sending', NULL)`)
 	a := s.run("report", "bad").want(t, 0)
-	for _, text := range []string{"3 addresses suppressed", "starter optout remove --mailing bad --bounced", "drop point mx", "61 of 1,000 recipients", "6.1 %", "more than 5 %"} {
+	for _, text := range []string{"3 addresses suppressed", "starter optout remove --mailing bad --bounced",
+		"drop point mx", "61 of 1,000 recipients", "6.1 %", "more than 5 %"} {
 		if !strings.Contains(a.err, text) {
 			t.Errorf("%q is not in\n%s", text, a.err)
 		}

@@ -58,11 +58,13 @@ func TestAQueryThatIsWrongIsToldBeforeAnythingIsStarted(t *testing.T) {
 	s.createSource()
 	id := newID(t)
 	s.writeQueryLetter(strings.Replace(query, "level AS plan", "levle AS plan", 1))
-	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 2, "letter.yaml:5:8: query.sql: ", "1 problem; nothing was done")
+	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 2, "letter.yaml:5:8: query.sql: ",
+		"1 problem; nothing was done")
 	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "letter.yaml:5:8")
 	s.run("show", id).wantError(t, 4)
 	s.writeQueryLetter(strings.Replace(query, "level AS plan", "level", 1))
-	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "letter.txt:3:", "no column of the list is named plan: there are email, first_name, level")
+	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "letter.txt:3:",
+		"no column of the list is named plan: there are email, first_name, level")
 
 	// If the shell does not know the source, the workers check the query.
 	s.writeQueryLetter(strings.Replace(query, "level AS plan", "levle AS plan", 1))

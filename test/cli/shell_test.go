@@ -162,8 +162,8 @@ func (a result) want(t *testing.T, code int, texts ...string) result {
 	return a
 }
 
-// wantError fails the test unless the exit code is code, the standard error has each of the texts and
-// one line that begins with "starter: ", and the password is nowhere in the output.
+// wantError fails the test unless the exit code is code, the standard error has each of the texts
+// and one line that begins with "starter: ", and the password is nowhere in the output.
 func (a result) wantError(t *testing.T, code int, texts ...string) result {
 	t.Helper()
 	a.want(t, code)
@@ -203,7 +203,8 @@ func (s *shell) worker() {
 	s.rig.StartWorker(s.environ()...)
 }
 
-// eventually waits until the condition holds, at most for rig.Timeout. Most conditions run a program.
+// eventually waits until the condition holds, at most for rig.Timeout. Most conditions run a
+// program.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(rig.Timeout); !holds(); time.Sleep(200 * time.Millisecond) {
@@ -213,7 +214,8 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// awaitMailing waits until `show` says what the condition asks for. The mailing must not end before.
+// awaitMailing waits until `show` says what the condition asks for. The mailing must not end
+// before.
 func (s *shell) awaitMailing(id, what string, holds func(mailingStatus) bool) mailingStatus {
 	s.t.Helper()
 	var status mailingStatus

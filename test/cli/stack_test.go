@@ -22,7 +22,8 @@ import (
 // checkout, where the samples are.
 func demoShell(t *testing.T) *shell {
 	s := newShellWithoutServers(t)
-	// If we are root, PostgreSQL runs as another user, who must be able to enter every folder above.
+	// If we are root, PostgreSQL runs as another user, who must be able to enter every folder
+	// above.
 	dir, err := os.MkdirTemp("", "dm-demo-")
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,8 @@ func TestTheDemoAccountsForEveryRecipient(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
 		t.Fatalf("the last line is no JSON: %v\n%s", err, a.out)
 	}
-	if !r.Closed || r.State != "completed" || r.Recipients != 2000 || r.OptedOut < 1 || r.Sent+r.OptedOut != 2000 || r.Mailing == "" {
+	if !r.Closed || r.State != "completed" || r.Recipients != 2000 || r.OptedOut < 1 || r.Sent+r.OptedOut != 2000 ||
+		r.Mailing == "" {
 		t.Errorf("%+v", r)
 	}
 	files, err := filepath.Glob(filepath.Join(r.Directory, "*.eml"))
@@ -126,7 +128,8 @@ func TestDevServesAnotherShellUntilItIsInterrupted(t *testing.T) {
 	other := &shell{t: t, dir: t.TempDir(), env: map[string]string{}}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C stops everything") {
-		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export "), "="); ok && strings.Contains(lines.Text(), "export ") {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export "), "="); ok &&
+			strings.Contains(lines.Text(), "export ") {
 			other.env[name] = strings.Trim(value, "'")
 		}
 	}

@@ -26,14 +26,16 @@ func TestRateLimitsAreSetListedAndCleared(t *testing.T) {
 	s.run("rate", "set", "bücher.example", "5/d").want(t, 0, "domain xn--bcher-kva.example: 5/d")
 	var all []struct{ Kind, Name, Rate string }
 	s.run("rate", "ls", "--output", "json").want(t, 0).decode(t, &all)
-	if got := fmt.Sprint(all); got != "[{drop_point drop 500/min} {drop_point drpo 1/s} {domain gmail.com 20/s} {domain xn--bcher-kva.example 5/d}]" {
+	if got := fmt.Sprint(all); got != "[{drop_point drop 500/min} {drop_point drpo 1/s} {domain gmail.com 20/s} "+
+		"{domain xn--bcher-kva.example 5/d}]" {
 		t.Errorf("limits: %v", got)
 	}
 	s.run("rate", "ls").want(t, 0, "drop point", "500/min")
 	s.run("rate", "clear", "drpo").want(t, 0, "drop point drpo: no limit")
 	s.run("rate", "clear", "drpo").wantError(t, 4, "drop point drpo has no rate limit")
 	s.run("rate", "set", "gmail.com", "none").want(t, 0, "domain gmail.com: no limit")
-	if out := s.must("__complete", "rate", "clear", ""); !strings.HasPrefix(out, "drop\t500/min\nxn--bcher-kva.example\t5/d\n:") {
+	if out := s.must("__complete", "rate", "clear", ""); !strings.HasPrefix(out,
+		"drop\t500/min\nxn--bcher-kva.example\t5/d\n:") {
 		t.Errorf("what has a limit is completed by %q", out)
 	}
 	if out := s.must("__complete", "rate", "set", "d"); !strings.HasPrefix(out, "drop\t") {
@@ -63,7 +65,8 @@ func TestWithoutAWorkerNothingIsSteeredAndItIsSaid(t *testing.T) {
 	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
 	s.run("pause", id).wantError(t, 7, "no worker polls the task queue", "nothing was changed")
-	s.run("cancel", id).want(t, 0, "warning: no worker polls the task queue", "the mailing ends as soon as a worker is there")
+	s.run("cancel", id).want(t, 0, "warning: no worker polls the task queue",
+		"the mailing ends as soon as a worker is there")
 	s.worker()
 	s.run("watch", id).wantError(t, 8, "was cancelled")
 	for _, verb := range []string{"pause", "resume", "cancel"} {
@@ -71,8 +74,8 @@ func TestWithoutAWorkerNothingIsSteeredAndItIsSaid(t *testing.T) {
 	}
 }
 
-// startSlow starts a mailing that does not end by itself: it has three recipients, and a limit of one
-// message a day.
+// startSlow starts a mailing that does not end by itself: it has three recipients, and a limit of
+// one message a day.
 func (s *shell) startSlow() (id string) {
 	s.t.Helper()
 	s.writeLetter()
@@ -118,9 +121,9 @@ func TestAPausedMailingIsHeldUntilItIsResumed(t *testing.T) {
 	}
 }
 
-// recheckLimits makes the mailing's batches ask at once whether a limit still delays them. They would
-// do so after a minute. A new limit of the mailing's own, a high one, has the same effect. If the
-// minute is just over, the mailing may have ended.
+// recheckLimits makes the mailing's batches ask at once whether a limit still delays them. They
+// would do so after a minute. A new limit of the mailing's own, a high one, has the same effect. If
+// the minute is just over, the mailing may have ended.
 func (s *shell) recheckLimits(id string) {
 	s.t.Helper()
 	if a := s.run("rate", "set", "--mailing", id, "1000/s"); a.code != 0 && s.show(id).State != "completed" {
@@ -183,19 +186,22 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	id := s.startCancelled()
-	s.write("continued.yaml", strings.Replace(letter, "list:\n  name: people\n  file: people.csv\n", "continue: {mailing: "+id+"}\n", 1))
+	s.write("continued.yaml", strings.Replace(letter, "list:\n  name: people\n  file: people.csv\n",
+		"continue: {mailing: "+id+"}\n", 1))
 	s.run("preview", "-f", "continued.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
 	s.run("preview", "-f", "continued.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
 	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4, "does not have this recipient among those that are unsent")
 	s.run("optout", "add", "c@example.org").want(t, 0)
-	s.run("start", "--continue", id, "--watch").want(t, 0, "3 recipients of mailing "+id+" (unsent 3)", "mailing "+id+"-2 is started", "3 of 3 recipients")
+	s.run("start", "--continue", id, "--watch").want(t, 0, "3 recipients of mailing "+id+" (unsent 3)",
+		"mailing "+id+"-2 is started", "3 of 3 recipients")
 	v := s.status(id + "-2")
 	if v.State != "completed" || v.Sent != 2 || v.OptedOut != 1 || v.Audience != "continue:"+id || v.List != "" {
 		t.Errorf("show: %+v", v)
 	}
 	s.run("ls", "--output", "json").want(t, 0, `"continue:`+id+`"`)
 	message, err := os.ReadFile(filepath.Join(s.dir, "late", id+"-2.00000001.eml"))
-	if err != nil || !strings.Contains(string(message), "X-Receiver: <a@example.com>") && !strings.Contains(string(message), "a@example.com") {
+	if err != nil || !strings.Contains(string(message), "X-Receiver: <a@example.com>") &&
+		!strings.Contains(string(message), "a@example.com") {
 		t.Errorf("%v: %s", err, message)
 	}
 
@@ -214,13 +220,16 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 
 	// A corrected mailing goes to the same recipients, under another ID.
 	s.write("letter.txt", "Corrected for {{.first_name}}, {{.gone}}\n")
-	s.run("start", "--continue", id, "-f", "letter.yaml", "--id", id+"-corrected").wantError(t, 2, "letter.txt:1:", "no column of the list is named gone")
+	s.run("start", "--continue", id, "-f", "letter.yaml", "--id", id+"-corrected").wantError(t, 2, "letter.txt:1:",
+		"no column of the list is named gone")
 	s.write("letter.txt", "Corrected for {{.first_name}}\n")
 	if err := os.Remove(filepath.Join(s.dir, "people.csv")); err != nil {
 		t.Fatal(err)
 	}
-	s.run("start", "--continue", id, "-f", "letter.yaml", "--id", id+"-corrected", "--watch").want(t, 0, "mailing "+id+"-corrected is started")
-	if message, err := os.ReadFile(filepath.Join(s.dir, "late", id+"-corrected.00000001.eml")); err != nil || !strings.Contains(string(message), "Corrected for") {
+	s.run("start", "--continue", id, "-f", "letter.yaml", "--id", id+"-corrected", "--watch").want(t, 0,
+		"mailing "+id+"-corrected is started")
+	if message, err := os.ReadFile(filepath.Join(s.dir, "late", id+"-corrected.00000001.eml")); err != nil ||
+		!strings.Contains(string(message), "Corrected for") {
 		t.Errorf("%v: %s", err, message)
 	}
 }
@@ -232,8 +241,8 @@ func TestARunningMailingIsNotContinued(t *testing.T) {
 	s.run("start", "--continue", id).wantError(t, 4, "mailing "+id+" has not ended")
 }
 
-// lostAnswerServer is an SMTP server that accepts one message to example.com and closes the connection
-// without an answer. It treats all other messages as usual.
+// lostAnswerServer is an SMTP server that accepts one message to example.com and closes the
+// connection without an answer. It treats all other messages as usual.
 type lostAnswerServer struct {
 	*smtptest.Server
 	recipient atomic.Pointer[string] // of the message without an answer
@@ -304,7 +313,8 @@ func TestARunningMailingResolvesItsUncertainItself(t *testing.T) {
 			server := startLostAnswerServer(t)
 			s := newShell(t)
 			s.writeLetter()
-			s.write("letter.yaml", letter+"on_uncertain: hold\nbatch_size: 1\nretry:\n  drop_point: {attempts: 5, interval: 100ms}\n")
+			s.write("letter.yaml", letter+"on_uncertain: hold\nbatch_size: 1\nretry:\n  drop_point: {attempts: "+
+				"5, interval: 100ms}\n")
 			s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
 			s.must("rate", "set", "example.com", "1/d") // one of two goes, and the other has to wait
 			s.worker()
@@ -346,7 +356,8 @@ func TestTemporalsOwnCommandSteersAsTheDocumentationSays(t *testing.T) {
 			args = append(args, "--input", input)
 		}
 		out, err := exec.Command(servertest.TemporalCLI(t), args...).CombinedOutput()
-		if refused := strings.Contains(line, "--name resolve"); (err != nil) != refused || refused && !strings.Contains(string(out), "has no uncertain recipients") {
+		if refused := strings.Contains(line, "--name resolve"); (err != nil) != refused || refused &&
+			!strings.Contains(string(out), "has no uncertain recipients") {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
 		done++

@@ -46,7 +46,8 @@ func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.
 	id := s.startRefused(server, "2h")
 	v := s.awaitMailing(id, "show explains the failure", func(m mailingStatus) bool { return len(m.Waiting) > 0 })
 	w := v.Waiting[0]
-	if len(v.Waiting) != 1 || w.Activity != "SendBatch" || w.What != "send through drop point mx" || w.Failure != refusal || w.Count != 1 || w.Attempt != 1 || w.Of != 5 || w.Running {
+	if len(v.Waiting) != 1 || w.Activity != "SendBatch" || w.What != "send through drop point mx" ||
+		w.Failure != refusal || w.Count != 1 || w.Attempt != 1 || w.Of != 5 || w.Running {
 		t.Errorf("%+v", v)
 	}
 	if w.NextAttempt.Before(began.Add(2*time.Hour)) || w.NextAttempt.After(time.Now().Add(2*time.Hour)) {
@@ -91,7 +92,8 @@ func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 		stall.Release(stall.Waiting())
 		return m.State == "suspended"
 	})
-	if w := s.status(id).Waiting; len(w) != 1 || w[0].Failure != refusal || w[0].Attempt < 5 || w[0].Of != 5 { // probed, or on trial
+	// probed, or on trial
+	if w := s.status(id).Waiting; len(w) != 1 || w[0].Failure != refusal || w[0].Attempt < 5 || w[0].Of != 5 {
 		t.Errorf("%+v", w)
 	}
 	s.run("cancel", id).want(t, 0)
@@ -110,7 +112,9 @@ func TestABatchWhosePagesAreAwayIsExplainedWhileItIsTriedAgain(t *testing.T) {
 	s := newShell(t)
 	s.writeLetter()
 	s.env["DM_PAGE_HOSTS"] = strings.TrimPrefix(server.URL, "http://")
-	s.write("letter.yaml", strings.Split(letter, "content:")[0]+"content:\n  page_url: "+server.URL+"/page\nbatch_size: 1\nretry:\n  page: {attempts: 7, interval: 2h}\n")
+	s.write("letter.yaml", strings.Split(letter,
+		"content:")[0]+"content:\n  page_url: "+server.URL+"/page\nbatch_size: 1\nretry:\n  page: {attempts: 7, "+
+		"interval: 2h}\n")
 	s.worker()
 	id := newID(t)
 	began := time.Now()
@@ -119,11 +123,14 @@ func TestABatchWhosePagesAreAwayIsExplainedWhileItIsTriedAgain(t *testing.T) {
 		return len(m.Waiting) == 1 && m.Waiting[0].Count == 3 && !m.Waiting[0].Running
 	})
 	w := v.Waiting[0]
-	if v.State != "sending" || w.Activity != "RenderBatch" || w.What != "render 3 batches" || w.Failure != "the page server is unavailable: 127.0.0.1 answered 503" ||
-		w.Attempt != 1 || w.Of != 7 || w.NextAttempt.Before(began.Add(2*time.Hour)) || w.NextAttempt.After(time.Now().Add(2*time.Hour)) {
+	if v.State != "sending" || w.Activity != "RenderBatch" || w.What != "render 3 batches" ||
+		w.Failure != "the page server is unavailable: 127.0.0.1 answered 503" ||
+		w.Attempt != 1 || w.Of != 7 || w.NextAttempt.Before(began.Add(2*time.Hour)) ||
+		w.NextAttempt.After(time.Now().Add(2*time.Hour)) {
 		t.Errorf("%+v", v)
 	}
-	text := "render 3 batches: " + w.Failure + "; attempt 1 of 7 has failed, next attempt at " + w.NextAttempt.Local().Format("2006-01-02 15:04:05 MST")
+	text := "render 3 batches: " + w.Failure + "; attempt 1 of 7 has failed, next attempt at " +
+		w.NextAttempt.Local().Format("2006-01-02 15:04:05 MST")
 	s.run("show", id).want(t, 0, text)
 	s.run("cancel", id).want(t, 0)
 	s.run("watch", id).want(t, 8)

@@ -65,7 +65,9 @@ func TestAWorkerKilledAtAnyStepLosesNobodyAndKeepsTheDuplicateBound(t *testing.T
 					t.Errorf("result %+v", result)
 				case policy == workflows.Resend && (duplicates > rig.Connections || result.Counts.Sent != recipients):
 					t.Errorf("%d duplicates over %d connections; %+v", duplicates, rig.Connections, result.Counts)
-				case policy == workflows.Hold && (duplicates > 0 || result.Counts.Uncertain > rig.Connections || result.Counts.Sent+result.Counts.Uncertain != recipients):
+				case policy == workflows.Hold &&
+					(duplicates > 0 || result.Counts.Uncertain > rig.Connections ||
+						result.Counts.Sent+result.Counts.Uncertain != recipients):
 					t.Errorf("on hold: %d duplicates; %+v", duplicates, result.Counts)
 				}
 			})
@@ -78,7 +80,8 @@ func TestThreeWorkersShareAMailingAndOneOfThemDies(t *testing.T) {
 	const recipients = 400
 	var victim *rig.Worker
 	ready := make(chan struct{})
-	s := smtptest.Start(t, smtptest.Options{Script: onNth("DOT", 100, func() { <-ready; victim.Kill(); <-victim.Exited })})
+	s := smtptest.Start(t, smtptest.Options{Script: onNth("DOT", 100,
+		func() { <-ready; victim.Kill(); <-victim.Exited })})
 	r := rig.New(t, rig.MX(s))
 	r.ImportList(recipients)
 	victim = r.StartWorker("DM_MAX_BATCHES=2")
@@ -98,7 +101,8 @@ func TestAWorkerThatWakesUpAfterItsBatchWasGivenAwaySendsAtMostWhatWasInFlight(t
 	const recipients = 60
 	var sleeper *rig.Worker
 	ready := make(chan struct{})
-	s := smtptest.Start(t, smtptest.Options{Script: onNth("DATA", 20, func() { <-ready; sleeper.Signal(syscall.SIGSTOP) })})
+	s := smtptest.Start(t, smtptest.Options{Script: onNth("DATA", 20,
+		func() { <-ready; sleeper.Signal(syscall.SIGSTOP) })})
 	r := rig.New(t, rig.MX(s))
 	r.ImportList(recipients)
 	sleeper = r.StartWorker()
@@ -147,7 +151,8 @@ func TestAWorkerThatIsAskedToStopHandsItsBatchesBackWithNothingUncertain(t *test
 	stall.ReleaseAll()
 	r.StartWorker()
 	result := r.Result(run)
-	if duplicates := r.Judge(s.Copies(), recipients); duplicates > 0 || result.Counts.Sent != recipients || result.Counts.PossiblyTwice > 0 {
+	if duplicates := r.Judge(s.Copies(), recipients); duplicates > 0 || result.Counts.Sent != recipients ||
+		result.Counts.PossiblyTwice > 0 {
 		t.Errorf("%d duplicates; %+v", duplicates, result.Counts)
 	}
 }

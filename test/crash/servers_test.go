@@ -33,7 +33,10 @@ func TestALongOutageOfTheDatabaseSuspendsTheMailingWhichGoesOnByItself(t *testin
 	r.AwaitStalled(s, stall, 40)
 	server.Kill()
 	stall.ReleaseAll()
-	r.AwaitStatus("it is suspended", func(s workflows.Status) bool { return s.State == workflows.StateSuspended && !s.Since.IsZero() })
+	r.AwaitStatus("it is suspended", func(s workflows.Status) bool {
+		return s.State == workflows.StateSuspended &&
+			!s.Since.IsZero()
+	})
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +87,8 @@ func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing
 	run := r.Start(rig.Mailing(50))
 	r.Eventually("the list is being prepared", func() bool {
 		var n int
-		err := lock.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE relation = 'batches'::regclass AND NOT granted`).Scan(&n)
+		err := lock.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE relation = 'batches'::regclass
+			AND NOT granted`).Scan(&n)
 		return err == nil && n > 0
 	})
 	server.Kill()
@@ -92,7 +96,8 @@ func TestPostgreSQLIsKilledWhileAListIsPreparedAndNothingIsThereTwice(t *testing
 		t.Fatal(err)
 	}
 	result := r.Result(run)
-	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Recipients != recipients || result.Counts.Sent != recipients || result.Batches != recipients/50 {
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Recipients != recipients ||
+		result.Counts.Sent != recipients || result.Batches != recipients/50 {
 		t.Errorf("%d duplicates; %+v", d, result)
 	}
 }

@@ -16,7 +16,8 @@ import (
 
 func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
 	t.Parallel()
-	answers := map[string]string{rig.Address(1): "550 5.1.1 unknown", rig.Address(2): "550 5.2.1 disabled", rig.Address(3): "554 5.7.1 not wanted"}
+	answers := map[string]string{rig.Address(1): "550 5.1.1 unknown", rig.Address(2): "550 5.2.1 disabled",
+		rig.Address(3): "554 5.7.1 not wanted"}
 	var refused, greylisted atomic.Int64
 	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase != "RCPT" {
@@ -39,7 +40,8 @@ func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
 		t.Errorf("%+v", result.Counts)
 	}
 	lines := r.Report()
-	if l := lines[rig.Address(1)]; l.Outcome != ledger.Bounced || l.Code != 550 || l.Enhanced != "5.1.1" || l.Reply != "unknown" || l.DropPoint != "mx" {
+	if l := lines[rig.Address(1)]; l.Outcome != ledger.Bounced || l.Code != 550 || l.Enhanced != "5.1.1" ||
+		l.Reply != "unknown" || l.DropPoint != "mx" {
 		t.Errorf("%+v", l)
 	}
 	if l := lines[rig.Address(4)]; l.Outcome != ledger.Sent || l.Attempts < 2 || l.PossiblyTwice {
@@ -70,7 +72,8 @@ func TestARecipientRefusedByPolicyDoesNotStopTheMailing(t *testing.T) {
 	r.Start(in)
 	r.Eventually("all others have got it and the one is tried again later", func() bool {
 		st, err := r.Status()
-		return err == nil && st.Counts.Sent == recipients-1 && st.State == workflows.StateSending && st.DropPoints[0].InList && r.Report()[rig.Address(recipients)].Attempts > 1
+		return err == nil && st.Counts.Sent == recipients-1 && st.State == workflows.StateSending &&
+			st.DropPoints[0].InList && r.Report()[rig.Address(recipients)].Attempts > 1
 	})
 	if err := r.Temporal.CancelWorkflow(t.Context(), r.ID(), ""); err != nil {
 		t.Fatal(err)
@@ -121,7 +124,8 @@ func TestGreylistedRecipientsGetTheirMailInFullBatchesOfALaterRound(t *testing.T
 		t.Errorf("%d duplicates, %d tried too early; %+v", d, early, result.Counts)
 	}
 	var later, full int
-	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE cardinality(members) = 50) FROM batches WHERE members IS NOT NULL`).Scan(&later, &full); err != nil {
+	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE cardinality(members) = 50)
+		FROM batches WHERE members IS NOT NULL`).Scan(&later, &full); err != nil {
 		t.Fatal(err)
 	}
 	if full < 4 || later > 10 { // six of 50 if all are tried within 20 seconds
@@ -144,7 +148,8 @@ func TestADeferredRecipientIsFailedWhenItsTimeIsOver(t *testing.T) {
 	in.Deferral.For = workflows.Duration(15 * time.Second) // long enough for two attempts on a busy machine
 	result := r.Result(r.Start(in))
 	r.Judge(s.Copies(), 3)
-	if l := r.Report()[rig.Address(2)]; result.Counts.Failed != 1 || l.Outcome != ledger.Failed || l.Code != 452 || l.Reply != "mailbox full" || l.Attempts < 2 {
+	if l := r.Report()[rig.Address(2)]; result.Counts.Failed != 1 || l.Outcome != ledger.Failed || l.Code != 452 ||
+		l.Reply != "mailbox full" || l.Attempts < 2 {
 		t.Errorf("%+v; %+v", result.Counts, l)
 	}
 }
@@ -195,7 +200,8 @@ func TestTheErrorLimitStopsAMailingWhoseListIsBad(t *testing.T) {
 	r.MustUpdate(workflows.CancelUpdate)
 	result := r.Result(r.Temporal.GetWorkflow(t.Context(), r.ID(), ""))
 	r.Judge(s.Copies(), recipients)
-	if result.State != workflows.StateCancelled || result.Counts.Bounced > recipients/2 || result.Counts.Bounced < 40 || result.Counts.Bounced+result.Counts.Unsent != recipients {
+	if result.State != workflows.StateCancelled || result.Counts.Bounced > recipients/2 || result.Counts.Bounced < 40 ||
+		result.Counts.Bounced+result.Counts.Unsent != recipients {
 		t.Errorf("%+v", result)
 	}
 }

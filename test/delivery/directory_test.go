@@ -43,7 +43,11 @@ func TestNobodyIsLostWhenADropDirectoryVanishesForAWhile(t *testing.T) {
 	in := rig.Mailing(10)
 	in.Retry.DropPoint.Attempts = 1
 	run := r.Start(in)
-	r.Eventually("the mailing is suspended", func() bool { s, err := r.Status(); return err == nil && s.State == workflows.StateSuspended })
+	r.Eventually("the mailing is suspended", func() bool {
+		s, err := r.Status()
+		return err == nil &&
+			s.State == workflows.StateSuspended
+	})
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

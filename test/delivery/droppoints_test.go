@@ -1,5 +1,5 @@
-// Package delivery shows how a mailing's messages reach drop points: which drop point and which worker
-// takes a message, and what follows from each answer of a server.
+// Package delivery shows how a mailing's messages reach drop points: which drop point and which
+// worker takes a message, and what follows from each answer of a server.
 package delivery
 
 import (
@@ -89,7 +89,8 @@ func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 		return flakyStall.Script(e)
 	}})
 	steady, steadyStall := rig.StalledServer(t, 0)
-	r := rig.New(t, fmt.Sprintf("flaky=smtp://%s?connections=1 steady=smtp://%s?connections=1", flaky.Addr(), steady.Addr()))
+	r := rig.New(t, fmt.Sprintf("flaky=smtp://%s?connections=1 steady=smtp://%s?connections=1", flaky.Addr(),
+		steady.Addr()))
 	r.ImportList(recipients)
 	r.StartWorker()
 	in := rig.Mailing(20)
@@ -104,7 +105,8 @@ func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	flakyStall.ReleaseAll()
 	r.AwaitStatus("it has left the list, and is looked at", func(s workflows.Status) bool {
 		steadyStall.Release(1)
-		return s.State == workflows.StateSending && !s.DropPoints[0].InList && s.DropPoints[0].LastFailure != "" && s.DropPoints[1].InList
+		return s.State == workflows.StateSending && !s.DropPoints[0].InList && s.DropPoints[0].LastFailure != "" &&
+			s.DropPoints[1].InList
 	})
 	before := len(flaky.Received())
 	down.Store(false)
@@ -197,7 +199,8 @@ func TestASlowDropPointKeepsOnlyAFewBatchesWaiting(t *testing.T) {
 		}
 		return &smtptest.Action{Wait: known}
 	}})
-	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s?connections=%d", slow.Addr(), connections, fast.Addr(), connections))
+	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s?connections=%d", slow.Addr(), connections,
+		fast.Addr(), connections))
 	r.ImportList(recipients)
 	r.StartWorker()
 	run := r.Start(rig.Mailing(batch))
@@ -234,15 +237,19 @@ func TestTheLossOfTheOnlyServerSuspendsTheMailingWhichGoesOnWhenItIsBack(t *test
 	run := r.Start(in)
 	r.Eventually("the mailing is suspended and says why", func() bool {
 		s, err := r.Status()
-		return err == nil && s.State == workflows.StateSuspended && strings.Contains(s.Doing, "554") && !strings.Contains(s.Doing, "@")
+		return err == nil && s.State == workflows.StateSuspended && strings.Contains(s.Doing, "554") &&
+			!strings.Contains(s.Doing, "@")
 	})
 	down.Store(false)
 	r.Eventually("resume is accepted, or the mailing has noticed by itself", func() bool {
-		h, err := r.Temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: workflows.ResumeUpdate, WaitForStage: client.WorkflowUpdateStageCompleted})
+		h, err := r.Temporal.UpdateWorkflow(t.Context(),
+			client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: workflows.ResumeUpdate,
+				WaitForStage: client.WorkflowUpdateStageCompleted})
 		if err == nil {
 			err = h.Get(t.Context(), nil)
 		}
-		return err == nil || strings.Contains(err.Error(), "not suspended") || strings.Contains(err.Error(), "already completed")
+		return err == nil || strings.Contains(err.Error(), "not suspended") ||
+			strings.Contains(err.Error(), "already completed")
 	})
 	if result := r.Result(run); result.Counts.Sent != recipients {
 		t.Errorf("%+v", result)
@@ -274,7 +281,8 @@ func TestTheLossOfTheOnlyServerEndsAMailingThatIsToFail(t *testing.T) {
 	in.OnExhausted, in.Retry.DropPoint.Attempts = workflows.Fail, 2
 	failure, result := r.Failure(r.Start(in))
 	r.Judge(s.Copies(), recipients)
-	if failure.Type() != "MailingFailed" || !strings.Contains(failure.Message(), "drop point mx") || result.State != workflows.StateFailed || result.Counts.Unsent == 0 ||
+	if failure.Type() != "MailingFailed" || !strings.Contains(failure.Message(), "drop point mx") ||
+		result.State != workflows.StateFailed || result.Counts.Unsent == 0 ||
 		result.Counts.Total() != recipients {
 		t.Errorf("%v; %+v", failure, result)
 	}

@@ -26,7 +26,10 @@ func startInbox(t *testing.T) *inbox {
 		t.Fatal(err)
 	}
 	b := &inbox{addr: listener.Addr().String()}
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &inboxSession{inbox: b}, nil }))
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		return &inboxSession{inbox: b},
+			nil
+	}))
 	server.Domain = "localhost"
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })

@@ -65,7 +65,8 @@ func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
 	}
 	r.StartWorker()
 	result := r.Result(r.Start(rig.Mailing(50)))
-	if want := (workflows.Counts{Sent: recipients - 1, OptedOut: 1}); result.Counts != want || result.State != workflows.StateCompleted || result.Batches != 6 {
+	if want := (workflows.Counts{Sent: recipients - 1, OptedOut: 1}); result.Counts != want ||
+		result.State != workflows.StateCompleted || result.Batches != 6 {
 		t.Errorf("result %+v", result)
 	}
 	r.Judge(inbox.copies(), recipients)
@@ -75,7 +76,8 @@ func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
 		if err != nil || len(e.Errors) > 0 {
 			t.Fatalf("message to %s: %v %v", m.to, err, e.Errors)
 		}
-		if !strings.Contains(e.Text, "you are "+m.to) || !strings.Contains(e.HTML, "you are "+m.to) || !strings.HasPrefix(e.GetHeader("Subject"), "Hello Nr ") || m.from != "news@example.com" {
+		if !strings.Contains(e.Text, "you are "+m.to) || !strings.Contains(e.HTML, "you are "+m.to) ||
+			!strings.HasPrefix(e.GetHeader("Subject"), "Hello Nr ") || m.from != "news@example.com" {
 			t.Errorf("message to %s:\n%s", m.to, m.data)
 		}
 		ids[e.GetHeader("Message-ID")] = true
@@ -103,8 +105,10 @@ func TestNoMessageHasOctetsOfAnotherWhateverGoesWrongOnTheWay(t *testing.T) {
 		return nil
 	})})
 	r := rig.New(t, fmt.Sprintf("mx=smtp://%s?connections=6&next_behind_dot=true&tls=none", s.Addr()))
-	// The texts have many lengths, so that some buffers are too short and some hold more than is needed.
-	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", []string{"name"}, &rig.Members{N: recipients, Name: ownWords}, true); err != nil {
+	// The texts have many lengths, so that some buffers are too short and some hold more than is
+	// needed.
+	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", []string{"name"},
+		&rig.Members{N: recipients, Name: ownWords}, true); err != nil {
 		t.Fatal(err)
 	}
 	r.StartWorker()
@@ -144,7 +148,8 @@ func TestARecipientWhoseTemplateFailsIsFailedAndTheBatchGoesOn(t *testing.T) {
 	result := r.Result(r.Start(rig.Mailing(5)))
 	r.Judge(s.Copies(), 10)
 	l := r.Report()[rig.Address(4)]
-	if result.Counts.Sent != 9 || result.Counts.Failed != 1 || l.Outcome != ledger.Failed || !strings.Contains(l.Reply, "name") {
+	if result.Counts.Sent != 9 || result.Counts.Failed != 1 || l.Outcome != ledger.Failed ||
+		!strings.Contains(l.Reply, "name") {
 		t.Errorf("%+v; %+v", result.Counts, l)
 	}
 }

@@ -59,7 +59,8 @@ func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 	r := rig.NewOn(t, rig.MX(s), servertest.Database(t), address)
 	r.ImportList(many)
 	r.StartWorker()
-	if _, err := r.Pool.Exec(t.Context(), `INSERT INTO lists (name, source, members, columns) VALUES ('few', 'few.csv', $1, '{name}')`, few); err != nil {
+	if _, err := r.Pool.Exec(t.Context(), `INSERT INTO lists (name, source, members, columns)
+		VALUES ('few', 'few.csv', $1, '{name}')`, few); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Pool.Exec(t.Context(), `INSERT INTO list_members SELECT (SELECT id FROM lists WHERE name = 'few'), position, 's' || address, 's' || address_key, attributes
@@ -114,7 +115,8 @@ func TestEveryConnectionOfEveryWorkerIsBusy(t *testing.T) {
 			}
 			r.AwaitPollers(workers)
 			run := r.Start(rig.Mailing(size))
-			r.Eventually(fmt.Sprintf("%d messages are at their dots", workers*rig.Connections), func() bool { return stall.Waiting() == workers*rig.Connections })
+			r.Eventually(fmt.Sprintf("%d messages are at their dots", workers*rig.Connections),
+				func() bool { return stall.Waiting() == workers*rig.Connections })
 			stall.ReleaseAll()
 			if result := r.Result(run); result.Counts.Sent != int64(workers*size) {
 				t.Errorf("result %+v", result)
@@ -132,7 +134,8 @@ func TestAMailingThatIsLimitedByItsServerTakesNoSlotsFromOthers(t *testing.T) {
 	t.Parallel()
 	slow, stall := rig.StalledServer(t, 0)
 	fast := smtptest.Start(t, smtptest.Options{})
-	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s?connections=%d", slow.Addr(), rig.Connections, fast.Addr(), rig.Connections))
+	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s?connections=%d", slow.Addr(),
+		rig.Connections, fast.Addr(), rig.Connections))
 	const recipients = 400
 	r.ImportList(recipients)
 	r.StartWorker("DM_MAX_BATCHES=2")

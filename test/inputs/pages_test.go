@@ -91,19 +91,23 @@ func TestEachRecipientGetsHisOwnPageAndTheOneWithoutIsFailed(t *testing.T) {
 	run := r.Start(paged(50, pages))
 	result := r.Result(run)
 	r.Judge(s.Copies(), recipients)
-	if result.State != workflows.StateCompleted || result.Counts != (workflows.Counts{Sent: recipients - 1, Failed: 1}) || pages.asked.Load() != recipients {
+	if result.State != workflows.StateCompleted ||
+		result.Counts != (workflows.Counts{Sent: recipients - 1, Failed: 1}) || pages.asked.Load() != recipients {
 		t.Errorf("%+v after %d requests", result, pages.asked.Load())
 	}
-	if l := r.Report()[rig.Address(17)]; l.Outcome != ledger.Failed || l.Reply != "content.page_url: 127.0.0.1 answered 404" {
+	if l := r.Report()[rig.Address(17)]; l.Outcome != ledger.Failed ||
+		l.Reply != "content.page_url: 127.0.0.1 answered 404" {
 		t.Errorf("%+v", l)
 	}
 	for _, m := range s.Received() {
 		e, err := enmime.ReadEnvelope(strings.NewReader(m.Data))
-		if err != nil || !strings.Contains(e.HTML, "<h1>Page of "+m.To+"</h1><p>for {{Nr ") || !strings.Contains(e.Text, "Page of "+m.To) {
+		if err != nil || !strings.Contains(e.HTML, "<h1>Page of "+m.To+"</h1><p>for {{Nr ") ||
+			!strings.Contains(e.Text, "Page of "+m.To) {
 			t.Fatalf("to %s: %v\n%s", m.To, err, m.Data)
 		}
 	}
-	history := r.Temporal.GetWorkflowHistory(t.Context(), run.GetID(), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	history := r.Temporal.GetWorkflowHistory(t.Context(), run.GetID(), "", false,
+		enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
 		event, err := history.Next()
 		if err != nil {
@@ -190,7 +194,8 @@ func TestTheLossOfThePageServerEndsAMailingThatIsToFail(t *testing.T) {
 	in.OnExhausted = workflows.Fail
 	failure, result := r.Failure(r.Start(in))
 	r.Judge(s.Copies(), recipients)
-	if failure.Type() != "MailingFailed" || !strings.Contains(failure.Message(), "127.0.0.1 answered 503") || result.State != workflows.StateFailed ||
+	if failure.Type() != "MailingFailed" || !strings.Contains(failure.Message(), "127.0.0.1 answered 503") ||
+		result.State != workflows.StateFailed ||
 		result.Counts.Sent > served || result.Counts.Sent+result.Counts.Unsent != recipients {
 		t.Errorf("%v; %+v", failure, result)
 	}

@@ -62,7 +62,8 @@ const gold = `SELECT name, "E-Mail" FROM customers WHERE plan = 'gold' ORDER BY 
 func wantNoLeftovers(r *rig.Rig) {
 	r.Helper()
 	var n int
-	if err := r.Pool.QueryRow(r.Context(), `SELECT (SELECT count(*) FROM lists) + (SELECT count(*) FROM list_members)`).Scan(&n); err != nil || n > 0 {
+	if err := r.Pool.QueryRow(r.Context(), `SELECT (SELECT count(*) FROM lists) + (SELECT count(*)
+		FROM list_members)`).Scan(&n); err != nil || n > 0 {
 		r.Errorf("%d lists and members are left: %v", n, err)
 	}
 }
@@ -76,7 +77,8 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	r := rig.New(t, rig.MX(s))
 	r.StartWorker("DM_SOURCES=crm=" + at)
 	result := r.Result(r.Start(audience(gold)))
-	if result.Members != recipients+1 || result.Duplicates != 1 || result.Recipients != recipients || result.Counts.Sent != recipients || result.Rejected != 2 {
+	if result.Members != recipients+1 || result.Duplicates != 1 || result.Recipients != recipients ||
+		result.Counts.Sent != recipients || result.Rejected != 2 {
 		t.Errorf("%+v", result)
 	}
 	if d := r.Judge(s.Copies(), recipients); d > 0 {
@@ -94,7 +96,8 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	if err != nil || m.List != "query:crm" {
 		t.Errorf("the mailing's list is shown as %q, %v", m.List, err)
 	}
-	if rejects := []lists.Reject{{Row: recipients + 2, Reason: "the address has no @"}, {Row: recipients + 3, Reason: "has no address"}}; !reflect.DeepEqual(m.Rejects, rejects) {
+	if rejects := []lists.Reject{{Row: recipients + 2, Reason: "the address has no @"},
+		{Row: recipients + 3, Reason: "has no address"}}; !reflect.DeepEqual(m.Rejects, rejects) {
 		t.Errorf("rejected: %+v", m.Rejects)
 	}
 }
@@ -132,16 +135,25 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 	fill(t, at, 30)
 	s := smtptest.Start(t, smtptest.Options{})
 	for name, c := range map[string]struct{ sql, kind, text string }{
-		"syntax":  {"SELECT name,\n\"E-Mail\" FORM customers", policy.InvalidInput, `query.sql: line 2, column 15: syntax error at or near "customers"`},
-		"address": {"SELECT name FROM customers", policy.InvalidInput, "query.sql: has no column for the e-mail address"},
-		"source":  {"elsewhere", policy.InvalidInput, `query.source: no source database is named "elsewhere"; the workers have: crm`},
-		"data":    {`SELECT "E-Mail", name, 1 / (29 - id) AS x FROM customers`, policy.ListUnusable, "the query on crm: the data, or a literal, is not what the query takes it for (PostgreSQL error 22012)"},
-		"quoted":  {`SELECT "E-Mail", name, "E-Mail"::int AS x FROM customers`, policy.ListUnusable, "PostgreSQL error 22P02"},
-		"writes":  {`WITH w AS (DELETE FROM customers RETURNING *) SELECT name, "E-Mail" FROM w`, policy.InvalidInput, "query.sql: it writes, or is no SELECT"},
-		"field":   {`SELECT "E-Mail", name AS first_name FROM customers`, policy.InvalidInput, "subject: line 1, column 9: no column of the list is named name: there are email, first_name"},
-		"hidden":  {`SELECT "E-Mail", name, nextval('numbers') AS x FROM customers`, policy.ListUnusable, "it writes, but may only read"},
-		"nobody":  {gold + " LIMIT 0", policy.ListUnusable, "the query on crm returns no rows"},
-		"no use":  {`SELECT "E-Mail", name FROM customers WHERE id > 1002`, policy.ListUnusable, "the query on crm: none of its rows (2) has a usable address"},
+		"syntax": {"SELECT name,\n\"E-Mail\" FORM customers", policy.InvalidInput,
+			`query.sql: line 2, column 15: syntax error at or near "customers"`},
+		"address": {"SELECT name FROM customers", policy.InvalidInput,
+			"query.sql: has no column for the e-mail address"},
+		"source": {"elsewhere", policy.InvalidInput,
+			`query.source: no source database is named "elsewhere"; the workers have: crm`},
+		"data": {`SELECT "E-Mail", name, 1 / (29 - id) AS x FROM customers`, policy.ListUnusable,
+			"the query on crm: the data, or a literal, is not what the query takes it for (PostgreSQL error 22012)"},
+		"quoted": {`SELECT "E-Mail", name, "E-Mail"::int AS x FROM customers`, policy.ListUnusable,
+			"PostgreSQL error 22P02"},
+		"writes": {`WITH w AS (DELETE FROM customers RETURNING *) SELECT name, "E-Mail" FROM w`, policy.InvalidInput,
+			"query.sql: it writes, or is no SELECT"},
+		"field": {`SELECT "E-Mail", name AS first_name FROM customers`, policy.InvalidInput,
+			"subject: line 1, column 9: no column of the list is named name: there are email, first_name"},
+		"hidden": {`SELECT "E-Mail", name, nextval('numbers') AS x FROM customers`, policy.ListUnusable,
+			"it writes, but may only read"},
+		"nobody": {gold + " LIMIT 0", policy.ListUnusable, "the query on crm returns no rows"},
+		"no use": {`SELECT "E-Mail", name FROM customers WHERE id > 1002`, policy.ListUnusable,
+			"the query on crm: none of its rows (2) has a usable address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -156,7 +168,8 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 			defer cancel()
 			err := run.Get(ctx, nil)
 			var app *temporal.ApplicationError
-			if !errors.As(err, &app) || app.Type() != c.kind || !strings.Contains(app.Message(), c.text) || strings.Contains(err.Error(), "example.org") {
+			if !errors.As(err, &app) || app.Type() != c.kind || !strings.Contains(app.Message(), c.text) ||
+				strings.Contains(err.Error(), "example.org") {
 				t.Errorf("got %v\nwant %s: %s", err, c.kind, c.text)
 			}
 			wantNoLeftovers(r)
@@ -181,7 +194,8 @@ func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t 
 	in := audience(`SELECT "E-Mail", plan FROM customers`)
 	in.Retry.List.Attempts = 2
 	run := r.Start(in)
-	r.AwaitStatus("the mailing waits for the source", func(s workflows.Status) bool { return s.State == workflows.StateSuspended })
+	r.AwaitStatus("the mailing waits for the source",
+		func(s workflows.Status) bool { return s.State == workflows.StateSuspended })
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +203,8 @@ func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t 
 	defer cancel()
 	err := run.Get(ctx, nil)
 	var app *temporal.ApplicationError
-	if !errors.As(err, &app) || app.Type() != policy.ListUnusable || !strings.Contains(app.Message(), "subject: line 1, column 9: no column of the list is named name") {
+	if !errors.As(err, &app) || app.Type() != policy.ListUnusable ||
+		!strings.Contains(app.Message(), "subject: line 1, column 9: no column of the list is named name") {
 		t.Errorf("got %v", err)
 	}
 	if got := s.Copies(); len(got) > 0 {
@@ -207,7 +222,8 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.StartWorker("DM_SOURCES=crm=" + server.URL("mail"))
-	// The rows are long, so that PostgreSQL sends each at once. At row 30 the query waits for the lock.
+	// The rows are long, so that PostgreSQL sends each at once. At row 30 the query waits for the
+	// lock.
 	source, err := pgx.Connect(t.Context(), server.URL("mail"))
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +235,8 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 		CASE WHEN id = 30 THEN pg_advisory_lock_shared(7) END AS l FROM (SELECT * FROM customers WHERE plan = 'gold' AND id <= 1000 ORDER BY id) c`))
 	r.Eventually("half of the rows are there", func() bool {
 		var n int
-		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&n)
+		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+			AND NOT granted`).Scan(&n)
 		return err == nil && n > 0
 	})
 	server.Kill()
@@ -258,14 +275,17 @@ func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 	if _, err := lock.Exec(t.Context(), "SELECT pg_advisory_lock(7)"); err != nil {
 		t.Fatal(err)
 	}
-	run := r.Start(audience(`SELECT name, "E-Mail" FROM customers, (SELECT pg_advisory_lock_shared(7)) l WHERE plan = 'gold'`))
+	run := r.Start(audience(`SELECT name, "E-Mail" FROM customers, (SELECT pg_advisory_lock_shared(7)) l
+		WHERE plan = 'gold'`))
 	r.Eventually("the query runs", func() bool {
 		var n int
-		err := lock.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&n)
+		err := lock.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+			AND NOT granted`).Scan(&n)
 		return err == nil && n > 0
 	})
 	first.Kill()
-	if _, err := lock.Exec(t.Context(), fmt.Sprintf("INSERT INTO customers VALUES (21, 'r%d@example.org', 'late', 'gold')", recipients+1)); err != nil {
+	if _, err := lock.Exec(t.Context(), fmt.Sprintf("INSERT INTO customers VALUES (21, 'r%d@example.org', "+
+		"'late', 'gold')", recipients+1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := lock.Commit(t.Context()); err != nil {
@@ -298,7 +318,8 @@ func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 	}
 	defer source.Close(context.WithoutCancel(t.Context()))
 	running := func() (n int) {
-		if err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`).Scan(&n); err != nil {
+		if err := source.QueryRow(t.Context(),
+			`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n

@@ -36,7 +36,8 @@ const least = 95
 func main() {
 	var o options
 	flag.StringVar(&o.only, "only", "", "comma-separated `names`: run only the mutants with one of them as id, kind or package")
-	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "longest `time` of one mutant's tests; a test that hangs has noticed the fault")
+	flag.DurationVar(&o.limit, "limit", 2*time.Minute,
+		"longest `time` of one mutant's tests; a test that hangs has noticed the fault")
 	flag.StringVar(&o.write, "write", "", "`file` in which to replace the section about mutants; not with -only")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -122,7 +123,8 @@ type runner struct {
 
 // newRunner copies the source below the working directory and starts the server.
 func newRunner(ctx context.Context, work string, limit time.Duration) (*runner, error) {
-	b := &runner{work: work, tree: filepath.Join(work, "tree"), limit: limit, stop: func() {}, tests: map[string]string{}}
+	b := &runner{work: work, tree: filepath.Join(work, "tree"), limit: limit, stop: func() {},
+		tests: map[string]string{}}
 	if err := copyTree(".", b.tree); err != nil {
 		return nil, fmt.Errorf("copy the source: %w", err)
 	}

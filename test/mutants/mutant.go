@@ -178,7 +178,8 @@ func (b *runner) try(ctx context.Context, slot int, m mutant) (r result) {
 		r.by = "does not compile: " + lastLine(out)
 		return r
 	}
-	tests := b.command(ctx, m.In, binary, "-test.run", pattern(strings.Fields(m.Run)), "-test.failfast", "-test.timeout", b.limit.String())
+	tests := b.command(ctx, m.In, binary, "-test.run", pattern(strings.Fields(m.Run)), "-test.failfast",
+		"-test.timeout", b.limit.String())
 	// Programs that the tests build have the fault as well.
 	tests.Env = append(tests.Env, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	out, err := tests.CombinedOutput()

@@ -106,7 +106,8 @@ const begins, ends = "<!-- mutants: written by make mutants -->", "<!-- mutants:
 
 func (s score) section(results []result) string {
 	text := fmt.Sprintf("On %s: %d of %d mutants were noticed (%.1f %%), %d of %d grave ones.\n\n%s\n",
-		time.Now().Format(time.DateOnly), s.Noticed, s.Mutants, 100*float64(s.Noticed)/float64(s.Mutants), s.GraveNoticed, s.Grave, s.table())
+		time.Now().Format(time.DateOnly), s.Noticed, s.Mutants, 100*float64(s.Noticed)/float64(s.Mutants),
+		s.GraveNoticed, s.Grave, s.table())
 	if faults := s.faults(results); faults != "" {
 		text += faults + "\n"
 	}

@@ -32,7 +32,8 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	var app *temporal.ApplicationError
 	var problems []workflows.Problem
 	err := refused.Start(next).Get(t.Context(), nil)
-	if !errors.As(err, &app) || app.Type() != policy.InvalidInput || app.Details(&problems) != nil || len(problems) != 1 || problems[0].Field != "continue.mailing" {
+	if !errors.As(err, &app) || app.Type() != policy.InvalidInput || app.Details(&problems) != nil ||
+		len(problems) != 1 || problems[0].Field != "continue.mailing" {
 		t.Errorf("a mailing that has not ended is continued: %v", err)
 	}
 
@@ -46,13 +47,15 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&first) != nil {
 		t.Fatalf("got %v", err)
 	}
-	if first.Counts.Failed != 9 || first.Counts.Unsent == 0 || first.Counts.Uncertain > 0 || first.Counts.Bounced > 0 || int(first.Counts.Sent) != len(s.Received()) {
+	if first.Counts.Failed != 9 || first.Counts.Unsent == 0 || first.Counts.Uncertain > 0 || first.Counts.Bounced > 0 ||
+		int(first.Counts.Sent) != len(s.Received()) {
 		t.Fatalf("%d received; %+v", len(s.Received()), first)
 	}
 
 	r.ImportList(10) // the continuation must not read the list again
 	result := second.Result(second.Start(next))
-	if left := first.Counts.Failed + first.Counts.Unsent; result.State != workflows.StateCompleted || result.Counts != (workflows.Counts{Sent: left}) {
+	if left := first.Counts.Failed + first.Counts.Unsent; result.State != workflows.StateCompleted ||
+		result.Counts != (workflows.Counts{Sent: left}) {
 		t.Errorf("%d were left, %+v", left, result)
 	}
 	copies := s.Copies()
@@ -65,7 +68,8 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 		}
 	}
 	var list string
-	if err := r.Pool.QueryRow(t.Context(), `SELECT list FROM mailings WHERE id = $1`, second.ID()).Scan(&list); err != nil || list != "continue:"+r.ID() {
+	if err := r.Pool.QueryRow(t.Context(), `SELECT list FROM mailings WHERE id = $1`,
+		second.ID()).Scan(&list); err != nil || list != "continue:"+r.ID() {
 		t.Errorf("the mailing's row has the list %q, %v", list, err)
 	}
 	d, err := r.Temporal.DescribeWorkflow(t.Context(), second.ID(), "")
@@ -78,11 +82,13 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 
 	last := r.Another("3")
 	next.Continue = &workflows.Continuation{Mailing: second.ID()}
-	if err := last.Start(next).Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !strings.Contains(app.Message(), "nothing to continue") {
+	if err := last.Start(next).Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput ||
+		!strings.Contains(app.Message(), "nothing to continue") {
 		t.Errorf("a mailing that has nobody left is continued: %v", err)
 	}
 	next.Continue = &workflows.Continuation{Mailing: "never-was"}
-	if err := last.Another("4").Start(next).Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !strings.Contains(app.Message(), "no mailing never-was") {
+	if err := last.Another("4").Start(next).Get(t.Context(), nil); !errors.As(err, &app) ||
+		app.Type() != policy.InvalidInput || !strings.Contains(app.Message(), "no mailing never-was") {
 		t.Errorf("a mailing that never was is continued: %v", err)
 	}
 }

@@ -50,7 +50,8 @@ func TestNoRecipientDataAndNoCredentialGoesToTemporal(t *testing.T) {
 	r.StartWorker()
 	run := r.Start(rig.Mailing(10))
 	r.Result(run)
-	history := r.Temporal.GetWorkflowHistory(t.Context(), run.GetID(), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	history := r.Temporal.GetWorkflowHistory(t.Context(), run.GetID(), "", false,
+		enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	events := 0
 	for history.HasNext() {
 		event, err := history.Next()
@@ -98,7 +99,8 @@ func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 	}
 }
 
-var record = flag.String("record", "", "folder to write the histories of TestHistories into, for the replay tests: ../../workflows/testdata/histories")
+var record = flag.String("record", "", "folder to write the histories of TestHistories into, for the replay "+
+	"tests: ../../workflows/testdata/histories")
 
 // Each subtest takes a mailing through other states. With -record, it writes the history that later
 // versions must replay.
@@ -123,7 +125,8 @@ func TestHistories(t *testing.T) {
 			r.MustUpdate(workflows.ResumeUpdate)
 		}},
 		"cancelled-by-update": {stalled: true, steer: func(r *rig.Rig) { r.MustUpdate(workflows.CancelUpdate) }},
-		"error-limit": {members: 60, script: func(e smtptest.Event) *smtptest.Action { // more than the first window of batches
+		// more than the first window of batches
+		"error-limit": {members: 60, script: func(e smtptest.Event) *smtptest.Action {
 			if e.Phase == "RCPT" && !known.Load() {
 				return &smtptest.Action{Reply: "550 5.1.1 unknown"}
 			}
@@ -134,10 +137,12 @@ func TestHistories(t *testing.T) {
 			r.MustUpdate(workflows.ResumeUpdate)
 		}, change: func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 50, 5 }},
 		"paced": {change: func(in *workflows.Input) { in.Rates.Mailing = "1/min" }, steer: func(r *rig.Rig) {
-			r.AwaitStatus("it waits for its rate limit", func(s workflows.Status) bool { return strings.Contains(s.Doing, "rate limit") })
+			r.AwaitStatus("it waits for its rate limit",
+				func(s workflows.Status) bool { return strings.Contains(s.Doing, "rate limit") })
 			r.MustUpdate(workflows.RateUpdate, workflows.RateChange{Rate: "none"})
 		}},
-		"suspended": {script: refuse("connect", "554 5.7.1 no", 6), change: func(in *workflows.Input) { in.Retry.DropPoint.Attempts = 1 }},
+		"suspended": {script: refuse("connect", "554 5.7.1 no", 6),
+			change: func(in *workflows.Input) { in.Retry.DropPoint.Attempts = 1 }},
 		"failed": {script: refuse("connect", "554 5.7.1 no", 1000), change: func(in *workflows.Input) {
 			in.Retry.DropPoint.Attempts, in.OnExhausted = 1, workflows.Fail
 		}},
@@ -208,7 +213,8 @@ func TestTheContentOfAMailingIsOnceInItsHistory(t *testing.T) {
 	run := r.Start(in)
 	r.Result(run)
 	found := 0
-	for events := r.Temporal.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+	for events := r.Temporal.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false,
+		enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
 		event, err := events.Next()
 		if err != nil {
 			t.Fatal(err)

@@ -29,7 +29,8 @@ func TestASecondStartIsRefusedByTemporalAndForEverByTheDatabase(t *testing.T) {
 	r.StartWorker()
 	r.Result(r.Start(rig.Mailing(10)))
 	_, err := r.Temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: r.ID(), TaskQueue: r.TaskQueue,
-		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE, WorkflowExecutionErrorWhenAlreadyStarted: true}, workflows.MailingType, rig.Mailing(10))
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true}, workflows.MailingType, rig.Mailing(10))
 	if !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		t.Errorf("Temporal: %v", err)
 	}
@@ -50,14 +51,18 @@ func TestEveryProblemOfAnInputIsReportedAtOnceAndNothingIsReserved(t *testing.T)
 	t.Parallel()
 	r := rig.New(t, "mx=smtp://127.0.0.1:1")
 	r.StartWorker()
-	raw := json.RawMessage(`{"from": "nobody", "subject": "Hi {{.name", "list": "` + strings.Repeat("a@example.com ", 300) + `", "content": {"text": "x", "htlm": "y"}, "drop_points": ["mars"], "on_uncertain": "perhaps"}`)
-	run, err := r.Temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: r.ID(), TaskQueue: r.TaskQueue}, workflows.MailingType, raw)
+	raw := json.RawMessage(`{"from": "nobody", "subject": "Hi {{.name", "list": "` +
+		strings.Repeat("a@example.com ", 300) +
+		`", "content": {"text": "x", "htlm": "y"}, "drop_points": ["mars"], "on_uncertain": "perhaps"}`)
+	run, err := r.Temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: r.ID(), TaskQueue: r.TaskQueue},
+		workflows.MailingType, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var app *temporal.ApplicationError
 	var problems []workflows.Problem
-	if err := run.Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput || !app.NonRetryable() || app.Details(&problems) != nil {
+	if err := run.Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput ||
+		!app.NonRetryable() || app.Details(&problems) != nil {
 		t.Fatalf("got %v", err)
 	}
 	got := map[string]string{}
@@ -70,7 +75,8 @@ func TestEveryProblemOfAnInputIsReportedAtOnceAndNothingIsReserved(t *testing.T)
 		}
 	}
 	var mailings int
-	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM mailings`).Scan(&mailings); err != nil || mailings != 0 {
+	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM mailings`).Scan(&mailings); err != nil ||
+		mailings != 0 {
 		t.Errorf("%d mailings in the database, %v", mailings, err)
 	}
 }
@@ -80,14 +86,16 @@ func TestTheExampleInputIsStartedByTemporalsOwnCommand(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	r := rig.New(t, "drop=dir:"+dir)
-	if _, err := lists.New(r.Pool).Import(t.Context(), "subscribers", "people.csv", []string{"name"}, &rig.Members{N: 5}, false); err != nil {
+	if _, err := lists.New(r.Pool).Import(t.Context(), "subscribers", "people.csv", []string{"name"},
+		&rig.Members{N: 5}, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Pool.Exec(t.Context(), `UPDATE list_members SET attributes = '{"first_name":"Ann","last_name":"O''Neil","city":"Cork","country":"IE","plan":"gold","points":"7"}'`); err != nil {
 		t.Fatal(err)
 	}
 	r.StartWorker()
-	out, err := exec.CommandContext(t.Context(), servertest.TemporalCLI(t), "workflow", "start", "--address", r.TemporalAddress, "--type", "Mailing",
+	out, err := exec.CommandContext(t.Context(), servertest.TemporalCLI(t), "workflow", "start", "--address",
+		r.TemporalAddress, "--type", "Mailing",
 		"--task-queue", r.TaskQueue, "--workflow-id", r.ID(), "--input-file", exampleFor(t, r.ID())).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -107,7 +115,8 @@ func exampleFor(t *testing.T, id string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "mailing.json")
-	if err := os.WriteFile(path, []byte(strings.Replace(string(data), `"spring-2026"`, `"`+id+`"`, 1)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.Replace(string(data), `"spring-2026"`, `"`+id+`"`, 1)),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -1,5 +1,5 @@
-// Package operation shows how mailings are started, paused, cancelled, limited and continued, and what
-// their histories hold.
+// Package operation shows how mailings are started, paused, cancelled, limited and continued, and
+// what their histories hold.
 package operation
 
 import (
@@ -45,7 +45,8 @@ func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *te
 	}
 	r.MustUpdate(workflows.ResumeUpdate)
 	result := r.Result(run)
-	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients || result.Counts.PossiblyTwice > 0 {
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients ||
+		result.Counts.PossiblyTwice > 0 {
 		t.Errorf("%d duplicates; %+v", d, result.Counts)
 	}
 }
@@ -63,7 +64,9 @@ func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
 	r.AwaitCancelReceived()
 	stall.ReleaseAll()
 	result := r.Result(run)
-	if d := r.Judge(s.Copies(), recipients); d > 0 || result.State != workflows.StateCancelled || result.Counts != (workflows.Counts{Sent: first + rig.Connections, Unsent: recipients - first - rig.Connections}) ||
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.State != workflows.StateCancelled ||
+		result.Counts != (workflows.Counts{Sent: first + rig.Connections,
+			Unsent: recipients - first - rig.Connections}) ||
 		len(s.Received()) != first+rig.Connections {
 		t.Errorf("%d duplicates, %d received; %+v", d, len(s.Received()), result)
 	}
@@ -91,8 +94,9 @@ func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
 	run := r.Start(in)
 	r.AwaitStatus("one is held", func(s workflows.Status) bool { return s.Counts.Uncertain == 1 })
 	var n int
-	h, err := r.Temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{WorkflowID: r.ID(), UpdateName: workflows.ResolveUpdate,
-		Args: []any{workflows.Resolution{As: "resend"}}, WaitForStage: client.WorkflowUpdateStageCompleted})
+	h, err := r.Temporal.UpdateWorkflow(t.Context(),
+		client.UpdateWorkflowOptions{WorkflowID: r.ID(), UpdateName: workflows.ResolveUpdate,
+			Args: []any{workflows.Resolution{As: "resend"}}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err == nil {
 		err = h.Get(t.Context(), &n)
 	}
@@ -102,7 +106,8 @@ func TestAHeldRecipientIsSentToAgainWhenSomebodyDecidesSo(t *testing.T) {
 	decided.Store(true)
 	result := r.Result(run)
 	r.Judge(s.Copies(), 10)
-	if l := r.Report()[rig.Address(3)]; l.Outcome != ledger.Sent || !l.PossiblyTwice || result.Counts != (workflows.Counts{Sent: 10, PossiblyTwice: 1}) {
+	if l := r.Report()[rig.Address(3)]; l.Outcome != ledger.Sent || !l.PossiblyTwice ||
+		result.Counts != (workflows.Counts{Sent: 10, PossiblyTwice: 1}) {
 		t.Errorf("%+v; %+v", result.Counts, l)
 	}
 }
@@ -131,7 +136,9 @@ func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 	if *record != "" {
 		saveHistory(r, run.GetID(), run.GetRunID(), "cancelled")
 	}
-	if want := (workflows.Counts{Sent: first + rig.Connections, Unsent: recipients - first - rig.Connections}); result.State != workflows.StateCancelled || result.Counts != want || len(s.Received()) != first+rig.Connections {
+	if want := (workflows.Counts{Sent: first + rig.Connections,
+		Unsent: recipients - first - rig.Connections}); result.State != workflows.StateCancelled ||
+		result.Counts != want || len(s.Received()) != first+rig.Connections {
 		t.Errorf("%d received; %+v", len(s.Received()), result)
 	}
 }
@@ -160,7 +167,8 @@ func TestCancelWaitsForAnswersThatTakeLong(t *testing.T) {
 	if err := run.Get(t.Context(), nil); !errors.As(err, &cancelled) || cancelled.Details(&result) != nil {
 		t.Fatalf("got %v", err)
 	}
-	if r.Judge(s.Copies(), recipients); result.Counts != (workflows.Counts{Sent: rig.Connections, Unsent: recipients - rig.Connections}) {
+	if r.Judge(s.Copies(), recipients); result.Counts != (workflows.Counts{Sent: rig.Connections,
+		Unsent: recipients - rig.Connections}) {
 		t.Errorf("%+v", result.Counts)
 	}
 }
@@ -182,7 +190,8 @@ func TestAfterATerminationNothingMoreIsSentAndTheLedgerAnswers(t *testing.T) {
 	t.Errorf("messages began up to %v after the termination, want up to %v", delay, most)
 }
 
-// delayAfterTermination terminates a mailing, and returns how long after that its last message began.
+// delayAfterTermination terminates a mailing, and returns how long after that its last message
+// began.
 func delayAfterTermination(t *testing.T) time.Duration {
 	const recipients, first = 1000, 50
 	stall := smtptest.NewStall("DOT", first)
@@ -206,12 +215,14 @@ func delayAfterTermination(t *testing.T) time.Duration {
 	r.Eventually("no connection has a message, and none has brought one for a while", func() bool {
 		released += stall.Release(1)
 		_, last := begun.after(time.Time{})
-		return stall.Waiting() == 0 && s.Quiet() && time.Since(last) > 3*time.Second && time.Since(terminated) > 3*time.Second
+		return stall.Waiting() == 0 && s.Quiet() && time.Since(last) > 3*time.Second &&
+			time.Since(terminated) > 3*time.Second
 	})
 	w.Kill()
 	<-w.Exited
 	n, last := begun.after(terminated)
-	t.Logf("%d messages began after the termination, the last one after %v; %d were accepted", n, last.Sub(terminated), released)
+	t.Logf("%d messages began after the termination, the last one after %v; %d were accepted", n, last.Sub(terminated),
+		released)
 	if got := len(s.Received()); got > first+rig.Connections+n {
 		t.Errorf("%d messages were accepted: more than were in flight or began before the worker knew", got)
 	}

@@ -38,13 +38,15 @@ func TestHealthTellsWhetherAWorkerIsReady(t *testing.T) {
 func TestAWorkerSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(servertest.Build(t, "./worker"))
-	cmd.Env = []string{"DM_DROP_POINTS=mx=smtp://user:s3cret@mx.example.com?tls=maybe", "DM_MAX_BATCHES=0", "DM_STOP_TIMEOUT=soon"}
+	cmd.Env = []string{"DM_DROP_POINTS=mx=smtp://user:s3cret@mx.example.com?tls=maybe", "DM_MAX_BATCHES=0",
+		"DM_STOP_TIMEOUT=soon"}
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 2 {
 		t.Errorf("got %v", err)
 	}
-	for _, part := range []string{"DATABASE_URL is not set", "drop point mx: tls", "DM_MAX_BATCHES", "DM_STOP_TIMEOUT"} {
+	for _, part := range []string{"DATABASE_URL is not set", "drop point mx: tls", "DM_MAX_BATCHES",
+		"DM_STOP_TIMEOUT"} {
 		if !strings.Contains(string(out), part) {
 			t.Errorf("it does not say %q:\n%s", part, out)
 		}
@@ -57,7 +59,8 @@ func TestAWorkerSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 func TestADatabaseThatIsNotMigratedStopsTheWorkerWithWordsThatHelp(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(servertest.Build(t, "./worker"))
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+servertest.EmptyDatabase(t), "DM_DROP_POINTS=files=dir:"+t.TempDir(), "TEMPORAL_ADDRESS="+servertest.Temporal(t))
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+servertest.EmptyDatabase(t), "DM_DROP_POINTS=files=dir:"+t.TempDir(),
+		"TEMPORAL_ADDRESS="+servertest.Temporal(t))
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "starter migrate") {
 		t.Errorf("%v\n%s", err, out)

@@ -11,14 +11,16 @@ import (
 	"directmailer/workflows"
 )
 
-// BenchmarkMailing sends a whole mailing of 20 KB messages: list, rendering, spool, SMTP and ledger, with the server, PostgreSQL and
-// Temporal on the same machine.
+// BenchmarkMailing sends a whole mailing of messages of 20 KB: list, rendering, spool, SMTP and
+// ledger. The SMTP server, PostgreSQL and Temporal are on the same machine.
 func BenchmarkMailing(b *testing.B) {
-	page := strings.Repeat("<p style=\"margin:0 0 12px;font-family:Georgia,serif\">Dear {{.name}}, the harbour is quiet this week.</p>\n", 180)
+	page := strings.Repeat("<p style=\"margin:0 0 12px;font-family:Georgia,serif\">Dear {{.name}}, the harbour "+
+		"is quiet this week.</p>\n", 180)
 	for _, connections := range []int{1, 8, 32} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
 			s := smtptest.Start(b, smtptest.Options{Discard: true})
-			r := rig.NewOn(b, fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), connections), servertest.OwnPostgres(b).URL("mail"), servertest.Temporal(b))
+			r := rig.NewOn(b, fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), connections),
+				servertest.OwnPostgres(b).URL("mail"), servertest.Temporal(b))
 			r.ImportList(b.N)
 			r.StartWorker()
 			in := rig.Mailing(500)

@@ -1,4 +1,5 @@
-// Package reach measures how fast and how far the whole path of a message goes. `make reach` runs it.
+// Package reach measures how fast and how far the whole path of a message goes. `make reach` runs
+// it.
 package reach
 
 import (
@@ -41,14 +42,16 @@ func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
 var (
 	reach = flag.Bool("reach", false, "measure how far the whole path reaches: see TestReach")
-	most  = flag.Int("reach.recipients", 1_000_000, "the largest mailing that TestReach sends, and the list that it freezes")
+	most  = flag.Int("reach.recipients", 1_000_000,
+		"the largest mailing that TestReach sends, and the list that it freezes")
 	batch = flag.Int("reach.batch", 5000, "batch_size of TestReach's mailings")
 )
 
-// TestReach measures the whole path, and each figure beside what it is compared with, in the same run: real worker processes, a PostgreSQL
-// that syncs, Temporal, and a sink, on one machine; the list is imported before. It judges nothing but that every message was sent: the
-// table at its end is for people, because a machine that does something else meanwhile gives other figures. CPU time a message is that
-// of all threads of the process, and says more than the rate where the machine is shared.
+// TestReach measures the whole path on one machine: real worker processes, a PostgreSQL that syncs,
+// Temporal, and an SMTP sink. The list is imported before. Each figure stands beside the one that
+// it is compared with, from the same run. The test fails only if a message is not sent. The table
+// at its end is for people, because another load on the machine changes the figures. CPU time a
+// message is that of all threads of the process. On a shared machine it says more than the rate.
 func TestReach(t *testing.T) {
 	if !*reach {
 		t.Skip("measures for many minutes: make reach")
@@ -63,7 +66,7 @@ func TestReach(t *testing.T) {
 	t.Run("crowd", table.crowd)
 }
 
-// reachTable gathers what is measured.
+// reachTable gathers the measurements.
 type reachTable struct {
 	rows   []reachRow
 	matrix []serverRow
@@ -74,9 +77,10 @@ type reachRow struct {
 	cost                               string
 }
 
-// MarshalJSON writes a row as it is printed.
+// MarshalJSON returns the columns of the row by name.
 func (row reachRow) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]string{"what": row.what, "figure": row.figure, "against": row.against, "ratio": row.ratio, "goal": row.goal, "cost": row.cost})
+	return json.Marshal(map[string]string{"what": row.what, "figure": row.figure, "against": row.against,
+		"ratio": row.ratio, "goal": row.goal, "cost": row.cost})
 }
 
 func (table *reachTable) add(row reachRow) {
@@ -106,7 +110,7 @@ func (table *reachTable) print(w io.Writer) {
 	_ = tab.Flush()
 }
 
-// printJSON ends the output with all figures as one object, for programs.
+// printJSON prints all figures as one JSON object, for programs.
 func (table *reachTable) printJSON(w io.Writer) {
 	data, err := json.Marshal(map[string]any{"rows": table.rows, "servers": table.matrix})
 	if err != nil {
@@ -116,18 +120,19 @@ func (table *reachTable) printJSON(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", data)
 }
 
-// crowd starts many mailings at once, which share one worker and one server.
+// crowd starts many mailings at once. They share one worker and one server.
 func (table *reachTable) crowd(t *testing.T) {
 	const connections = 32
 	content := newsletter(t, 2_000)
 	for _, c := range []struct{ mailings, recipients int }{{1000, 100}, {100, 10_000}} {
 		t.Run(fmt.Sprintf("mailings=%d,recipients=%d", c.mailings, c.recipients), func(t *testing.T) {
 			s := startSink(t)
-			r := rig.NewOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			r := rig.NewOn(t, s.dropPoint(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 			importReaders(r, c.recipients)
 			w := r.StartWorker()
 			r.AwaitPollers(1)
-			in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", Content: content}
+			in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>",
+				Subject: "{{.first_name}}, the week in {{.city}}", List: "people", Content: content}
 			began := time.Now()
 			var group errgroup.Group
 			group.SetLimit(16)
@@ -151,14 +156,17 @@ func (table *reachTable) crowd(t *testing.T) {
 			}
 			took := time.Since(began)
 			name := fmt.Sprintf("%d mailings of %d at once", c.mailings, c.recipients)
-			table.add(reachRow{what: name, figure: fmt.Sprintf("%.1f s, %.1f mailings/s, %.0f messages/s", took.Seconds(), float64(c.mailings)/took.Seconds(), float64(c.mailings*c.recipients)/took.Seconds()),
+			table.add(reachRow{what: name, figure: fmt.Sprintf("%.1f s, %.1f mailings/s, %.0f messages/s",
+				took.Seconds(), float64(c.mailings)/took.Seconds(), float64(c.mailings*c.recipients)/took.Seconds()),
 				against: fmt.Sprintf("all were started after %.1f s", started.Seconds())})
-			table.add(reachRow{what: name + ": the worker's memory at most", figure: fmt.Sprintf("%d MB", peakMemory(w.Cmd.Process.Pid)>>20), goal: "< 200 MB"})
+			table.add(reachRow{what: name + ": the worker's memory at most",
+				figure: fmt.Sprintf("%d MB", peakMemory(w.Cmd.Process.Pid)>>20), goal: "< 200 MB"})
 		})
 	}
 }
 
-// wire is everything on one machine, 32 connections, against Postfix's load generator at the same sink.
+// wire measures one mailing over 32 connections, with everything on one machine, and Postfix's load
+// generator at the same sink.
 func (table *reachTable) wire(t *testing.T) {
 	const connections = 32
 	for _, size := range []struct {
@@ -173,7 +181,7 @@ func (table *reachTable) wire(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			s := startSink(t)
 			octets := sizeOf(t, size.content)
-			r := rig.NewOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			r := rig.NewOn(t, s.dropPoint(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 			importReaders(r, size.messages)
 			r.StartWorker()
 			before := s.load(t, connections, octets, size.messages/2)
@@ -181,7 +189,8 @@ func (table *reachTable) wire(t *testing.T) {
 			after := s.load(t, connections, octets, size.messages/2)
 			row := reachRow{
 				what:   fmt.Sprintf("%s (%d octets), %d connections", size.name, octets, connections),
-				figure: fmt.Sprintf("%.0f/s", c.rate()), goal: size.goal, against: "smtp-source is not installed", ratio: "–", cost: c.cost(),
+				figure: fmt.Sprintf("%.0f/s", c.rate()), goal: size.goal, against: "smtp-source is not installed",
+				ratio: "–", cost: c.cost(),
 			}
 			if before > 0 && after > 0 {
 				row.against = fmt.Sprintf("smtp-source -d: %.0f/s and %.0f/s", before, after)
@@ -192,7 +201,7 @@ func (table *reachTable) wire(t *testing.T) {
 	}
 }
 
-// link is a way of 20 ms there and back between workers and server, where waiting is all that there is.
+// link measures mailings through a link with a round trip of 20 ms, where only the waiting counts.
 func (table *reachTable) link(t *testing.T) {
 	const (
 		connections = 16
@@ -205,7 +214,7 @@ func (table *reachTable) link(t *testing.T) {
 		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
 			s := startSink(t)
 			s.addr = startLink(t, s.addr, roundTrip)
-			r := rig.NewOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			r := rig.NewOn(t, s.dropPoint(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 			importReaders(r, messages*workers)
 			for range workers {
 				r.StartWorker()
@@ -213,17 +222,21 @@ func (table *reachTable) link(t *testing.T) {
 			c := measure(r, content, messages*workers, s)
 			rates = append(rates, c.rate())
 			ideal := float64(workers*connections) / roundTrip.Seconds()
-			table.add(reachRow{what: fmt.Sprintf("2 KB through %v, %d connections, workers: %d", roundTrip, connections, workers), figure: fmt.Sprintf("%.0f/s", c.rate()),
-				against: fmt.Sprintf("connections ÷ round trip: %.0f/s", ideal), ratio: fmt.Sprintf("%.2f", c.rate()/ideal), goal: "≥ 0.9", cost: c.cost()})
+			table.add(reachRow{what: fmt.Sprintf("2 KB through %v, %d connections, workers: %d", roundTrip, connections,
+				workers), figure: fmt.Sprintf("%.0f/s", c.rate()),
+				against: fmt.Sprintf("connections ÷ round trip: %.0f/s", ideal),
+				ratio:   fmt.Sprintf("%.2f", c.rate()/ideal), goal: "≥ 0.9", cost: c.cost()})
 		})
 	}
 	if len(rates) == 2 {
-		table.add(reachRow{what: "the same, two workers", figure: fmt.Sprintf("%.0f/s", rates[1]), against: fmt.Sprintf("one worker: %.0f/s", rates[0]),
-			ratio: fmt.Sprintf("%.2f", rates[1]/rates[0]), goal: "≥ 1.9"})
+		table.add(reachRow{what: "the same, two workers", figure: fmt.Sprintf("%.0f/s", rates[1]),
+			against: fmt.Sprintf("one worker: %.0f/s", rates[0]),
+			ratio:   fmt.Sprintf("%.2f", rates[1]/rates[0]), goal: "≥ 1.9"})
 	}
 }
 
-// startLink puts a way before a server on which everything takes half of roundTrip in each direction, however much it is.
+// startLink starts a link to a server. Every octet takes half of roundTrip in each direction,
+// however many there are.
 func startLink(t testing.TB, to string, roundTrip time.Duration) (addr string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -231,8 +244,8 @@ func startLink(t testing.TB, to string, roundTrip time.Duration) (addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	under := make(chan piece, 1<<16)
-	go deliver(under)
+	inTransit := make(chan piece, 1<<16)
+	go deliver(inTransit)
 	go func() {
 		for {
 			near, err := listener.Accept()
@@ -244,62 +257,64 @@ func startLink(t testing.TB, to string, roundTrip time.Duration) (addr string) {
 				_ = near.Close()
 				continue
 			}
-			go carry(under, far, near, roundTrip/2)
-			go carry(under, near, far, roundTrip/2)
+			go forward(inTransit, far, near, roundTrip/2)
+			go forward(inTransit, near, far, roundTrip/2)
 		}
 	}()
 	return listener.Addr().String()
 }
 
-// piece is something under way on a link.
+// piece is data that is on its way over a link.
 type piece struct {
-	due  time.Time
-	to   net.Conn
-	room *room
-	n    int // octets; 0: the end
+	due    time.Time
+	to     net.Conn
+	buffer *buffer
+	n      int // octets; 0: the end
 }
 
-// deliver writes each piece when it is due. All take as long, so they come in the order of their times.
-func deliver(under <-chan piece) {
-	for p := range under {
+// deliver writes each piece when it is due. All pieces take equally long, so they come in the order
+// of their times.
+func deliver(inTransit <-chan piece) {
+	for p := range inTransit {
 		sleepUntil(p.due)
 		if p.n == 0 {
 			_ = p.to.Close()
 			continue
 		}
-		_, _ = p.to.Write(p.room[:p.n])
-		rooms.Put(p.room)
+		_, _ = p.to.Write(p.buffer[:p.n])
+		buffers.Put(p.buffer)
 	}
 }
 
-type room [32 << 10]byte
+type buffer [32 << 10]byte
 
-var rooms = sync.Pool{New: func() any { return new(room) }}
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// carry takes what it reads to the other side, each piece so long after it came.
-func carry(under chan<- piece, to, from net.Conn, by time.Duration) {
+// forward reads from one side, and passes each piece on to be written to the other side after the
+// delay.
+func forward(inTransit chan<- piece, to, from net.Conn, delay time.Duration) {
 	for {
-		r := rooms.Get().(*room)
-		n, err := from.Read(r[:])
+		b := buffers.Get().(*buffer)
+		n, err := from.Read(b[:])
 		if n > 0 {
-			under <- piece{time.Now().Add(by), to, r, n}
+			inTransit <- piece{time.Now().Add(delay), to, b, n}
 		}
 		if err != nil {
-			under <- piece{time.Now().Add(by), to, nil, 0}
+			inTransit <- piece{time.Now().Add(delay), to, nil, 0}
 			return
 		}
 	}
 }
 
-// scale sends to lists of which each is ten times the one before.
+// scale sends mailings to lists of growing length, each ten times as long as the one before.
 func (table *reachTable) scale(t *testing.T) {
 	const connections = 32
 	content := newsletter(t, 2_000)
-	var first course
+	var first measurement
 	for recipients := 10_000; recipients <= *most; recipients *= 10 {
 		t.Run(fmt.Sprintf("recipients=%d", recipients), func(t *testing.T) {
 			s := startSink(t)
-			r := rig.NewOn(t, s.point(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+			r := rig.NewOn(t, s.dropPoint(connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 			importReaders(r, recipients)
 			w := r.StartWorker()
 			c := measure(r, content, recipients, s)
@@ -308,27 +323,35 @@ func (table *reachTable) scale(t *testing.T) {
 			}
 			name := fmt.Sprintf("%d recipients", recipients)
 			one := first.each(first.all())
-			table.add(reachRow{what: name + ": CPU time", figure: fmt.Sprintf("%.0f µs each", c.each(c.all())), against: fmt.Sprintf("%d: %.0f µs", first.messages, one),
-				ratio: fmt.Sprintf("%.2f", c.each(c.all())/one), goal: "≤ 1.10", cost: c.cost()})
-			table.add(reachRow{what: name + ": time", figure: fmt.Sprintf("%.0f µs each", c.each(c.took)), against: fmt.Sprintf("%d: %.0f µs", first.messages, first.each(first.took)),
-				ratio: fmt.Sprintf("%.2f", c.each(c.took)/first.each(first.took)), goal: "≤ 1.10"})
-			table.add(reachRow{what: name + ": the worker's memory at most", figure: fmt.Sprintf("%d MB", peakMemory(w.Cmd.Process.Pid)>>20), goal: "< 200 MB"})
+			table.add(reachRow{what: name + ": CPU time", figure: fmt.Sprintf("%.0f µs each", c.each(c.all())),
+				against: fmt.Sprintf("%d: %.0f µs", first.messages, one),
+				ratio:   fmt.Sprintf("%.2f", c.each(c.all())/one), goal: "≤ 1.10", cost: c.cost()})
+			table.add(reachRow{what: name + ": time", figure: fmt.Sprintf("%.0f µs each", c.each(c.took)),
+				against: fmt.Sprintf("%d: %.0f µs", first.messages, first.each(first.took)),
+				ratio:   fmt.Sprintf("%.2f", c.each(c.took)/first.each(first.took)), goal: "≤ 1.10"})
+			table.add(reachRow{what: name + ": the worker's memory at most",
+				figure: fmt.Sprintf("%d MB", peakMemory(w.Cmd.Process.Pid)>>20), goal: "< 200 MB"})
 			events, octets, runs := longestRun(r)
-			table.add(reachRow{what: name + fmt.Sprintf(": longest of %d runs", runs), figure: fmt.Sprintf("%d events", events), against: "continue-as-new is suggested at 4096",
+			table.add(reachRow{what: name + fmt.Sprintf(": longest of %d runs", runs),
+				figure: fmt.Sprintf("%d events", events), against: "continue-as-new is suggested at 4096",
 				ratio: fmt.Sprintf("%.2f", float64(events)/4096), goal: "< 1"})
-			table.add(reachRow{what: name + ": its history", figure: fmt.Sprintf("%d KB", octets>>10), against: "continue-as-new is suggested at 4096 KB",
-				ratio: fmt.Sprintf("%.2f", float64(octets)/(4<<20)), goal: "< 1"})
+			table.add(reachRow{what: name + ": its history", figure: fmt.Sprintf("%d KB", octets>>10),
+				against: "continue-as-new is suggested at 4096 KB",
+				ratio:   fmt.Sprintf("%.2f", float64(octets)/(4<<20)), goal: "< 1"})
 		})
 	}
 }
 
-// longestRun is the largest history, in events and in octets, of the runs that the mailing has continued as.
+// longestRun returns the largest number of events and of octets in a history of the mailing, and
+// the number of its runs.
 func longestRun(r *rig.Rig) (events, octets int64, runs int) {
 	r.Helper()
-	// The list of closed runs comes a little later than they.
+	// Temporal lists a closed run a little after it has closed.
 	r.Eventually("every run of the mailing is listed", func() bool {
 		events, octets, runs = 0, 0, 0
-		found, err := r.Temporal.ListWorkflow(r.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf("WorkflowId = %q", r.ID()), PageSize: 1000})
+		found, err := r.Temporal.ListWorkflow(r.Context(),
+			&workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf("WorkflowId = %q", r.ID()),
+				PageSize: 1000})
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -343,7 +366,7 @@ func longestRun(r *rig.Rig) (events, octets int64, runs int) {
 	return events, octets, runs
 }
 
-// peakMemory is the largest resident set of a process so far, in octets.
+// peakMemory returns the largest resident set of a process so far, in octets.
 func peakMemory(pid int) int64 {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, rest, _ := strings.Cut(string(text), "VmHWM:")
@@ -352,7 +375,7 @@ func peakMemory(pid int) int64 {
 	return kilobytes << 10
 }
 
-// freeze compares what PrepareList does with copying the rows that it makes.
+// freeze compares PrepareList with a copy of the rows that it writes.
 func (table *reachTable) freeze(t *testing.T) {
 	r := rig.NewOn(t, "", servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 	importReaders(r, *most)
@@ -367,12 +390,15 @@ func (table *reachTable) freeze(t *testing.T) {
 	froze := time.Since(began)
 	bare := copyRows(t, r.Pool, "")
 	keyed := copyRows(t, r.Pool, "INCLUDING ALL")
-	table.add(reachRow{what: fmt.Sprintf("PrepareList of %d members", *most), figure: fmt.Sprintf("%.1f s", froze.Seconds()),
-		against: fmt.Sprintf("COPY of the same rows: %.1f s (%.1f s with the table's keys)", bare.Seconds(), keyed.Seconds()),
-		ratio:   fmt.Sprintf("%.2f (%.2f)", froze.Seconds()/bare.Seconds(), froze.Seconds()/keyed.Seconds()), goal: "≤ 2"})
+	table.add(reachRow{what: fmt.Sprintf("PrepareList of %d members", *most),
+		figure: fmt.Sprintf("%.1f s", froze.Seconds()),
+		against: fmt.Sprintf("COPY of the same rows: %.1f s (%.1f s with the table's keys)", bare.Seconds(),
+			keyed.Seconds()),
+		ratio: fmt.Sprintf("%.2f (%.2f)", froze.Seconds()/bare.Seconds(), froze.Seconds()/keyed.Seconds()),
+		goal:  "≤ 2"})
 }
 
-// copyRows takes the time of a COPY of all recipients from a file into a new table.
+// copyRows measures a COPY of all recipients from a file into a new table.
 func copyRows(t *testing.T, pool *pgxpool.Pool, like string) time.Duration {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())
@@ -406,42 +432,43 @@ func copyRows(t *testing.T, pool *pgxpool.Pool, like string) time.Duration {
 	return took
 }
 
-// course is a mailing that was measured.
-type course struct {
+// measurement is a mailing that was measured.
+type measurement struct {
 	messages int
 	took     time.Duration
 	cpu      map[string]time.Duration
-	busy     time.Duration // of the machine, whoever it was
+	busy     time.Duration // CPU time of all processes of the machine
 }
 
-func (c course) rate() float64 { return float64(c.messages) / c.took.Seconds() }
+func (m measurement) rate() float64 { return float64(m.messages) / m.took.Seconds() }
 
-func (c course) cost() string {
+func (m measurement) cost() string {
 	var b strings.Builder
-	for _, who := range []string{"worker", "PostgreSQL", "Temporal", "sink"} {
-		fmt.Fprintf(&b, "%s %.0f, ", who, c.each(c.cpu[who]))
+	for _, program := range []string{"worker", "PostgreSQL", "Temporal", "sink"} {
+		fmt.Fprintf(&b, "%s %.0f, ", program, m.each(m.cpu[program]))
 	}
-	fmt.Fprintf(&b, "together %.0f; others on the machine %.0f; idle %.0f", c.each(c.all()), c.each(c.busy-c.all()),
-		c.each(c.took*time.Duration(runtime.NumCPU())-c.busy))
+	fmt.Fprintf(&b, "together %.0f; others on the machine %.0f; idle %.0f", m.each(m.all()), m.each(m.busy-m.all()),
+		m.each(m.took*time.Duration(runtime.NumCPU())-m.busy))
 	return b.String()
 }
 
-// all is what everybody but the measuring process has used.
-func (c course) all() (sum time.Duration) {
-	for _, used := range c.cpu {
+// all returns the CPU time of all measured processes.
+func (m measurement) all() (sum time.Duration) {
+	for _, used := range m.cpu {
 		sum += used
 	}
 	return sum
 }
 
-func (c course) each(d time.Duration) float64 {
-	return float64(d.Microseconds()) / float64(c.messages)
+func (m measurement) each(d time.Duration) float64 {
+	return float64(d.Microseconds()) / float64(m.messages)
 }
 
-// measure sends a mailing to all of the list.
-func measure(r *rig.Rig, content workflows.Content, messages int, s *sink) course {
+// measure sends a mailing to the whole list and measures it.
+func measure(r *rig.Rig, content workflows.Content, messages int, s *sink) measurement {
 	r.Helper()
-	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}", List: "people", BatchSize: *batch, Content: content}
+	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>",
+		Subject: "{{.first_name}}, the week in {{.city}}", List: "people", BatchSize: *batch, Content: content}
 	busy, cpu := machine(), cpuTimes(r, s)
 	began := time.Now()
 	run := r.Start(in)
@@ -449,10 +476,10 @@ func measure(r *rig.Rig, content workflows.Content, messages int, s *sink) cours
 	if err := run.Get(r.Context(), &result); err != nil {
 		r.Fatalf("the mailing did not end well: %v\n%s", err, r.Explain())
 	}
-	c := course{messages: messages, took: time.Since(began), cpu: map[string]time.Duration{}}
+	c := measurement{messages: messages, took: time.Since(began), cpu: map[string]time.Duration{}}
 	c.busy = machine() - busy
-	for who, used := range cpuTimes(r, s) {
-		c.cpu[who] = used - cpu[who]
+	for program, used := range cpuTimes(r, s) {
+		c.cpu[program] = used - cpu[program]
 	}
 	if result.Counts.Sent != int64(messages) {
 		r.Fatalf("not all were sent: %+v", result)
@@ -460,7 +487,8 @@ func measure(r *rig.Rig, content workflows.Content, messages int, s *sink) cours
 	return c
 }
 
-// cpuTimes is what the processes have used so far, by what they are. Servers that were not started by this test are not among them.
+// cpuTimes returns the CPU time of the processes so far, by program. Servers that this test has not
+// started are not included.
 func cpuTimes(r *rig.Rig, s *sink) map[string]time.Duration {
 	used := map[string]time.Duration{}
 	for _, w := range r.Workers() {
@@ -480,10 +508,11 @@ func cpuTimes(r *rig.Rig, s *sink) map[string]time.Duration {
 	return used
 }
 
-// tick is the unit of the kernel's counters of time in /proc: 1/100 s on Linux, for every architecture that Go knows.
+// tick is the unit of the CPU times in /proc: 1/100 s on Linux, on every architecture that Go
+// supports.
 const tick = 10 * time.Millisecond
 
-// cpuOf is what a process has used, with its children that have ended.
+// cpuOf returns the CPU time of a process and of its children that have ended.
 func cpuOf(pid int) time.Duration {
 	f := stat(pid)
 	if len(f) < 15 {
@@ -497,7 +526,7 @@ func cpuOf(pid int) time.Duration {
 	return sum
 }
 
-// stat is /proc/PID/stat from the third field on.
+// stat returns the fields of /proc/PID/stat from the third one on.
 func stat(pid int) []string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -506,7 +535,7 @@ func stat(pid int) []string {
 	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 }
 
-// descendants are the processes below one, with their programs' names.
+// descendants returns the processes below a process, with the names of their programs.
 func descendants(of int) map[int]string {
 	parents := map[int]int{}
 	entries, _ := filepath.Glob("/proc/[0-9]*")
@@ -529,7 +558,7 @@ func descendants(of int) map[int]string {
 	return out
 }
 
-// machine is the time that all CPUs of the machine were not idle.
+// machine returns how long the CPUs of the machine were busy, summed.
 func machine() time.Duration {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -538,7 +567,7 @@ func machine() time.Duration {
 	line, _, _ := strings.Cut(string(text), "\n")
 	var sum time.Duration
 	for i, field := range strings.Fields(line)[1:] {
-		if i == 3 || i == 4 || i > 7 { // idle, waiting for a disk; guests are in user already
+		if i == 3 || i == 4 || i > 7 { // idle, iowait; user includes guests
 			continue
 		}
 		n, _ := strconv.Atoi(field)
@@ -547,15 +576,16 @@ func machine() time.Duration {
 	return sum
 }
 
-// sink takes mail and forgets it: Postfix's smtp-sink where it is installed, which is the cheaper one, or else our own.
+// sink is an SMTP server that discards all mail: Postfix's smtp-sink if it is installed, because it
+// costs less, or else our own.
 type sink struct {
-	addr   string
-	pid    int // of smtp-sink
-	source string
+	addr       string
+	pid        int    // of smtp-sink
+	smtpSource string // path of smtp-source
 }
 
-// point is the drop point of a worker that has the sink for its own.
-func (s *sink) point(connections int) string {
+// dropPoint returns the drop point of a worker that sends to the sink.
+func (s *sink) dropPoint(connections int) string {
 	return fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr, connections)
 }
 
@@ -567,7 +597,7 @@ func startSink(t testing.TB) *sink {
 		t.Logf("%v\nWithout it nothing is compared with smtp-source, and the sink is our own, which costs more.", err)
 		return &sink{addr: smtptest.Start(t, smtptest.Options{Discard: true}).Addr()}
 	}
-	s := &sink{addr: rig.FreeAddress(t), source: source}
+	s := &sink{addr: rig.FreeAddress(t), smtpSource: source}
 	args := []string{"-m", "1000", s.addr, "1000"}
 	if os.Getuid() == 0 {
 		args = append([]string{"-u", "nobody"}, args...)
@@ -594,9 +624,11 @@ func startSink(t testing.TB) *sink {
 	}
 }
 
-// postfixProgram finds one of Postfix's two test programs: POSTFIX_TOOLS is a folder to look in first.
+// postfixProgram returns the path of one of Postfix's two test programs. It looks in the folder
+// POSTFIX_TOOLS first.
 func postfixProgram(name string) (string, error) {
-	for _, dir := range []string{os.Getenv("POSTFIX_TOOLS"), "/usr/sbin", "/usr/libexec/postfix", "/usr/lib/postfix/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"} {
+	for _, dir := range []string{os.Getenv("POSTFIX_TOOLS"), "/usr/sbin", "/usr/libexec/postfix",
+		"/usr/lib/postfix/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"} {
 		if dir == "" {
 			continue
 		}
@@ -607,17 +639,20 @@ func postfixProgram(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
-	return "", fmt.Errorf("%s is not in PATH, /usr/sbin or $POSTFIX_TOOLS: install Postfix (Debian, Ubuntu, Alpine: package postfix; Fedora: postfix-perl-scripts), no daemon of it has to run", name)
+	return "", fmt.Errorf("%s is not in PATH, /usr/sbin or $POSTFIX_TOOLS: install Postfix (Debian, Ubuntu, "+
+		"Alpine: package postfix; Fedora: postfix-perl-scripts), no daemon of it has to run", name)
 }
 
-// load has smtp-source send as many messages of so many octets over so many sessions, each kept, and returns messages a second; 0 without it.
+// load makes smtp-source send messages of the size over the sessions. It returns messages a second,
+// or 0 if smtp-source is not installed.
 func (s *sink) load(t testing.TB, sessions, octets, messages int) float64 {
 	t.Helper()
-	if s.source == "" {
+	if s.smtpSource == "" {
 		return 0
 	}
-	const itsHeader = 250 // octets, about, that -l does not count
-	cmd := exec.CommandContext(t.Context(), s.source, "-d", "-s", strconv.Itoa(sessions), "-l", strconv.Itoa(max(octets-itsHeader, 1)), "-m", strconv.Itoa(messages),
+	const itsHeader = 250 // octets of the header, about, which -l does not count
+	cmd := exec.CommandContext(t.Context(), s.smtpSource, "-d", "-s", strconv.Itoa(sessions), "-l",
+		strconv.Itoa(max(octets-itsHeader, 1)), "-m", strconv.Itoa(messages),
 		"-f", "gazette@example.com", "-t", "reader@example.org", s.addr)
 	began := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -626,10 +661,11 @@ func (s *sink) load(t testing.TB, sessions, octets, messages int) float64 {
 	return float64(messages) / time.Since(began).Seconds()
 }
 
-// readers is a list with what a newsletter knows of its readers.
+// readers is a list with the attributes of a newsletter.
 type readers struct{ n, at int }
 
-var readerColumns = []string{"first_name", "last_name", "city", "number", "voucher", "points", "branch", "street", "token"}
+var readerColumns = []string{"first_name", "last_name", "city", "number", "voucher", "points", "branch", "street",
+	"token"}
 
 func (s *readers) Next() (lists.Member, error) {
 	if s.at++; s.at > s.n {
@@ -646,39 +682,44 @@ func (s *readers) Rejected() int64 { return 0 }
 
 func importReaders(r *rig.Rig, n int) {
 	r.Helper()
-	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", readerColumns, &readers{n: n}, true); err != nil {
+	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", readerColumns, &readers{n: n},
+		true); err != nil {
 		r.Fatal(err)
 	}
 }
 
-// newsletter is a mailing as people send them, at least so many octets on the wire: HTML of a page builder and a text, with ten places that
-// are personalised in the HTML and four in the text.
+// newsletter returns the content of a usual mailing of at least so many octets: HTML of a page
+// builder, and text. The HTML has ten personalised places, the text four.
 func newsletter(t testing.TB, octets int) workflows.Content {
 	const story = `<tr><td style="padding:12px 24px;font-family:Georgia,serif;font-size:16px;line-height:24px;color:#333333">` + "\n" +
 		`<h2 style="margin:0 0 8px;font-size:20px">The harbour is quiet this week</h2>` + "\n" +
 		`<p style="margin:0 0 12px">Since Monday the big cranes stand still, and whoever walks along the quay hears the gulls again. ` + "\n" +
 		`The café at the old customs house has its tables outside – for the first time this year.</p>` + "\n" +
 		`<a href="https://www.example.com/stories/the-harbour-is-quiet?utm_source=letter" style="color:#0a58ca">Read on</a></td></tr>` + "\n"
-	const storyText = "The harbour is quiet this week. Since Monday the big cranes stand still,\nand whoever walks along the quay hears the gulls again.\nhttps://www.example.com/stories/the-harbour-is-quiet\n\n"
+	const storyText = "The harbour is quiet this week. Since Monday the big cranes stand still,\nand whoever " +
+		"walks along the quay hears the gulls again.\nhttps://www.example.com/stories/the-harbour-is-quiet\n\n"
 	head := `<!DOCTYPE html><html><head><meta charset="utf-8"><title>The week in {{.city}}</title></head><body style="margin:0">` + "\n" +
 		`<table width="600" align="center"><tr><td><h1>Dear {{.first_name}} {{.last_name}},</h1>` + "\n" +
 		`<p>you are reader {{.number}}, and have {{.points}} points with {{.branch}}.</p></td></tr>` + "\n"
 	foot := `<tr><td><p>Your voucher: <b>{{.voucher}}</b>. We write to {{.email}}, {{.street}}.</p>` + "\n" +
-		`<a href="https://www.example.com/leave?t={{.token}}">No more letters</a></td></tr></table></body></html>` + "\n"
+		`<a href="https://www.example.com/leave?t={{.token}}">No more letters</a></td></tr></table></body></html>` +
+		"\n"
 	textHead := "Dear {{.first_name}} {{.last_name}},\n\nyou have {{.points}} points.\n\n"
 	textFoot := "Your voucher: {{.voucher}}\n"
 	content := workflows.Content{HTML: head + foot, Text: textHead + textFoot}
 	for stories := 1; sizeOf(t, content) < octets; stories++ {
-		content.HTML, content.Text = head+strings.Repeat(story, stories)+foot, textHead+strings.Repeat(storyText, stories)+textFoot
+		content.HTML, content.Text = head+strings.Repeat(story, stories)+foot,
+			textHead+strings.Repeat(storyText, stories)+textFoot
 	}
 	return content
 }
 
-// sizeOf is how many octets a message of the content has.
+// sizeOf returns the octets of a message of the content.
 func sizeOf(t testing.TB, c workflows.Content) int {
 	t.Helper()
-	template, problems := render.Compile(render.Spec{Mailing: "size", From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}",
-		Text: c.Text, HTML: c.HTML, Date: time.Now()})
+	template, problems := render.Compile(render.Spec{Mailing: "size", From: "The Harbour Gazette <gazette@example.com>",
+		Subject: "{{.first_name}}, the week in {{.city}}",
+		Text:    c.Text, HTML: c.HTML, Date: time.Now()})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -686,14 +727,15 @@ func sizeOf(t testing.TB, c workflows.Content) int {
 	for _, name := range readerColumns {
 		attributes[name] = "Somebody"
 	}
-	data, _, err := template.NewRenderer().Render(nil, render.Recipient{Number: 1, Address: rig.Address(1), Attributes: attributes})
+	data, _, err := template.NewRenderer().Render(nil,
+		render.Recipient{Number: 1, Address: rig.Address(1), Attributes: attributes})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return len(data)
 }
 
-// ownCPU is what this process has used.
+// ownCPU returns the CPU time of this process.
 func ownCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -18,17 +18,16 @@ import (
 	"directmailer/workflows"
 )
 
-// The time over which a rate is measured, from the first message on.
+// A rate is measured for measuredFor, beginning settledAfter after the first message.
 const (
 	settledAfter = 5 * time.Second
 	measuredFor  = 15 * time.Second
 )
 
-// servers measures how busy one mailing keeps the connections of so many workers, whose server
-// takes so long for each message. What the connections allow is their number divided by the
-// server's time. A message must also wait for the ledger, which no connection can do while its
-// server works on another: with a server of 5 ms, that shows. Where the machine itself would be the
-// limit, each worker has fewer connections.
+// servers measures how busy one mailing keeps the connections of several workers. The server takes
+// a fixed time for each message. The connections allow their number divided by that time. A
+// connection also waits for the ledger between two messages, which shows with a server of 5 ms.
+// Where the machine itself would be the limit, each worker has fewer connections.
 func (table *reachTable) servers(t *testing.T) {
 	content := newsletter(t, 2_000)
 	for _, takes := range []time.Duration{5 * time.Millisecond, 40 * time.Millisecond, 400 * time.Millisecond} {
@@ -42,7 +41,8 @@ func (table *reachTable) servers(t *testing.T) {
 					table.matrix = append(table.matrix, serverRow{takes, workers, connections, size, 0, 0, 0})
 					row := &table.matrix[len(table.matrix)-1]
 					row.measure(t, content)
-					fmt.Printf("  %v a message, workers: %d, connections: %d, batches of %d: %.0f/s of %.0f/s: %.3f; processors busy %.0f %%\n",
+					fmt.Printf("  %v a message, workers: %d, connections: %d, batches of %d: %.0f/s of %.0f/s: "+
+						"%.3f; processors busy %.0f %%\n",
 						takes, workers, connections, size, row.rate, row.allowed, row.rate/row.allowed, 100*row.busy)
 				})
 			}
@@ -50,31 +50,35 @@ func (table *reachTable) servers(t *testing.T) {
 	}
 }
 
-// serverRow is one cell of the table: what was measured, and under what.
+// serverRow is one cell of the table: the conditions and the measurement.
 type serverRow struct {
 	takes                      time.Duration
 	workers, connections, size int
 	rate, allowed              float64 // messages a second
-	busy                       float64 // part of the machine's processors, 0 to 1
+	busy                       float64 // share of the machine's CPU time, 0 to 1
 }
 
-// MarshalJSON writes a row as an object of numbers: times in milliseconds, rates in messages a second.
+// MarshalJSON returns an object of numbers: times in milliseconds, rates in messages a second.
 func (row serverRow) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]float64{"takes_ms": float64(row.takes.Milliseconds()), "workers": float64(row.workers), "connections": float64(row.connections),
-		"batch_size": float64(row.size), "rate": row.rate, "allowed": row.allowed, "ratio": row.rate / row.allowed, "busy": row.busy})
+	return json.Marshal(map[string]float64{"takes_ms": float64(row.takes.Milliseconds()),
+		"workers": float64(row.workers), "connections": float64(row.connections),
+		"batch_size": float64(row.size), "rate": row.rate, "allowed": row.allowed, "ratio": row.rate / row.allowed,
+		"busy": row.busy})
 }
 
 func (row *serverRow) measure(t *testing.T, content workflows.Content) {
 	s := startSlowServer(t, row.takes)
-	r := rig.NewOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr, row.connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
+	r := rig.NewOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr,
+		row.connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 	row.allowed = float64(row.workers*row.connections) / row.takes.Seconds()
 	inTime := int(row.allowed * (settledAfter + measuredFor + 5*time.Second).Seconds())
-	importReaders(r, max(inTime, 2*row.workers*row.size)) // whoever has finished a batch finds another
+	importReaders(r, max(inTime, 2*row.workers*row.size)) // so that a worker that has finished a batch finds another
 	for range row.workers {
 		r.StartWorker()
 	}
 	r.AwaitPollers(row.workers)
-	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}", List: "people", BatchSize: row.size, Content: content}
+	in := workflows.Input{From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}", List: "people",
+		BatchSize: row.size, Content: content}
 	run := r.Start(in)
 	r.Eventually("the first message is sent", func() bool { return !s.firstAt().IsZero() })
 	from := s.firstAt().Add(settledAfter)
@@ -87,22 +91,25 @@ func (row *serverRow) measure(t *testing.T, content workflows.Content) {
 	r.Result(run)
 }
 
-// printMatrix shows what part of what the connections allow was reached: a row for each server and
-// number of workers, a column for each batch size.
+// printMatrix prints the ratio of the measured rate to the one that the connections allow. It has a
+// row for each server and number of workers, and a column for each batch size.
 func (table *reachTable) printMatrix(w io.Writer) {
 	if len(table.matrix) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\nMessages a second of one mailing, from the fifth second on, and their ratio to what the connections allow (goal: ≥ 0.95):")
+	fmt.Fprintln(w, "\nMessages a second of one mailing, from the fifth second on, and their ratio to what the "+
+		"connections allow (goal: ≥ 0.95):")
 	tab := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tab, "server takes\tworkers\tconnections each\tallowed\tbatch_size\tmeasured\tratio\tprocessors busy")
 	for _, row := range table.matrix {
-		fmt.Fprintf(tab, "%v\t%d\t%d\t%.0f/s\t%d\t%.0f/s\t%.3f\t%.0f %%\n", row.takes, row.workers, row.connections, row.allowed, row.size, row.rate, row.rate/row.allowed, 100*row.busy)
+		fmt.Fprintf(tab, "%v\t%d\t%d\t%.0f/s\t%d\t%.0f/s\t%.3f\t%.0f %%\n", row.takes, row.workers, row.connections,
+			row.allowed, row.size, row.rate, row.rate/row.allowed, 100*row.busy)
 	}
 	_ = tab.Flush()
 }
 
-// slowServer is an SMTP server that takes a time for each message and remembers when it accepted how many.
+// slowServer is an SMTP server that takes a fixed time for each message. It records when it
+// accepted each.
 type slowServer struct {
 	addr    string
 	takes   time.Duration
@@ -122,7 +129,7 @@ func startSlowServer(t testing.TB, takes time.Duration) *slowServer {
 	t.Cleanup(func() { _ = listener.Close() })
 	s := &slowServer{addr: listener.Addr().String(), takes: takes, waiting: make(chan waitingMessage, 1024)}
 	t.Cleanup(func() { close(s.waiting) })
-	// A goroutine that sleeps precisely keeps a processor of the runtime for up to 10 ms.
+	// A goroutine that sleeps precisely keeps one of the runtime's GOMAXPROCS for up to 10 ms.
 	before := runtime.GOMAXPROCS(8)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 	go s.answer()
@@ -182,13 +189,14 @@ func (s *slowServer) serve(c net.Conn) {
 	}
 }
 
-// waitingMessage is one that the server has, and answers at a time.
+// waitingMessage is a message that is to be answered when it is due.
 type waitingMessage struct {
 	due  time.Time
 	done chan struct{}
 }
 
-// answer answers each message when it is due. One goroutine sleeps for all: many would keep the runtime's processors.
+// answer answers each message when it is due. One goroutine sleeps for all, because each that
+// sleeps keeps a thread.
 func (s *slowServer) answer() {
 	for m := range s.waiting {
 		sleepUntil(m.due)

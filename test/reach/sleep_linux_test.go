@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// sleepUntil is some 60 µs late, where the runtime's timers may be a millisecond late.
+// sleepUntil sleeps until t. It is some 60 µs late; the runtime's timers may be a millisecond late.
 func sleepUntil(t time.Time) {
 	if left := time.Until(t); left > 0 {
 		rest := syscall.NsecToTimespec(left.Nanoseconds())

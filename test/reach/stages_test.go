@@ -13,22 +13,24 @@ import (
 	"directmailer/internal/delivery/spool"
 )
 
-// BenchmarkStages measures what each stage of a message's way through the worker costs, one after the other, on the newsletter of TestReach.
-// The ledger's part is BenchmarkGate in internal/ledger, that of reading a recipient BenchmarkAttributes in internal/audience/recipients.
+// BenchmarkStages measures each stage of a message in the worker, on the newsletter of TestReach.
+// BenchmarkGate in internal/ledger measures the ledger, BenchmarkAttributes in
+// internal/audience/recipients the reading of recipients.
 func BenchmarkStages(b *testing.B) {
 	for _, size := range []int{20_000, 2_000} {
 		content := newsletter(b, size)
 		octets := sizeOf(b, content)
-		template, problems := render.Compile(render.Spec{Mailing: "bench", From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}",
+		template, problems := render.Compile(render.Spec{Mailing: "bench",
+			From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}",
 			Text: content.Text, HTML: content.HTML, ListID: "people.example.com", Date: time.Now()})
 		if len(problems) > 0 {
 			b.Fatal(problems)
 		}
 		const batch = 500
 		var recipients []render.Recipient
-		source := readers{n: batch}
+		list := readers{n: batch}
 		for n := int32(1); ; n++ {
-			m, err := source.Next()
+			m, err := list.Next()
 			if errors.Is(err, io.EOF) {
 				break
 			}
@@ -62,7 +64,8 @@ func BenchmarkStages(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			entries = append(entries, spool.Entry{Recipient: r.Number, From: "gazette@example.com", To: r.Address, Data: data})
+			entries = append(entries, spool.Entry{Recipient: r.Number, From: "gazette@example.com", To: r.Address,
+				Data: data})
 		}
 		encoder, err := spool.NewEncoder()
 		if err != nil {
@@ -108,13 +111,14 @@ func BenchmarkStages(b *testing.B) {
 		})
 		for _, ahead := range []bool{false, true} {
 			s := startSink(b)
-			config, err := droppoint.Parse("mx", fmt.Sprintf("smtp://%s?tls=none&messages=0&next_behind_dot=%v", s.addr, ahead))
+			config, err := droppoint.Parse("mx",
+				fmt.Sprintf("smtp://%s?tls=none&messages=0&next_behind_dot=%v", s.addr, ahead))
 			if err != nil {
 				b.Fatal(err)
 			}
 			set := droppoint.NewSet([]droppoint.Config{config})
-			point, _ := set.Get("mx")
-			conn, err := point.Acquire(b.Context())
+			dropPoint, _ := set.Get("mx")
+			conn, err := dropPoint.Acquire(b.Context())
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -139,7 +143,7 @@ func BenchmarkStages(b *testing.B) {
 				}
 				b.ReportMetric(float64((ownCPU()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 				conn.Abort()
-				conn, _ = point.Acquire(b.Context())
+				conn, _ = dropPoint.Acquire(b.Context())
 			})
 			conn.Release()
 			set.Close()

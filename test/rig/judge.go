@@ -9,7 +9,8 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// DroppedCopies counts the messages in a drop directory by recipient. Each must be complete.
+// DroppedCopies returns how many messages a drop directory has for each recipient. Each message
+// must be complete.
 func (r *Rig) DroppedCopies(dir string) map[string]int {
 	r.Helper()
 	copies := map[string]int{}
@@ -36,17 +37,18 @@ func (r *Rig) Report() map[string]ledger.Line {
 		r.Fatal(err)
 	}
 	out := map[string]ledger.Line{}
-	err = ledger.New(r.Pool).Report(r.Context(), m.Key, nil, func(l ledger.Line) error { out[l.Address] = l; return nil })
+	err = ledger.New(r.Pool).Report(r.Context(), m.Key, nil,
+		func(l ledger.Line) error { out[l.Address] = l; return nil })
 	if err != nil {
 		r.Fatal(err)
 	}
 	return out
 }
 
-// Judge compares what was received (copies by recipient address) with the ledger, and returns how many
-// messages were received more than once. Each recipient who is sent has a message. The ledger marks
-// each recipient who has more than one as possibly twice. Nobody else has one, except a recipient
-// whose outcome is uncertain.
+// Judge compares what was received (copies by recipient address) with the ledger, and returns how
+// many messages were received more than once. Each recipient who is sent has a message. The ledger
+// marks each recipient who has more than one as possibly twice. Nobody else has one, except a
+// recipient whose outcome is uncertain.
 func (r *Rig) Judge(copies map[string]int, recipients int) (duplicates int) {
 	r.Helper()
 	lines := r.Report()

@@ -23,7 +23,8 @@ func (m *Members) Next() (lists.Member, error) {
 	if m.Name != nil {
 		name = m.Name(m.last)
 	}
-	return lists.Member{Position: int64(m.last), Address: a, Key: a, Attributes: fmt.Appendf(nil, `{"name":%q}`, name)}, nil
+	return lists.Member{Position: int64(m.last), Address: a, Key: a, Attributes: fmt.Appendf(nil, `{"name":%q}`, name)},
+		nil
 }
 
 // Rejected returns how many rows were unusable.
@@ -35,7 +36,8 @@ func Address(n int) string { return fmt.Sprintf("r%d@example.org", n) }
 // ImportList stores Members{N: n} as the list "people".
 func (r *Rig) ImportList(n int) {
 	r.Helper()
-	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", []string{"name"}, &Members{N: n}, true); err != nil {
+	if _, err := lists.New(r.Pool).Import(r.Context(), "people", "people.csv", []string{"name"}, &Members{N: n},
+		true); err != nil {
 		r.Fatal(err)
 	}
 }

@@ -25,8 +25,9 @@ func Mailing(batchSize int) workflows.Input {
 		Content: workflows.Content{Text: "Dear {{.name}},\nyou are {{.email}}.\n",
 			HTML: "<p>Dear <b>{{.name}}</b>, you are {{.email}}.</p>"},
 		Retry: workflows.Retries{List: quick(20), Database: quick(100), DropPoint: quick(5)},
-		Deferral: workflows.Deferral{First: workflows.Duration(200 * time.Millisecond), Most: workflows.Duration(time.Second),
-			For: workflows.Duration(time.Hour)},
+		Deferral: workflows.Deferral{First: workflows.Duration(200 * time.Millisecond),
+			Most: workflows.Duration(time.Second),
+			For:  workflows.Duration(time.Hour)},
 	}
 }
 
@@ -52,8 +53,9 @@ func (r *Rig) ID() string {
 // Update sends the mailing's workflow an update and returns its answer.
 func (r *Rig) Update(name string, args ...any) (answer string, err error) {
 	r.Helper()
-	h, err := r.Temporal.UpdateWorkflow(r.Context(), client.UpdateWorkflowOptions{WorkflowID: r.ID(), UpdateName: name, Args: args,
-		WaitForStage: client.WorkflowUpdateStageCompleted})
+	h, err := r.Temporal.UpdateWorkflow(r.Context(),
+		client.UpdateWorkflowOptions{WorkflowID: r.ID(), UpdateName: name, Args: args,
+			WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err == nil {
 		err = h.Get(r.Context(), &answer)
 	}
@@ -78,8 +80,8 @@ func (r *Rig) Status() (workflows.Status, error) {
 	return s, v.Get(&s)
 }
 
-// Eventually waits until the condition holds, at most for Timeout. The pauses between two checks grow:
-// each check may cost a query of the workflow.
+// Eventually waits until the condition holds, at most for Timeout. The pauses between two checks
+// grow: each check may cost a query of the workflow.
 func (r *Rig) Eventually(what string, holds func() bool) {
 	r.Helper()
 	deadline := time.Now().Add(Timeout)
@@ -108,9 +110,9 @@ func (r *Rig) AwaitStatus(what string, is func(workflows.Status) bool) {
 	})
 }
 
-// AwaitCancelReceived waits until the workers know that the mailing's batches are cancelled. Temporal
-// has asked for the cancellation of each SendBatch, and has had two heartbeats since: a worker sends
-// the second only after the answer to the first.
+// AwaitCancelReceived waits until the workers know that the mailing's batches are cancelled.
+// Temporal has asked for the cancellation of each SendBatch, and has had two heartbeats since: a
+// worker sends the second only after the answer to the first.
 func (r *Rig) AwaitCancelReceived() {
 	r.Helper()
 	last, heartbeats := map[string]time.Time{}, map[string]int{}
@@ -166,7 +168,7 @@ func (r *Rig) Failure(run client.WorkflowRun) (*temporal.ApplicationError, workf
 	}
 	var result workflows.Result
 	if app.HasDetails() {
-		_ = app.Details(&result) // some have another kind of detail
+		_ = app.Details(&result) // not of every type of error
 	}
 	return app, result
 }

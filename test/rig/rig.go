@@ -1,6 +1,6 @@
 // Package rig is what the tests of whole mailings share: a database, a Temporal server, worker
-// processes, SMTP servers that do what a test wants, and the comparison of what was received with the
-// ledger.
+// processes, SMTP servers that do what a test wants, and the comparison of what was received with
+// the ledger.
 package rig
 
 import (
@@ -30,8 +30,8 @@ func Main(m *testing.M) int {
 	return servertest.Main(m)
 }
 
-// Rig is everything a mailing needs: a database, Temporal, a task queue of its own, and workers that
-// a test may kill.
+// Rig is everything that a mailing needs: a database, Temporal, a task queue of its own, and
+// workers that a test may kill.
 type Rig struct {
 	testing.TB
 	DatabaseURL     string
@@ -80,7 +80,7 @@ func (r *Rig) Another(suffix string) *Rig {
 
 var numbers atomic.Int64
 
-// Number returns another number at each call: IDs and task queues of one test process differ by it.
+// Number returns a different number at each call, for IDs and task queues.
 func Number() int64 { return numbers.Add(1) }
 
 // silent is a logger that writes nothing.

@@ -18,9 +18,9 @@ func MX(s *smtptest.Server) string {
 	return fmt.Sprintf("mx=smtp://%s?connections=%d", s.Addr(), Connections)
 }
 
-// LimitDeaths is a script that leaves out what would make a recipient uncertain for good: the script
-// may break the connection at the messages of one recipient fewer times than Direct Mailer sends a
-// message without an answer.
+// LimitDeaths is a script that leaves out what would make a recipient uncertain for good: the
+// script may break the connection at the messages of one recipient fewer times than Direct Mailer
+// sends a message without an answer.
 func LimitDeaths(script func(smtptest.Event) *smtptest.Action) func(smtptest.Event) *smtptest.Action {
 	var mu sync.Mutex
 	deaths := map[string]int{}
@@ -50,17 +50,18 @@ func FreeAddress(t testing.TB) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// StalledServer starts a server that accepts n messages. It stalls every later message after its final
-// dot, until the test releases the message.
+// StalledServer starts a server that accepts n messages. It stalls every later message after its
+// final dot, until the test releases the message.
 func StalledServer(t testing.TB, n int) (*smtptest.Server, *smtptest.Stall) {
 	t.Helper()
 	stall := smtptest.NewStall("DOT", n)
 	return smtptest.Start(t, smtptest.Options{Script: stall.Script}), stall
 }
 
-// AwaitStalled waits until the server has accepted n messages, and every connection has one more that
-// is stalled.
+// AwaitStalled waits until the server has accepted n messages, and every connection has one more
+// that is stalled.
 func (r *Rig) AwaitStalled(s *smtptest.Server, stall *smtptest.Stall, n int) {
 	r.Helper()
-	r.Eventually("every connection waits for an answer", func() bool { return len(s.Received()) == n && stall.Waiting() == Connections })
+	r.Eventually("every connection waits for an answer",
+		func() bool { return len(s.Received()) == n && stall.Waiting() == Connections })
 }

@@ -1,4 +1,5 @@
-// Package compose holds the check of docker-compose.yml: a module of its own, so that Compose's parser is no dependency of Direct Mailer.
+// Package compose checks docker-compose.yml. It is a module of its own, so that Compose's parser is
+// no dependency of Direct Mailer.
 package compose
 
 import (
@@ -18,10 +19,12 @@ import (
 
 const root = "../.."
 
-// load reads the file as `docker compose` does, with every profile, and with nothing of this machine's environment.
+// load reads the file as `docker compose` does, with every profile and without this machine's
+// environment.
 func load(t *testing.T) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")}, cli.WithProfiles([]string{"*"}))
+	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
+		cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +40,8 @@ func TestEveryServiceWaitsUntilWhatItNeedsIsUsable(t *testing.T) {
 	project := load(t)
 	need := map[string]map[string]string{
 		"migrate": {"postgres": types.ServiceConditionHealthy},
-		"worker": {"postgres": types.ServiceConditionHealthy, "temporal": types.ServiceConditionHealthy, "mailpit": types.ServiceConditionHealthy,
+		"worker": {"postgres": types.ServiceConditionHealthy, "temporal": types.ServiceConditionHealthy,
+			"mailpit": types.ServiceConditionHealthy,
 			"migrate": types.ServiceConditionCompletedSuccessfully},
 		"starter": {"temporal": types.ServiceConditionHealthy, "migrate": types.ServiceConditionCompletedSuccessfully},
 	}
@@ -53,7 +57,8 @@ func TestEveryServiceWaitsUntilWhatItNeedsIsUsable(t *testing.T) {
 			if d.Condition == types.ServiceConditionStarted {
 				t.Errorf("%s waits for %s to be started only", name, on)
 			}
-			if check := project.Services[on].HealthCheck; d.Condition == types.ServiceConditionHealthy && (check == nil || check.Disable || len(check.Test) < 2) {
+			if check := project.Services[on].HealthCheck; d.Condition == types.ServiceConditionHealthy &&
+				(check == nil || check.Disable || len(check.Test) < 2) {
 				t.Errorf("%s waits for the health of %s, which has no health check", name, on)
 			}
 		}
@@ -63,7 +68,8 @@ func TestEveryServiceWaitsUntilWhatItNeedsIsUsable(t *testing.T) {
 func TestWorkerAndStarterAreToldOnlyWhatTheyKnow(t *testing.T) {
 	t.Parallel()
 	project := load(t)
-	for service, known := range map[string]any{"worker": &config.Worker{}, "starter": &config.Starter{}, "migrate": &config.Starter{}} {
+	for service, known := range map[string]any{"worker": &config.Worker{}, "starter": &config.Starter{},
+		"migrate": &config.Starter{}} {
 		fields, err := env.GetFieldParams(known)
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +92,8 @@ func TestWorkerAndStarterAreToldOnlyWhatTheyKnow(t *testing.T) {
 	}
 }
 
-// TestTheWorkerAcceptsItsSettings parses them with the worker's own code, so that a drop point that is no drop point is found here.
+// TestTheWorkerAcceptsItsSettings parses the settings with the worker's own code, so that it finds
+// an invalid drop point.
 func TestTheWorkerAcceptsItsSettings(t *testing.T) {
 	for name, value := range load(t).Services["worker"].Environment {
 		if value != nil {
@@ -102,12 +109,13 @@ func TestTheWorkerAcceptsItsSettings(t *testing.T) {
 	}
 }
 
-// TestPlacesNamedInTheSettingsAreServices catches a service that was renamed in one place only.
+// TestPlacesNamedInTheSettingsAreServices fails if a service is renamed in one place only.
 func TestPlacesNamedInTheSettingsAreServices(t *testing.T) {
 	t.Parallel()
 	project := load(t)
 	set := project.Services["worker"].Environment
-	for name, place := range map[string]string{"DATABASE_URL": "@postgres:5432/", "TEMPORAL_ADDRESS": "temporal:7233", "DM_DROP_POINTS": "smtp://mailpit:1025"} {
+	for name, place := range map[string]string{"DATABASE_URL": "@postgres:5432/", "TEMPORAL_ADDRESS": "temporal:7233",
+		"DM_DROP_POINTS": "smtp://mailpit:1025"} {
 		if set[name] == nil || !strings.Contains(*set[name], place) {
 			t.Errorf("%s does not name %s", name, place)
 		}
@@ -146,13 +154,15 @@ func TestWhatIsNotOursIsPinnedAndKept(t *testing.T) {
 		if _, tag, _ := strings.Cut(service.Image, ":"); !strings.ContainsAny(tag, "0123456789") {
 			t.Errorf("%s runs %s, which is a different program tomorrow", name, service.Image)
 		}
-		if !slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Type == types.VolumeTypeVolume && v.Source != "" }) {
+		if !slices.ContainsFunc(service.Volumes,
+			func(v types.ServiceVolumeConfig) bool { return v.Type == types.VolumeTypeVolume && v.Source != "" }) {
 			t.Errorf("%s keeps its data in no named volume: it is lost with the container", name)
 		}
 	}
 }
 
-// TestTemporalIsOfTheVersionThatTestsRun compares the image with tools/temporal.
+// TestTemporalIsOfTheVersionThatTestsRun compares the version of the image with the one in
+// tools/temporal.
 func TestTemporalIsOfTheVersionThatTestsRun(t *testing.T) {
 	t.Parallel()
 	module, err := os.ReadFile(filepath.Join(root, "tools", "temporal", "temporal.mod"))

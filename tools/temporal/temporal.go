@@ -1,5 +1,6 @@
-// Package temporal holds the module file that the private Temporal server is built from, as text: a program outside a checkout can build
-// the server too, and nothing of it gets into the main module's dependencies.
+// Package temporal has, as text, the module file from which the private Temporal server is built.
+// So a program outside a checkout can build the server too, and the server is no dependency of the
+// main module.
 //
 // To change the version, and the image of docker-compose.yml with it:
 //

@@ -13,14 +13,14 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is for a machine that does much else at the same time.
-const patience = 2 * time.Minute
+// timeout is long enough for a busy machine.
+const timeout = 2 * time.Minute
 
-// browsers are the names of a Chromium, in the order in which they are tried.
+// browsers are the names of Chromium, in the order in which they are tried.
 var browsers = []string{"chromium", "chromium-browser", "google-chrome"}
 
-// startBrowser starts a browser with a new profile, which asks nobody but the pages that it is sent
-// to. Without one the test is skipped.
+// startBrowser starts a browser with a new profile. The browser connects only to the pages that it
+// is told to open. Without a browser, the test is skipped.
 func startBrowser(t *testing.T) context.Context {
 	t.Helper()
 	var program string
@@ -33,8 +33,9 @@ func startBrowser(t *testing.T) context.Context {
 	if program == "" {
 		t.Skipf("no browser on PATH (%s): install Debian's package chromium", strings.Join(browsers, ", "))
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1400, 1000),
-		chromedp.NoSandbox, chromedp.DisableGPU) // headless, no first run, no background networking and no sync are among the defaults
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program),
+		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1400, 1000),
+		chromedp.NoSandbox, chromedp.DisableGPU) // the defaults include headless, no background networking, no sync
 	for _, flag := range []string{"disable-quic", "disable-component-update"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
@@ -53,12 +54,12 @@ type details struct {
 	Text   string       // as a reader sees it
 	Tables [][][]string // tables, rows, cells
 	Lists  [][]string   // lists, entries
-	Others []string     // names of elements that the details are not made of
+	Others []string     // names of elements that the details should not have
 	Bottom float64      // of the table, in pixels below the top of the page
 	Height float64      // of the window
 }
 
-// readDetails is null until the frame with the current details has loaded.
+// readDetails is a script that returns the details, or null until their frame has loaded.
 const readDetails = `(() => {
 	for (const frame of document.querySelectorAll('iframe[title=output]')) {
 		const main = frame.contentDocument && frame.contentDocument.querySelector('main');
@@ -78,17 +79,17 @@ const readDetails = `(() => {
 	return null;
 })()`
 
-// show opens the page with the workflow's current details, again and again until they are as they
-// should be, and keeps a picture of it.
+// show opens the page with the workflow's current details until the condition holds, and saves a
+// picture of it.
 func show(t *testing.T, browser context.Context, ui, workflow, run, picture string, is func(details) bool) details {
 	t.Helper()
 	address := ui + "/namespaces/default/workflows/" + workflow + "/" + run + "/user-metadata"
 	var d details
-	for end := time.Now().Add(patience); ; {
-		ctx, cancel := context.WithTimeout(browser, patience)
+	for end := time.Now().Add(timeout); ; {
+		ctx, cancel := context.WithTimeout(browser, timeout)
 		err := chromedp.Do(ctx, chromedp.Navigate(address))
 		if err == nil {
-			d, err = chromedp.Run(ctx, chromedp.Poll[details](readDetails, chromedp.WithPollingTimeout(patience)))
+			d, err = chromedp.Run(ctx, chromedp.Poll[details](readDetails, chromedp.WithPollingTimeout(timeout)))
 		}
 		cancel()
 		if err == nil && is(d) {
@@ -96,16 +97,17 @@ func show(t *testing.T, browser context.Context, ui, workflow, run, picture stri
 		}
 		if time.Now().After(end) {
 			text, _ := json.MarshalIndent(d, "", "  ")
-			keep(t, browser, picture)
+			savePicture(t, browser, picture)
 			t.Fatalf("the page never showed what it should: %v\n%s", err, text)
 		}
 	}
-	keep(t, browser, picture)
+	savePicture(t, browser, picture)
 	return d
 }
 
-// keep writes a picture of the page: `go test -artifacts` says where it stays.
-func keep(t *testing.T, browser context.Context, name string) {
+// savePicture writes a picture of the page into the folder for artifacts: see `go help testflag`,
+// -artifacts.
+func savePicture(t *testing.T, browser context.Context, name string) {
 	t.Helper()
 	png, err := chromedp.Run(browser, chromedp.FullScreenshot(100))
 	if err == nil {

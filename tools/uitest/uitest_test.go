@@ -1,5 +1,5 @@
-// Package uitest looks at mailings in Temporal's Web UI with a real browser: a module of its own,
-// so that the browser's driver is no dependency of Direct Mailer.
+// Package uitest looks at mailings in Temporal's Web UI with a real browser. It is a module of its
+// own, so that the browser's driver is no dependency of Direct Mailer.
 package uitest
 
 import (
@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,13 +24,14 @@ import (
 	"directmailer/internal/dev/servers"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
 	"directmailer/worker/process"
 	"directmailer/workflows"
 )
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
-// startTemporal starts a server with its Web UI, and points the environment of this process at it.
+// startTemporal starts a server with its Web UI, and sets the environment of this process for it.
 func startTemporal(t *testing.T) (c client.Client, ui string) {
 	t.Helper()
 	server, err := servers.StartTemporal(t.Context(), servers.TemporalOptions{})
@@ -52,11 +52,11 @@ func startTemporal(t *testing.T) (c client.Client, ui string) {
 
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// work runs a worker until the test ends.
-func work(t *testing.T, url, points string) {
+// runWorker runs a worker until the test ends.
+func runWorker(t *testing.T, url, dropPoints string) {
 	t.Helper()
 	t.Setenv("DATABASE_URL", url)
-	t.Setenv("DM_DROP_POINTS", points)
+	t.Setenv("DM_DROP_POINTS", dropPoints)
 	t.Setenv("DM_STOP_TIMEOUT", "5s")
 	c, err := config.LoadWorker()
 	if err != nil {
@@ -73,19 +73,6 @@ func work(t *testing.T, url, points string) {
 	})
 }
 
-// people is a list of n members with names.
-type people struct{ n, at int }
-
-func (s *people) Next() (lists.Member, error) {
-	if s.at++; s.at > s.n {
-		return lists.Member{}, io.EOF
-	}
-	address := fmt.Sprintf("r%d@example.org", s.at)
-	return lists.Member{Position: int64(s.at), Address: address, Key: address, Attributes: fmt.Appendf(nil, `{"name":"Nr %d"}`, s.at)}, nil
-}
-
-func (s *people) Rejected() int64 { return 0 }
-
 func importList(t *testing.T, url string, n int) {
 	t.Helper()
 	pool, err := database.Open(t.Context(), url, 2)
@@ -93,15 +80,17 @@ func importList(t *testing.T, url string, n int) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"name"}, &people{n: n}, true); err != nil {
+	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"name"}, &rig.Members{N: n},
+		true); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// hostile is a text of somebody else that tries to be Markdown, HTML and a link.
-const hostile = "421 4.3.2 **bold** <b>fat</b> | a | `code` [x](http://example.com/) http://example.net $a$ # {namespace}"
+// hostile is a text from outside that tries to be Markdown, HTML and a link.
+const hostile = "421 4.3.2 **bold** <b>fat</b> | a | `code` [x](http://example.com/) http://example.net $a$ # " +
+	"{namespace}"
 
-// cells returns the second column of a table by its first.
+// cells returns the second column of a table by its first column.
 func cells(table [][]string) map[string]string {
 	out := map[string]string{}
 	for _, row := range table {
@@ -112,7 +101,7 @@ func cells(table [][]string) map[string]string {
 	return out
 }
 
-// entry returns the entry of a list that begins with a word.
+// entry returns the entry of a list that begins with a text.
 func entry(list []string, begins string) string {
 	i := slices.IndexFunc(list, func(s string) bool { return strings.HasPrefix(s, begins) })
 	if i < 0 {
@@ -121,11 +110,12 @@ func entry(list []string, begins string) string {
 	return list[i]
 }
 
-// readable checks the form that every page has: facts as a list, counts as a table, drop points as
-// a list, and nothing else. Facts and counts fit on one screen.
-func readable(t *testing.T, d details) {
+// wantReadable checks the form of every page: facts as a list, counts as a table, drop points as a
+// list, and nothing else. Facts and counts fit on one screen.
+func wantReadable(t *testing.T, d details) {
 	t.Helper()
-	if len(d.Tables) != 1 || len(d.Lists) != 2 || len(d.Others) > 0 || strings.ContainsAny(d.Text, "|") && !strings.Contains(d.Text, "| a |") {
+	if len(d.Tables) != 1 || len(d.Lists) != 2 || len(d.Others) > 0 || strings.ContainsAny(d.Text, "|") &&
+		!strings.Contains(d.Text, "| a |") {
 		t.Fatalf("%d tables, %d lists, foreign elements %v in\n%s", len(d.Tables), len(d.Lists), d.Others, d.Text)
 	}
 	if !strings.HasPrefix(d.Text, "State:") {
@@ -139,39 +129,35 @@ func readable(t *testing.T, d details) {
 func TestAStrangerReadsInTheWebUIHowAMailingDoes(t *testing.T) {
 	browser := startBrowser(t)
 	temporal, ui := startTemporal(t)
-	t.Run("while it is sent", func(t *testing.T) { isSent(t, browser, temporal, ui) })
-	t.Run("whatever there is to say", func(t *testing.T) { isSaid(t, browser, temporal, ui) })
+	t.Run("while it is sent", func(t *testing.T) { checkSending(t, browser, temporal, ui) })
+	t.Run("whatever there is to say", func(t *testing.T) { checkFullStatus(t, browser, temporal, ui) })
 }
 
-// isSent looks at a mailing of 3,000 whose server has taken 1,000 messages and holds the next ones,
-// while another one refuses every connection.
-func isSent(t *testing.T, browser context.Context, temporal client.Client, ui string) {
-	const recipients, taken = 3000, 1000
+// checkSending looks at a mailing of 3,000 recipients. Its server has accepted 1,000 messages and
+// stalls the next ones. Another server refuses every connection.
+func checkSending(t *testing.T, browser context.Context, temporal client.Client, ui string) {
+	const recipients, accepted = 3000, 1000
 	url := servertest.Database(t)
 	importList(t, url, recipients)
-	var dots atomic.Int64
-	held := make(chan struct{})
-	mx := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "DOT" && dots.Add(1) > taken {
-			return &smtptest.Action{Wait: held}
-		}
-		return nil
-	}})
+	mx, stall := rig.StalledServer(t, accepted)
 	spare := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action { return &smtptest.Action{Reply: "421 4.3.2 closing down"} }})
-	work(t, url, "mx=smtp://"+mx.Addr()+" spare=smtp://"+spare.Addr())
-	t.Cleanup(func() { close(held) }) // before the worker is stopped
-	run, err := temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "newsletter", TaskQueue: workflows.TaskQueue}, workflows.MailingType, workflows.Input{
-		From: "News <news@example.com>", Subject: "Hello {{.name}}", List: "people", BatchSize: 100,
-		Content: workflows.Content{Text: "Dear {{.name}},\nthis is the news.\n"},
-		Retry:   workflows.Retries{DropPoint: workflows.Retry{Attempts: 5, Interval: workflows.Duration(time.Hour)}},
-	})
+	runWorker(t, url, "mx=smtp://"+mx.Addr()+" spare=smtp://"+spare.Addr())
+	t.Cleanup(stall.ReleaseAll) // before the worker is stopped
+	run, err := temporal.ExecuteWorkflow(t.Context(),
+		client.StartWorkflowOptions{ID: "newsletter", TaskQueue: workflows.TaskQueue}, workflows.MailingType,
+		workflows.Input{
+			From: "News <news@example.com>", Subject: "Hello {{.name}}", List: "people", BatchSize: 100,
+			Content: workflows.Content{Text: "Dear {{.name}},\nthis is the news.\n"},
+			Retry:   workflows.Retries{DropPoint: workflows.Retry{Attempts: 5, Interval: workflows.Duration(time.Hour)}},
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := show(t, browser, ui, run.GetID(), run.GetRunID(), "sending.png", func(d details) bool {
-		return len(d.Tables) == 1 && len(cells(d.Tables[0])["sent"]) > 2 && strings.Contains(d.Text, "Rate:") && strings.Contains(d.Text, "Done at about:") && strings.Contains(d.Text, "spare rests until")
+		return len(d.Tables) == 1 && len(cells(d.Tables[0])["sent"]) > 2 && strings.Contains(d.Text, "Rate:") &&
+			strings.Contains(d.Text, "Done at about:") && strings.Contains(d.Text, "spare rests until")
 	})
-	readable(t, d)
+	wantReadable(t, d)
 	if got := entry(d.Lists[0], "State:"); got != "State: sending" {
 		t.Errorf("%q", got)
 	}
@@ -185,23 +171,28 @@ func isSent(t *testing.T, browser context.Context, temporal client.Client, ui st
 	if got := entry(d.Lists[1], "mx"); got != "mx is in use" {
 		t.Errorf("%q", got)
 	}
-	if got := entry(d.Lists[1], "spare rests until "); !strings.HasSuffix(got, " UTC after attempt 1 of 5: greeting was refused: 421 4.3.2") {
+	if got := entry(d.Lists[1], "spare rests until "); !strings.HasSuffix(got,
+		" UTC after attempt 1 of 5: greeting was refused: 421 4.3.2") {
 		t.Errorf("%q", got)
 	}
 }
 
-// isSaid looks at everything that a status can hold, at once.
-func isSaid(t *testing.T, browser context.Context, temporal client.Client, ui string) {
+// checkFullStatus looks at everything that a status can have, at once.
+func checkFullStatus(t *testing.T, browser context.Context, temporal client.Client, ui string) {
 	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
 	s := workflows.Status{
-		State: workflows.StateSuspended, Doing: "waits, and probes every 30s, because: drop point mx: " + hostile, Since: at, Until: at.Add(time.Minute),
-		Recipients: 1_000_000, Counts: workflows.Counts{Sent: 123_456, Bounced: 7, Failed: 8, OptedOut: 9, Uncertain: 10, Unsent: 11},
-		RatePerSecond: 1234.5, ETA: at.Add(time.Hour), Deferred: 1200, NextRound: at.Add(2 * time.Hour), Batches: 2000, Rendered: 300, Closed: 246,
+		State: workflows.StateSuspended, Doing: "waits, and probes every 30s, because: drop point mx: " + hostile,
+		Since: at, Until: at.Add(time.Minute),
+		Recipients: 1_000_000, Counts: workflows.Counts{Sent: 123_456, Bounced: 7, Failed: 8, OptedOut: 9,
+			Uncertain: 10, Unsent: 11},
+		RatePerSecond: 1234.5, ETA: at.Add(time.Hour), Deferred: 1200, NextRound: at.Add(2 * time.Hour), Batches: 2000,
+		Rendered: 300, Closed: 246,
 	}
 	for i := range 40 {
 		p := workflows.DropPointStatus{Name: fmt.Sprintf("mx-%d", i), InList: true}
 		if i == 30 {
-			p.InList, p.Until, p.LastFailure = false, at.Add(time.Minute), "drop point mx-30: "+strings.Repeat(hostile+" ", 40)
+			p.InList, p.Until, p.LastFailure = false, at.Add(time.Minute),
+				"drop point mx-30: "+strings.Repeat(hostile+" ", 40)
 		}
 		s.DropPoints = append(s.DropPoints, p)
 	}
@@ -214,25 +205,32 @@ func isSaid(t *testing.T, browser context.Context, temporal client.Client, ui st
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	run, err := temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "details", TaskQueue: "details"}, "Details", s)
+	run, err := temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "details", TaskQueue: "details"},
+		"Details", s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := show(t, browser, ui, run.GetID(), run.GetRunID(), "suspended.png", func(d details) bool { return len(d.Text) > 0 })
-	readable(t, d)
-	facts := []string{"State: suspended", "Now: " + s.Doing, "Since: 2026-11-25 16:00:00 UTC", "Next probe: 2026-11-25 16:01:00 UTC", "Rate: 1,235 messages/s",
-		"Done at about: 2026-11-25 17:00:00 UTC", "Deferred: 1,200 recipients are refused for now; the next round is at 2026-11-25 18:00:00 UTC"}
+	d := show(t, browser, ui, run.GetID(), run.GetRunID(), "suspended.png",
+		func(d details) bool { return len(d.Text) > 0 })
+	wantReadable(t, d)
+	facts := []string{"State: suspended", "Now: " + s.Doing, "Since: 2026-11-25 16:00:00 UTC",
+		"Next probe: 2026-11-25 16:01:00 UTC", "Rate: 1,235 messages/s",
+		"Done at about: 2026-11-25 17:00:00 UTC",
+		"Deferred: 1,200 recipients are refused for now; the next round is at 2026-11-25 18:00:00 UTC"}
 	if !slices.Equal(d.Lists[0], facts) {
 		t.Errorf("facts:\n%s\nwant:\n%s", strings.Join(d.Lists[0], "\n"), strings.Join(facts, "\n"))
 	}
-	want := [][]string{{"Outcome", "Recipients"}, {"sent", "123,456"}, {"bounced", "7"}, {"failed", "8"}, {"opted out", "9"}, {"uncertain", "10"}, {"unsent", "11"},
+	want := [][]string{{"Outcome", "Recipients"}, {"sent", "123,456"}, {"bounced", "7"}, {"failed", "8"},
+		{"opted out", "9"}, {"uncertain", "10"}, {"unsent", "11"},
 		{"open", "876,499"}, {"all", "1,000,000"}}
 	if fmt.Sprint(d.Tables[0]) != fmt.Sprint(want) {
 		t.Errorf("counts: %v", d.Tables[0])
 	}
-	points := d.Lists[1]
-	if len(points) != 9 || !strings.HasPrefix(points[0], "mx-30 has left the list, next probe 2026-11-25 16:01:00 UTC: 421 4.3.2 **bold** <b>fat</b>") ||
-		!strings.HasSuffix(points[0], "…") || points[1] != "mx-0 is in use" || points[8] != "and 32 others" {
-		t.Errorf("drop points: %q", points)
+	dropPoints := d.Lists[1]
+	if len(dropPoints) != 9 || !strings.HasPrefix(dropPoints[0],
+		"mx-30 has left the list, next probe 2026-11-25 16:01:00 UTC: 421 4.3.2 **bold** <b>fat</b>") ||
+		!strings.HasSuffix(dropPoints[0], "…") || dropPoints[1] != "mx-0 is in use" ||
+		dropPoints[8] != "and 32 others" {
+		t.Errorf("drop points: %q", dropPoints)
 	}
 }

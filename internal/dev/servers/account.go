@@ -74,7 +74,8 @@ func (a *account) canReach(dir string) error {
 		}
 		owner, ok := info.Sys().(*syscall.Stat_t)
 		if ok && !mayPass(info.Mode().Perm(), owner.Uid == a.uid, owner.Gid == a.gid) {
-			return fmt.Errorf("PostgreSQL does not run as root but as user %s, who may not pass the folder %s: choose a data folder that everybody may "+
+			return fmt.Errorf("PostgreSQL does not run as root but as user %s, who may not pass the folder %s: "+
+				"choose a data folder that everybody may "+
 				"reach, allow it (chmod a+x %s), or do not be root", a.name, d, d)
 		}
 	}

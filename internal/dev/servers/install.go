@@ -77,7 +77,8 @@ func (i installer) install(ctx context.Context, out io.Writer, progress Progress
 		}
 	}
 	if _, err := findPostgres(0); errors.Is(err, ErrNoPostgres) {
-		return fmt.Errorf("%s has installed PostgreSQL, but none that is 14 or newer: install one from another source, %s", i.program, orSetURL)
+		return fmt.Errorf("%s has installed PostgreSQL, but none that is 14 or newer: install one from another "+
+			"source, %s", i.program, orSetURL)
 	} else if err != nil {
 		return err
 	}

@@ -17,8 +17,10 @@ const oldestPostgres = 14
 
 // The folders of the server's binaries in distributions and in Homebrew. They are seldom on PATH.
 var postgresFolders = []string{
-	"/usr/lib/postgresql/*/bin", "/usr/lib/postgresql*/bin", "/usr/pgsql-*/bin", "/usr/libexec/postgresql*", "/usr/local/pgsql/bin",
-	"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin", "/home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
+	"/usr/lib/postgresql/*/bin", "/usr/lib/postgresql*/bin", "/usr/pgsql-*/bin", "/usr/libexec/postgresql*",
+	"/usr/local/pgsql/bin",
+	"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin",
+	"/home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
 }
 
 // findPostgres returns the folder of the binaries of the newest server. If major is not 0, the
@@ -38,7 +40,8 @@ func findPostgres(major int) (string, error) {
 	case bestVersion < oldestPostgres:
 		return "", ErrNoPostgres
 	case major != 0:
-		return "", fmt.Errorf("the data was made by PostgreSQL %d and the newest that is installed is %d: install PostgreSQL %d again, or choose another data folder", major, bestVersion, major)
+		return "", fmt.Errorf("the data was made by PostgreSQL %d and the newest that is installed is %d: "+
+			"install PostgreSQL %d again, or choose another data folder", major, bestVersion, major)
 	}
 	return best, nil
 }

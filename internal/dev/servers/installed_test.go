@@ -140,7 +140,8 @@ func TestAnOlderClusterIsNotGivenToANewerServer(t *testing.T) {
 	if _, err := findPostgres(0); err != nil {
 		t.Skip(err)
 	}
-	if _, err := findPostgres(12); err == nil || errors.Is(err, ErrNoPostgres) || !strings.Contains(err.Error(), "install PostgreSQL 12") {
+	if _, err := findPostgres(12); err == nil || errors.Is(err, ErrNoPostgres) ||
+		!strings.Contains(err.Error(), "install PostgreSQL 12") {
 		t.Errorf("a cluster of PostgreSQL 12: %v", err)
 	}
 }
@@ -161,10 +162,12 @@ func TestNoDataIsRemovedWhenItsPasswordIsMissing(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	kept := filepath.Join(dir, "pg", "data", "PG_VERSION")
 	version := fmt.Sprintln(serverVersion(bin))
-	if err := errors.Join(os.Chmod(dir, 0o755), os.MkdirAll(filepath.Dir(kept), 0o755), os.WriteFile(kept, []byte(version), 0o600)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.MkdirAll(filepath.Dir(kept), 0o755),
+		os.WriteFile(kept, []byte(version), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := StartPostgres(t.Context(), PostgresOptions{Dir: filepath.Join(dir, "pg")}); err == nil || !strings.Contains(err.Error(), "password") {
+	if _, err := StartPostgres(t.Context(), PostgresOptions{Dir: filepath.Join(dir, "pg")}); err == nil ||
+		!strings.Contains(err.Error(), "password") {
 		t.Errorf("a cluster without its password: %v", err)
 	}
 	if _, err := os.Stat(kept); err != nil {

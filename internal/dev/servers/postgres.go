@@ -115,7 +115,8 @@ func (p *Postgres) madeBy() (int, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the PostgreSQL cluster that is there: %w (run as the user who made it, or choose another data folder)", err)
+		return 0, fmt.Errorf("read the PostgreSQL cluster that is there: %w (run as the user who made it, or "+
+			"choose another data folder)", err)
 	}
 	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
@@ -134,7 +135,8 @@ func (p *Postgres) password(made bool) error {
 		return nil
 	}
 	if made {
-		return fmt.Errorf("the password of the PostgreSQL cluster in %s cannot be read: %w", p.options.Dir, errors.Join(err))
+		return fmt.Errorf("the password of the PostgreSQL cluster in %s cannot be read: %w", p.options.Dir,
+			errors.Join(err))
 	}
 	p.secret = rand.Text()
 	if err := os.WriteFile(p.passwordFile(), []byte(p.secret), 0o600); err != nil {
@@ -150,7 +152,8 @@ func (p *Postgres) makeCluster(ctx context.Context) error {
 	if err := os.RemoveAll(unfinished); err != nil {
 		return fmt.Errorf("remove an unfinished PostgreSQL cluster: %w", err)
 	}
-	args := []string{"-D", unfinished, "-U", "postgres", "-A", "scram-sha-256", "--pwfile=" + p.passwordFile(), "-E", "UTF8", "--locale=C"}
+	args := []string{"-D", unfinished, "-U", "postgres", "-A", "scram-sha-256", "--pwfile=" + p.passwordFile(), "-E",
+		"UTF8", "--locale=C"}
 	if p.options.Throwaway {
 		args = append(args, "--no-sync")
 	}
@@ -200,7 +203,8 @@ func (p *Postgres) startOnce(ctx context.Context) (err error) {
 	}
 	// There is no socket file: the user may not write to Debian's default folder, and the path of
 	// the data folder can be too long.
-	args := []string{"-D", p.dir(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=300"}
+	args := []string{"-D", p.dir(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c",
+		"unix_socket_directories=", "-c", "max_connections=300"}
 	if p.options.Throwaway {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
@@ -240,7 +244,8 @@ func (p *Postgres) answers(ctx context.Context) error {
 // URL returns the URL of a database of the server. It has the password, so it belongs in the
 // environment of a process and not in its arguments.
 func (p *Postgres) URL(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", p.secret), Host: fmt.Sprintf("127.0.0.1:%d", p.port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", p.secret),
+		Host: fmt.Sprintf("127.0.0.1:%d", p.port), Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
@@ -252,7 +257,8 @@ func (p *Postgres) CreateDatabase(ctx context.Context, name string) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var there bool
-	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&there); err != nil || there {
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`,
+		name).Scan(&there); err != nil || there {
 		return err
 	}
 	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())

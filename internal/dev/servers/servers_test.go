@@ -66,7 +66,8 @@ func startPostgres(t *testing.T, dir string) *servers.Postgres {
 	if err := servers.InstallPostgres(t.Context(), os.Stderr, t.Logf); err != nil {
 		t.Fatal(err)
 	}
-	server, err := servers.StartPostgres(t.Context(), servers.PostgresOptions{Dir: dir, Throwaway: true, Progress: t.Logf})
+	server, err := servers.StartPostgres(t.Context(),
+		servers.PostgresOptions{Dir: dir, Throwaway: true, Progress: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,8 @@ func connect(t *testing.T, databaseURL string) *pgx.Conn {
 
 func writeRow(t *testing.T, server *servers.Postgres) {
 	t.Helper()
-	if _, err := connect(t, server.URL("postgres")).Exec(t.Context(), `CREATE TABLE kept AS SELECT 'here' AS what`); err != nil {
+	if _, err := connect(t, server.URL("postgres")).Exec(t.Context(),
+		`CREATE TABLE kept AS SELECT 'here' AS what`); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -94,7 +96,8 @@ func writeRow(t *testing.T, server *servers.Postgres) {
 func checkRow(t *testing.T, server *servers.Postgres) {
 	t.Helper()
 	var what string
-	if err := connect(t, server.URL("postgres")).QueryRow(t.Context(), `SELECT what FROM kept`).Scan(&what); err != nil || what != "here" {
+	if err := connect(t, server.URL("postgres")).QueryRow(t.Context(),
+		`SELECT what FROM kept`).Scan(&what); err != nil || what != "here" {
 		t.Errorf("the row that was committed is %q (%v)", what, err)
 	}
 }
@@ -187,7 +190,8 @@ func TestAPostgresThatStillRunsOnTheFolderIsTakenOver(t *testing.T) {
 	writeRow(t, first)
 	second := startPostgres(t, dir)
 	checkRow(t, second)
-	if conn, err := pgx.Connect(t.Context(), first.URL("postgres")); err == nil && first.URL("postgres") != second.URL("postgres") {
+	if conn, err := pgx.Connect(t.Context(), first.URL("postgres")); err == nil &&
+		first.URL("postgres") != second.URL("postgres") {
 		conn.Close(t.Context())
 		t.Error("two servers run on one folder")
 	}
@@ -396,9 +400,11 @@ func TestPostgresRunsForAnOrdinaryUser(t *testing.T) {
 	if err := os.Chown(dir, uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	binary := filepath.Join(dir, "servers.test") // a copy, because others may not enter the folder of the running binary
+	// a copy, because others may not enter the folder of the running binary
+	binary := filepath.Join(dir, "servers.test")
 	copyProgram(t, os.Args[0], binary)
-	cmd := exec.CommandContext(t.Context(), binary, "-test.v", "-test.run", "^(TestAKilledPostgresComesBackWithItsData|TestAPostgresThatStillRunsOnTheFolderIsTakenOver)$")
+	cmd := exec.CommandContext(t.Context(), binary, "-test.v", "-test.run",
+		"^(TestAKilledPostgresComesBackWithItsData|TestAPostgresThatStillRunsOnTheFolderIsTakenOver)$")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
@@ -433,7 +439,8 @@ func TestAKilledTemporalComesBackWithItsWorkflows(t *testing.T) {
 		t.Skip("the Temporal server may have to be built first")
 	}
 	server, err := servers.StartTemporal(t.Context(), servers.TemporalOptions{
-		Dir: filepath.Join(t.TempDir(), "temporal"), SearchAttributes: map[string]string{"Colour": "Keyword"}, Progress: t.Logf,
+		Dir: filepath.Join(t.TempDir(), "temporal"), SearchAttributes: map[string]string{"Colour": "Keyword"},
+		Progress: t.Logf,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -441,7 +448,8 @@ func TestAKilledTemporalComesBackWithItsWorkflows(t *testing.T) {
 	t.Cleanup(func() { server.Stop(context.Background()) })
 	address := server.Address()
 	started, err := dial(t, address).ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
-		ID: "kept", TaskQueue: "nobody-works-here", TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword("Colour").ValueSet("green")),
+		ID: "kept", TaskQueue: "nobody-works-here",
+		TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword("Colour").ValueSet("green")),
 	}, "Anything")
 	if err != nil {
 		t.Fatal(err)
@@ -491,7 +499,8 @@ func TestATemporalThatStillRunsOnTheFolderIsTakenOver(t *testing.T) {
 		if both[i] = server; i > 0 {
 			continue
 		}
-		if _, err := dial(t, server.Address()).ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "kept", TaskQueue: "nobody-works-here"}, "Anything"); err != nil {
+		if _, err := dial(t, server.Address()).ExecuteWorkflow(t.Context(),
+			client.StartWorkflowOptions{ID: "kept", TaskQueue: "nobody-works-here"}, "Anything"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -541,7 +550,8 @@ func TestATemporalInMemoryLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Stop(context.Background()) })
-	if _, err := dial(t, server.Address()).WorkflowService().GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{}); err != nil {
+	if _, err := dial(t, server.Address()).WorkflowService().GetSystemInfo(t.Context(),
+		&workflowservice.GetSystemInfoRequest{}); err != nil {
 		t.Errorf("the server does not answer: %v", err)
 	}
 	server.Stop(t.Context())
@@ -552,7 +562,8 @@ func TestATemporalInMemoryLeavesNothing(t *testing.T) {
 
 func dial(t *testing.T, address string) client.Client {
 	t.Helper()
-	c, err := client.DialContext(t.Context(), client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	c, err := client.DialContext(t.Context(),
+		client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,7 +173,8 @@ func (t *Temporal) startOnce(ctx context.Context) (err error) {
 }
 
 func (t *Temporal) arguments() []string {
-	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(t.port), "--ui-ip", "127.0.0.1", "--ui-port", strconv.Itoa(t.uiPort),
+	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(t.port), "--ui-ip", "127.0.0.1",
+		"--ui-port", strconv.Itoa(t.uiPort),
 		"--log-level", "warn", "--log-format", "json",
 		"--dynamic-config-value", "matching.enableFairness=true"} // so that mailings take turns in a task queue
 	if t.options.Dir != "" {

@@ -22,7 +22,8 @@ import (
 // progress of a build.
 const temporalPackages = 1300
 
-const orInstall = "to go on, install the Temporal CLI (https://docs.temporal.io/cli) so that `temporal` is on PATH, or set TEMPORAL_ADDRESS to a server that you have"
+const orInstall = "to go on, install the Temporal CLI (https://docs.temporal.io/cli) so that `temporal` is on " +
+	"PATH, or set TEMPORAL_ADDRESS to a server that you have"
 
 // TemporalBinary returns the path of a `temporal` command: the one on PATH, the one built before,
 // or one that it builds now from tools/temporal. The build takes some minutes, and progress says
@@ -114,7 +115,8 @@ func buildTemporal(ctx context.Context, path string, progress Progress) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "go.mod"), module.Mod, 0o600), os.WriteFile(filepath.Join(dir, "go.sum"), module.Sum, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "go.mod"), module.Mod, 0o600),
+		os.WriteFile(filepath.Join(dir, "go.sum"), module.Sum, 0o600)); err != nil {
 		return err
 	}
 	progress("no `temporal` is on PATH: building the Temporal server from source, once "+
@@ -125,7 +127,8 @@ func buildTemporal(ctx context.Context, path string, progress Progress) error {
 	defer os.Remove(unfinished)
 	cmd := exec.Command(goTool, "build", "-v", "-o", unfinished, module.Program)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTMPDIR="+dir) // removed with dir, also after an interrupted build
+	// removed with dir, also after an interrupted build
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTMPDIR="+dir)
 	if err := follow(ctx, cmd, progress); err != nil {
 		return err
 	}
@@ -165,7 +168,8 @@ func follow(ctx context.Context, cmd *exec.Cmd, progress Progress) error {
 			case <-done:
 				return
 			case <-ticker.C:
-				progress("  %v: %d modules downloaded, %d of at most %d packages compiled", time.Since(began).Round(time.Second), downloaded.Load(), compiled.Load(), temporalPackages)
+				progress("  %v: %d modules downloaded, %d of at most %d packages compiled",
+					time.Since(began).Round(time.Second), downloaded.Load(), compiled.Load(), temporalPackages)
 			}
 		}
 	}()

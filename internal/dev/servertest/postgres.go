@@ -40,7 +40,8 @@ func startPostgres(ctx context.Context, throwaway bool) (*servers.Postgres, erro
 	}
 	// Several tests run at a time. Each has several workers, and each worker has dozens of
 	// connections.
-	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: map[string]string{"max_connections": "1000"}})
+	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway,
+		Settings: map[string]string{"max_connections": "1000"}})
 }
 
 // Template is a database that tests get copies of. It is prepared once for a test binary, when the

@@ -132,7 +132,8 @@ func OwnTemporal(t testing.TB, dynamicConfig map[string]string) *servers.Tempora
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := servers.StartTemporal(t.Context(), servers.TemporalOptions{Dir: dir, DynamicConfig: dynamicConfig, Progress: say})
+	server, err := servers.StartTemporal(t.Context(),
+		servers.TemporalOptions{Dir: dir, DynamicConfig: dynamicConfig, Progress: say})
 	if err != nil {
 		t.Fatalf("start a Temporal of its own: %v", err)
 	}

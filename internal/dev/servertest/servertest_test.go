@@ -96,10 +96,12 @@ func TestTemporalAnswersTheCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "seen", TaskQueue: "nobody-works-here"}, "Anything"); err != nil {
+	if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "seen", TaskQueue: "nobody-works-here"},
+		"Anything"); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(servertest.TemporalCLI(t), "workflow", "describe", "--address", address, "--workflow-id", "seen").CombinedOutput()
+	out, err := exec.Command(servertest.TemporalCLI(t), "workflow", "describe", "--address", address, "--workflow-id",
+		"seen").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Anything") {
 		t.Errorf("temporal workflow describe: %v\n%s", err, out)
 	}
