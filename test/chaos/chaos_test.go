@@ -417,8 +417,9 @@ func (e *experiment) reconcile(result workflows.Result) {
 		     d AS (SELECT * FROM deliveries WHERE mailing = (SELECT key FROM m)),
 		     outcome AS (SELECT r.number, count(d.recipient) AS finals, min(d.status::text) AS status FROM recipients r
 		         LEFT JOIN d ON d.recipient = r.number AND d.final WHERE r.mailing = (SELECT key FROM m) GROUP BY r.number)
-		SELECT count(*) FILTER (WHERE finals <> 1), count(*) FILTER (WHERE status = 'sent'), count(*) FILTER (WHERE status = 'bounced'),
-			count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'opted_out'), count(*) FILTER (WHERE status = 'uncertain'),
+		SELECT count(*) FILTER (WHERE finals <> 1), count(*) FILTER (WHERE status = 'sent'),
+			count(*) FILTER (WHERE status = 'bounced'), count(*) FILTER (WHERE status = 'failed'),
+			count(*) FILTER (WHERE status = 'opted_out'), count(*) FILTER (WHERE status = 'uncertain'),
 			count(*) FILTER (WHERE status = 'unsent'),
 				(SELECT count(DISTINCT recipient) FROM d WHERE possibly_twice AND status NOT IN ('intent', 'not_sent',
 				'deferred', 'refused')),

@@ -271,5 +271,6 @@ func TestReadingCommandsAnswerInJSON(t *testing.T) {
 			t.Errorf("check: %+v", f)
 		}
 	}
-	s.with("DM_DROP_POINTS", "mx=smtp://user:"+password+"@127.0.0.1:1 gone=dir:"+s.dir+"/gone").run("check").wantError(t, 8, "drop point mx, drop point gone")
+	s.with("DM_DROP_POINTS", "mx=smtp://user:"+password+"@127.0.0.1:1 gone=dir:"+s.dir+"/gone").
+		run("check").wantError(t, 8, "drop point mx, drop point gone")
 }

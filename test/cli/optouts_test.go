@@ -61,7 +61,8 @@ func TestTheReportSaysWhoWasSuppressedAndWhyOthersWereNot(t *testing.T) {
 		INSERT INTO mailings (id, first_run_id, input, list, state, suppression) VALUES
 			('bad', 'run', '{}', 'l', 'completed',
 				'{"suppressed": 3, "withheld": [{"drop_point": "mx", "bad": 61, "answered": 1000}]}'),
-			('good', 'run', '{}', 'l', 'completed', '{"suppressed": 0}'), ('running', 'run', '{}', 'l', 'sending', NULL)`)
+			('good', 'run', '{}', 'l', 'completed', '{"suppressed": 0}'),
+			('running', 'run', '{}', 'l', 'sending', NULL)`)
 	a := s.run("report", "bad").want(t, 0)
 	for _, text := range []string{"3 addresses suppressed", "starter optout remove --mailing bad --bounced",
 		"drop point mx", "61 of 1,000 recipients", "6.1 %", "more than 5 %"} {

@@ -171,12 +171,13 @@ func TestAServerThatDiesAtAnyStepLosesNobody(t *testing.T) {
 				if phase == "DOT accepted" {
 					wanted, accept = "DOT", true
 				}
-				s := smtptest.Start(t, smtptest.Options{Script: rig.LimitDeaths(func(e smtptest.Event) *smtptest.Action {
+				script := rig.LimitDeaths(func(e smtptest.Event) *smtptest.Action {
 					if e.Phase == wanted && n.Add(1)%every == 5 {
 						return &smtptest.Action{Die: true, Accept: accept}
 					}
 					return nil
-				})})
+				})
+				s := smtptest.Start(t, smtptest.Options{Script: script})
 				r := rig.New(t, rig.MX(s))
 				r.ImportList(recipients)
 				r.StartWorker()

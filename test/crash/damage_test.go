@@ -35,7 +35,8 @@ func damage(r *rig.Rig, how func([]byte) []byte) (batches int) {
 		r.Fatal(err)
 	}
 	for n, blob := range blobs {
-		if _, err := r.Pool.Exec(r.Context(), `UPDATE spool SET messages = $2 WHERE batch = $1`, n, how(blob)); err != nil {
+		_, err := r.Pool.Exec(r.Context(), `UPDATE spool SET messages = $2 WHERE batch = $1`, n, how(blob))
+		if err != nil {
 			r.Fatal(err)
 		}
 	}

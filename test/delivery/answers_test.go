@@ -48,7 +48,8 @@ func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	var suppressed []string
-	if err := r.Pool.QueryRow(t.Context(), `SELECT array_agg(address_key) FROM opt_outs`).Scan(&suppressed); err != nil || len(suppressed) != 1 || suppressed[0] != rig.Address(1) {
+	err := r.Pool.QueryRow(t.Context(), `SELECT array_agg(address_key) FROM opt_outs`).Scan(&suppressed)
+	if err != nil || len(suppressed) != 1 || suppressed[0] != rig.Address(1) {
 		t.Errorf("suppressed for later mailings: %v, %v", suppressed, err)
 	}
 }
@@ -78,7 +79,9 @@ func TestARecipientRefusedByPolicyDoesNotStopTheMailing(t *testing.T) {
 	if err := r.Temporal.CancelWorkflow(t.Context(), r.ID(), ""); err != nil {
 		t.Fatal(err)
 	}
-	r.Eventually("the ledger is closed", func() bool { return r.Report()[rig.Address(recipients)].Outcome == ledger.Unsent })
+	r.Eventually("the ledger is closed", func() bool {
+		return r.Report()[rig.Address(recipients)].Outcome == ledger.Unsent
+	})
 	r.Judge(s.Copies(), recipients)
 }
 

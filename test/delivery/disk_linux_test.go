@@ -20,8 +20,10 @@ func TestAFullDropDirectoryIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const recipients = 80 // a page of 4 KiB each
 	dir := t.TempDir()
+	const script = `mount --make-rprivate / && mount -t tmpfs -o size=512k none "$0" &&
+		head -c 400k /dev/zero >"$0/ballast" && exec "$1"`
 	disk := func(then string) *exec.Cmd {
-		cmd := exec.Command("sh", "-ec", `mount --make-rprivate / && mount -t tmpfs -o size=512k none "$0" && head -c 400k /dev/zero >"$0/ballast" && exec "$1"`, dir, then)
+		cmd := exec.Command("sh", "-ec", script, dir, then)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}

@@ -63,7 +63,9 @@ func smallBesideLarge(t *testing.T, dynamic map[string]string, seconds int) {
 		VALUES ('few', 'few.csv', $1, '{name}')`, few); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Pool.Exec(t.Context(), `INSERT INTO list_members SELECT (SELECT id FROM lists WHERE name = 'few'), position, 's' || address, 's' || address_key, attributes
+	if _, err := r.Pool.Exec(t.Context(), `
+		INSERT INTO list_members
+		SELECT (SELECT id FROM lists WHERE name = 'few'), position, 's' || address, 's' || address_key, attributes
 		FROM list_members WHERE position <= $1`, few); err != nil {
 		t.Fatal(err)
 	}

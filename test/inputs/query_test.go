@@ -41,7 +41,8 @@ func fill(t testing.TB, at string, n int) {
 		CREATE SEQUENCE numbers;
 		CREATE TABLE customers (id int, "E-Mail" text, name text, plan text);
 		INSERT INTO customers SELECT n, 'r' || n || '@example.org', 'Nr ' || n, 'gold' FROM generate_series(1, %d) n;
-		INSERT INTO customers VALUES (1001, 'silver@example.org', 'S', 'silver'), (1002, 'R1@Example.org', 'again', 'gold'), (1003, 'nobody', 'N', 'gold'), (1004, NULL, 'N', 'gold');`, n))
+		INSERT INTO customers VALUES (1001, 'silver@example.org', 'S', 'silver'),
+			(1002, 'R1@Example.org', 'again', 'gold'), (1003, 'nobody', 'N', 'gold'), (1004, NULL, 'N', 'gold');`, n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +233,8 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := r.Start(audience(`SELECT name, "E-Mail", repeat('x', 30000) AS pad,
-		CASE WHEN id = 30 THEN pg_advisory_lock_shared(7) END AS l FROM (SELECT * FROM customers WHERE plan = 'gold' AND id <= 1000 ORDER BY id) c`))
+		CASE WHEN id = 30 THEN pg_advisory_lock_shared(7) END AS l
+		FROM (SELECT * FROM customers WHERE plan = 'gold' AND id <= 1000 ORDER BY id) c`))
 	r.Eventually("half of the rows are there", func() bool {
 		var n int
 		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
@@ -318,8 +320,9 @@ func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 	}
 	defer source.Close(context.WithoutCancel(t.Context()))
 	running := func() (n int) {
-		if err := source.QueryRow(t.Context(),
-			`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`).Scan(&n); err != nil {
+		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event = 'PgSleep'`).Scan(&n)
+		if err != nil {
 			t.Fatal(err)
 		}
 		return n

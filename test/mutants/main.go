@@ -35,7 +35,8 @@ const least = 95
 
 func main() {
 	var o options
-	flag.StringVar(&o.only, "only", "", "comma-separated `names`: run only the mutants with one of them as id, kind or package")
+	flag.StringVar(&o.only, "only", "",
+		"comma-separated `names`: run only the mutants with one of them as id, kind or package")
 	flag.DurationVar(&o.limit, "limit", 2*time.Minute,
 		"longest `time` of one mutant's tests; a test that hangs has noticed the fault")
 	flag.StringVar(&o.write, "write", "", "`file` in which to replace the section about mutants; not with -only")

@@ -63,7 +63,9 @@ func TestALimitOfADomainHoldsUpNoOther(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.ImportList(200)
-	if _, err := r.Pool.Exec(t.Context(), `UPDATE list_members SET address = replace(address, 'example.org', 'example.net'), address_key = replace(address_key, 'example.org', 'example.net')
+	if _, err := r.Pool.Exec(t.Context(), `UPDATE list_members
+		SET address = replace(address, 'example.org', 'example.net'),
+			address_key = replace(address_key, 'example.org', 'example.net')
 		WHERE position % 4 = 0`); err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,8 @@ func TestTheExampleInputIsStartedByTemporalsOwnCommand(t *testing.T) {
 		&rig.Members{N: 5}, false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Pool.Exec(t.Context(), `UPDATE list_members SET attributes = '{"first_name":"Ann","last_name":"O''Neil","city":"Cork","country":"IE","plan":"gold","points":"7"}'`); err != nil {
+	if _, err := r.Pool.Exec(t.Context(), `UPDATE list_members SET attributes = '{"first_name":"Ann",
+		"last_name":"O''Neil","city":"Cork","country":"IE","plan":"gold","points":"7"}'`); err != nil {
 		t.Fatal(err)
 	}
 	r.StartWorker()

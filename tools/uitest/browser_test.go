@@ -71,7 +71,8 @@ const readDetails = `(() => {
 			Text: text(main),
 			Tables: all(main, 'table').map(t => all(t, 'tr').map(r => all(r, 'th, td').map(text))),
 			Lists: all(main, 'ul').map(l => all(l, 'li').map(text)),
-			Others: all(main, '*').map(e => e.localName).filter(n => !['p','ul','li','table','thead','tbody','tr','th','td','strong','em'].includes(n)),
+			Others: all(main, '*').map(e => e.localName).filter(n =>
+				!['p','ul','li','table','thead','tbody','tr','th','td','strong','em'].includes(n)),
 			Bottom: frame.getBoundingClientRect().top + last,
 			Height: window.innerHeight,
 		};

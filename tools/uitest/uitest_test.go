@@ -140,7 +140,9 @@ func checkSending(t *testing.T, browser context.Context, temporal client.Client,
 	url := servertest.Database(t)
 	importList(t, url, recipients)
 	mx, stall := rig.StalledServer(t, accepted)
-	spare := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action { return &smtptest.Action{Reply: "421 4.3.2 closing down"} }})
+	spare := smtptest.Start(t, smtptest.Options{Script: func(smtptest.Event) *smtptest.Action {
+		return &smtptest.Action{Reply: "421 4.3.2 closing down"}
+	}})
 	runWorker(t, url, "mx=smtp://"+mx.Addr()+" spare=smtp://"+spare.Addr())
 	t.Cleanup(stall.ReleaseAll) // before the worker is stopped
 	run, err := temporal.ExecuteWorkflow(t.Context(),
@@ -148,7 +150,8 @@ func checkSending(t *testing.T, browser context.Context, temporal client.Client,
 		workflows.Input{
 			From: "News <news@example.com>", Subject: "Hello {{.name}}", List: "people", BatchSize: 100,
 			Content: workflows.Content{Text: "Dear {{.name}},\nthis is the news.\n"},
-			Retry:   workflows.Retries{DropPoint: workflows.Retry{Attempts: 5, Interval: workflows.Duration(time.Hour)}},
+			Retry: workflows.Retries{
+				DropPoint: workflows.Retry{Attempts: 5, Interval: workflows.Duration(time.Hour)}},
 		})
 	if err != nil {
 		t.Fatal(err)

@@ -449,7 +449,8 @@ func TestAKilledTemporalComesBackWithItsWorkflows(t *testing.T) {
 	address := server.Address()
 	started, err := dial(t, address).ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
 		ID: "kept", TaskQueue: "nobody-works-here",
-		TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword("Colour").ValueSet("green")),
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			temporal.NewSearchAttributeKeyKeyword("Colour").ValueSet("green")),
 	}, "Anything")
 	if err != nil {
 		t.Fatal(err)
