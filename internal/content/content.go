@@ -42,7 +42,7 @@ func Spec(in workflows.Input, date time.Time) render.Spec {
 	s := render.Spec{Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Content.Text, HTML: in.Content.HTML,
 		Static: in.Content.Static, Page: hasPages(in), Date: date}
 	if sender, err := in.Sender(); err == nil && in.List != "" {
-		s.ListID = in.List + "." + sender.Domain // RFC 2919: a label for the list below the sender's own domain
+		s.ListID = in.List + "." + sender.Domain() // RFC 2919: a label for the list below the sender's own domain
 	}
 	return s
 }

@@ -1,52 +1,61 @@
-// Package address decides what an e-mail address is and when two are the same (RFC 5321, 5322, 6531, 3696).
+// Package address decides what an e-mail address is, and when two addresses are the same mailbox
+// (RFC 5321, 5322, 6531, 3696). It is the only parser of addresses and mailboxes.
 //
-// What Parse accepts is safe to be written into an SMTP command: its local part is a dot-atom or quoted, its domain is in A-labels,
-// and nothing in it is a control character, a blank outside quotes, or an angle bracket outside quotes. Errors say what is wrong, as
-// the rest of a sentence ("has no @"), and never quote the address.
+// An address that Parse returns is safe in an SMTP command and in a header. Its local part is a
+// dot-atom or a quoted string. Its domain is in A-labels. It holds no control character, and no
+// blank or angle bracket outside quotes.
+//
+// Error texts continue a sentence ("has no @"). They never quote the address.
 package address
 
 import (
 	"errors"
-	"net/mail"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
 )
 
-// Limits of RFC 5321, 4.5.3.1, in octets; a path is 256 with its brackets.
+// Limits of RFC 5321, 4.5.3.1, in octets. A path has 256 with its angle brackets.
 const (
 	maxLocal  = 64
 	maxLength = 254
 )
 
-// Address is a checked address. Addresses compare with ==, but that two have the same mailbox is told by their keys. The zero value is
-// no address.
+// Address is a checked address. The zero value is no address. Two Addresses compare with == as
+// texts; compare their keys to find out whether they are one mailbox.
 type Address struct {
-	Local  string // as on the wire: a dot-atom, or quoted
-	Domain string // A-labels, lower case
+	local  string // as on the wire: a dot-atom, or quoted
+	domain string // A-labels in lower case
 }
 
-// String is the address as on the wire.
+// Local returns the local part as on the wire: a dot-atom, or a quoted string.
+func (a Address) Local() string { return a.local }
+
+// Domain returns the domain in lower-case A-labels.
+func (a Address) Domain() string { return a.domain }
+
+// String returns the address as on the wire, or "" for the zero value.
 func (a Address) String() string {
-	if a.Domain == "" {
+	if a.domain == "" {
 		return ""
 	}
-	return a.Local + "@" + a.Domain
+	return a.local + "@" + a.domain
 }
 
-// Key is what addresses are compared by: lower case throughout, and composed (NFC) where there are accents. Strictly a server may tell
-// upper from lower case in local parts; none does, and people are not consistent.
+// Key returns the text that addresses are compared by: lower case throughout, and composed (NFC).
+// The standard lets a server tell upper from lower case in local parts, but no server does, and
+// people do not write them consistently.
 func (a Address) Key() string {
-	if isASCII(a.Local) {
+	if isASCII(a.local) {
 		return strings.ToLower(a.String())
 	}
 	return norm.NFC.String(strings.Map(lower, norm.NFC.String(a.String())))
 }
 
-// lower keeps İ, whose lower case is ASCII: it is another mailbox than i.
+// lower returns the lower case of r, but keeps İ: its lower case is the ASCII letter i, which is
+// another mailbox.
 func lower(r rune) rune {
 	if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
 		return l
@@ -54,11 +63,13 @@ func lower(r rune) rune {
 	return r
 }
 
-// NeedsUTF8 tells that the local part is not ASCII, so that only a server with SMTPUTF8 (RFC 6531) can take it.
-func (a Address) NeedsUTF8() bool { return !isASCII(a.Local) }
+// NeedsUTF8 reports whether the local part is not ASCII. Only a server with SMTPUTF8 (RFC 6531)
+// takes such an address.
+func (a Address) NeedsUTF8() bool { return !isASCII(a.local) }
 
-// Parse reads a bare address, without blanks around it. Domains are names with a dot, or localhost: nobody's list has reason for an
-// address literal ([192.0.2.1]) or a bare host name. Comments, groups and routes are not accepted.
+// Parse reads a bare address without blanks around it. The domain must be a name with a dot, or
+// localhost. Parse refuses address literals ([192.0.2.1]), host names without a dot, comments,
+// groups and routes.
 func Parse(s string) (Address, error) {
 	switch {
 	case s == "":
@@ -67,7 +78,7 @@ func Parse(s string) (Address, error) {
 		return Address{}, errors.New("is not UTF-8")
 	case strings.ContainsAny(s, "\r\n"):
 		return Address{}, errors.New("has a line break")
-	case strings.ContainsFunc(s, unwanted):
+	case strings.ContainsFunc(s, isInvisible):
 		return Address{}, errors.New("has a control or invisible character")
 	}
 	at := strings.LastIndexByte(s, '@')
@@ -82,12 +93,13 @@ func Parse(s string) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	a := Address{Local: local, Domain: domain}
-	if len(a.String()) > maxLength {
+	if len(local)+len("@")+len(domain) > maxLength {
 		return Address{}, errors.New("is longer than 254 octets")
 	}
-	return a, nil
+	return Address{local: local, domain: domain}, nil
 }
+
+var errLocalCharacter = errors.New("has a character before the @ that is not allowed there")
 
 func parseLocal(s string) (string, error) {
 	if strings.HasPrefix(s, `"`) {
@@ -103,16 +115,19 @@ func parseLocal(s string) (string, error) {
 	}
 	for _, r := range s {
 		if !isAtext(r) && r != '.' {
-			return "", errors.New("has a character before the @ that must not stand there")
+			return "", errLocalCharacter
 		}
 	}
 	return s, nil
 }
 
-// parseQuoted reads a quoted local part and writes it again: as a dot-atom where it can be one.
+var errQuotationMark = errors.New("has a quotation mark at the wrong place")
+
+// parseQuoted reads a quoted local part. It returns a dot-atom where the text can be one, and
+// otherwise the text quoted again.
 func parseQuoted(s string) (string, error) {
 	if len(s) < 2 || !strings.HasSuffix(s, `"`) {
-		return "", errors.New("has a quotation mark at the wrong place")
+		return "", errQuotationMark
 	}
 	var plain, quoted strings.Builder
 	escaped := false
@@ -124,10 +139,10 @@ func parseQuoted(s string) (string, error) {
 			escaped = true
 			continue
 		case r == '"':
-			return "", errors.New("has a quotation mark at the wrong place")
+			return "", errQuotationMark
 		}
 		if r != ' ' && unicode.IsSpace(r) || !unicode.IsGraphic(r) {
-			return "", errors.New("has a character before the @ that must not stand there")
+			return "", errLocalCharacter
 		}
 		plain.WriteRune(r)
 		if r == '"' || r == '\\' {
@@ -136,7 +151,7 @@ func parseQuoted(s string) (string, error) {
 		quoted.WriteRune(r)
 	}
 	if escaped || plain.Len() == 0 {
-		return "", errors.New("has a quotation mark at the wrong place")
+		return "", errQuotationMark
 	}
 	if local, err := parseLocal(plain.String()); err == nil && !strings.HasPrefix(plain.String(), `"`) {
 		return local, nil
@@ -147,123 +162,8 @@ func parseQuoted(s string) (string, error) {
 	return `"` + quoted.String() + `"`, nil
 }
 
-// profile checks names as a mail domain has them: mapped to lower case, letters, digits and hyphens only.
-var profile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
-
-// ParseDomain returns a domain as addresses have it: A-labels in lower case.
-func ParseDomain(s string) (string, error) {
-	if len(s) > maxLength || !utf8.ValidString(s) || strings.ContainsFunc(s, unwanted) {
-		return "", errors.New("is no domain name")
-	}
-	if _, err := parseDomain(s); err != nil {
-		return "", errors.New("is no domain name")
-	}
-	return parseDomain(s)
-}
-
-func parseDomain(s string) (string, error) {
-	if s == "" {
-		return "", errors.New("has nothing after the @")
-	}
-	domain := s
-	if !isPlainName(s) {
-		var err error
-		if domain, err = profile.ToASCII(s); err != nil || strings.HasSuffix(domain, ".") {
-			return "", errors.New("has no valid domain name after the @")
-		}
-	}
-	if !strings.Contains(domain, ".") && domain != "localhost" {
-		return "", errors.New("has a domain without a dot")
-	}
-	if last := domain[strings.LastIndexByte(domain, '.')+1:]; strings.Trim(last, "0123456789") == "" {
-		return "", errors.New("has an IP address after the @ where a domain name is wanted")
-	}
-	return domain, nil
-}
-
-// isPlainName tells a name that idna would return as it is: most are, and idna takes its time.
-func isPlainName(s string) bool {
-	if len(s) > 253 {
-		return false
-	}
-	start := 0
-	for i := 0; i <= len(s); i++ {
-		if i == len(s) || s[i] == '.' {
-			label := s[start:i]
-			if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' || len(label) > 3 && label[2:4] == "--" {
-				return false
-			}
-			start = i + 1
-			continue
-		}
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
-}
-
-// Mailbox is an address with the name of whose it is.
-type Mailbox struct {
-	Name    string // may be empty, and in any script
-	Address Address
-}
-
-// ParseMailbox reads "Name <a@b>", with the name quoted where needed, or a bare address. Blanks around it are left out.
-func ParseMailbox(s string) (Mailbox, error) {
-	if strings.ContainsAny(s, "\r\n") {
-		return Mailbox{}, errors.New("has a line break")
-	}
-	s = strings.Trim(s, " \t")
-	if !strings.HasSuffix(s, ">") {
-		a, err := Parse(s)
-		if err != nil && strings.Contains(s, "<") {
-			return Mailbox{}, errMailbox
-		}
-		return Mailbox{Address: a}, err
-	}
-	parsed, err := mail.ParseAddress(s)
-	if err != nil {
-		return Mailbox{}, mailboxError(s)
-	}
-	if strings.ContainsFunc(parsed.Name, unwantedInName) {
-		return Mailbox{}, errors.New("has a control or invisible character in the name")
-	}
-	// The address as it stands between the brackets: net/mail has undone its quotes, and with them what makes it safe.
-	a, err := Parse(between(s))
-	if err != nil {
-		return Mailbox{}, err
-	}
-	return Mailbox{Name: parsed.Name, Address: a}, nil
-}
-
-var errMailbox = errors.New(`is not an address, nor of the form Name <address>; a name with a comma or other marks needs "quotes"`)
-
-// mailboxError says what is wrong with the address of a mailbox that net/mail does not understand, or else with the whole.
-func mailboxError(s string) error {
-	if _, err := Parse(between(s)); err != nil {
-		return err
-	}
-	return errMailbox
-}
-
-// between returns what stands between the last < that is not in quotes and the > at the end.
-func between(s string) string {
-	start, quoted := 0, false
-	for i := 0; i < len(s); i++ {
-		switch {
-		case quoted && s[i] == '\\':
-			i++
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == '<' && !quoted:
-			start = i + 1
-		}
-	}
-	return strings.Trim(strings.TrimSuffix(s[start:], ">"), " \t")
-}
-
-// isAtext tells the characters of a dot-atom (RFC 5322, 3.2.3), and with RFC 6531 all letters and marks that are not ASCII.
+// isAtext reports whether r may be in a dot-atom (RFC 5322, 3.2.3). RFC 6531 adds all letters and
+// marks beyond ASCII.
 func isAtext(r rune) bool {
 	switch {
 	case r >= utf8.RuneSelf:
@@ -274,13 +174,14 @@ func isAtext(r rune) bool {
 	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
-// unwanted tells control and format characters, and the mark that a broken conversion leaves.
-func unwanted(r rune) bool {
-	return r < utf8.RuneSelf && unicode.IsControl(r) || r >= utf8.RuneSelf && (unicode.In(r, unicode.Cc, unicode.Cf) || r == utf8.RuneError)
+// isInvisible reports whether r is a control or format character, or the replacement character
+// that a broken conversion leaves.
+func isInvisible(r rune) bool {
+	if r < utf8.RuneSelf {
+		return unicode.IsControl(r)
+	}
+	return unicode.In(r, unicode.Cc, unicode.Cf) || r == utf8.RuneError
 }
-
-// unwantedInName leaves the two joiners, which Persian names and emoji need.
-func unwantedInName(r rune) bool { return unwanted(r) && r != '\u200c' && r != '\u200d' }
 
 func isASCII(s string) bool {
 	for i := range len(s) {

@@ -163,11 +163,11 @@ func validMessageID(id string) bool {
 		return false
 	}
 	left, right, found := strings.Cut(id[1:len(id)-1], "@")
-	return found && isDotAtom(left, false) && isDotAtom(right, false)
+	return found && isDotAtom(left) && isDotAtom(right)
 }
 
 // ValidListID says whether id is a list identifier of RFC 2919 §2: a dot-atom of two labels or more, at most 255 octets,
 // without angle brackets.
 func ValidListID(id string) bool {
-	return len(id) <= 255 && strings.Contains(id, ".") && isDotAtom(id, false)
+	return len(id) <= 255 && strings.Contains(id, ".") && isDotAtom(id)
 }

@@ -14,13 +14,15 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"directmailer/internal/audience/address"
 )
 
 // Message is what one recipient gets.
 type Message struct {
-	From    Mailbox
-	ReplyTo Mailbox // none when its address is empty
-	To      Mailbox
+	From    address.Mailbox
+	ReplyTo address.Mailbox // none when it is the zero value
+	To      address.Mailbox
 	Subject string // UTF-8 without control characters; encoded and folded as needed
 	Date    time.Time
 	ID      string // with its angle brackets; see [ID]
@@ -108,7 +110,7 @@ func appendKey(b []byte, mailing string, recipient int32, address string) []byte
 // NeedsUTF8 reports whether an address has a non-ASCII local part, so that the message can only be handed to a server
 // that offers SMTPUTF8.
 func (m *Message) NeedsUTF8() bool {
-	return !isASCII(m.From.Address) || !isASCII(m.ReplyTo.Address) || !isASCII(m.To.Address)
+	return m.From.Address.NeedsUTF8() || m.ReplyTo.Address.NeedsUTF8() || m.To.Address.NeedsUTF8()
 }
 
 // Append appends the message to dst. The same message gives the same bytes. The error is a [*FieldError], and dst is
@@ -132,7 +134,7 @@ func (m *Message) appendHeader(b []byte) ([]byte, error) {
 	if b, err = appendMailbox(b, "To: ", "to", m.To); err != nil {
 		return b, err
 	}
-	if m.ReplyTo != (Mailbox{}) {
+	if m.ReplyTo != (address.Mailbox{}) {
 		if b, err = appendMailbox(b, "Reply-To: ", "reply_to", m.ReplyTo); err != nil {
 			return b, err
 		}

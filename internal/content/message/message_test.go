@@ -13,12 +13,14 @@ import (
 
 	"github.com/jhillyerd/enmime/v2"
 	gomail "github.com/wneessen/go-mail"
+
+	"directmailer/internal/audience/address"
 )
 
 func sample() *Message {
 	return &Message{
-		From:    Mailbox{"Example News", "news@example.com"},
-		To:      Mailbox{Address: "anna@example.org"},
+		From:    mailbox("Example News", "news@example.com"),
+		To:      mailbox("", "anna@example.org"),
 		Subject: "Hello",
 		Date:    time.Date(2026, 3, 1, 9, 30, 0, 0, time.FixedZone("", 3600)),
 		ID:      ID("spring-2026", 7, "anna@example.org", "example.com"),
@@ -26,6 +28,15 @@ func sample() *Message {
 		Text:    []byte("Hello Anna\n"),
 		HTML:    []byte("<p>Hello Anna</p>\n"),
 	}
+}
+
+// mailbox returns the mailbox of a name and a valid address.
+func mailbox(name, text string) address.Mailbox {
+	a, err := address.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return address.Mailbox{Name: name, Address: a}
 }
 
 func compose(t testing.TB, m *Message) []byte {
@@ -84,7 +95,7 @@ func TestTwoIndependentParsersReadWhatWasComposed(t *testing.T) {
 		for _, name := range names {
 			m := sample()
 			m.Subject, m.From.Name, m.To.Name = subject, name, name
-			m.ReplyTo = Mailbox{name, "reply@example.net"}
+			m.ReplyTo = mailbox(name, "reply@example.net")
 			b := compose(t, m)
 			checkWire(t, b, false)
 
@@ -181,8 +192,9 @@ func TestHostileValuesAreRefusedAndNotRepeatedInTheError(t *testing.T) {
 		"subject é":  func(m *Message) { m.Subject = mark + "\xff" },
 		"from":       func(m *Message) { m.From.Name = mark + "\r\n" },
 		"to":         func(m *Message) { m.To.Name = mark + "\x7f" },
-		"to ":        func(m *Message) { m.To.Address = "" },
-		"reply_to":   func(m *Message) { m.ReplyTo.Address = mark + "@example.com>\r\nBcc: y@example.com" },
+		"to ":        func(m *Message) { m.To = address.Mailbox{} },
+		"reply_to":   func(m *Message) { m.ReplyTo = mailbox(mark+"\r\nBcc: y@example.com", "a@example.com") },
+		"reply_to ":  func(m *Message) { m.ReplyTo = address.Mailbox{Name: mark} },
 		"message_id": func(m *Message) { m.ID = "<" + mark + "\r\n@x>" },
 		"list_id":    func(m *Message) { m.ListID = mark + "\r\nX: y.z" },
 		"date":       func(m *Message) { m.Date = time.Time{} },
@@ -212,44 +224,6 @@ func TestHostileValuesAreRefusedAndNotRepeatedInTheError(t *testing.T) {
 	}
 }
 
-func TestAddressesThatCouldEndEarlyAreRefused(t *testing.T) {
-	t.Parallel()
-	for _, bad := range []string{
-		"", "@", "a@", "@b.example", "a b@example.com", `"x> NOTIFY=NEVER"@example.com` + "\r\n", "x> NOTIFY=NEVER@example.com",
-		"a@example.com> SIZE=1", "a@exa mple.com", "a@example..com", "a@-x.com", "a@x-.com", "a..b@example.com", ".a@example.com", "a.@example.com",
-		"a@b@example.com", "a<b@example.com", "a\x00@example.com", "a\r\n@example.com", `"a"b@example.com`, `"a\"@example.com`, `""@example.com`,
-		strings.Repeat("a", 65) + "@example.com", "a@" + strings.Repeat("b.", 130) + "com", "a@bücher.example", "a\u0085@example.com", "a\u2028b@example.com", "a\xff@example.com",
-		"a,b@example.com", "a@example.com,b@example.com", "a@[127.0.0.1]", "a@example_x.com",
-	} {
-		if err := CheckAddress(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		} else if bad != "" && strings.Contains(err.Error(), bad) && len(bad) > 3 {
-			t.Errorf("the error repeats %q", bad)
-		}
-	}
-	for _, good := range []string{"a@example.com", "o'brien+x@example.com", `"a b"@example.com`, `"x> NOTIFY=NEVER"@example.com`, `"a\"b"@example.com`, "дима@example.com", "a@xn--bcher-kva.example", "a@localhost", "a@EXAMPLE.com"} {
-		if err := CheckAddress(good); err != nil {
-			t.Errorf("%q: %v", good, err)
-		}
-	}
-}
-
-func TestAQuotedLocalPartKeepsItsQuotes(t *testing.T) {
-	t.Parallel()
-	m, err := ParseMailbox(`"Pat, Inc." <"a b\"c"@example.com>`)
-	if err != nil || m.Address != `"a b\"c"@example.com` || m.Name != "Pat, Inc." {
-		t.Errorf("%+v, %v", m, err)
-	}
-	if m, err := ParseMailbox("Bücher <news@Bücher.example>"); err != nil || m.Address != "news@xn--bcher-kva.example" {
-		t.Errorf("%+v, %v", m, err)
-	}
-	for _, bad := range []string{"", "x", "a@b, c@d", "A <a@b>\r\nBcc: c@d", "A <a@b_ücher.example>", "<>"} {
-		if _, err := ParseMailbox(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}
-
 func TestANonASCIILocalPartNeedsSMTPUTF8(t *testing.T) {
 	t.Parallel()
 	m := sample()
@@ -257,7 +231,7 @@ func TestANonASCIILocalPartNeedsSMTPUTF8(t *testing.T) {
 	if m.NeedsUTF8() {
 		t.Error("needed for values that are encoded")
 	}
-	m.To = Mailbox{"Дима", "дима@example.com"}
+	m.To = mailbox("Дима", "дима@example.com")
 	if !m.NeedsUTF8() {
 		t.Error("not reported")
 	}
@@ -448,7 +422,7 @@ func BenchmarkOthers(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			buf.Reset()
-			p, err := enmime.Builder().From(m.From.Name, m.From.Address).To("", m.To.Address).Subject(m.Subject).Text(m.Text).HTML(m.HTML).Build()
+			p, err := enmime.Builder().From(m.From.Name, m.From.Address.String()).To("", m.To.Address.String()).Subject(m.Subject).Text(m.Text).HTML(m.HTML).Build()
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -464,7 +438,7 @@ func BenchmarkOthers(b *testing.B) {
 		for b.Loop() {
 			buf.Reset()
 			g := gomail.NewMsg()
-			if err := errors.Join(g.From(fmt.Sprintf("%s <%s>", m.From.Name, m.From.Address)), g.To(m.To.Address)); err != nil {
+			if err := errors.Join(g.From(fmt.Sprintf("%s <%s>", m.From.Name, m.From.Address.String())), g.To(m.To.Address.String())); err != nil {
 				b.Fatal(err)
 			}
 			g.Subject(m.Subject)

@@ -8,6 +8,7 @@ import (
 	"text/template/parse"
 	"time"
 
+	"directmailer/internal/audience/address"
 	"directmailer/internal/content/message"
 )
 
@@ -43,7 +44,7 @@ func (c *compiler) compileHead() {
 		c.report(&Problem{Field: FieldMailing, Message: "must be letters and digits with single dots, hyphens or underscores between them, at most 100 in all"})
 	}
 	head.From = c.mailbox(FieldFrom, s.From)
-	c.t.domain = head.From.Address[strings.LastIndexByte(head.From.Address, '@')+1:]
+	c.t.domain = head.From.Address.Domain()
 	if s.ReplyTo != "" {
 		head.ReplyTo = c.mailbox(FieldReplyTo, s.ReplyTo)
 	}
@@ -58,12 +59,12 @@ func (c *compiler) compileHead() {
 	c.report(problem)
 }
 
-func (c *compiler) mailbox(field, value string) message.Mailbox {
+func (c *compiler) mailbox(field, value string) address.Mailbox {
 	if strings.TrimSpace(value) == "" {
 		c.report(&Problem{Field: field, Message: message.ErrMissing.Error()})
-		return message.Mailbox{}
+		return address.Mailbox{}
 	}
-	m, err := message.ParseMailbox(value)
+	m, err := address.ParseMailbox(value)
 	if err != nil {
 		c.report(&Problem{Field: field, Message: err.Error()})
 	}

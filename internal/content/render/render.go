@@ -16,6 +16,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"directmailer/internal/audience/address"
 	"directmailer/internal/content/message"
 )
 
@@ -36,7 +37,7 @@ type Spec struct {
 // Recipient is whom a message is rendered for.
 type Recipient struct {
 	Number     int32             // in the mailing
-	Address    string            // bare, as on the wire: see [message.CheckAddress]
+	Address    string            // bare, as on the wire: see [address.Address]
 	Attributes map[string]string // by column; the templates see the Address besides, as email
 	Page       Page              // where the Spec says so
 }
@@ -92,8 +93,15 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	}
 	r.data["email"] = to.Address
 
+	recipient, err := address.Parse(to.Address)
+	if err != nil {
+		return dst, Info{}, &Problem{Field: "to", Message: err.Error()}
+	}
+	if recipient.String() != to.Address {
+		return dst, Info{}, &Problem{Field: "to", Message: "is not written as on the wire (lower-case A-labels)"}
+	}
 	m := t.head
-	m.To.Address = to.Address
+	m.To.Address = recipient
 	if t.page {
 		m.Text, m.HTML = to.Page.Text, to.Page.HTML
 	}

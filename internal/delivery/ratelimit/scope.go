@@ -57,7 +57,7 @@ func ParseScope(s string) (Scope, error) {
 	if err != nil || strings.Contains(s, "@") {
 		return Scope{}, errors.New("is neither a domain nor the name of a drop point")
 	}
-	return OfDomain(a.Domain), nil
+	return OfDomain(a.Domain()), nil
 }
 
 func (s Scope) check() error {
@@ -72,7 +72,7 @@ func (s Scope) check() error {
 			return errors.New("is not the name of a drop point")
 		}
 	case Domain:
-		if a, err := address.Parse("x@" + s.Name); err != nil || a.Domain != s.Name {
+		if a, err := address.Parse("x@" + s.Name); err != nil || a.Domain() != s.Name {
 			return errors.New("is not a domain in A-labels and lower case")
 		}
 	default:
