@@ -19,7 +19,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
+	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
@@ -35,17 +37,12 @@ import (
 // crowd is a list of n members, with a column n.
 type crowd struct{ n, at int }
 
-func (s *crowd) Next() (lists.Member, error) {
+func (s *crowd) Next() (member.Member, error) {
 	if s.at++; s.at > s.n {
-		return lists.Member{}, io.EOF
+		return member.Member{}, io.EOF
 	}
-	a := fmt.Sprintf("r%d@example.org", s.at)
-	return lists.Member{
-		Position:   int64(s.at),
-		Address:    a,
-		Key:        a,
-		Attributes: fmt.Appendf(nil, `{"n":"%d"}`, s.at),
-	}, nil
+	a, err := address.Parse(fmt.Sprintf("r%d@example.org", s.at))
+	return member.Member{Position: int64(s.at), Address: a, Attributes: fmt.Appendf(nil, `{"n":"%d"}`, s.at)}, err
 }
 
 func (s *crowd) Rejected() int64 { return 0 }

@@ -83,7 +83,7 @@ func (a *Activities) freezeQuery(ctx context.Context, mailing string, in workflo
 	case rows.Rejected() > 0:
 		first := rows.Rejects()[0]
 		return f, failf(policy.ListUnusable, "the query on %s: none of its rows (%d) has a usable address: row %d: %s",
-			q.Source, rows.Rejected(), first.Row, first.Reason)
+			q.Source, rows.Rejected(), first.Position, first.Reason)
 	}
 	return f, failf(policy.ListUnusable, "the query on %s returns no rows", q.Source)
 }

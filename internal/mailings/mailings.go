@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
 )
 
@@ -48,7 +48,7 @@ type Mailing struct {
 	Mailable    int64           `db:"mailable"` // recipients in batches
 	Batches     int             `db:"batches"`
 	Rejected    int64           `db:"rejected"`    // rows of the query that could not be used
-	Rejects     []lists.Reject  `db:"rejects"`     // the first of them
+	Rejects     []member.Reject `db:"rejects"`     // the first of them
 	Counts      *Counts         `db:"counts"`      // nil until the ledger is closed
 	Suppression *Suppression    `db:"suppression"` // nil until the ledger is closed
 	CreatedAt   time.Time       `db:"created_at"`

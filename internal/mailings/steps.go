@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 )
 
 // Frozen says what became of an audience: a list, the answer of a query, or the recipients that an
@@ -20,7 +20,7 @@ type Frozen struct {
 	// Rejected counts the rows of a query that could not be used. A file's were left out when it
 	// was imported.
 	Rejected int64
-	Rejects  []lists.Reject // the first of them
+	Rejects  []member.Reject // the first of them
 }
 
 // Mailable is the number of recipients that go into batches.

@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.temporal.io/sdk/temporal"
 
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/mailings"
@@ -97,8 +97,7 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	if err != nil || m.List != "query:crm" {
 		t.Errorf("the mailing's list is shown as %q, %v", m.List, err)
 	}
-	if rejects := []lists.Reject{{Row: recipients + 2, Reason: "the address has no @"},
-		{Row: recipients + 3, Reason: "has no address"}}; !reflect.DeepEqual(m.Rejects, rejects) {
+	if rejects := []member.Reject{{Position: recipients + 2, Reason: "the address has no @"}, {Position: recipients + 3, Reason: "has no address"}}; !reflect.DeepEqual(m.Rejects, rejects) {
 		t.Errorf("rejected: %+v", m.Rejects)
 	}
 }

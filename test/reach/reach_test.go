@@ -28,7 +28,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content/render"
 	"directmailer/internal/dev/servertest"
@@ -667,15 +669,15 @@ type readers struct{ n, at int }
 var readerColumns = []string{"first_name", "last_name", "city", "number", "voucher", "points", "branch", "street",
 	"token"}
 
-func (s *readers) Next() (lists.Member, error) {
+func (s *readers) Next() (member.Member, error) {
 	if s.at++; s.at > s.n {
-		return lists.Member{}, io.EOF
+		return member.Member{}, io.EOF
 	}
 	n := s.at
-	a := rig.Address(n)
-	return lists.Member{Position: int64(n), Address: a, Key: a, Attributes: fmt.Appendf(nil,
+	a, err := address.Parse(rig.Address(n))
+	return member.Member{Position: int64(n), Address: a, Attributes: fmt.Appendf(nil,
 		`{"first_name":"Ann%d","last_name":"Müller","city":"Lübeck","number":"%d","voucher":"V-%08d","points":"%d","branch":"Harbour & Quay","street":"Fischergrube %d","token":"t%016x"}`,
-		n%1000, n, n*7919%100000000, n%5000, n%90+1, n*2654435761)}, nil
+		n%1000, n, n*7919%100000000, n%5000, n%90+1, n*2654435761)}, err
 }
 
 func (s *readers) Rejected() int64 { return 0 }

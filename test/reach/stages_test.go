@@ -34,7 +34,7 @@ func BenchmarkStages(b *testing.B) {
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			r := render.Recipient{Number: n, Address: m.Address}
+			r := render.Recipient{Number: n, Address: m.Address.String()}
 			if err := json.Unmarshal(m.Attributes, &r.Attributes); err != nil {
 				b.Fatal(err)
 			}

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 
+	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 )
 
 // Members is a list of N members, r1@example.org to rN@example.org, with the attribute name.
@@ -15,16 +17,16 @@ type Members struct {
 }
 
 // Next returns the next member, or io.EOF.
-func (m *Members) Next() (lists.Member, error) {
+func (m *Members) Next() (member.Member, error) {
 	if m.last++; m.last > m.N {
-		return lists.Member{}, io.EOF
+		return member.Member{}, io.EOF
 	}
-	a, name := Address(m.last), fmt.Sprintf("Nr %d", m.last)
+	a, err := address.Parse(Address(m.last))
+	name := fmt.Sprintf("Nr %d", m.last)
 	if m.Name != nil {
 		name = m.Name(m.last)
 	}
-	return lists.Member{Position: int64(m.last), Address: a, Key: a, Attributes: fmt.Appendf(nil, `{"name":%q}`, name)},
-		nil
+	return member.Member{Position: int64(m.last), Address: a, Attributes: fmt.Appendf(nil, `{"name":%q}`, name)}, err
 }
 
 // Rejected returns how many rows were unusable.

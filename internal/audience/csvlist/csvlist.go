@@ -1,12 +1,15 @@
-// Package csvlist reads a list of people from a CSV file (RFC 4180), row by row: its memory does not grow with the file.
+// Package csvlist reads a list of people from a CSV file (RFC 4180), row by row. Its memory does not
+// grow with the file.
 //
-// The file is UTF-8, with or without a byte order mark; columns are separated by commas, semicolons or tabs, whichever the header has
-// most of. The first line names the columns. One of them holds the e-mail address, under one of the names in [AddressColumns]; the
-// others become the fields of templates. A field's name is the column's in lower case with _ for blanks, dots and hyphens ("First name" is
-// {{.first_name}}); a name that still cannot be a field is an error.
+// The file is UTF-8, with or without a byte order mark. Commas, semicolons or tabs separate the
+// columns: the one that the header has most of. The first line names the columns. One of them holds
+// the e-mail address; the others become the fields of templates. A field's name is the column's in
+// lower case, with _ for blanks, dots and hyphens: "First name" is {{.first_name}}. A name that
+// still cannot be a field is an error.
 //
-// What makes the whole file doubtful (its encoding, its quotes, its header) ends the reading with an [*Error]. A row that cannot be
-// used is told to the caller as a [Reject], and the reading goes on. Neither quotes an address.
+// A fault of the whole file (its encoding, its quotes, its header) ends the reading with an
+// [*Error]. A row that cannot be used becomes a [member.Reject], and the reading goes on. Neither
+// quotes an address.
 package csvlist
 
 import (
@@ -21,19 +24,18 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
-	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/member"
 )
 
 const (
-	// maxAttributes is how long a member's attributes may be as JSON, in octets.
-	maxAttributes = 64 << 10
-	// maxRow is how much is read for one row before a quotation mark must be missing: else it would be the rest of the file.
+	// maxRow is the length limit of a row, in octets. Without it, a row with a missing quotation mark
+	// would be the rest of the file.
 	maxRow = 1 << 20
-	// bufferSize is also how long the header may be.
+	// bufferSize is also the length limit of the header.
 	bufferSize = 64 << 10
 )
 
-// Error is a fault of the file as a whole. Line is 0 where there is none to name.
+// Error is a fault of the whole file. Line is 0 if no line can be named.
 type Error struct {
 	File string
 	Line int
@@ -49,35 +51,21 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Reject is a row that was left out.
-type Reject struct {
-	Line   int
-	Reason string // without the address
-}
-
-// Member is a row that can be used.
-type Member struct {
-	Line    int // where the row begins, from 1
-	Address address.Address
-	// Attributes is a JSON object of strings, in the order of the columns. It is good until the next call of Next.
-	Attributes []byte
-}
-
-// Reader reads members. Only BytesRead may be called from another goroutine.
+// Reader reads members. Only BytesRead is safe for concurrent use.
 type Reader struct {
 	// OnReject, if set, is called for every row that is left out.
-	OnReject func(Reject)
+	OnReject func(member.Reject)
 
 	name     string
 	closer   io.Closer
 	size     int64
 	input    *meter
 	csv      *csv.Reader
-	header   Header
+	header   member.Header
 	rejected int64
-	line     int // of the latest row
+	line     int // in which the latest row begins
 	buf      []byte
-	err      error // what ended the reading
+	err      error // that ended the reading
 }
 
 // Open opens the file and reads its header. Any error is an [*Error].
@@ -106,7 +94,7 @@ func Open(path string) (*Reader, error) {
 	return r, nil
 }
 
-// cause is what is behind an error that repeats the path.
+// cause returns the error without the path, which [Error] names already.
 func cause(err error) error {
 	var path *fs.PathError
 	switch {
@@ -120,7 +108,7 @@ func cause(err error) error {
 	return err
 }
 
-// reason is an error in other words.
+// reason is err in other words.
 type reason struct {
 	words string
 	err   error
@@ -129,7 +117,8 @@ type reason struct {
 func (r *reason) Error() string { return r.words }
 func (r *reason) Unwrap() error { return r.err }
 
-// NewReader reads the header of the list that comes from input; name is what errors call it. Any error is an [*Error].
+// NewReader reads the header of a list from input. Errors call the list by name. Any error is an
+// [*Error].
 func NewReader(input io.Reader, name string) (*Reader, error) {
 	r := &Reader{name: name, input: &meter{from: input}}
 	r.input.allow(bufferSize)
@@ -152,45 +141,44 @@ func NewReader(input io.Reader, name string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.header, err = ReadHeader(names); err != nil {
+	if r.header, err = member.ReadHeader(names); err != nil {
 		return nil, r.fail(r.line, err)
 	}
 	return r, nil
 }
 
-// Columns returns the names of the attributes, as templates know them, in the order of the file.
+// Columns returns the names of the fields that templates see, in the order of the file.
 func (r *Reader) Columns() []string { return r.header.Columns() }
 
-// Next returns the next member, io.EOF after the last, or an [*Error] that ends the reading.
-func (r *Reader) Next() (Member, error) {
+// Next returns the next member, io.EOF after the last, or an [*Error] that ends the reading. The
+// member's attributes are valid until the next call.
+func (r *Reader) Next() (member.Member, error) {
 	for {
 		fields, err := r.row()
 		if err != nil {
-			return Member{}, err
+			return member.Member{}, err
 		}
-		m := Member{Line: r.line}
-		var reason string
-		m.Address, r.buf, reason = r.header.Member(r.buf[:0], fields)
-		if m.Attributes = r.buf; reason == "" {
+		m, reason := r.header.Member(int64(r.line), r.buf[:0], fields)
+		if r.buf = m.Attributes; reason == "" {
 			return m, nil
 		}
 		r.rejected++
 		if r.OnReject != nil {
-			r.OnReject(Reject{r.line, reason})
+			r.OnReject(member.Reject{Position: int64(r.line), Reason: reason})
 		}
 	}
 }
 
-// Rejected is the number of rows left out so far.
+// Rejected returns the number of rows left out so far.
 func (r *Reader) Rejected() int64 { return r.rejected }
 
-// BytesRead is how much of the file has been read.
+// BytesRead returns how many octets of the file have been read.
 func (r *Reader) BytesRead() int64 { return r.input.total.Load() }
 
-// Size is the size of the file in octets; 0 when it is not known.
+// Size returns the size of the file in octets, or 0 if it is not known.
 func (r *Reader) Size() int64 { return r.size }
 
-// Close closes the file that Open has opened.
+// Close closes the file that Open opened.
 func (r *Reader) Close() error {
 	if r.closer == nil {
 		return nil
@@ -225,25 +213,30 @@ func (r *Reader) readError(err error) error {
 	case err == io.EOF:
 		return io.EOF
 	case errors.Is(err, errLong):
-		return r.fail(0, fmt.Errorf("the row after line %d is longer than 1 MiB: is a closing quotation mark missing?", r.line))
+		return r.fail(0, fmt.Errorf(
+			"the row after line %d is longer than 1 MiB: is a closing quotation mark missing?", r.line))
 	case !errors.As(err, &syntax):
 		return r.fail(0, cause(err))
 	case errors.Is(syntax.Err, csv.ErrBareQuote):
-		return r.fail(syntax.Line, errors.New(`has a quotation mark (") inside a field that does not begin with one: put the field in quotes and double the mark in it`))
+		return r.fail(syntax.Line, errors.New(`has a quotation mark (") inside a field that does not begin with one: `+
+			`put the field in quotes and double the mark in it`))
 	case syntax.StartLine != syntax.Line:
-		return r.fail(syntax.StartLine, fmt.Errorf(`the row that begins here has a quotation mark (") that is not closed, or text after one that is; noticed in line %d`, syntax.Line))
+		return r.fail(syntax.StartLine, fmt.Errorf(`the row that begins here has a quotation mark (") that is not closed, `+
+			`or text after one that is; noticed in line %d`, syntax.Line))
 	case errors.Is(syntax.Err, csv.ErrQuote):
-		return r.fail(syntax.Line, errors.New(`has a quotation mark (") that is not closed, or text after one that is`))
+		return r.fail(syntax.Line, errors.New(
+			`has a quotation mark (") that is not closed, or text after one that is`))
 	}
 	return r.fail(syntax.Line, syntax.Err)
 }
 
-// check refuses what no text file has: it speaks against the file, not against the row.
+// check refuses what no text file has. It is a fault of the file, not of the row.
 func (r *Reader) check(fields []string) error {
 	for i, field := range fields {
 		if strings.IndexByte(field, 0) >= 0 {
 			line, _ := r.csv.FieldPos(i)
-			return r.fail(line, fmt.Errorf("column %d holds a NUL character, so this is not a text: save it as CSV in UTF-8", i+1))
+			return r.fail(line, fmt.Errorf(
+				"column %d holds a NUL character, so this is not a text: save it as CSV in UTF-8", i+1))
 		}
 		if !utf8.ValidString(field) {
 			line, _ := r.csv.FieldPos(i)
@@ -255,13 +248,6 @@ func (r *Reader) check(fields []string) error {
 
 func (r *Reader) fail(line int, err error) error { return &Error{File: r.name, Line: line, Err: err} }
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 func blank(fields []string) bool {
 	for _, field := range fields {
 		if strings.TrimSpace(field) != "" {
@@ -271,7 +257,7 @@ func blank(fields []string) bool {
 	return true
 }
 
-// meter counts what is read, and refuses to read more than was allowed.
+// meter counts what it reads, and refuses to read more than allow permits.
 type meter struct {
 	from  io.Reader
 	total atomic.Int64
@@ -280,7 +266,7 @@ type meter struct {
 
 var errLong = errors.New("the row is too long")
 
-// allow lets n octets be read from now on, apart from what a buffer holds already.
+// allow permits n more octets. What a buffer holds already does not count.
 func (m *meter) allow(n int) { m.left = n }
 
 func (m *meter) Read(p []byte) (int, error) {

@@ -15,25 +15,26 @@ import (
 	"testing/iotest"
 
 	"directmailer/internal/audience/csvlist"
+	"directmailer/internal/audience/member"
 )
 
 type row struct {
-	line       int
+	line       int64
 	address    string
 	attributes string
 }
 
-func read(t *testing.T, text string) (columns []string, rows []row, rejects []csvlist.Reject, err error) {
+func read(t *testing.T, text string) (columns []string, rows []row, rejects []member.Reject, err error) {
 	t.Helper()
 	r, err := csvlist.NewReader(iotest.OneByteReader(strings.NewReader(text)), "people.csv")
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	r.OnReject = func(j csvlist.Reject) { rejects = append(rejects, j) }
+	r.OnReject = func(j member.Reject) { rejects = append(rejects, j) }
 	for {
 		m, err := r.Next()
 		if err != nil {
-			if again, repeated := r.Next(); again.Line != 0 || repeated != err {
+			if again, repeated := r.Next(); again.Position != 0 || repeated != err {
 				t.Errorf("after %v came %+v, %v", err, again, repeated)
 			}
 			if err == io.EOF {
@@ -44,7 +45,7 @@ func read(t *testing.T, text string) (columns []string, rows []row, rejects []cs
 			}
 			return r.Columns(), rows, rejects, err
 		}
-		rows = append(rows, row{m.Line, m.Address.String(), string(m.Attributes)})
+		rows = append(rows, row{m.Position, m.Address.String(), string(m.Attributes)})
 	}
 }
 
@@ -120,14 +121,14 @@ func TestRowsThatCannotBeUsedAreToldByLineAndTheRestIsRead(t *testing.T) {
 		t.Fatalf("got %v, %v", rows, err)
 	}
 	want := []struct {
-		line int
+		line int64
 		part string
 	}{
 		{2, "has 3 fields, but the header names 2 columns"}, {3, "has 1 field, but"}, {4, "has no address"}, {5, "has no address"}, {7, "the address has no @"},
 		{8, "line break"}, {10, "domain name"}, {11, "before the @"}, {12, "64 KiB"},
 	}
 	for i, reject := range rejects {
-		if i >= len(want) || reject.Line != want[i].line || !strings.Contains(reject.Reason, want[i].part) || strings.Contains(reject.Reason, "ecret") {
+		if i >= len(want) || reject.Position != want[i].line || !strings.Contains(reject.Reason, want[i].part) || strings.Contains(reject.Reason, "ecret") {
 			t.Errorf("reject %d: %+v", i, reject)
 		}
 	}
@@ -284,8 +285,8 @@ func TestTheExampleListHas2000RecipientsAndItsFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	var rejects []csvlist.Reject
-	r.OnReject = func(j csvlist.Reject) { rejects = append(rejects, j) }
+	var rejects []member.Reject
+	r.OnReject = func(j member.Reject) { rejects = append(rejects, j) }
 	rows, seen, differing := 0, map[string]string{}, 0
 	for {
 		m, err := r.Next()
@@ -300,11 +301,11 @@ func TestTheExampleListHas2000RecipientsAndItsFaults(t *testing.T) {
 			differing++
 		}
 		seen[m.Address.Key()] = m.Address.String()
-		if !exampleDomain.MatchString(m.Address.Domain) {
-			t.Errorf("line %d: the address is not of an example domain", m.Line)
+		if !exampleDomain.MatchString(m.Address.Domain()) {
+			t.Errorf("line %d: the address is not of an example domain", m.Position)
 		}
 	}
-	if want := (csvlist.Reject{Line: 1003, Reason: "the address has no @"}); len(rejects) == 1 && rejects[0] != want {
+	if want := (member.Reject{Position: 1003, Reason: "the address has no @"}); len(rejects) == 1 && rejects[0] != want {
 		t.Errorf("rejected %+v, want %+v", rejects[0], want)
 	}
 	if rows != 2002 || len(seen) != 2000 || differing != 2 || len(rejects) != 1 {

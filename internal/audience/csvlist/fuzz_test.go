@@ -13,12 +13,13 @@ import (
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/csvlist"
+	"directmailer/internal/audience/member"
 )
 
 // plainRows reads a file as RFC 4180 has it, in the plainest way, and returns its records that are not blank, each with the line that
 // it begins in. ok is false when its quotes are wrong.
-func plainRows(text string, comma byte) (rows [][]string, lines []int, ok bool) {
-	line := 1
+func plainRows(text string, comma byte) (rows [][]string, lines []int64, ok bool) {
+	line := int64(1)
 	for text != "" {
 		first, fields, field := line, []string{}, strings.Builder{}
 		quoted, closed, started := false, false, false
@@ -92,35 +93,35 @@ func FuzzReader(f *testing.F) {
 			checkWhole(t, err)
 			return
 		}
-		var rejects []csvlist.Reject
-		r.OnReject = func(j csvlist.Reject) { rejects = append(rejects, j) }
+		var rejects []member.Reject
+		r.OnReject = func(j member.Reject) { rejects = append(rejects, j) }
 		type found struct {
 			address address.Address
 			fields  map[string]string
 		}
-		members := map[int]found{}
-		var order []int
+		members := map[int64]found{}
+		var order []int64
 		for {
-			var m csvlist.Member
+			var m member.Member
 			if m, err = r.Next(); err != nil {
 				break
 			}
 			var fields map[string]string
 			if err := json.Unmarshal(m.Attributes, &fields); err != nil || !utf8.Valid(m.Attributes) || len(m.Attributes) > 64<<10 {
-				t.Fatalf("line %d: %q: %v", m.Line, m.Attributes, err)
+				t.Fatalf("line %d: %q: %v", m.Position, m.Attributes, err)
 			}
 			if again, err := address.Parse(m.Address.String()); err != nil || again != m.Address {
-				t.Fatalf("line %d: the address %q is read as %q, %v", m.Line, m.Address, again, err)
+				t.Fatalf("line %d: the address %q is read as %q, %v", m.Position, m.Address, again, err)
 			}
 			if names := slices.Sorted(slices.Values(r.Columns())); len(fields) != len(names) {
-				t.Fatalf("line %d: %q, want the fields %v", m.Line, m.Attributes, names)
+				t.Fatalf("line %d: %q, want the fields %v", m.Position, m.Attributes, names)
 			}
-			members[m.Line] = found{m.Address, fields}
-			order = append(order, m.Line)
+			members[m.Position] = found{m.Address, fields}
+			order = append(order, m.Position)
 		}
 		for _, j := range rejects {
 			if j.Reason == "" || !utf8.ValidString(j.Reason) || strings.ContainsAny(j.Reason, "\r\n@") && !strings.Contains(j.Reason, "the @") && !strings.Contains(j.Reason, "no @") {
-				t.Errorf("line %d is rejected because it %q", j.Line, j.Reason)
+				t.Errorf("line %d is rejected because it %q", j.Position, j.Reason)
 			}
 		}
 		if !slices.IsSorted(order) || len(members) != len(order) || r.Rejected() != int64(len(rejects)) {
@@ -149,7 +150,7 @@ func FuzzReader(f *testing.F) {
 		}
 		for i, row := range rows {
 			m, isMember := members[lines[i]]
-			isReject := slices.ContainsFunc(rejects, func(j csvlist.Reject) bool { return j.Line == lines[i] })
+			isReject := slices.ContainsFunc(rejects, func(j member.Reject) bool { return j.Position == lines[i] })
 			if isMember == isReject {
 				t.Fatalf("line %d: member %v, reject %v", lines[i], isMember, isReject)
 			}
@@ -214,7 +215,7 @@ func FuzzEndless(f *testing.F) {
 			return
 		}
 		var before int64
-		step := func(csvlist.Reject) {
+		step := func(member.Reject) {
 			n := r.BytesRead()
 			if n-before > atOnce {
 				t.Fatalf("%d octets were read for one row", n-before)
@@ -224,7 +225,7 @@ func FuzzEndless(f *testing.F) {
 		r.OnReject = step
 		for err == nil {
 			_, err = r.Next()
-			step(csvlist.Reject{})
+			step(member.Reject{})
 		}
 		if err != io.EOF {
 			checkWhole(t, err)

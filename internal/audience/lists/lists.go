@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
 )
 
@@ -41,25 +42,11 @@ type List struct {
 	CreatedAt  time.Time `json:"created_at"`
 }
 
-// Member is one row on its way into a list.
-type Member struct {
-	Position   int64  // line in the file, or row of the answer
-	Address    string // as it goes on the wire
-	Key        string // what addresses are compared by
-	Attributes []byte // a JSON object of strings
-}
-
 // Rows hands out members, then io.EOF. Any other error stops the import, and nothing of it stays.
 type Rows interface {
-	Next() (Member, error)
+	Next() (member.Member, error)
 	// Rejected is the number of rows left out so far.
 	Rejected() int64
-}
-
-// Reject is a row that was left out.
-type Reject struct {
-	Row    int64  `json:"row"`    // from 1
-	Reason string `json:"reason"` // without the address
 }
 
 const listColumns = `name, source, members, duplicates, rejected, columns, created_at`
@@ -185,7 +172,7 @@ func copyTo(ctx context.Context, db copyingTo, table pgx.Identifier, list int64,
 type copier struct {
 	list   int64
 	rows   Rows
-	member Member
+	member member.Member
 	err    error
 }
 
@@ -200,7 +187,7 @@ func (c *copier) Next() bool {
 
 func (c *copier) Values() ([]any, error) {
 	m := &c.member
-	return []any{c.list, m.Position, m.Address, m.Key, m.Attributes}, nil
+	return []any{c.list, m.Position, m.Address.String(), m.Address.Key(), m.Attributes}, nil
 }
 
 func (c *copier) Err() error { return c.err }

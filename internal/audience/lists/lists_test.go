@@ -14,7 +14,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 )
@@ -45,24 +47,30 @@ type source struct {
 	next      int
 	rejected  int64
 	err       error
+	spoilt    int           // the number of the row that the database refuses
 	paused    chan struct{} // when set, the end waits until it is closed
 	reached   chan struct{} // closed when the end is reached
 }
 
-func (s *source) Next() (lists.Member, error) {
+func (s *source) Next() (member.Member, error) {
 	if s.next == len(s.addresses) {
 		if s.paused != nil {
 			close(s.reached)
 			<-s.paused
 		}
 		if s.err != nil {
-			return lists.Member{}, s.err
+			return member.Member{}, s.err
 		}
-		return lists.Member{}, io.EOF
+		return member.Member{}, io.EOF
 	}
 	a := s.addresses[s.next]
 	s.next++
-	return lists.Member{Position: int64(s.next + 1), Address: a, Key: strings.ToLower(a), Attributes: fmt.Appendf(nil, `{"row": "%d"}`, s.next)}, nil
+	attributes := fmt.Appendf(nil, `{"row": "%d"}`, s.next)
+	if s.spoilt == s.next {
+		attributes = []byte(`{"row": "\u0000"}`) // jsonb cannot hold it
+	}
+	parsed, err := address.Parse(a)
+	return member.Member{Position: int64(s.next + 1), Address: parsed, Attributes: attributes}, err
 }
 
 func (s *source) Rejected() int64 { return s.rejected }
@@ -334,7 +342,9 @@ func TestARowThatTheDatabaseRefusesRollsTheImportBack(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.imported("people", of("a@example.com"), false)
-	_, err := f.store.Import(t.Context(), "people", "new.csv", columns, of("x@example.com", "nul\x00@example.com"), true)
+	_, err := f.store.Import(t.Context(), "people", "new.csv", columns, &source{
+		addresses: []string{"x@example.com", "y@example.com"}, spoilt: 2,
+	}, true)
 	if err == nil || database.Unavailable(err) {
 		t.Errorf("got %v", err)
 	}
@@ -344,13 +354,16 @@ func TestARowThatTheDatabaseRefusesRollsTheImportBack(t *testing.T) {
 // rows is a source of n members without any work of its own.
 type rows struct{ next, n int }
 
-func (r *rows) Next() (lists.Member, error) {
+func (r *rows) Next() (member.Member, error) {
 	if r.next == r.n {
-		return lists.Member{}, io.EOF
+		return member.Member{}, io.EOF
 	}
 	r.next++
 	a := fmt.Sprintf("r%d@example.com", r.next)
-	return lists.Member{Position: int64(r.next + 1), Address: a, Key: a, Attributes: []byte(`{"first_name": "Ann", "city": "Berlin"}`)}, nil
+	parsed, err := address.Parse(a)
+	return member.Member{
+		Position: int64(r.next + 1), Address: parsed, Attributes: []byte(`{"first_name": "Ann", "city": "Berlin"}`),
+	}, err
 }
 
 func (r *rows) Rejected() int64 { return 0 }

@@ -21,8 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
-	"directmailer/internal/audience/csvlist"
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
 )
 
@@ -153,11 +152,11 @@ type Rows struct {
 	cancel   context.CancelFunc
 	conn     *pgconn.PgConn
 	result   *pgconn.ResultReader
-	header   csvlist.Header
+	header   member.Header
 	pending  bool // the row that result is at has not been handed out
 	number   int64
 	rejected int64
-	rejects  []lists.Reject
+	rejects  []member.Reject
 	fields   []string
 	buf      []byte
 	err      error // what ended the reading
@@ -197,7 +196,7 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 			return nil, r.fault("has an @ in the name of column %d: give it another with AS", i+1)
 		}
 	}
-	if r.header, err = csvlist.ReadHeader(names); err != nil {
+	if r.header, err = member.ReadHeader(names); err != nil {
 		return nil, r.fault("%v", err)
 	}
 	r.fields = make([]string, len(names))
@@ -225,7 +224,7 @@ func (r *Rows) Columns() []string { return r.header.Columns() }
 
 // Next returns the next row with a usable address, io.EOF after the last, an [*Unavailable] or a [*Fault]. Position is the row's number,
 // from 1; NULL is an empty string. What it returns is good until the next call.
-func (r *Rows) Next() (lists.Member, error) {
+func (r *Rows) Next() (member.Member, error) {
 	for r.err == nil {
 		if !r.pending && !r.result.NextRow() {
 			r.err = r.finish()
@@ -238,23 +237,23 @@ func (r *Rows) Next() (lists.Member, error) {
 			return m, nil
 		}
 		if r.rejected++; len(r.rejects) < maxRejects {
-			r.rejects = append(r.rejects, lists.Reject{Row: r.number, Reason: reason})
+			r.rejects = append(r.rejects, member.Reject{Position: r.number, Reason: reason})
 		}
 	}
-	return lists.Member{}, r.err
+	return member.Member{}, r.err
 }
 
 // member makes a member of a row, or says why it cannot.
-func (r *Rows) member(values [][]byte) (m lists.Member, reason string) {
+func (r *Rows) member(values [][]byte) (m member.Member, reason string) {
 	for i, v := range values {
 		if !utf8.Valid(v) { // a source in SQL_ASCII
 			return m, fmt.Sprintf("column %d is not UTF-8", i+1)
 		}
 		r.fields[i] = string(v)
 	}
-	a, attributes, reason := r.header.Member(r.buf[:0], r.fields)
-	r.buf = attributes
-	return lists.Member{Position: r.number, Address: a.String(), Key: a.Key(), Attributes: attributes}, reason
+	m, reason = r.header.Member(r.number, r.buf[:0], r.fields)
+	r.buf = m.Attributes
+	return m, reason
 }
 
 // finish returns how the result ended.
@@ -271,7 +270,7 @@ func (r *Rows) finish() error {
 func (r *Rows) Rejected() int64 { return r.rejected }
 
 // Rejects are the first of them, at most 20.
-func (r *Rows) Rejects() []lists.Reject { return r.rejects }
+func (r *Rows) Rejects() []member.Reject { return r.rejects }
 
 // Close ends the connection, and a query that is still running.
 func (r *Rows) Close() {

@@ -73,7 +73,7 @@ func read(t testing.TB, s *query.Set, sql string) (out []string, rejected int64,
 		if err != nil {
 			return out, rows.Rejected(), err
 		}
-		out = append(out, fmt.Sprintf("%d %s %s %s", m.Position, m.Address, m.Key, m.Attributes))
+		out = append(out, fmt.Sprintf("%d %s %s %s", m.Position, m.Address, m.Address.Key(), m.Attributes))
 	}
 }
 
@@ -151,7 +151,7 @@ func TestALongAnswerIsStreamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w := fmt.Sprintf("r%d@example.org", n+1); m.Address != w || string(m.Attributes) != fmt.Sprintf(`{"n":"%d"}`, n+1) {
+		if w := fmt.Sprintf("r%d@example.org", n+1); m.Address.String() != w || string(m.Attributes) != fmt.Sprintf(`{"n":"%d"}`, n+1) {
 			t.Fatalf("got %s %s", m.Address, m.Attributes)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/mailings"
 )
 
@@ -17,7 +18,7 @@ import (
 type Answer interface {
 	lists.Rows
 	// Rejects are the first of the rejected rows.
-	Rejects() []lists.Reject
+	Rejects() []member.Reject
 }
 
 // FreezeAnswer does what [Store.Freeze] does, but with the members that answer hands out. They are

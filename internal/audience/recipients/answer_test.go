@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/mailings"
@@ -21,32 +21,33 @@ import (
 type answer struct {
 	addresses []string
 	row       int64
-	rejects   []lists.Reject
+	rejects   []member.Reject
 	before    func(row int64) error // called before each row, if set
 }
 
 func answered(addresses ...string) *answer { return &answer{addresses: addresses} }
 
-func (a *answer) Next() (lists.Member, error) {
+func (a *answer) Next() (member.Member, error) {
 	for a.row < int64(len(a.addresses)) {
 		if a.before != nil {
 			if err := a.before(a.row + 1); err != nil {
-				return lists.Member{}, err
+				return member.Member{}, err
 			}
 		}
-		address := a.addresses[a.row]
+		text := a.addresses[a.row]
 		a.row++
-		if address == "" {
-			a.rejects = append(a.rejects, lists.Reject{Row: a.row, Reason: "has no address"})
+		if text == "" {
+			a.rejects = append(a.rejects, member.Reject{Position: a.row, Reason: "has no address"})
 			continue
 		}
-		return lists.Member{Position: a.row, Address: address, Key: strings.ToLower(address), Attributes: fmt.Appendf(nil, `{"row": "%d"}`, a.row)}, nil
+		parsed, err := address.Parse(text)
+		return member.Member{Position: a.row, Address: parsed, Attributes: fmt.Appendf(nil, `{"row": "%d"}`, a.row)}, err
 	}
-	return lists.Member{}, io.EOF
+	return member.Member{}, io.EOF
 }
 
-func (a *answer) Rejected() int64         { return int64(len(a.rejects)) }
-func (a *answer) Rejects() []lists.Reject { return a.rejects }
+func (a *answer) Rejected() int64          { return int64(len(a.rejects)) }
+func (a *answer) Rejects() []member.Reject { return a.rejects }
 
 func (f *fixture) freezeAnswer(a *answer) mailings.Frozen {
 	f.Helper()
@@ -67,7 +68,7 @@ func TestAnAnswerIsFrozenLikeAList(t *testing.T) {
 	f := newFixture(t)
 	f.exec(`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('stranger@example.com', 'asked')`)
 	want := mailings.Frozen{Members: 5, Duplicates: 1, Recipients: 4, OptedOut: 1, Batches: 2, Rejected: 2,
-		Rejects: []lists.Reject{{Row: 2, Reason: "has no address"}, {Row: 5, Reason: "has no address"}}}
+		Rejects: []member.Reject{{Position: 2, Reason: "has no address"}, {Position: 5, Reason: "has no address"}}}
 	f.want(f.freezeAnswer(answered("b@example.com", "", "A@example.com", "c@example.com", "", "B@example.com", "d@example.com")), want)
 	f.want(f.recipients(), []string{"1 b@example.com b@example.com row 1", "2 c@example.com c@example.com row 4", "3 d@example.com d@example.com row 7",
 		"4 A@example.com a@example.com row 3"})

@@ -4,7 +4,7 @@
 -- ensured by the statements that freeze a list.
 ALTER TABLE recipients DROP CONSTRAINT recipients_mailing_address_key_key;
 
--- Rows of a query that could not be used, and the first of them: [{"row": 17, "reason": "the
+-- Rows of a query that could not be used, and the first of them: [{"line": 17, "reason": "the
 -- address has no @"}], without the address.
 ALTER TABLE mailings ADD COLUMN rejected bigint NOT NULL DEFAULT 0, ADD COLUMN rejects jsonb;
 

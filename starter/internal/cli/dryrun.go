@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"directmailer/internal/audience/address"
-	"directmailer/internal/audience/csvlist"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/ledger"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
@@ -142,7 +142,7 @@ func (a *app) countFile(path string, counter *audienceCounter) (rejected int64, 
 		return 0, err
 	}
 	defer r.Close()
-	end := a.reportRejects(output.Base(path), r, func(csvlist.Reject) {})
+	end := a.reportRejects(output.Base(path), r, func(member.Reject) {})
 	defer end()
 	for {
 		m, err := r.Next()
@@ -180,7 +180,7 @@ func countQuery(ctx context.Context, p plan, counter *audienceCounter) (known bo
 		if err != nil {
 			return true, queryFailure(p, err)
 		}
-		if err := counter.addKey(m.Key); err != nil {
+		if err := counter.addKey(m.Address.Key()); err != nil {
 			return true, err
 		}
 	}

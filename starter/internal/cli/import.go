@@ -8,6 +8,7 @@ import (
 
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 	"directmailer/starter/internal/status"
@@ -19,16 +20,11 @@ const maxShown = 20
 // imported is the answer of an import.
 type imported struct {
 	lists.List
-	Rejects []reject `json:"rejects"`
+	Rejects []member.Reject `json:"rejects"`
 }
 
 func (i imported) describe() string {
 	return status.Members(i.Members, i.Duplicates) + "; " + output.Count(i.Rejected, "row") + " rejected"
-}
-
-type reject struct {
-	Line   int    `json:"line"`
-	Reason string `json:"reason"`
 }
 
 // openList opens a list file.
@@ -47,15 +43,15 @@ func (a *app) importList(
 	replace, all bool,
 ) (imported, error) {
 	file := output.Base(path)
-	done := imported{Rejects: []reject{}}
-	shown := a.reportRejects(file, r, func(x csvlist.Reject) {
+	done := imported{Rejects: []member.Reject{}}
+	shown := a.reportRejects(file, r, func(x member.Reject) {
 		if all {
-			done.Rejects = append(done.Rejects, reject{x.Line, x.Reason})
+			done.Rejects = append(done.Rejects, x)
 		}
 	})
 	stop := a.showImport(ctx, r, file)
 	var err error
-	done.List, err = s.lists.Import(ctx, name, file, r.Columns(), listFile{r}, replace)
+	done.List, err = s.lists.Import(ctx, name, file, r.Columns(), r, replace)
 	stop()
 	shown()
 	switch {
@@ -69,11 +65,11 @@ func (a *app) importList(
 
 // reportRejects reports the first rejected rows of r while it is read, and calls each for all of
 // them. end says how many more there were.
-func (a *app) reportRejects(file string, r *csvlist.Reader, each func(csvlist.Reject)) (end func()) {
+func (a *app) reportRejects(file string, r *csvlist.Reader, each func(member.Reject)) (end func()) {
 	var n int64
-	r.OnReject = func(x csvlist.Reject) {
+	r.OnReject = func(x member.Reject) {
 		if n++; n <= maxShown {
-			a.say("%s:%d: %s", file, x.Line, output.Clean(x.Reason))
+			a.say("%s:%d: %s", file, x.Position, output.Clean(x.Reason))
 		}
 		each(x)
 	}
@@ -91,19 +87,6 @@ func listFailure(err error) error {
 		return exit.With(exit.BadInput, fault)
 	}
 	return err
-}
-
-// listFile hands the rows of a file to an import.
-type listFile struct{ *csvlist.Reader }
-
-func (s listFile) Next() (lists.Member, error) {
-	m, err := s.Reader.Next()
-	return lists.Member{
-		Position:   int64(m.Line),
-		Address:    m.Address.String(),
-		Key:        m.Address.Key(),
-		Attributes: m.Attributes,
-	}, err
 }
 
 // showImport shows a progress bar by octets, where the standard error is a terminal and the file
@@ -136,7 +119,7 @@ func (a *app) showImport(ctx context.Context, r *csvlist.Reader, name string) (s
 
 // find returns the first row of the file that match accepts, and its number among the addresses. It
 // returns io.EOF when there is none.
-func find(path string, match func(csvlist.Member) bool) (m csvlist.Member, number int32, err error) {
+func find(path string, match func(member.Member) bool) (m member.Member, number int32, err error) {
 	r, err := openList(path)
 	if err != nil {
 		return m, 0, err

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"directmailer/internal/audience/address"
-	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/query"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content/render"
@@ -44,7 +44,7 @@ func (a *app) recipient(ctx context.Context, p plan, wanted string) (to render.R
 	case p.listFile == "":
 		return storedRecipient(ctx, p, key)
 	}
-	m, number, err := find(p.listFile, func(m csvlist.Member) bool { return key == "" || m.Address.Key() == key })
+	m, number, err := find(p.listFile, func(m member.Member) bool { return key == "" || m.Address.Key() == key })
 	if err == io.EOF {
 		return to, exit.Errorf(exit.NotFound, "%s has no usable row for this recipient", output.Base(p.listFile))
 	}
@@ -108,8 +108,8 @@ func (a *app) queriedRecipient(ctx context.Context, p plan, key string) (to rend
 			return to, exit.Errorf(exit.NotFound, "the query on %s does not select this recipient", q.Source)
 		case err != nil:
 			return to, queryFailure(p, err)
-		case key == "" || m.Key == key:
-			to = render.Recipient{Number: 1, Address: m.Address}
+		case key == "" || m.Address.Key() == key:
+			to = render.Recipient{Number: 1, Address: m.Address.String()}
 			return to, json.Unmarshal(m.Attributes, &to.Attributes)
 		}
 	}

@@ -1,0 +1,101 @@
+// Package member makes members of an audience from a table of people: a CSV file, or the answer of
+// a query. The table's [Header] says which column holds the e-mail address. The other columns become
+// the fields of templates.
+//
+// No text of this package quotes an address.
+package member
+
+import (
+	"fmt"
+	"strings"
+
+	"directmailer/internal/audience/address"
+)
+
+// maxAttributes is the length limit of a member's attributes as JSON, in octets.
+const maxAttributes = 64 << 10
+
+// Member is a row with a usable address.
+type Member struct {
+	// Position is the line of a file in which the row begins, or the number of the row in a query's
+	// answer. Both count from 1.
+	Position int64
+	Address  address.Address
+	// Attributes is a JSON object of strings, in the order of the columns.
+	Attributes []byte
+}
+
+// Reject is a row that is left out, at a position as in [Member].
+type Reject struct {
+	Position int64  `json:"line"`
+	Reason   string `json:"reason"` // without the address
+}
+
+// Member makes a member of a row's fields, which must be valid UTF-8 without NUL. It appends the
+// attributes to buf. A reason that is not empty says why the row cannot be used.
+func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, reason string) {
+	m = Member{Position: position, Attributes: buf}
+	if want := len(h.names); len(fields) != want {
+		return m, fmt.Sprintf("has %s, but the header names %s", count(len(fields), "field"), count(want, "column"))
+	}
+	text := strings.TrimSpace(fields[h.address])
+	if text == "" {
+		return m, "has no address"
+	}
+	a, err := address.Parse(text)
+	if err != nil {
+		return m, "the address " + err.Error()
+	}
+	m.Attributes = h.appendAttributes(buf, fields)
+	if len(m.Attributes)-len(buf) > maxAttributes {
+		return m, "the fields are longer than 64 KiB together"
+	}
+	m.Address = a
+	return m, ""
+}
+
+// appendAttributes appends all fields but the address as a JSON object.
+func (h *Header) appendAttributes(b []byte, fields []string) []byte {
+	b = append(b, '{')
+	for i, value := range fields {
+		if i == h.address {
+			continue
+		}
+		key := h.keys[i]
+		if b[len(b)-1] == '{' {
+			key = key[1:]
+		}
+		b = append(b, key...)
+		b = appendString(b, value)
+	}
+	return append(b, '}')
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends valid UTF-8 as a JSON string.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[start:i]...)
+		if start = i + 1; c < ' ' {
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		} else {
+			b = append(b, '\\', c)
+		}
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
