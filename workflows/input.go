@@ -2,10 +2,8 @@ package workflows
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -126,19 +124,21 @@ func fits(in Input) bool {
 	return err == nil && len(data) <= MaxInput
 }
 
-// validator collects problems: of a field that could not even be read, or whose object could not, that one only.
+// validator collects problems. It is silent about a field that is misread, or that holds or is in a
+// misread one: content is empty because content.html cannot be read.
 type validator struct{ problems, misread []Problem }
 
 func (v *validator) check(field string, ok bool, message string) {
-	unread := func(p Problem) bool {
-		return p.Field == field || strings.HasPrefix(field, p.Field+".") && p.Message == notAnObject
-	}
-	if !ok && !slices.ContainsFunc(v.misread, unread) {
+	if !ok && !slices.ContainsFunc(v.misread, func(p Problem) bool { return related(p.Field, field) }) {
 		v.problems = append(v.problems, Problem{field, message})
 	}
 }
 
-const notAnObject = "must be an object"
+// related reports whether two paths are the same field, or one of them is in the other.
+func related(a, b string) bool {
+	holds := func(a, b string) bool { return strings.HasPrefix(b, a+".") || strings.HasPrefix(b, a+"[") }
+	return a == b || holds(a, b) || holds(b, a)
+}
 
 func (v *validator) err(field string, err error) {
 	if err != nil {
@@ -246,104 +246,4 @@ func (v *validator) retry(field string, r Retry) {
 	v.check(field+".attempts", r.Attempts >= 1 && r.Attempts <= 1000, "must be 1 to 1000")
 	interval := time.Duration(r.Interval)
 	v.check(field+".interval", interval >= 10*time.Millisecond && interval <= 24*time.Hour, "must be 10ms to 24h")
-}
-
-// bare is an Input without its methods.
-type bare Input
-
-// MarshalJSON writes the input, and with it what was wrong with the JSON that it came from: the workflow hands its input on to the
-// activity that validates it.
-func (in Input) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		bare
-		Misread []Problem `json:"misread,omitempty"`
-	}{bare(in), in.misread})
-}
-
-// UnmarshalJSON reads an input. A field that is unknown or of the wrong type does not fail it: it is kept for [Input.Validate], so that a
-// slip in a JSON that somebody typed into the Web UI is reported together with all others. Only JSON that is no object is an error.
-func (in *Input) UnmarshalJSON(data []byte) error {
-	fields, err := fieldsOf(data)
-	if err != nil {
-		return errors.New("the input of a mailing must be a JSON object")
-	}
-	*in = Input{}
-	if kept, ok := fields["misread"]; ok && json.Unmarshal(kept, &in.misread) == nil {
-		delete(fields, "misread")
-	}
-	readFields(fields, reflect.ValueOf(in).Elem(), "", &in.misread)
-	return nil
-}
-
-// fieldsOf returns the members of a JSON object.
-func fieldsOf(data []byte) (map[string]json.RawMessage, error) {
-	var fields map[string]json.RawMessage
-	err := json.Unmarshal(data, &fields)
-	if err == nil && fields == nil {
-		err = errors.New("is null")
-	}
-	return fields, err
-}
-
-// readFields fills the struct v, and reports what it has no field for.
-func readFields(fields map[string]json.RawMessage, v reflect.Value, path string, problems *[]Problem) {
-	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		value, ok := fields[name]
-		if name == "" || !ok {
-			continue
-		}
-		delete(fields, name)
-		readField(value, v.Field(i), path+name, problems)
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		*problems = append(*problems, Problem{path + name, "is not a field of a mailing"})
-	}
-}
-
-func readField(data []byte, v reflect.Value, path string, problems *[]Problem) {
-	if string(data) == "null" {
-		return
-	}
-	if v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct && v.Type().Elem() != reflect.TypeFor[Progress]() {
-		v.Set(reflect.New(v.Type().Elem()))
-		readField(data, v.Elem(), path, problems)
-		return
-	}
-	switch v.Interface().(type) {
-	case Content, Retries, Retry, Deferral, Rates, Query, Continuation:
-		fields, err := fieldsOf(data)
-		if err != nil {
-			*problems = append(*problems, Problem{path, notAnObject})
-			return
-		}
-		readFields(fields, v, path+".", problems)
-		return
-	}
-	if err := json.Unmarshal(data, v.Addr().Interface()); err != nil {
-		v.SetZero()
-		*problems = append(*problems, Problem{path, "must be " + kindOf(v)})
-	}
-}
-
-func kindOf(v reflect.Value) string {
-	switch v.Interface().(type) {
-	case time.Time:
-		return "a time such as 2026-01-31T09:00:00Z"
-	case Duration:
-		return `a duration such as "30s" or "5m"`
-	case []string:
-		return "a list of texts"
-	case map[string]Rate:
-		return `an object such as {"mx": "500/s"}`
-	}
-	switch v.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int:
-		return "a whole number"
-	case reflect.Pointer:
-		return "left to the workflow"
-	}
-	return "a text"
 }

@@ -117,7 +117,7 @@ func TestSlipsSurviveThatTheInputIsHandedOn(t *testing.T) {
 	for _, p := range problems {
 		fields = append(fields, p.Field)
 	}
-	want := "content drop_points batch_size retry.page retry.lost resume  aa on_uncertian zz from list"
+	want := "content drop_points[0] batch_size retry.page retry.lost resume  aa on_uncertian zz from list"
 	if got := strings.Join(fields, " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

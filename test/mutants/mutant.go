@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 )
 
 // mutant is one fault.
@@ -60,7 +60,9 @@ func readMutants(folder string) ([]mutant, error) {
 			return nil, err
 		}
 		var l list
-		if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&l); err != nil {
+		decoder := yaml.NewDecoder(bytes.NewReader(data))
+		decoder.KnownFields(true)
+		if err := decoder.Decode(&l); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		for _, m := range l.Mutants {

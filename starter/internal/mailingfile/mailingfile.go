@@ -43,7 +43,7 @@ type File struct {
 	// names no file.
 	ListFile string
 
-	places map[string]place
+	places map[string]places
 	parts  map[string]string // field of content to the path of the file that it is in
 	lines  []string
 }
@@ -69,7 +69,7 @@ func (e *Error) Error() string {
 
 // Load reads the mailing file and validates its input. Any error is an [*Error], and there is no File then.
 func Load(path string) (*File, error) {
-	f := &File{Path: path, places: map[string]place{}, parts: map[string]string{}}
+	f := &File{Path: path, places: map[string]places{}, parts: map[string]string{}}
 	r := reader{file: f}
 	text, err := readText(path, maxFile)
 	if err != nil {
@@ -79,7 +79,7 @@ func Load(path string) (*File, error) {
 	text = strings.ReplaceAll(text, "\r\n", "\n") // the YAML parser counts the lines of a quoted text twice else, and does not join them
 	f.lines = strings.Split(text, "\n")
 	if root := r.parse(text); root != nil {
-		r.mailing(root)
+		r.read(root)
 		r.validate()
 	}
 	if err := r.err(); err != nil {
@@ -102,7 +102,7 @@ func (f *File) Locate(field string, line, column int) string {
 func (f *File) place(field string) place {
 	for field != "" {
 		if found, ok := f.places[field]; ok {
-			return found
+			return found.shown
 		}
 		field = field[:max(0, strings.LastIndexAny(field, ".["))]
 	}
@@ -173,14 +173,14 @@ func (r *reader) fault(at place, format string, args ...any) {
 // fail says that a field is wrong at a place.
 func (r *reader) fail(field string, at place, format string, args ...any) {
 	r.failed = append(r.failed, field)
-	r.fault(at, "%s: %s", field, fmt.Sprintf(format, args...))
+	r.fault(at, "%s: %s", oneLine(field), fmt.Sprintf(format, args...))
 }
 
 // validate adds the problems of the fields that could be read.
 func (r *reader) validate() {
 	for _, problem := range r.file.Input.Validate() {
 		if !r.hasFailed(problem.Field) {
-			r.fault(r.file.place(problem.Field), "%s: %s", problem.Field, problem.Message)
+			r.fault(r.file.place(problem.Field), "%s: %s", problem.Field, oneLine(problem.Message))
 		}
 	}
 }
