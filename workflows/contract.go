@@ -54,7 +54,7 @@ var (
 // out.
 type Input struct {
 	// ID of the mailing. It must be equal to the workflow ID. Default: the workflow ID.
-	ID string `json:"id,omitempty" jsonschema:"maxLength=100,pattern=^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"`
+	ID string `json:"id,omitempty"`
 	// From is the author that recipients see: an address, or a name and an address ("Example News
 	// <news@example.com>").
 	From string `json:"from" jsonschema:"minLength=1"`
@@ -67,7 +67,7 @@ type Input struct {
 	Subject string `json:"subject" jsonschema:"minLength=1"`
 	// List is the name of a stored list. Its members at the time of preparation become the
 	// recipients. Exactly one of List, Query and Continue must be given.
-	List string `json:"list,omitempty" jsonschema:"maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
+	List string `json:"list,omitempty"`
 	// Query selects the recipients with a SQL query, which runs when the mailing is prepared.
 	Query *Query `json:"query,omitempty"`
 	// Continue sends to recipients of an earlier mailing, for example those that it did not send
@@ -76,7 +76,7 @@ type Input struct {
 	// Content is the body of the messages.
 	Content Content `json:"content"`
 	// DropPoints names the drop points to use, as configured in the workers. Default: all of them.
-	DropPoints []string `json:"drop_points,omitempty" jsonschema:"uniqueItems=true,maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
+	DropPoints []string `json:"drop_points,omitempty" jsonschema:"uniqueItems=true"`
 	// BatchSize is the number of recipients in a batch, 1 to 5000. Default: 500.
 	BatchSize int `json:"batch_size,omitempty" jsonschema:"minimum=1,maximum=5000,default=500"`
 	// Retry says how often a failing resource is tried, and at which interval, before OnExhausted
@@ -136,7 +136,7 @@ type Content struct {
 // Query selects recipients with a SQL query: each row of the result is a member.
 type Query struct {
 	// Source names a source database, as configured in the workers (DM_SOURCES).
-	Source string `json:"source" jsonschema:"minLength=1,maxLength=63,pattern=^[a-z0-9]+([_-]?[a-z0-9])*$"`
+	Source string `json:"source" jsonschema:"minLength=1"`
 	// SQL is one SELECT statement. It runs in a read-only transaction. One of its columns must be
 	// named email, in upper or lower case. The other columns are fields for templates.
 	SQL string `json:"sql" jsonschema:"minLength=1"`
@@ -147,10 +147,10 @@ type Query struct {
 // Continuation selects recipients of an earlier mailing. That mailing must have ended.
 type Continuation struct {
 	// Mailing is the ID of the earlier mailing.
-	Mailing string `json:"mailing" jsonschema:"maxLength=100,pattern=^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"`
+	Mailing string `json:"mailing"`
 	// Outcomes selects recipients by their outcome: unsent, failed, bounced, uncertain. Default:
 	// unsent.
-	Outcomes []string `json:"outcomes,omitempty" jsonschema:"uniqueItems=true,enum=unsent,enum=failed,enum=bounced,enum=uncertain"`
+	Outcomes []string `json:"outcomes,omitempty" jsonschema:"uniqueItems=true"`
 }
 
 // Deferral is the schedule of later rounds for deferred recipients (4xx).

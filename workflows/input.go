@@ -4,35 +4,26 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/delivery/rate"
+	"directmailer/internal/naming"
 )
 
 // MaxInput is how long an input may be as JSON, in octets: Temporal refuses payloads above 2 MiB, and continue-as-new adds to it.
 const MaxInput = 1536 << 10
 
 const (
-	maxID      = 100
-	maxName    = 63
 	maxSubject = 4096
 	maxBatch   = 5000
 )
 
-var (
-	idPattern   = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
-	namePattern = regexp.MustCompile(`^[a-z0-9]+([_-]?[a-z0-9])*$`)
-)
-
-// ValidName tells whether s can name a list or a drop point: up to 63 lower-case letters, digits, and single - or _ between them.
-func ValidName(s string) bool { return len(s) <= maxName && namePattern.MatchString(s) }
-
-// validID tells whether s can be a mailing's ID; a name is one, too.
-func validID(s string) bool { return len(s) <= maxID && idPattern.MatchString(s) }
+// ValidName reports whether s can name a list, a drop point or a source database: up to 63 lower-case
+// letters and digits, with single - or _ between them.
+func ValidName(s string) bool { return naming.Valid(s) }
 
 // Audience names whom the mailing goes to, for people: its list, "query:SOURCE" or "continue:ID". No list can be called like the latter two.
 func (in Input) Audience() string {
@@ -87,8 +78,8 @@ func (in Input) Validate() []Problem {
 	v := validator{problems: slices.Clone(in.misread), misread: in.misread}
 	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, in which each < > and & counts six octets; put images on a web server")
 	in = in.WithDefaults()
-	v.check("id", in.ID == "" || validID(in.ID),
-		"must be up to 100 letters and digits, with single . _ or - between them (no address: it is shown everywhere)")
+	v.check("id", in.ID == "" || naming.ValidID(in.ID),
+		"must be "+naming.IDRule+" (no address: it is shown everywhere)")
 	v.mailbox("from", in.From, true)
 	v.mailbox("reply_to", in.ReplyTo, false)
 	if in.EnvelopeSender != "" {
@@ -168,7 +159,7 @@ func (v *validator) audience(in Input) {
 	case given > 1:
 		v.check("list", false, "only one of list, query and continue can say who gets the mail")
 	}
-	v.check("list", in.List == "" || ValidName(in.List), "must name a list: up to 63 lower-case letters and digits, with single - or _ between them")
+	v.check("list", in.List == "" || ValidName(in.List), "must name a list: "+naming.Rule)
 	if q := in.Query; q != nil {
 		v.check("query.source", ValidName(q.Source), "must name a source database, as the workers' DM_SOURCES does")
 		v.check("query.sql", strings.TrimSpace(q.SQL) != "", "is missing")
@@ -176,18 +167,27 @@ func (v *validator) audience(in Input) {
 		v.check("query.timeout", within(q.Timeout, time.Second, 6*time.Hour), "must be 1s to 6h")
 	}
 	if c := in.Continue; c != nil {
-		v.check("continue.mailing", validID(c.Mailing), "must be the ID of a mailing")
+		v.check("continue.mailing", naming.ValidID(c.Mailing), "must be the ID of a mailing")
 		v.check("continue.mailing", c.Mailing != in.ID || in.ID == "", "is this mailing itself: a new one needs an ID of its own")
 		for i, outcome := range c.Outcomes {
 			field := fmt.Sprintf("continue.outcomes[%d]", i)
-			v.check(field, slices.Contains(continued, outcome), "must be "+strings.Join(continued[:len(continued)-1], ", ")+" or "+continued[len(continued)-1])
+			v.check(field, slices.Contains(continuable, outcome), "must be "+alternatives(continuable))
 			v.check(field, !slices.Contains(c.Outcomes[:i], outcome), "is there twice")
 		}
 	}
 }
 
-// continued are the outcomes whose recipients can be taken up by another mailing.
-var continued = []string{"unsent", "failed", "bounced", "uncertain"}
+var continuable = []string{"unsent", "failed", "bounced", "uncertain"}
+
+// alternatives joins words as in "a, b or c".
+func alternatives(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// ContinuableOutcomes returns the outcomes whose recipients another mailing can take up: those of
+// [Continuation].
+func ContinuableOutcomes() []string { return slices.Clone(continuable) }
 
 func (v *validator) content(c Content) {
 	page := c.PageURL != "" || c.PageColumn != ""
@@ -234,11 +234,11 @@ func (v *validator) rate(field string, r Rate) {
 	v.err(field, err)
 }
 
-func (v *validator) dropPoints(names []string) {
-	for i, name := range names {
+func (v *validator) dropPoints(points []string) {
+	for i, name := range points {
 		field := fmt.Sprintf("drop_points[%d]", i)
-		v.check(field, ValidName(name), "must name a drop point: lower-case letters and digits, with single - or _ between them")
-		v.check(field, !slices.Contains(names[:i], name), "is there twice")
+		v.check(field, ValidName(name), "must name a drop point: "+naming.Rule)
+		v.check(field, !slices.Contains(points[:i], name), "is there twice")
 	}
 }
 

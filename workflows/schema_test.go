@@ -13,6 +13,7 @@ import (
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
+	"directmailer/internal/naming"
 	"directmailer/workflows"
 )
 
@@ -47,8 +48,8 @@ func schemaOf(t *testing.T) []byte {
 	}
 	schema := r.Reflect(workflows.Input{})
 	schema.Title = "Input of the workflow Mailing"
-	one := uint64(1)
-	schema.Definitions["Content"].MinProperties = &one
+	schema.Definitions["Content"].MinProperties = new(uint64(1))
+	nameRules(schema)
 	for _, audience := range []string{"list", "query", "continue"} {
 		schema.OneOf = append(schema.OneOf, &jsonschema.Schema{Required: []string{audience}})
 	}
@@ -58,6 +59,25 @@ func schemaOf(t *testing.T) []byte {
 	}
 	data = []byte(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(data)))
 	return append(data, '\n')
+}
+
+// nameRules adds the rules of names and of outcomes, which are constants that a struct's tag cannot use.
+func nameRules(schema *jsonschema.Schema) {
+	field := func(of *jsonschema.Schema, name string) *jsonschema.Schema {
+		property, _ := of.Properties.Get(name)
+		return property
+	}
+	rule := func(s *jsonschema.Schema, length uint64, pattern string) { s.MaxLength, s.Pattern = &length, pattern }
+	input, query, continuation := schema.Definitions["Input"], schema.Definitions["Query"], schema.Definitions["Continuation"]
+	rule(field(input, "id"), naming.MaxIDLength, naming.IDPattern)
+	rule(field(continuation, "mailing"), naming.MaxIDLength, naming.IDPattern)
+	rule(field(input, "list"), naming.MaxLength, naming.Pattern)
+	rule(field(input, "drop_points").Items, naming.MaxLength, naming.Pattern)
+	rule(field(query, "source"), naming.MaxLength, naming.Pattern)
+	for _, outcome := range workflows.ContinuableOutcomes() {
+		outcomes := field(continuation, "outcomes").Items
+		outcomes.Enum = append(outcomes.Enum, outcome)
+	}
 }
 
 func compiled(t *testing.T) *validator.Schema {

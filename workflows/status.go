@@ -5,6 +5,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"directmailer/internal/naming"
 )
 
 // enter changes the state, and shows it in the search attributes and in the current details of the
@@ -17,7 +19,7 @@ func (m *mailing) enter(ctx workflow.Context, state State) {
 		// The input may not be checked yet, and Temporal ends a workflow that sets a value that is
 		// too long.
 		audience := m.in.Audience()
-		if validID(audience[strings.IndexByte(audience, ':')+1:]) {
+		if naming.ValidID(audience[strings.IndexByte(audience, ':')+1:]) {
 			attributes = append(attributes, ListAttribute.ValueSet(audience))
 		}
 		err := workflow.UpsertTypedSearchAttributes(ctx, attributes...)

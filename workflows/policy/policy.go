@@ -182,22 +182,23 @@ const (
 
 // decision is what an error type means for the next attempt.
 type decision struct {
-	setting   Setting // limits the attempts
-	permanent bool    // no further attempt
-	handOver  bool    // to another worker
+	setting  Setting // limits the attempts
+	handOver bool    // to another worker
 }
 
+// decisions has every error type. One with neither a setting nor a hand-over ends the activity, and
+// so does one that the setting DropPoint counts: the workflow counts it.
 var decisions = map[ErrorType]decision{
-	InvalidInput:         {permanent: true},
-	MailingExists:        {permanent: true},
-	ListUnusable:         {permanent: true},
-	BatchTooLarge:        {permanent: true},
-	SpoolMissing:         {permanent: true},
+	InvalidInput:         {},
+	MailingExists:        {},
+	ListUnusable:         {},
+	BatchTooLarge:        {},
+	SpoolMissing:         {},
 	DatabaseUnavailable:  {setting: Database},
 	SourceUnavailable:    {setting: List},
 	PageUnavailable:      {setting: Page},
-	DropPointUnavailable: {setting: DropPoint, permanent: true},
-	DropPointRefuses:     {setting: DropPoint, permanent: true},
+	DropPointUnavailable: {setting: DropPoint},
+	DropPointRefuses:     {setting: DropPoint},
 	WorkerStopping:       {handOver: true},
 	BatchTaken:           {handOver: true},
 	WorkerBusy:           {handOver: true},
@@ -208,9 +209,6 @@ var decisions = map[ErrorType]decision{
 // SettingOf returns the setting that limits the attempts after errors of the type; None if nothing
 // limits them, or if there is no further attempt.
 func SettingOf(t ErrorType) Setting { return decisions[t].setting }
-
-// Permanent reports whether the activity has no further attempt after an error of the type.
-func Permanent(t ErrorType) bool { return decisions[t].permanent }
 
 // HandsOver reports whether an error of the type only offers the work to another worker.
 func HandsOver(t ErrorType) bool { return decisions[t].handOver }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +22,7 @@ import (
 
 	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
+	"directmailer/internal/naming"
 )
 
 const (
@@ -40,12 +40,10 @@ type Config struct {
 	config *pgconn.Config
 }
 
-var namePattern = regexp.MustCompile(`^[a-z0-9]+([_-]?[a-z0-9])*$`)
-
 // Parse reads the URL of a source database. Its errors name the source and quote nothing of the URL.
 func Parse(name, url string) (Config, error) {
-	if !namePattern.MatchString(name) || len(name) > 63 {
-		return Config{}, errors.New("a source's name must be up to 63 lower-case letters and digits, with single - or _ between them")
+	if !naming.Valid(name) {
+		return Config{}, errors.New("a source's name must be " + naming.Rule)
 	}
 	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
 		return Config{}, fmt.Errorf("source %s: its URL must begin with postgres://", name)

@@ -2,7 +2,6 @@ package render
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 	texttemplate "text/template"
 	"text/template/parse"
@@ -10,9 +9,8 @@ import (
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/content/message"
+	"directmailer/internal/naming"
 )
-
-var mailingID = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
 
 // Compile checks the content and compiles it. It returns a Template, or else every problem found: at most one for each
 // template, as a template's parser stops at its first.
@@ -40,8 +38,8 @@ func (c *compiler) report(p *Problem) {
 
 func (c *compiler) compileHead() {
 	s, head := c.spec, &c.t.head
-	if len(s.Mailing) > 100 || !mailingID.MatchString(s.Mailing) {
-		c.report(&Problem{Field: FieldMailing, Message: "must be letters and digits with single dots, hyphens or underscores between them, at most 100 in all"})
+	if !naming.ValidID(s.Mailing) {
+		c.report(&Problem{Field: FieldMailing, Message: "must be " + naming.IDRule})
 	}
 	head.From = c.mailbox(FieldFrom, s.From)
 	c.t.domain = head.From.Address.Domain()

@@ -301,7 +301,7 @@ func TestAllProblemsOfAContentAreReportedAtOnceWithTheirPlace(t *testing.T) {
 		t.Error("compiled")
 	}
 	want := []string{
-		"id: must be letters", "from: has no @", "reply_to: has a line break", "list_id: is not of the form", "date: is missing",
+		"id: must be up to 100 letters", "from: has no @", "reply_to: has a line break", "list_id: is not of the form", "date: is missing",
 		"subject line 2, column 3: ", "content.text line 3, column 3: function \"nofunc\" not defined", "content.html line 2, column 32: {{if}} branches end in different contexts (one",
 	}
 	if len(problems) != len(want) {

@@ -8,11 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"directmailer/internal/delivery/smtp"
+	"directmailer/internal/naming"
 )
 
 const (
@@ -48,14 +48,11 @@ func (c Config) GoString() string { return c.String() }
 // MarshalText returns the same as String, so that logs and encoders do not show credentials.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-var namePattern = regexp.MustCompile(`^[a-z0-9]+([_-]?[a-z0-9])*$`)
-
 // Parse reads a drop point's URL. Its errors name the drop point and the problem. They quote
 // nothing of the URL but the names of parameters.
 func Parse(name, rawURL string) (Config, error) {
-	if !namePattern.MatchString(name) || len(name) > 63 {
-		return Config{}, errors.New("a drop point's name must be up to 63 lower-case letters and digits, " +
-			"with single - or _ between them")
+	if !naming.Valid(name) {
+		return Config{}, errors.New("a drop point's name must be " + naming.Rule)
 	}
 	c, err := parse(rawURL)
 	if err != nil {

@@ -118,16 +118,12 @@ func Start(t testing.TB, o Options) *Server {
 // Addr returns host:port.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// RootCAs returns a pool with the server's own certificate.
+// RootCAs returns a pool with the server's own certificate, for "localhost" and 127.0.0.1.
 func (s *Server) RootCAs() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(s.certPEM)
 	return pool
 }
-
-// CertPEM returns the server's certificate, for "localhost" and 127.0.0.1, as the content of a PEM
-// file.
-func (s *Server) CertPEM() []byte { return s.certPEM }
 
 // Received returns the messages accepted so far, in the order of acceptance.
 func (s *Server) Received() []Message {

@@ -29,13 +29,7 @@ type continuation struct {
 	file     string   // content and settings; if empty, those of the earlier mailing
 }
 
-// continuable are the outcomes whose recipients can be taken up by another mailing.
-var continuable = []string{
-	string(ledger.Unsent),
-	string(ledger.Failed),
-	string(ledger.Bounced),
-	string(ledger.Uncertain),
-}
+var continuable = workflows.ContinuableOutcomes()
 
 // planContinuation makes the plan of a mailing to recipients of an earlier one. It says how many
 // there are.
