@@ -13,7 +13,8 @@ import (
 	"directmailer/internal/naming"
 )
 
-// MaxInput is how long an input may be as JSON, in octets: Temporal refuses payloads above 2 MiB, and continue-as-new adds to it.
+// MaxInput is the length limit of an input as JSON, in octets. Temporal refuses payloads above 2
+// MiB, and continue-as-new adds to the input.
 const MaxInput = 1536 << 10
 
 const (
@@ -21,11 +22,12 @@ const (
 	maxBatch   = 5000
 )
 
-// ValidName reports whether s can name a list, a drop point or a source database: up to 63 lower-case
-// letters and digits, with single - or _ between them.
+// ValidName reports whether s can name a list, a drop point or a source database: up to 63
+// lower-case letters and digits, with single - or _ between them.
 func ValidName(s string) bool { return naming.Valid(s) }
 
-// Audience names whom the mailing goes to, for people: its list, "query:SOURCE" or "continue:ID". No list can be called like the latter two.
+// Audience describes the mailing's audience for people: the list's name, "query:SOURCE" or
+// "continue:ID". No list can have one of the latter names.
 func (in Input) Audience() string {
 	switch {
 	case in.Query != nil:
@@ -71,12 +73,15 @@ func fill[T comparable](field *T, value T) {
 	}
 }
 
-// Validate returns every problem of the fields, in their order, after those of the JSON that it came from; none for a good input. It
-// knows nothing of the world, not even the time: whether the templates compile and whether list and drop points exist, is checked by
-// the activity OpenMailing. Messages go on after the field's name ("has no @") and quote no address.
+// Validate returns all problems of the input: first those of the JSON that it came from
+// ([Input.Misread]), then those of the fields in their order. It is deterministic and reads neither
+// clock nor database. The activity OpenMailing checks whether the templates compile, and whether
+// list and drop points exist. A message continues the field's name ("has no @") and quotes no
+// address.
 func (in Input) Validate() []Problem {
 	v := validator{problems: slices.Clone(in.misread), misread: in.misread}
-	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, in which each < > and & counts six octets; put images on a web server")
+	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, "+
+		"in which each < > and & counts six octets; put images on a web server")
 	in = in.WithDefaults()
 	v.check("id", in.ID == "" || naming.ValidID(in.ID),
 		"must be "+naming.IDRule+" (no address: it is shown everywhere)")
@@ -109,7 +114,7 @@ func (in Input) Validate() []Problem {
 	return v.problems
 }
 
-// fits tells whether the input is no longer than MaxInput as JSON.
+// fits reports whether the input is no longer than MaxInput as JSON.
 func fits(in Input) bool {
 	data, err := json.Marshal(in)
 	return err == nil && len(data) <= MaxInput
@@ -168,7 +173,8 @@ func (v *validator) audience(in Input) {
 	}
 	if c := in.Continue; c != nil {
 		v.check("continue.mailing", naming.ValidID(c.Mailing), "must be the ID of a mailing")
-		v.check("continue.mailing", c.Mailing != in.ID || in.ID == "", "is this mailing itself: a new one needs an ID of its own")
+		v.check("continue.mailing", c.Mailing != in.ID || in.ID == "",
+			"is this mailing itself: a new one needs an ID of its own")
 		for i, outcome := range c.Outcomes {
 			field := fmt.Sprintf("continue.outcomes[%d]", i)
 			v.check(field, slices.Contains(continuable, outcome), "must be "+alternatives(continuable))
@@ -191,20 +197,25 @@ func ContinuableOutcomes() []string { return slices.Clone(continuable) }
 
 func (v *validator) content(c Content) {
 	page := c.PageURL != "" || c.PageColumn != ""
-	v.check("content", page || strings.TrimSpace(c.Text) != "" || strings.TrimSpace(c.HTML) != "", "is empty: text, html, both, or page_url are needed")
+	v.check("content", page || strings.TrimSpace(c.Text) != "" || strings.TrimSpace(c.HTML) != "",
+		"is empty: text, html, both, or page_url are needed")
 	v.check("content.text", !strings.Contains(c.Text, "\x00"), "has a NUL character")
 	v.check("content.html", !strings.Contains(c.HTML, "\x00"), "has a NUL character")
 	v.check("content.html", !page || c.HTML == "", "is there besides a page: only one of them can be what is sent")
 	v.check("content.static", !page || !c.Static, "is true, but a page is fetched for each recipient")
-	v.check("content.page_url", len(c.PageURL) <= maxSubject && !strings.ContainsAny(c.PageURL, "\r\n\x00"), "must be one line of up to 4096 octets")
-	v.check("content.page_url", c.PageURL == "" || strings.HasPrefix(c.PageURL, "http://") || strings.HasPrefix(c.PageURL, "https://"), "must begin with http:// or https://")
-	v.check("content.page_hosts", c.PageURL != "" || c.PageColumn == "" || len(c.PageHosts) > 0, "are needed with page_column: the list must not say which hosts we ask")
+	v.check("content.page_url", len(c.PageURL) <= maxSubject && !strings.ContainsAny(c.PageURL, "\r\n\x00"),
+		"must be one line of up to 4096 octets")
+	isHTTP := strings.HasPrefix(c.PageURL, "http://") || strings.HasPrefix(c.PageURL, "https://")
+	v.check("content.page_url", c.PageURL == "" || isHTTP, "must begin with http:// or https://")
+	v.check("content.page_hosts", c.PageURL != "" || c.PageColumn == "" || len(c.PageHosts) > 0,
+		"are needed with page_column: the list must not say which hosts we ask")
 	v.check("content.page_hosts", page || len(c.PageHosts) == 0, "mean nothing without page_url or page_column")
 }
 
 func (v *validator) deferral(d Deferral) {
 	v.check("deferral.first", within(d.First, 10*time.Millisecond, 24*time.Hour), "must be 10ms to 24h")
-	v.check("deferral.most", d.Most >= d.First && within(d.Most, 0, 24*time.Hour), "must not be shorter than first, nor longer than 24h")
+	v.check("deferral.most", d.Most >= d.First && within(d.Most, 0, 24*time.Hour),
+		"must not be shorter than first, nor longer than 24h")
 	v.check("deferral.for", within(d.For, 0, 240*time.Hour), "must be up to 240h")
 }
 

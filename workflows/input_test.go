@@ -92,7 +92,8 @@ func TestWhatIsNoObjectIsNoInput(t *testing.T) {
 	}
 }
 
-// A run hands its input to the next as JSON, from which OpenMailing reads it: what was wrong with it must arrive there.
+// A run hands its input to the next as JSON, from which OpenMailing reads it: what was wrong with
+// it must arrive there.
 func TestSlipsSurviveThatTheInputIsHandedOn(t *testing.T) {
 	t.Parallel()
 	data := []byte(`{"on_uncertian": "hold", "zz": 1, "aa": 2, "batch_size": "many", "content": "hello", "retry": {"page": 5, "lost": {}}, "drop_points": [1],

@@ -32,8 +32,8 @@ type wire struct {
 func (in Input) MarshalJSON() ([]byte, error) { return json.Marshal(wire{bare(in), in.misread}) }
 
 // UnmarshalJSON reads an input. A field that is unknown or of the wrong type is no error:
-// [Input.Validate] reports it together with all other problems. Somebody may have typed the JSON into
-// the Web UI, and should learn of every slip at once. Only JSON that is no object is an error.
+// [Input.Validate] reports it together with all other problems. Somebody may have typed the JSON
+// into the Web UI, and should learn of every slip at once. Only JSON that is no object is an error.
 func (in *Input) UnmarshalJSON(data []byte) error {
 	var w wire
 	problems, err := inputKinds.Decode(data, &w, "")

@@ -14,8 +14,8 @@ import (
 // Content is the compiled content of one mailing. It is safe for concurrent use.
 type Content struct {
 	Template *render.Template
-	Pages    *page.Source // nil: no page is fetched
-	Envelope string       // envelope sender
+	Pages    *page.Locations // nil: no page is fetched
+	Envelope string          // envelope sender
 }
 
 // Compile compiles the content of an input. date is the Date header of all messages. The error is
@@ -39,8 +39,10 @@ func Compile(in workflows.Input, date time.Time) (*Content, error) {
 // Spec returns the part of an input that package render compiles. date is the Date header of all
 // messages.
 func Spec(in workflows.Input, date time.Time) render.Spec {
-	s := render.Spec{Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Content.Text, HTML: in.Content.HTML,
-		Static: in.Content.Static, Page: hasPages(in), Date: date}
+	s := render.Spec{
+		Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Date: date,
+		Text: in.Content.Text, HTML: in.Content.HTML, Static: in.Content.Static, Page: hasPages(in),
+	}
 	if sender, err := in.Sender(); err == nil && in.List != "" {
 		s.ListID = in.List + "." + sender.Domain() // RFC 2919: a label for the list below the sender's own domain
 	}
@@ -53,15 +55,15 @@ func hasPages(in workflows.Input) bool {
 
 // Pages returns where the pages of a mailing's recipients are. It returns nil when the content of
 // the mailing is not fetched.
-func Pages(in workflows.Input) (*page.Source, []render.Problem) {
+func Pages(in workflows.Input) (*page.Locations, []render.Problem) {
 	if !hasPages(in) {
 		return nil, nil
 	}
-	return page.NewSource(in.Content.PageURL, in.Content.PageColumn, in.Content.PageHosts)
+	return page.NewLocations(in.Content.PageURL, in.Content.PageColumn, in.Content.PageHosts)
 }
 
-// Check compiles the input's templates and its page URL and returns every problem of them. It leaves
-// problems of the input's addresses to [workflows.Input.Validate].
+// Check compiles the input's templates and its page URL and returns every problem of them. It
+// leaves problems of the input's addresses to [workflows.Input.Validate].
 func Check(in workflows.Input) []render.Problem {
 	_, problems := render.Compile(Spec(in, time.Unix(0, 0)))
 	var out []render.Problem

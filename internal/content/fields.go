@@ -11,14 +11,15 @@ import (
 	"directmailer/workflows"
 )
 
-// UnknownFields returns where the templates name fields that nobody on a list with these columns has: each of its recipients would be
-// failed. A field behind a condition counts as well: it is a slip just the same.
+// UnknownFields returns the places where templates use fields that a list with these columns does
+// not have. Each recipient would fail there. A field behind a condition counts, too.
 func UnknownFields(in workflows.Input, columns []string) []render.Problem {
 	known := append([]string{"email"}, columns...)
 	c := in.Content
-	templates := []struct{ field, text string }{{render.FieldSubject, in.Subject}, {"content.page_url", c.PageURL}}
+	type template struct{ field, text string }
+	templates := []template{{render.FieldSubject, in.Subject}, {render.FieldPageURL, c.PageURL}}
 	if !c.Static {
-		templates = append(templates, []struct{ field, text string }{{render.FieldText, c.Text}, {render.FieldHTML, c.HTML}}...)
+		templates = append(templates, template{render.FieldText, c.Text}, template{render.FieldHTML, c.HTML})
 	}
 	var problems []render.Problem
 	for _, t := range templates {
@@ -31,7 +32,8 @@ func UnknownFields(in workflows.Input, columns []string) []render.Problem {
 }
 
 func unknownField(field, name string, known []string) render.Problem {
-	return render.Problem{Field: field, Message: fmt.Sprintf("no column of the list is named %s: there are %s", name, strings.Join(known, ", "))}
+	message := fmt.Sprintf("no column of the list is named %s: there are %s", name, strings.Join(known, ", "))
+	return render.Problem{Field: field, Message: message}
 }
 
 func unknownIn(field, text string, known []string) []render.Problem {
@@ -50,7 +52,8 @@ func unknownIn(field, text string, known []string) []render.Problem {
 		}
 		before := text[:min(int(use.at), len(text))]
 		problem := unknownField(field, use.name, known)
-		problem.Line, problem.Column = 1+strings.Count(before, "\n"), 1+utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+		problem.Line = 1 + strings.Count(before, "\n")
+		problem.Column = 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
 		problems = append(problems, problem)
 	}
 	return problems
@@ -75,7 +78,7 @@ func (w *fieldWalker) template(name string) {
 	}
 }
 
-// list walks nodes; dot tells whether "." is the recipient there, which it is not inside with and range.
+// list walks nodes. dot says whether "." is the recipient there. Inside with and range it is not.
 func (w *fieldWalker) list(l *parse.ListNode, dot bool) {
 	if l == nil {
 		return

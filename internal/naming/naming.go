@@ -1,5 +1,6 @@
 // Package naming has the one rule for the names that people give: those of lists, drop points and
-// source databases, and the IDs of mailings. A name is safe in a file name, a URL, a header and a log.
+// source databases, and the IDs of mailings. A name is safe in a file name, a URL, a header and a
+// log.
 package naming
 
 import "regexp"
@@ -10,8 +11,8 @@ const (
 	MaxIDLength = 100
 )
 
-// Pattern and IDPattern are the rules as regular expressions. The JSON schema of the input has them,
-// too.
+// Pattern and IDPattern are the rules as regular expressions. The JSON schema of the input has
+// them, too.
 const (
 	Pattern   = `^[a-z0-9]+([_-]?[a-z0-9])*$`
 	IDPattern = `^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`

@@ -20,8 +20,9 @@ func ExampleQueue() {
 	// CloseMailing direct-mailer-steps
 }
 
-// The type of an activity's error decides what follows.
-func ExamplePermanent() {
-	fmt.Println(policy.Permanent(policy.InvalidInput), policy.Permanent(policy.DatabaseUnavailable))
+// The type of an activity's error decides what follows. A batch that another worker may take is
+// handed over, and an input that is wrong is not.
+func ExampleHandsOver() {
+	fmt.Println(policy.HandsOver(policy.WorkerBusy), policy.HandsOver(policy.InvalidInput))
 	// Output: true false
 }

@@ -279,7 +279,8 @@ func TestAMailboxMustBeOneThatMailCanBeDeliveredTo(t *testing.T) {
 	}
 }
 
-// FuzzParse: what is accepted is one argument of RCPT TO for everybody who reads it, and reads back as itself.
+// FuzzParse: what is accepted is one argument of RCPT TO for everybody who reads it, and reads back
+// as itself.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"ada@example.com", `"x> NOTIFY=NEVER"@example.com`, `"a\"\\b"@example.com`, "jürgen@bücher.example", "a@b.c\r\nDATA", "a@ａ．example", "\u212a@example.com",
@@ -336,8 +337,8 @@ func unquote(local string) string {
 	return b.String()
 }
 
-// FuzzMailbox: a mailbox that ParseMailbox takes makes a header From that another parser reads as the
-// same mailbox.
+// FuzzMailbox: a mailbox that ParseMailbox takes makes a header From that another parser reads as
+// the same mailbox.
 func FuzzMailbox(f *testing.F) {
 	for _, seed := range []string{
 		"news@example.com", "News <news@Example.com>", `"x y"@example.com`, "=?utf-8?q?Zo=C3=AB?= <zoe@example.com>",

@@ -1,5 +1,5 @@
-// Package csvlist reads a list of people from a CSV file (RFC 4180), row by row. Its memory does not
-// grow with the file.
+// Package csvlist reads a list of people from a CSV file (RFC 4180), row by row. Its memory does
+// not grow with the file.
 //
 // The file is UTF-8, with or without a byte order mark. Commas, semicolons or tabs separate the
 // columns: the one that the header has most of. The first line names the columns. One of them holds
@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	// maxRow is the length limit of a row, in octets. Without it, a row with a missing quotation mark
-	// would be the rest of the file.
+	// maxRow is the length limit of a row, in octets. Without it, a row with a missing quotation
+	// mark would be the rest of the file.
 	maxRow = 1 << 20
 	// bufferSize is also the length limit of the header.
 	bufferSize = 64 << 10

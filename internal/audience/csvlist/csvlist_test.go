@@ -277,7 +277,8 @@ func BenchmarkNext(b *testing.B) {
 
 var exampleDomain = regexp.MustCompile(`(^|\.)example\.(com|org|net)$|\.example$`)
 
-// The demo's figures: 2,000 recipients, one of them opted out; two rows that repeat an address and one that is no address come on top.
+// The demo's figures: 2,000 recipients, one of them opted out; two rows that repeat an address and
+// one that is no address come on top.
 func TestTheExampleListHas2000RecipientsAndItsFaults(t *testing.T) {
 	t.Parallel()
 	r, err := csvlist.Open(filepath.Join("..", "..", "..", "examples", "recipients.csv"))

@@ -16,8 +16,8 @@ import (
 	"directmailer/internal/audience/member"
 )
 
-// plainRows reads a file as RFC 4180 has it, in the plainest way, and returns its records that are not blank, each with the line that
-// it begins in. ok is false when its quotes are wrong.
+// plainRows reads a file as RFC 4180 has it, in the plainest way, and returns its records that are
+// not blank, each with the line that it begins in. ok is false when its quotes are wrong.
 func plainRows(text string, comma byte) (rows [][]string, lines []int64, ok bool) {
 	line := int64(1)
 	for text != "" {
@@ -75,8 +75,8 @@ func plainRows(text string, comma byte) (rows [][]string, lines []int64, ok bool
 	return rows, lines, true
 }
 
-// FuzzReader: whatever the file, each row of it is a member or a reject, told by the line that it begins in, in the order of the file;
-// a member has the row's address, and its fields as JSON.
+// FuzzReader: whatever the file, each row of it is a member or a reject, told by the line that it
+// begins in, in the order of the file; a member has the row's address, and its fields as JSON.
 func FuzzReader(f *testing.F) {
 	for _, seed := range []string{
 		"email,name\nada@example.com,Ada\n,\nx,y,z\n", "\ufeffE-Mail;Name\r\nada@example.com;\"A;d\"\"a\n\"\r\n", "e\x00m\x00", "mail\tname\n\"ada\"\"@example.com\t\\\x01\n",
@@ -176,7 +176,8 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// repeatedAddress tells a row in which the address stands twice, so that one cannot say from the row alone which of them is it.
+// repeatedAddress tells a row in which the address stands twice, so that one cannot say from the
+// row alone which of them is it.
 func repeatedAddress(row []string, a address.Address) bool {
 	n := 0
 	for _, field := range row {
@@ -195,7 +196,8 @@ func checkWhole(t *testing.T, err error) {
 	}
 }
 
-// FuzzEndless: a file without end is read row by row, or refused; at no time is more than one row of it held.
+// FuzzEndless: a file without end is read row by row, or refused; at no time is more than one row
+// of it held.
 func FuzzEndless(f *testing.F) {
 	f.Add("email,name\n", "ada@example.com,Ada\n")
 	f.Add("email,name\nada@example.com,\"Ada\n", "eve@example.com,Eve\n")

@@ -1,6 +1,6 @@
 // Package member makes members of an audience from a table of people: a CSV file, or the answer of
-// a query. The table's [Header] says which column holds the e-mail address. The other columns become
-// the fields of templates.
+// a query. The table's [Header] says which column holds the e-mail address. The other columns
+// become the fields of templates.
 //
 // No text of this package quotes an address.
 package member

@@ -16,7 +16,8 @@ import (
 	"directmailer/internal/database"
 )
 
-// Unavailable says that a source is away, or in trouble of its own: the same query may be answered later.
+// Unavailable says that a source cannot be reached, or has a problem of its own. The same query may
+// succeed later.
 type Unavailable struct {
 	Source string
 	Cause  string
@@ -24,7 +25,7 @@ type Unavailable struct {
 
 func (u *Unavailable) Error() string { return "the source " + u.Source + " is unavailable: " + u.Cause }
 
-// Fault says that the query cannot be answered as it stands. Text is what is wrong with it.
+// Fault says that the query cannot succeed as it is. Text says why.
 type Fault struct {
 	Source string
 	Text   string
@@ -36,7 +37,7 @@ func (r *Rows) fault(format string, args ...any) error {
 	return &Fault{r.source, fmt.Sprintf(format, args...)}
 }
 
-// explain tells what passes from what stays, in words that quote no row.
+// explain turns an error into an [*Unavailable] or a [*Fault]. It quotes no row.
 func (r *Rows) explain(err error) error {
 	if r.parent.Err() != nil {
 		return r.parent.Err()
@@ -60,7 +61,7 @@ func (r *Rows) explain(err error) error {
 	return &Fault{r.source, place(r.sql, int(pgErr.Position)) + words(pgErr)}
 }
 
-// passing are words for the commonest errors that pass.
+// passing describes the commonest transient errors.
 var passing = map[string]string{
 	"40001": ": a conflict with other transactions, or with recovery on a standby",
 	"53300": ": too many connections",
@@ -70,7 +71,7 @@ var passing = map[string]string{
 	"57P03": ": the server is starting or stopping",
 }
 
-// passes tells by an SQLSTATE whether the same query may be answered later.
+// passes reports whether an SQLSTATE is transient: the same query may succeed later.
 func passes(code string) bool {
 	switch code {
 	case "25001", "25006": // it tried to change the transaction, or to write
@@ -79,8 +80,8 @@ func passes(code string) bool {
 	return database.Transient(code)
 }
 
-// words are PostgreSQL's own where they are about the statement. Those of other classes, and those from inside a function, can quote
-// data: addresses above all.
+// words returns PostgreSQL's message if it is about the statement. Messages of other classes, and
+// those from inside a function, can quote data such as addresses.
 func words(e *pgconn.PgError) string {
 	code := " (PostgreSQL error " + e.Code + ")"
 	switch class := e.Code[:min(2, len(e.Code))]; {
@@ -89,14 +90,16 @@ func words(e *pgconn.PgError) string {
 	case e.Where != "" || e.InternalQuery != "":
 		return "a function that it calls fails" + code
 	case class == "22", class == "23":
-		return "the data, or a literal, is not what the query takes it for" + code + "; PostgreSQL's message is not shown because it can quote data"
+		return "the data, or a literal, is not what the query takes it for" + code +
+			"; PostgreSQL's message is not shown because it can quote data"
 	case class == "42", class == "0A", class == "25", class == "54", class == "3D", class == "3F":
 		return clean(e.Message) + code
 	}
 	return "it cannot be answered" + code + "; PostgreSQL's message is not shown because it can quote data"
 }
 
-// place is where in the SQL a position is, which PostgreSQL counts in characters from 1; lines and columns begin at 1 too.
+// place returns the line and column of a position in the SQL. PostgreSQL counts positions in
+// characters from 1.
 func place(sql string, position int) string {
 	if position < 1 {
 		return ""
@@ -113,10 +116,10 @@ func place(sql string, position int) string {
 	return fmt.Sprintf("line %d, column %d: ", line, column)
 }
 
-// addressLike is whatever could be an address in a statement that somebody has written.
+// addressLike matches what could be an address in a statement.
 var addressLike = regexp.MustCompile(`[^\s"'(),;]+@[^\s"'(),;]+`)
 
-// clean makes a message one line without an address.
+// clean returns a message as one line without addresses.
 func clean(message string) string {
 	message = addressLike.ReplaceAllString(message, "…")
 	message = strings.Map(func(c rune) rune {

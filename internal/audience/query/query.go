@@ -1,9 +1,10 @@
-// Package query answers queries on other people's databases: PostgreSQL, over the extended protocol, with every value as the text that
-// PostgreSQL prints.
+// Package query runs an audience's query on a source database: PostgreSQL, over the extended
+// protocol. Every value is the text that PostgreSQL prints.
 //
-// A query runs in a transaction that can only read, is one statement, and is ended by the server (statement_timeout) when it takes too
-// long. What goes wrong is an [*Unavailable], which may be gone later, or a [*Fault], which stays until somebody changes the query or what
-// it asks. Neither shows a credential, nor a value of a row: PostgreSQL's words are passed on only where they are about the statement.
+// A query is one statement in a read-only transaction. The server ends it when it takes too long
+// (statement_timeout). An error is an [*Unavailable], which may pass, or a [*Fault], which stays
+// until somebody changes the query or its database. Neither shows a credential or a value of a row.
+// PostgreSQL's message is shown only if it is about the statement.
 package query
 
 import (
@@ -26,21 +27,23 @@ import (
 )
 
 const (
-	// slack is how much longer than the query's time we wait for the server to end it: a server that hangs does not.
+	// slack is the time that we wait beyond the query's timeout for the server to end the query. A
+	// server that hangs does not end it.
 	slack = 15 * time.Second
-	// maxRow is how much of the source's words is taken at a time, in octets.
+	// maxRow is the length limit of one protocol message of the source, in octets.
 	maxRow = 8 << 20
 	// maxRejects is how many rejected rows are kept with their reasons.
 	maxRejects = 20
 )
 
-// Config is a source database's name and what its URL says.
+// Config is a source database: its name, and what its URL says.
 type Config struct {
 	Name   string
 	config *pgconn.Config
 }
 
-// Parse reads the URL of a source database. Its errors name the source and quote nothing of the URL.
+// Parse reads the URL of a source database. Its errors name the source and quote nothing of the
+// URL.
 func Parse(name, url string) (Config, error) {
 	if !naming.Valid(name) {
 		return Config{}, errors.New("a source's name must be " + naming.Rule)
@@ -50,13 +53,14 @@ func Parse(name, url string) (Config, error) {
 	}
 	config, err := pgconn.ParseConfig(url)
 	if err != nil {
-		return Config{}, fmt.Errorf("source %s: its URL cannot be used: it must be like postgres://user:password@host:5432/database "+
-			"(are marks in the password written as %%xx? do the files that it names exist?)", name)
+		return Config{}, fmt.Errorf("source %s: its URL cannot be used: it must be like "+
+			"postgres://user:password@host:5432/database (are marks in the password written as %%xx? do the files that it names exist?)", name)
 	}
 	database.SetTimeouts(config)
 	config.MaxProtocolMessageBodyLen = maxRow
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		// A query that nobody waits for is cancelled, not left to run in the source until its time is over.
+		// A query that nobody waits for is cancelled. It does not run in the source until its
+		// timeout.
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
 	}
 	if config.RuntimeParams["application_name"] == "" {
@@ -73,13 +77,14 @@ func (c Config) String() string {
 	return "postgres://" + net.JoinHostPort(c.config.Host, fmt.Sprint(c.config.Port)) + "/" + c.config.Database
 }
 
-// GoString is String: a configuration is never shown with its credentials.
+// GoString is String: a configuration is never printed with its credentials.
 func (c Config) GoString() string { return c.String() }
 
-// MarshalText is String, for whatever logs or encodes a configuration.
+// MarshalText is String, for loggers and encoders.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// Set is the sources that a worker has, by name. It keeps no connection: each query makes one of its own.
+// Set is a worker's source databases by name. It keeps no connection: each query opens its own. It
+// is safe for concurrent use.
 type Set struct {
 	configs map[string]*pgconn.Config
 	names   []string
@@ -99,11 +104,11 @@ func NewSet(configs []Config) *Set {
 // Names returns the sources' names, sorted.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
-// Has tells whether there is a source of that name.
+// Has reports whether there is a source of that name.
 func (s *Set) Has(name string) bool { return s.configs[name] != nil }
 
-// Describe has the source look at the query without running it, and returns the columns, as [Rows.Columns] does. The error is nil, an
-// [*Unavailable], a [*Fault], or that of ctx.
+// Describe prepares the query without running it, and returns its columns as [Rows.Columns] does.
+// The error is an [*Unavailable], a [*Fault], or that of ctx.
 func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Duration) ([]string, error) {
 	r := &Rows{source: name, sql: sql, timeout: timeout}
 	defer r.Close()
@@ -111,7 +116,8 @@ func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Durat
 	if err != nil {
 		return nil, err
 	}
-	// A statement that writes is prepared like any other. Only what reads can be declared as a cursor.
+	// PostgreSQL prepares a statement that writes like any other. But only a statement that reads
+	// can be declared as a cursor.
 	_, err = r.conn.Prepare(ctx, "", "DECLARE c CURSOR FOR "+sql, nil)
 	var fault *Fault
 	if err != nil && errors.As(r.explain(err), &fault) {
@@ -123,14 +129,17 @@ func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Durat
 	return r.Columns(), nil
 }
 
-// Check logs in to the source and has it look at a query that needs no table. Nothing runs.
+// Check logs in to the source and prepares a query that needs no table. It runs nothing. Errors are
+// those of [Set.Describe].
 func (s *Set) Check(ctx context.Context, name string, timeout time.Duration) error {
 	_, err := s.Describe(ctx, name, `SELECT ''::text AS email`, timeout)
 	return err
 }
 
-// Query runs the query and returns when its first row is there: from then on reading is quick, and nobody's transaction waits for the
-// source to think. timeout is for all of it, until the last row. Errors are as those of [Set.Describe]. Close the Rows.
+// Query runs the query and returns when its first row has arrived. From then on reading is fast, so
+// a transaction that reads the rows does not wait for the source to compute. timeout bounds the
+// whole query, until the last row. Errors are those of [Set.Describe]. The caller must close the
+// Rows.
 func (s *Set) Query(ctx context.Context, name, sql string, timeout time.Duration) (*Rows, error) {
 	r := &Rows{source: name, sql: sql, timeout: timeout}
 	if err := r.open(ctx, s.configs[name]); err != nil {
@@ -140,7 +149,7 @@ func (s *Set) Query(ctx context.Context, name, sql string, timeout time.Duration
 	return r, nil
 }
 
-// Rows are what a query answers, as members of a list.
+// Rows are the rows of a query, as members of an audience.
 type Rows struct {
 	source   string
 	sql      string
@@ -160,7 +169,8 @@ type Rows struct {
 	err      error // what ended the reading
 }
 
-// prepare connects, begins the transaction and describes the statement. ctx is what bounds the rest.
+// prepare connects, begins the transaction and prepares the statement. It returns the context that
+// bounds the rest of the query.
 func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx context.Context, err error) {
 	if config == nil {
 		return nil, &Unavailable{r.source, "this worker has no source of that name in its DM_SOURCES"}
@@ -174,7 +184,8 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 		return nil, &Unavailable{r.source, database.Refusal(err)}
 	}
 	r.began = time.Now()
-	begin := fmt.Sprintf(`BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = %d`, r.timeout.Milliseconds())
+	begin := fmt.Sprintf(`BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = %d`,
+		r.timeout.Milliseconds())
 	if _, err := r.conn.Exec(ctx, begin).ReadAll(); err != nil {
 		return nil, r.explain(err)
 	}
@@ -220,8 +231,8 @@ func (r *Rows) open(parent context.Context, config *pgconn.Config) error {
 // Columns returns the names of the attributes, as templates know them, in the order of the query.
 func (r *Rows) Columns() []string { return r.header.Columns() }
 
-// Next returns the next row with a usable address, io.EOF after the last, an [*Unavailable] or a [*Fault]. Position is the row's number,
-// from 1; NULL is an empty string. What it returns is good until the next call.
+// Next returns the next row with a usable address, io.EOF after the last, an [*Unavailable] or a
+// [*Fault]. NULL becomes an empty string. The member's attributes are valid until the next call.
 func (r *Rows) Next() (member.Member, error) {
 	for r.err == nil {
 		if !r.pending && !r.result.NextRow() {
@@ -241,7 +252,7 @@ func (r *Rows) Next() (member.Member, error) {
 	return member.Member{}, r.err
 }
 
-// member makes a member of a row, or says why it cannot.
+// member makes a member of a row, or returns the reason why it cannot.
 func (r *Rows) member(values [][]byte) (m member.Member, reason string) {
 	for i, v := range values {
 		if !utf8.Valid(v) { // a source in SQL_ASCII
@@ -254,7 +265,7 @@ func (r *Rows) member(values [][]byte) (m member.Member, reason string) {
 	return m, reason
 }
 
-// finish returns how the result ended.
+// finish closes the result and returns how it ended: io.EOF or an error.
 func (r *Rows) finish() error {
 	_, err := r.result.Close()
 	r.result = nil
@@ -264,13 +275,14 @@ func (r *Rows) finish() error {
 	return io.EOF
 }
 
-// Rejected is the number of rows so far that have no usable address, or whose other columns are too long.
+// Rejected returns the number of rows so far that have no usable address, or whose other columns
+// are too long.
 func (r *Rows) Rejected() int64 { return r.rejected }
 
-// Rejects are the first of them, at most 20.
+// Rejects returns the first 20 rejected rows.
 func (r *Rows) Rejects() []member.Reject { return r.rejects }
 
-// Close ends the connection, and a query that is still running.
+// Close ends the connection and a query that still runs.
 func (r *Rows) Close() {
 	if r.conn != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

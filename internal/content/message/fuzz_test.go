@@ -15,7 +15,8 @@ import (
 	"directmailer/internal/audience/address"
 )
 
-// FuzzMessage: whatever is put into a message is refused, or comes out of two parsers that are not ours, and nothing else comes out.
+// FuzzMessage: whatever is put into a message is refused, or comes out of two parsers that are not
+// ours, and nothing else comes out.
 func FuzzMessage(f *testing.F) {
 	f.Add("Hello", "Example News", "anna", "Hello Anna\n", "<p>Hello Anna</p>\n", uint8(0))
 	f.Add("Grüße aus Köln", "Anna Müller", "jürgen", "Zażółć gęślą jaźń\r\n", "<b>ü</b>", uint8(0))

@@ -14,8 +14,8 @@ const (
 	longestRun = 60 // octets without a space that are left unencoded: always fits on a line, after any field name
 )
 
-// appendUnstructured appends a field with its line end: as it is and folded at spaces if it is plain ASCII, else as
-// encoded words.
+// appendUnstructured appends a field with its line end: as it is and folded at spaces if it is
+// plain ASCII, else as encoded words.
 func appendUnstructured(b []byte, name, value string) ([]byte, error) {
 	plain, err := checkValue(value)
 	if err != nil {
@@ -49,8 +49,8 @@ func checkValue(s string) (plain bool, err error) {
 	return plain, nil
 }
 
-// foldable says whether printable ASCII comes back unchanged from every reader when it is folded at its spaces. Some make
-// one space of several where a line begins.
+// foldable reports whether printable ASCII comes back unchanged from every reader when it is folded
+// at its spaces. Some make one space of several where a line begins.
 func foldable(s string) bool {
 	if strings.Contains(s, "=?") || strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") || strings.Contains(s, "  ") {
 		return false
@@ -81,8 +81,9 @@ func appendFolded(b []byte, column int, s string) []byte {
 	return b
 }
 
-// appendEncodedWords appends a value as encoded words of RFC 2047, in the shorter of its two encodings, folded, no
-// character split over two words. The words are fit for a phrase as well (§5 rule 3). It returns the column reached.
+// appendEncodedWords appends a value as encoded words of RFC 2047, in the shorter of its two
+// encodings, folded, no character split over two words. The words are fit for a phrase as well (§5
+// rule 3). It returns the column reached.
 func appendEncodedWords(b []byte, column int, s string) ([]byte, int) {
 	q := 0
 	for i := 0; i < len(s); i++ {
@@ -157,7 +158,7 @@ func appendB(b []byte, column int, s string) ([]byte, int) {
 	}
 }
 
-// validMessageID says whether id is <left@right> with visible ASCII on both sides.
+// validMessageID reports whether id is <left@right> with visible ASCII on both sides.
 func validMessageID(id string) bool {
 	if len(id) < 5 || len(id) > 900 || id[0] != '<' || id[len(id)-1] != '>' {
 		return false
@@ -166,8 +167,8 @@ func validMessageID(id string) bool {
 	return found && isDotAtom(left) && isDotAtom(right)
 }
 
-// ValidListID says whether id is a list identifier of RFC 2919 §2: a dot-atom of two labels or more, at most 255 octets,
-// without angle brackets.
+// ValidListID reports whether id is a list identifier of RFC 2919 §2: a dot-atom of two labels or
+// more, at most 255 octets, without angle brackets.
 func ValidListID(id string) bool {
 	return len(id) <= 255 && strings.Contains(id, ".") && isDotAtom(id)
 }

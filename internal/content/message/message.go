@@ -1,11 +1,13 @@
 // Package message composes the exact bytes of one message: headers, and a text and an HTML body as
-// multipart/alternative, both quoted-printable UTF-8. It appends to the caller's buffer and keeps no state.
+// multipart/alternative, both quoted-printable UTF-8. It appends to the caller's buffer and keeps
+// no state.
 //
 // RFC 5322 (format), 2045 to 2047 (MIME), 2919 (List-Id), 6532 (addresses in UTF-8).
 //
-// What comes out is safe to hand over as it is: lines end in CRLF, only ASCII (unless an address needs SMTPUTF8), no
-// line of a body is longer than 76 octets, begins with a dot (nothing for SMTP to stuff) or with "From ", and no value
-// can add a header or end the body. Errors never hold a value, so they can be logged.
+// What comes out is safe to hand over as it is: lines end in CRLF, only ASCII (unless an address
+// needs SMTPUTF8), no line of a body is longer than 76 octets, begins with a dot (nothing for SMTP
+// to stuff) or with "From ", and no value can add a header or end the body. Errors never hold a
+// value, so they can be logged.
 package message
 
 import (
@@ -28,26 +30,28 @@ type Message struct {
 	ID      string // with its angle brackets; see [ID]
 	ListID  string // the identifier of RFC 2919 without angle brackets ("news.example.com"); none when empty
 
-	// Text and HTML are UTF-8. Lines may end in LF or CRLF; NUL and a CR without its LF are refused. A nil body is left
-	// out; with only one there is no multipart. One of them must be there.
+	// Text and HTML are UTF-8. Lines may end in LF or CRLF; NUL and a CR without its LF are
+	// refused. A nil body is left out; with only one there is no multipart. One of them must be
+	// there.
 	Text, HTML []byte
 
-	// EncodedText and EncodedHTML are what [Encode] has made of bodies that many messages have in common. One of them stands in for the
-	// Text or the HTML, which is not looked at then.
+	// EncodedText and EncodedHTML are results of [Encode], for bodies that many messages have in
+	// common. They replace Text and HTML.
 	EncodedText, EncodedHTML []byte
 
-	// TextInserts and HTMLInserts are whole lines, encoded already, that belong into Text and HTML at places in ascending order.
+	// TextInserts and HTMLInserts are whole encoded lines for Text and HTML, in the order of their
+	// places.
 	TextInserts, HTMLInserts []Insert
 }
 
-// Insert is what [Encode] has made of whole lines, and where they belong in a body: before the octet At, which begins a line or is the
-// body's end.
+// Insert is the result of [Encode] for whole lines, and their place in a body: before the octet At,
+// which begins a line or is the body's end.
 type Insert struct {
 	At      int
 	Encoded []byte
 }
 
-// Encode encodes a body once for all the messages that have it. What it returns is only to be read.
+// Encode encodes a body once for all messages that have it. Callers must not change the result.
 func Encode(body []byte) ([]byte, error) { return appendQuotedPrintable(nil, body) }
 
 // FieldError says which part of a message is not usable. Its text holds no value of the message.
@@ -72,7 +76,8 @@ var (
 
 var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// ID returns the Message-ID of a recipient, with angle brackets: <mailing.recipient.hash@domain>, which is [Key] at the domain.
+// ID returns the Message-ID of a recipient, with angle brackets: <mailing.recipient.hash@domain>,
+// which is [Key] at the domain.
 func ID(mailing string, recipient int32, address string, domain string) string {
 	var id [512]byte
 	b := append(id[:0], '<')
@@ -83,10 +88,12 @@ func ID(mailing string, recipient int32, address string, domain string) string {
 	return string(b)
 }
 
-// Key names a recipient's message in a mailing: mailing.recipient.hash. It is a function of its arguments alone, so every attempt and
-// every worker comes to the same; the address cannot be read from it.
+// Key names a recipient's message in a mailing: mailing.recipient.hash. It is a function of its
+// arguments alone, so every attempt and every worker comes to the same; the address cannot be read
+// from it.
 //
-// mailing must be a dot-atom, recipient is its number in the mailing, address the one frozen under that number.
+// mailing must be a dot-atom, recipient is its number in the mailing, address the one frozen under
+// that number.
 func Key(mailing string, recipient int32, address string) string {
 	var key [512]byte
 	return string(appendKey(key[:0], mailing, recipient, address))
@@ -107,14 +114,14 @@ func appendKey(b []byte, mailing string, recipient int32, address string) []byte
 	return digits.AppendEncode(b, sum[:10])
 }
 
-// NeedsUTF8 reports whether an address has a non-ASCII local part, so that the message can only be handed to a server
-// that offers SMTPUTF8.
+// NeedsUTF8 reports whether an address has a non-ASCII local part, so that the message can only be
+// handed to a server that offers SMTPUTF8.
 func (m *Message) NeedsUTF8() bool {
 	return m.From.Address.NeedsUTF8() || m.ReplyTo.Address.NeedsUTF8() || m.To.Address.NeedsUTF8()
 }
 
-// Append appends the message to dst. The same message gives the same bytes. The error is a [*FieldError], and dst is
-// then returned as it came.
+// Append appends the message to dst. The same message gives the same bytes. The error is a
+// [*FieldError], and dst is then returned as it came.
 func (m *Message) Append(dst []byte) ([]byte, error) {
 	out, err := m.appendHeader(dst)
 	if err != nil {
@@ -200,8 +207,9 @@ func (m *Message) appendBody(b []byte) ([]byte, error) {
 	return append(b, "--\r\n"...), nil
 }
 
-// appendBoundary derives the boundary from the Message-ID. It begins with "=_", which quoted-printable cannot give: there
-// an "=" comes before two hexadecimal digits or the end of the line. So no body can hold the boundary, whatever it says.
+// appendBoundary derives the boundary from the Message-ID. It begins with "=_", which
+// quoted-printable cannot give: there an "=" comes before two hexadecimal digits or the end of the
+// line. So no body can hold the boundary, whatever it says.
 func appendBoundary(b []byte, id string) []byte {
 	var space [512]byte
 	sum := sha256.Sum256(append(space[:0], id...))

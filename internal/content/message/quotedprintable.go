@@ -8,13 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// lineRoom is how many octets a line of quoted-printable holds before the "=" of a soft line break (RFC 2045 §6.7: 76).
+// lineRoom is how many octets a line of quoted-printable holds before the "=" of a soft line break
+// (RFC 2045 §6.7: 76).
 const lineRoom = 75
 
 const hexDigits = "0123456789ABCDEF"
 
-// appendQuotedPrintable appends UTF-8 text in quoted-printable. LF and CRLF become CRLF, and a last line without an end
-// gets one. No character is split over two lines.
+// appendQuotedPrintable appends UTF-8 text in quoted-printable. LF and CRLF become CRLF, and a last
+// line without an end gets one. No character is split over two lines.
 func appendQuotedPrintable(dst, src []byte) ([]byte, error) {
 	dst = slices.Grow(dst, len(src)+len(src)/8+128)
 	for len(src) > 0 {
@@ -89,8 +90,8 @@ func appendLine(dst, line []byte) ([]byte, error) {
 	return out[:w], nil
 }
 
-// needsShield says whether the first octet of a line must be escaped so that neither SMTP (a dot) nor a mailbox file
-// ("From ") takes the line for its own.
+// needsShield reports whether the first octet of a line must be escaped so that neither SMTP (a
+// dot) nor a mailbox file ("From ") takes the line for its own.
 func needsShield(line []byte) bool {
 	return line[0] == '.' || line[0] == 'F' && len(line) > 4 && string(line[:5]) == "From "
 }
@@ -126,9 +127,10 @@ func putHex(out []byte, w int, c byte) int {
 	return w + 3
 }
 
-// plainRun returns how many of eight octets, the first of them lowest, are printable ASCII other than "=" before one that
-// is not (a tab is rare, and counts as not). Of each octet the highest bit is set where it is less than a space, "=", or
-// above "~". Borrows and carries can set it wrongly only above the first that is rightly set, and only the first counts.
+// plainRun returns how many of eight octets, the first of them lowest, are printable ASCII other
+// than "=" before one that is not (a tab is rare, and counts as not). Of each octet the highest bit
+// is set where it is less than a space, "=", or above "~". Borrows and carries can set it wrongly
+// only above the first that is rightly set, and only the first counts.
 func plainRun(eight uint64) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	equals := eight ^ '='*ones

@@ -92,8 +92,8 @@ func newGuard(allowed Allowed) *guard {
 	return &guard{allowed, ssrf.New(ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}
 }
 
-// permits tells whether a page of h may be fetched from the address. A public address may be asked on
-// any port: the mailing names it.
+// permits reports whether a page of h may be fetched from the address. A public address may be
+// asked on any port: the mailing names it.
 func (g *guard) permits(h host, at netip.Addr) bool {
 	at = at.Unmap()
 	return g.allowed.hosts[h] || g.allowed.hosts[host{at.String(), h.port}] || g.public.SafeAddr(at) == nil
@@ -145,7 +145,8 @@ func (r *refused) Error() string {
 	if r.host.name == r.at.String() {
 		which = "its address"
 	}
-	return fmt.Sprintf("%s is refused: %s is not public; the operator can allow it with DM_PAGE_HOSTS=%[1]s", r.host, which)
+	return fmt.Sprintf("%s is refused: %s is not public; the operator can allow it with DM_PAGE_HOSTS=%[1]s",
+		r.host, which)
 }
 
 // dial connects to a host, at an address that the guard permits.
@@ -173,10 +174,10 @@ func (f *Fetcher) dial(ctx context.Context, network, address string) (net.Conn, 
 // lookupTimeout bounds all lookups of one Check.
 const lookupTimeout = 5 * time.Second
 
-// Check returns a problem for each host of the source that would be refused at the moment. It looks
-// up names, and connects to nothing. A name that cannot be looked up in time is no problem: the
+// Check returns a problem for each host of the locations that would be refused now. It looks up
+// names, and connects to nothing. A name that cannot be looked up in time is no problem: the
 // fetcher waits for name servers as it waits for page servers.
-func (f *Fetcher) Check(ctx context.Context, s *Source) []render.Problem {
+func (f *Fetcher) Check(ctx context.Context, s *Locations) []render.Problem {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	var problems []render.Problem

@@ -99,8 +99,8 @@ func (s *nameServer) answer(question []byte) []byte {
 	return out
 }
 
-// watchedFetcher is a Fetcher whose dialler and resolver are the test's. Its dialler connects to this
-// machine only, and remembers every address that the product would have connected to.
+// watchedFetcher is a Fetcher whose dialler and resolver are the test's. Its dialler connects to
+// this machine only, and remembers every address that the product would have connected to.
 type watchedFetcher struct {
 	*Fetcher
 	names *nameServer
@@ -146,10 +146,11 @@ func (w *watchedFetcher) taken() string {
 	return out
 }
 
-// mustRefuse fails the test unless the page is refused as one recipient's failure, and nothing is dialled.
+// mustRefuse fails the test unless the page is refused as one recipient's failure, and nothing is
+// dialled.
 func (w *watchedFetcher) mustRefuse(t *testing.T, where, want string) {
 	t.Helper()
-	_, err := get(t, w.Fetcher, source(t, where), anna())
+	_, err := get(t, w.Fetcher, locations(t, where), anna())
 	var failure *Failure
 	if !errors.As(err, &failure) || failure.Field != render.FieldPageURL || !strings.Contains(failure.Reason, want) {
 		t.Errorf("%s: got %T %v, want %s", where, err, err, want)
@@ -175,7 +176,7 @@ func TestAPageIsFetchedFromNoAddressThatIsNotPublic(t *testing.T) {
 		at := netip.MustParseAddr(a)
 		literal := "http://" + netip.AddrPortFrom(at, 8080).String() + "/{{.email}}"
 		w.mustRefuse(t, literal, "not public; the operator can allow it with DM_PAGE_HOSTS=")
-		if problems := w.Check(t.Context(), source(t, literal)); len(problems) != 1 || problems[0].Field != render.FieldPageURL {
+		if problems := w.Check(t.Context(), locations(t, literal)); len(problems) != 1 || problems[0].Field != render.FieldPageURL {
 			t.Errorf("%s: the check before the start finds %v", a, problems)
 		}
 		w.names.set("www.example.com", a)
@@ -190,7 +191,7 @@ func TestAPageIsFetchedFromNoAddressThatIsNotPublic(t *testing.T) {
 	for _, public := range []string{"1.1.1.1", "172.32.0.1", "100.128.0.1", "169.253.0.1", "2606:4700::1111", "2a00::1"} {
 		w.names.set("www.example.com", public)
 		var away *Unavailable
-		if _, err := get(t, w.Fetcher, source(t, "http://www.example.com/"), anna()); !errors.As(err, &away) || w.taken() != public {
+		if _, err := get(t, w.Fetcher, locations(t, "http://www.example.com/"), anna()); !errors.As(err, &away) || w.taken() != public {
 			t.Errorf("%s: got %v", public, err)
 		}
 	}
@@ -207,8 +208,8 @@ func TestANameThatChangesItsAddressIsRefused(t *testing.T) {
 		}
 		return []netip.Addr{netip.MustParseAddr("169.254.169.254")}
 	})
-	src := source(t, "http://www.example.com/")
-	if problems := w.Check(t.Context(), src); len(problems) > 0 {
+	places := locations(t, "http://www.example.com/")
+	if problems := w.Check(t.Context(), places); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	w.mustRefuse(t, "http://www.example.com/", "its address 169.254.169.254 is not public")
@@ -217,14 +218,15 @@ func TestANameThatChangesItsAddressIsRefused(t *testing.T) {
 	}
 }
 
-// A refusal is for good, so it needs all addresses. Where one is public and does not answer, the server is away.
+// A refusal is for good, so it needs all addresses. Where one is public and does not answer, the
+// server is away.
 func TestAHostWithAPublicAddressIsNotRefusedForItsOthers(t *testing.T) {
 	t.Parallel()
 	w := watch(t, "")
 	for _, addresses := range [][]string{{"10.0.0.1", "1.1.1.1"}, {"1.1.1.1", "10.0.0.1"}, {"fd00::1", "1.1.1.1"}, {"2606:4700::1111", "127.0.0.1"}} {
 		w.names.set("www.example.com", addresses...)
-		src := source(t, "http://www.example.com/")
-		_, err := get(t, w.Fetcher, src, anna())
+		places := locations(t, "http://www.example.com/")
+		_, err := get(t, w.Fetcher, places, anna())
 		var away *Unavailable
 		if !errors.As(err, &away) || strings.Contains(err.Error(), "does not speak HTTP") {
 			t.Errorf("%v: got %v", addresses, err)
@@ -232,7 +234,7 @@ func TestAHostWithAPublicAddressIsNotRefusedForItsOthers(t *testing.T) {
 		if got := w.taken(); got != "1.1.1.1" && got != "2606:4700::1111" {
 			t.Errorf("%v: dialled %q", addresses, got)
 		}
-		if problems := w.Check(t.Context(), src); len(problems) > 0 {
+		if problems := w.Check(t.Context(), places); len(problems) > 0 {
 			t.Errorf("%v: %v", addresses, problems)
 		}
 	}
@@ -269,13 +271,13 @@ func TestTheOperatorAllowsHostsAddressesAndNetworks(t *testing.T) {
 		w := watch(t, c.list)
 		w.names.set("pages.internal", "127.0.0.1")
 		w.names.set("other.internal", "127.0.0.1")
-		src := source(t, "http://"+c.where+"/")
-		p, err := get(t, w.Fetcher, src, anna())
+		places := locations(t, "http://"+c.where+"/")
+		p, err := get(t, w.Fetcher, places, anna())
 		var failure *Failure
 		if c.fetched && (err != nil || string(p.HTML) != "x") || !c.fetched && !errors.As(err, &failure) {
 			t.Errorf("%q, %s: got %v", c.list, c.where, err)
 		}
-		if problems := w.Check(t.Context(), src); (len(problems) == 0) != c.fetched {
+		if problems := w.Check(t.Context(), places); (len(problems) == 0) != c.fetched {
 			t.Errorf("%q, %s: the check finds %v", c.list, c.where, problems)
 		}
 	}
@@ -286,10 +288,10 @@ func TestTheOperatorAllowsHostsAddressesAndNetworks(t *testing.T) {
 		"http://10.1.2.3/": "10.1.2.3", "https://10.1.2.3/": "10.1.2.3", "https://other.internal/": "10.1.2.3", "http://pages.internal:443/": "169.254.0.1", "http://[fd00::1]:8080/": "fd00::1",
 		"http://10.9.9.9/": "10.9.9.9", "http://10.1.2.3:443/": "10.1.2.3"} {
 		var away *Unavailable
-		if _, err := get(t, w.Fetcher, source(t, where), anna()); !errors.As(err, &away) || w.taken() != want {
+		if _, err := get(t, w.Fetcher, locations(t, where), anna()); !errors.As(err, &away) || w.taken() != want {
 			t.Errorf("%s: got %v", where, err)
 		}
-		if problems := w.Check(t.Context(), source(t, where)); len(problems) > 0 {
+		if problems := w.Check(t.Context(), locations(t, where)); len(problems) > 0 {
 			t.Errorf("%s: %v", where, problems)
 		}
 	}
@@ -319,7 +321,7 @@ func TestHostsThatWouldBeRefusedAreFoundBeforeTheStart(t *testing.T) {
 	w := watch(t, "")
 	w.names.set("www.example.com", "1.1.1.1")
 	w.names.set("pages.internal", "10.1.2.3")
-	s, problems := NewSource("https://www.example.com/", "page", []string{"www.example.com", "pages.internal", "gone.example.com", "127.0.0.1:8080"})
+	s, problems := NewLocations("https://www.example.com/", "page", []string{"www.example.com", "pages.internal", "gone.example.com", "127.0.0.1:8080"})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -343,7 +345,7 @@ func TestARedirectToAnAddressThatIsNotPublicIsRefused(t *testing.T) {
 		http.Redirect(w, r, "http://169.254.169.254/latest/meta-data/?"+r.URL.RawQuery, http.StatusFound)
 	})
 	w := watch(t, strings.TrimPrefix(s.URL, "http://"))
-	_, err := get(t, w.Fetcher, source(t, s.URL+"/?to={{.email}}", strings.TrimPrefix(s.URL, "http://"), "169.254.169.254"), anna())
+	_, err := get(t, w.Fetcher, locations(t, s.URL+"/?to={{.email}}", strings.TrimPrefix(s.URL, "http://"), "169.254.169.254"), anna())
 	var failure *Failure
 	if !errors.As(err, &failure) || failure.Reason != "169.254.169.254 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=169.254.169.254" {
 		t.Errorf("got %v", err)
@@ -381,7 +383,7 @@ func TestARedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 		hosts = append(hosts, host)
 	}
 	for where, refused := range map[string]bool{secure.URL + "/down": true, secure.URL + "/around": true, up.URL + "/down": true, secure.URL + "/along": false, up.URL + "/end": false} {
-		p, err := get(t, f, source(t, where, hosts...), anna())
+		p, err := get(t, f, locations(t, where, hosts...), anna())
 		var failure *Failure
 		if refused && (!errors.As(err, &failure) || failure.Reason != "127.0.0.1 redirects from https to http") || !refused && (err != nil || string(p.HTML) != "end") {
 			t.Errorf("%s: got %s, %v", where, p.HTML, err)
@@ -421,22 +423,22 @@ func TestAMailingWhosePageServerHangsLeavesSlotsToOthers(t *testing.T) {
 	})
 	quick := serve(t, html("x"))
 	f := quickFetcher(t)
-	fetch := func(mailing string, src *Source, n int) (taken int, err error) {
-		l := src.NewLocator()
-		err = f.Each(t.Context(), mailing, src, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+	fetch := func(mailing string, places *Locations, n int) (taken int, err error) {
+		l := places.NewLocator()
+		err = f.Each(t.Context(), mailing, places, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
 			func(_ int, _ render.Page, err error) error { taken++; return err })
 		return taken, err
 	}
 	var all sync.WaitGroup
-	for range perWorker / perBatch { // each with a Source of its own, as after the content was compiled again
+	for range perWorker / perBatch { // each with Locations of its own, as after the content was compiled again
 		all.Go(func() {
-			if n, err := fetch("hangs", source(t, hung.URL+"/{{.n}}"), perBatch); err != nil || n != perBatch {
+			if n, err := fetch("hangs", locations(t, hung.URL+"/{{.n}}"), perBatch); err != nil || n != perBatch {
 				t.Errorf("%d pages, then %v", n, err)
 			}
 		})
 	}
 	<-full
-	if n, err := fetch("goes-on", source(t, quick.URL+"/{{.n}}"), 300); err != nil || n != 300 {
+	if n, err := fetch("goes-on", locations(t, quick.URL+"/{{.n}}"), 300); err != nil || n != 300 {
 		t.Errorf("%d pages of another mailing, then %v", n, err)
 	}
 	if n := hung.requests.Load(); n != most {

@@ -15,8 +15,9 @@ import (
 // recipient, an error of locate or a [*Failure], is given to take. Each ends with the first error
 // of take, with an [*Unavailable] when it is that page's turn, or with ctx's error.
 //
-// No more than a window of pages is fetched ahead, however many there are. All calls for one mailing share its slots.
-func (f *Fetcher) Each(ctx context.Context, mailing string, s *Source, n int,
+// No more than a window of pages is fetched ahead, however many there are. All calls for one
+// mailing share its slots.
+func (f *Fetcher) Each(ctx context.Context, mailing string, s *Locations, n int,
 	locate func(i int) (*url.URL, error), take func(i int, page render.Page, err error) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	slots := f.join(mailing)
@@ -53,7 +54,7 @@ func (f *Fetcher) Each(ctx context.Context, mailing string, s *Source, n int,
 // window holds the pages that are fetched before their turn.
 type window struct {
 	f       *Fetcher
-	s       *Source
+	s       *Locations
 	mailing chan struct{} // the slots of the mailing
 	running *sync.WaitGroup
 	slots   [perBatch]slot
@@ -95,8 +96,8 @@ type share struct {
 	users int // calls of Each
 }
 
-// join returns the slots that the mailing's batches share. They are kept by the mailing's ID, because
-// two batches of a mailing may have different Sources.
+// join returns the slots that the mailing's batches share. They are kept by the mailing's ID,
+// because two batches of a mailing may have different Locations.
 func (f *Fetcher) join(mailing string) chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -27,8 +27,9 @@ const (
 	headerTimeout  = 30 * time.Second // from the request to the answer's header
 	wholeTimeout   = 60 * time.Second // one page, with all its redirects
 
-	// smallBody is how long a page may be that is fetched before its turn; a longer one is fetched again when it comes. So the memory of
-	// a batch is that of its window of small pages and of one long one.
+	// smallBody is the length limit of a page that is fetched before its turn. A longer page is
+	// fetched again when its turn comes. So the memory of a batch is that of its window of small
+	// pages and of one long one.
 	smallBody = 512 << 10
 
 	maxHeader    = 64 << 10
@@ -36,10 +37,11 @@ const (
 	longestPause = time.Hour
 )
 
-// pauses are those between the tries of one page within Fetch, so that a single answer of a busy server does not end a batch.
+// pauses are the times between the attempts for one page within Fetch. They keep one answer of a
+// busy server from ending a batch.
 var pauses = []time.Duration{250 * time.Millisecond, time.Second}
 
-// Unavailable says that the server, not one page, is what fails: 5xx, 408, 425, 429, or no answer at all.
+// Unavailable says that the server fails, not one page: 5xx, 408, 425, 429, or no answer.
 type Unavailable struct {
 	Cause string
 	// RetryAfter is what the server asks for, at most an hour; 0 when it does not.
@@ -93,14 +95,17 @@ func NewFetcher(allowed Allowed) *Fetcher {
 // Close closes the connections that are idle.
 func (f *Fetcher) Close() { f.transport.CloseIdleConnections() }
 
-// Fetch returns the page at u, which [Locator.Locate] has found. The error is a [*Failure], [*Unavailable] or ctx's.
-func (f *Fetcher) Fetch(ctx context.Context, s *Source, u *url.URL) (render.Page, error) {
+// Fetch returns the page at u, which [Locator.Locate] returned. The error is a [*Failure],
+// [*Unavailable] or ctx's.
+func (f *Fetcher) Fetch(ctx context.Context, s *Locations, u *url.URL) (render.Page, error) {
 	return f.fetch(ctx, make(chan struct{}, 1), s, u, MaxBody)
 }
 
 // fetch takes a slot of the mailing before it takes one of the worker: a mailing that waits for its
 // own slots keeps none from the others.
-func (f *Fetcher) fetch(ctx context.Context, mailing chan struct{}, s *Source, u *url.URL, limit int) (render.Page, error) {
+func (f *Fetcher) fetch(
+	ctx context.Context, mailing chan struct{}, s *Locations, u *url.URL, limit int,
+) (render.Page, error) {
 	for _, slots := range []chan struct{}{mailing, f.slots} {
 		select {
 		case slots <- struct{}{}:
@@ -126,8 +131,8 @@ func (f *Fetcher) fetch(ctx context.Context, mailing chan struct{}, s *Source, u
 // errLong says that a body is longer than it may be at this time, but not too long.
 var errLong = errors.New("longer than a page that is fetched before its turn")
 
-// once asks for a page once, wherever it is redirected to.
-func (f *Fetcher) once(ctx context.Context, s *Source, u *url.URL, limit int) (render.Page, error) {
+// once requests a page once and follows its redirects.
+func (f *Fetcher) once(ctx context.Context, s *Locations, u *url.URL, limit int) (render.Page, error) {
 	whole, cancel := context.WithTimeout(ctx, f.whole)
 	defer cancel()
 	for redirects := 0; ; redirects++ {
@@ -148,7 +153,7 @@ func (f *Fetcher) once(ctx context.Context, s *Source, u *url.URL, limit int) (r
 		u = target
 		switch {
 		case err != nil:
-			return render.Page{}, s.failure("%s redirects, and the target is no URL", from)
+			return render.Page{}, s.failure("%s redirects, and the target is not a URL", from)
 		case redirects == maxRedirects:
 			return render.Page{}, s.failure("%s redirects more than %d times", from, maxRedirects)
 		}
@@ -171,14 +176,15 @@ func request(ctx context.Context, u *url.URL) *http.Request {
 
 func isRedirect(r *http.Response) bool {
 	switch r.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return r.Header.Get("Location") != ""
 	}
 	return false
 }
 
-// failure is one about a page of the source.
-func (s *Source) failure(format string, args ...any) error {
+// failure returns a Failure about a page at these locations.
+func (s *Locations) failure(format string, args ...any) error {
 	field := render.FieldPageURL
 	if s.template == nil {
 		field = FieldColumn
@@ -187,10 +193,13 @@ func (s *Source) failure(format string, args ...any) error {
 }
 
 // read makes a page of an answer that is no redirect.
-func (f *Fetcher) read(ctx context.Context, s *Source, u *url.URL, answer *http.Response, limit int) (render.Page, error) {
+func (f *Fetcher) read(
+	ctx context.Context, s *Locations, u *url.URL, answer *http.Response, limit int,
+) (render.Page, error) {
 	status := answer.StatusCode
 	switch {
-	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests:
+	case status >= 500 || status == http.StatusRequestTimeout ||
+		status == http.StatusTooEarly || status == http.StatusTooManyRequests:
 		discard(answer)
 		after := retryAfter(answer.Header.Get("Retry-After"), time.Now())
 		return render.Page{}, &Unavailable{Cause: fmt.Sprintf("%s answered %d", u.Hostname(), status), RetryAfter: after}
@@ -249,7 +258,8 @@ func readAll(answer *http.Response, limit int) ([]byte, error) {
 	}
 }
 
-// discard reads what is left of a short body, so that the connection can be used again, and closes it.
+// discard reads what is left of a short body, so that the connection can be used again, and closes
+// it.
 func discard(answer *http.Response) {
 	_, _ = io.CopyN(io.Discard, answer.Body, maxDrained)
 	_ = answer.Body.Close()
@@ -270,7 +280,7 @@ func retryAfter(text string, now time.Time) time.Duration {
 	return min(max(date.Sub(now), 0), longestPause)
 }
 
-// broken puts a failure to get an answer in words of our own: Go's quote the URL, and what the server said.
+// broken describes a failed request in our own words. Go's errors quote the URL and the server.
 func broken(ctx context.Context, u *url.URL, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

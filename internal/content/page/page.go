@@ -1,4 +1,5 @@
-// Package page fetches the pages of recipients by HTTP (RFC 9110): the body of a message that a web server makes for each of them.
+// Package page fetches the pages of recipients by HTTP (RFC 9110). A page is the body of a message
+// that a web server makes for one recipient.
 //
 // What is asked for is checked at each step: http and https only, only hosts that the mailing
 // allows, no user information, at most five redirects, none from https to http. The author of a
@@ -8,8 +9,8 @@
 // the environment are not used. A page is text/html or text/plain of any charset, up to [MaxBody]
 // octets after decompression, and comes out as UTF-8.
 //
-// What goes wrong is either a [*Failure], which is about one recipient's page, or [*Unavailable], which is about the server. Neither has a
-// recipient's data in it, nor words of the server.
+// An error is a [*Failure], which is about one recipient's page, or [*Unavailable], which is about
+// the server. Neither holds a recipient's data or text of the server.
 package page
 
 import (
@@ -26,7 +27,7 @@ import (
 // MaxBody is how long a page may be, in octets, before and after decompression and conversion.
 const MaxBody = 10 << 20
 
-// Failure says why one recipient has no page. It is for good: the same request would be answered the same.
+// Failure says why one recipient has no page. A retry would get the same answer.
 type Failure struct {
 	Field  string // of the input
 	Reason string
@@ -56,8 +57,10 @@ func kindOf(contentType string) (k kind, fault string) {
 // decode makes a page of a body, or says why it is none.
 func decode(k kind, body []byte) (page render.Page, fault string) {
 	if k.html && k.charset == "" {
-		// What the page's own <meta> says. Where it says nothing, this guesses by the beginning alone: one of these two.
-		if _, name, _ := charset.DetermineEncoding(body[:min(len(body), 1024)], ""); name != "windows-1252" && name != "utf-8" {
+		// The charset of the page's own <meta>. Without one, DetermineEncoding guesses one of these
+		// two from the beginning alone.
+		_, name, _ := charset.DetermineEncoding(body[:min(len(body), 1024)], "")
+		if name != "windows-1252" && name != "utf-8" {
 			k.charset = name
 		}
 	}
@@ -79,8 +82,9 @@ func decode(k kind, body []byte) (page render.Page, fault string) {
 
 const tooLong = "the page is longer than 10 MiB"
 
-// toUTF8 converts a body. A byte order mark goes before what is declared; where nothing is declared, it is UTF-8 if it can be, and
-// windows-1252 otherwise, as browsers have it. What is no character becomes U+FFFD; a CR without its LF becomes the line's end that it was.
+// toUTF8 converts a body. A byte order mark overrides the declared charset. Without a declaration,
+// a body is UTF-8 if it is valid, and windows-1252 otherwise, as in browsers. Octets that are no
+// character become U+FFFD. A CR without LF becomes LF.
 func toUTF8(declared string, body []byte) ([]byte, error) {
 	if _, name, certain := charset.DetermineEncoding(body[:min(len(body), 3)], ""); certain {
 		declared = name

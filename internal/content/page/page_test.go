@@ -55,9 +55,9 @@ func html(text string) http.HandlerFunc {
 	}
 }
 
-func source(t testing.TB, template string, hosts ...string) *Source {
+func locations(t testing.TB, template string, hosts ...string) *Locations {
 	t.Helper()
-	s, problems := NewSource(template, "", hosts)
+	s, problems := NewLocations(template, "", hosts)
 	for _, p := range problems {
 		t.Fatal(p.Error())
 	}
@@ -90,7 +90,7 @@ func anna(attributes ...string) render.Recipient {
 }
 
 // get fetches one page as a mailing would.
-func get(t testing.TB, f *Fetcher, s *Source, to render.Recipient) (render.Page, error) {
+func get(t testing.TB, f *Fetcher, s *Locations, to render.Recipient) (render.Page, error) {
 	t.Helper()
 	u, err := s.NewLocator().Locate(to)
 	if err != nil {
@@ -110,9 +110,9 @@ func TestARequestSaysWhatIsWantedAndNothingOfWhoAsks(t *testing.T) {
 		}
 		html("<p>Hello")(w, r)
 	})
-	f, src := quickFetcher(t), source(t, s.URL+"/{{.city}}?to={{.email}}&n={{.n}}")
+	f, places := quickFetcher(t), locations(t, s.URL+"/{{.city}}?to={{.email}}&n={{.n}}")
 	for range 2 {
-		p, err := get(t, f, src, anna("city", "a/ü b", "n", "1&2#3"))
+		p, err := get(t, f, places, anna("city", "a/ü b", "n", "1&2#3"))
 		if err != nil || string(p.HTML) != "<p>Hello" || p.Text != nil {
 			t.Fatalf("got %+v, %v", p, err)
 		}
@@ -196,7 +196,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, c.handler)
-			_, err := get(t, quickFetcher(t), source(t, s.URL+"/{{.email}}"), anna())
+			_, err := get(t, quickFetcher(t), locations(t, s.URL+"/{{.email}}"), anna())
 			var failure *Failure
 			var unavailable *Unavailable
 			if c.kind == one && (!errors.As(err, &failure) || failure.Field != render.FieldPageURL) || c.kind == away && !errors.As(err, &unavailable) || !strings.Contains(err.Error(), c.want) {
@@ -229,7 +229,7 @@ func TestAServerThatIsNotThereIsUnavailable(t *testing.T) {
 		"https://" + strings.TrimPrefix(secure.URL, "https://") + "/":     "127.0.0.1: its certificate is not to be trusted",
 		"http://" + strings.TrimPrefix(secure.URL, "https://") + "/plain": "127.0.0.1 answered 400",
 	} {
-		_, err := get(t, quickFetcher(t), source(t, template), anna())
+		_, err := get(t, quickFetcher(t), locations(t, template), anna())
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", template, err, want)
 		}
@@ -255,7 +255,7 @@ func TestASlowServerIsGivenUpInTime(t *testing.T) {
 	f.whole = 100 * time.Millisecond
 	for _, path := range []string{"/header", "/body"} {
 		var away *Unavailable
-		if _, err := get(t, f, source(t, s.URL+path), anna()); !errors.As(err, &away) || !strings.Contains(away.Cause, "does not answer in time") {
+		if _, err := get(t, f, locations(t, s.URL+path), anna()); !errors.As(err, &away) || !strings.Contains(away.Cause, "does not answer in time") {
 			t.Errorf("%s: got %v", path, err)
 		}
 	}
@@ -264,10 +264,10 @@ func TestASlowServerIsGivenUpInTime(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	f.whole = time.Hour
-	src := source(t, s.URL)
-	u, _ := src.NewLocator().Locate(anna())
+	places := locations(t, s.URL)
+	u, _ := places.NewLocator().Locate(anna())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if _, err := f.Fetch(ctx, src, u); err != context.Canceled {
+	if _, err := f.Fetch(ctx, places, u); err != context.Canceled {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -282,7 +282,7 @@ func TestASingleAnswerOfABusyServerIsForgiven(t *testing.T) {
 		}
 		html("x")(w, r)
 	})
-	if p, err := get(t, quickFetcher(t), source(t, s.URL), anna()); err != nil || string(p.HTML) != "x" {
+	if p, err := get(t, quickFetcher(t), locations(t, s.URL), anna()); err != nil || string(p.HTML) != "x" {
 		t.Errorf("got %+v, %v", p, err)
 	}
 }
@@ -294,7 +294,7 @@ func TestAServerThatSaysWhenToComeAgainIsBelieved(t *testing.T) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
 	var away *Unavailable
-	if _, err := get(t, quickFetcher(t), source(t, s.URL), anna()); !errors.As(err, &away) || away.RetryAfter != 2*time.Minute || s.requests.Load() != 1 {
+	if _, err := get(t, quickFetcher(t), locations(t, s.URL), anna()); !errors.As(err, &away) || away.RetryAfter != 2*time.Minute || s.requests.Load() != 1 {
 		t.Errorf("got %+v after %d requests", away, s.requests.Load())
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -330,7 +330,7 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 		html("arrived")(w, r)
 	})
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
-	src := source(t, s.URL+"/again/{{.n}}?to={{.to}}")
+	places := locations(t, s.URL+"/again/{{.n}}?to={{.to}}")
 	for _, c := range []struct{ n, to, want string }{
 		{"0", "", ""}, {"5", "", ""}, {"6", "", "redirects more than 5 times"},
 		{"0", s.URL + "/a b?c d", ""}, {"0", "//" + strings.TrimPrefix(s.URL, "http://") + "/x#y", ""},
@@ -339,9 +339,9 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 		{"0", "http://127.0.0.1/", "not one of page_hosts"},
 		{"0", "http://anna:pw@127.0.0.1:" + port + "/", "with a user name"},
 		{"0", "file:///etc/passwd", "is not a URL of http or https"}, {"0", "gopher://127.0.0.1:" + port + "/", "is not a URL of http"},
-		{"0", "http://[::1", "the target is no URL"}, {"0", "mailto:anna@example.org", "is not a URL of http"}, {"0", "http:foo", "without a host"},
+		{"0", "http://[::1", "the target is not a URL"}, {"0", "mailto:anna@example.org", "is not a URL of http"}, {"0", "http:foo", "without a host"},
 	} {
-		p, err := get(t, quickFetcher(t), src, anna("n", c.n, "to", c.to))
+		p, err := get(t, quickFetcher(t), places, anna("n", c.n, "to", c.to))
 		var failure *Failure
 		switch {
 		case c.want == "" && (err != nil || string(p.HTML) != "arrived"):
@@ -355,7 +355,7 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 	if n := foreignAsked.Load(); n > 0 {
 		t.Errorf("the foreign host was asked %d times", n)
 	}
-	both := source(t, s.URL+"/again/{{.n}}?to={{.to}}", strings.TrimPrefix(s.URL, "http://"), strings.TrimPrefix(foreign.URL, "http://"))
+	both := locations(t, s.URL+"/again/{{.n}}?to={{.to}}", strings.TrimPrefix(s.URL, "http://"), strings.TrimPrefix(foreign.URL, "http://"))
 	if p, err := get(t, quickFetcher(t), both, anna("n", "1", "to", foreign.URL)); err != nil || string(p.HTML) != "foreign" {
 		t.Errorf("an allowed host: %+v, %v", p, err)
 	}
@@ -394,7 +394,7 @@ func TestAPageIsAsLongAsItMayBeAlsoWhenItIsCompressed(t *testing.T) {
 		}
 	})
 	for path, long := range map[string]bool{"/fits": false, "/bursts": true, "/announced": true, "/endless": true, "/grows": true} {
-		p, err := get(t, quickFetcher(t), source(t, s.URL+path), anna())
+		p, err := get(t, quickFetcher(t), locations(t, s.URL+path), anna())
 		if long && (err == nil || !strings.Contains(err.Error(), "longer than 10 MiB")) || !long && (err != nil || len(p.Text) != MaxBody) {
 			t.Errorf("%s: %d octets, %v", path, len(p.Text), err)
 		}
@@ -446,12 +446,12 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 		}
 		html("page of "+r.URL.Path)(w, r)
 	})
-	f, src := quickFetcher(t), source(t, s.URL+"/{{.n}}")
-	l := src.NewLocator()
+	f, places := quickFetcher(t), locations(t, s.URL+"/{{.n}}")
+	l := places.NewLocator()
 	const n = 400
 	failed := 0
 	next := 0
-	err := f.Each(t.Context(), "spring", src, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(i int, p render.Page, err error) error {
+	err := f.Each(t.Context(), "spring", places, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(i int, p render.Page, err error) error {
 		if i != next {
 			t.Errorf("%d comes in place of %d", i, next)
 		}
@@ -499,13 +499,13 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 			}
 			html("x")(w, r)
 		})
-		src := source(t, s.URL+"/{{.n}}")
+		places := locations(t, s.URL+"/{{.n}}")
 		f.transport.MaxConnsPerHost = 0 // as if the pages were on several hosts
 		var all sync.WaitGroup
 		for n := range mailings * batches {
 			all.Go(func() {
-				l := src.NewLocator()
-				err := f.Each(t.Context(), fmt.Sprint("mailing-", n%mailings), src, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+				l := places.NewLocator()
+				err := f.Each(t.Context(), fmt.Sprint("mailing-", n%mailings), places, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
 					func(int, render.Page, error) error { return nil })
 				if err != nil {
 					t.Error(err)
@@ -522,7 +522,8 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 	}
 }
 
-// A first page that is slow holds all others back: no more of them are fetched meanwhile than the window has.
+// A first page that is slow holds all others back: no more of them are fetched meanwhile than the
+// window has.
 func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -536,12 +537,12 @@ func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 		}
 		html("x")(w, r)
 	})
-	f, src := quickFetcher(t), source(t, s.URL+"/{{.n}}")
-	l := src.NewLocator()
+	f, places := quickFetcher(t), locations(t, s.URL+"/{{.n}}")
+	l := places.NewLocator()
 	var sizes []int
 	done := make(chan error, 1)
 	go func() {
-		done <- f.Each(t.Context(), "spring", src, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(_ int, p render.Page, err error) error {
+		done <- f.Each(t.Context(), "spring", places, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(_ int, p render.Page, err error) error {
 			sizes = append(sizes, len(p.HTML))
 			return err
 		})
@@ -569,10 +570,10 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 		}
 		html("x")(w, r)
 	})
-	f, src := quickFetcher(t), source(t, s.URL+"/{{.n}}")
-	l := src.NewLocator()
+	f, places := quickFetcher(t), locations(t, s.URL+"/{{.n}}")
+	l := places.NewLocator()
 	taken := 0
-	err := f.Each(t.Context(), "spring", src, 1000, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { taken++; return nil })
+	err := f.Each(t.Context(), "spring", places, 1000, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { taken++; return nil })
 	var away *Unavailable
 	if !errors.As(err, &away) || taken != bad {
 		t.Errorf("%d taken, then %v", taken, err)
@@ -581,12 +582,12 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 		t.Errorf("%d requests", n)
 	}
 	errTake := errors.New("no room")
-	if err := f.Each(t.Context(), "spring", src, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return errTake }); err != errTake {
+	if err := f.Each(t.Context(), "spring", places, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return errTake }); err != errTake {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.Each(ctx, "spring", src, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return nil }); err != context.Canceled {
+	if err := f.Each(ctx, "spring", places, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return nil }); err != context.Canceled {
 		t.Errorf("got %v", err)
 	}
 }
@@ -598,10 +599,10 @@ func BenchmarkEach(b *testing.B) {
 		_, _ = w.Write(page)
 	}))
 	defer s.Close()
-	f, src := NewFetcher(allowed(b, "127.0.0.0/8")), source(b, s.URL+"/{{.n}}")
-	l := src.NewLocator()
+	f, places := NewFetcher(allowed(b, "127.0.0.0/8")), locations(b, s.URL+"/{{.n}}")
+	l := places.NewLocator()
 	b.ReportAllocs()
-	err := f.Each(b.Context(), "spring", src, b.N, func(i int) (*url.URL, error) { return l.Locate(anna("n", "7")) }, func(_ int, _ render.Page, err error) error { return err })
+	err := f.Each(b.Context(), "spring", places, b.N, func(i int) (*url.URL, error) { return l.Locate(anna("n", "7")) }, func(_ int, _ render.Page, err error) error { return err })
 	if err != nil {
 		b.Fatal(err)
 	}

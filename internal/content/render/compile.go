@@ -12,8 +12,8 @@ import (
 	"directmailer/internal/naming"
 )
 
-// Compile checks the content and compiles it. It returns a Template, or else every problem found: at most one for each
-// template, as a template's parser stops at its first.
+// Compile checks and compiles the content. It returns a Template, or every problem found. There is
+// at most one problem for each template, because a template's parser stops at its first.
 func Compile(s Spec) (*Template, []Problem) {
 	c := compiler{spec: s, t: &Template{mailing: s.Mailing}}
 	c.compileHead()
@@ -131,8 +131,9 @@ func compileDerived(html string) (*part, *Problem) {
 	return nil, &Problem{Field: FieldText, Message: "cannot be made from content.html (" + err.Error() + "): give content.text"}
 }
 
-// countSteps puts an empty text at the start of every template and every loop. Executing it is a write of nothing, so
-// that [output] can count the steps of a template that loops or recurs without saying anything.
+// countSteps puts an empty text at the start of every template and every loop. Executing it writes
+// nothing, but calls Write. So [output] counts the steps of a template that loops or recurs without
+// output.
 func countSteps(tree *parse.Tree) {
 	if tree == nil || tree.Root == nil {
 		return
@@ -186,7 +187,7 @@ func branch(n parse.Node) *parse.BranchNode {
 	return nil
 }
 
-// oneLine refuses a line break in the text of a subject's template: it would fail every recipient.
+// oneLine refuses a line break in the text of a subject's template. It would fail every recipient.
 func oneLine(p *part, s *templateText) (problem *Problem) {
 	for _, each := range p.template.(*texttemplate.Template).Templates() {
 		if each.Tree == nil {

@@ -15,8 +15,9 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// textFromHTML makes a text template from an HTML template: once, not for each message. Each action becomes a mark, the
-// page is converted, and the marks become actions again. Definitions are converted one by one.
+// textFromHTML makes a text template from an HTML template: once, not for each message. Each action
+// becomes a mark, the page is converted, and the marks become actions again. Definitions are
+// converted one by one.
 func textFromHTML(source string) (string, error) {
 	tree := parse.New(FieldHTML)
 	tree.Mode = parse.SkipFuncCheck
@@ -49,7 +50,8 @@ func textFromHTML(source string) (string, error) {
 	return out.String(), nil
 }
 
-// marks is a template whose actions are replaced by marks: letters and digits that occur nowhere in it.
+// marks is a template whose actions are replaced by marks: letters and digits that occur nowhere in
+// it.
 type marks struct {
 	html    strings.Builder
 	prefix  string
@@ -209,10 +211,11 @@ func (m *marks) plain() (string, error) {
 	return cleanSpace(text), nil
 }
 
-// inComments puts each mark that stands in running text into a comment. Text between the rows of a table
-// or list is moved in front of it by the parser, as the HTML standard wants; comments stay where they
-// are. Of the comments that the author wrote, the conditions remain: editors put conditions into
-// comments, and what is between two such comments obeys them. On the way it reads the style sheets.
+// inComments puts each mark that stands in running text into a comment. Text between the rows of a
+// table or list is moved in front of it by the parser, as the HTML standard wants; comments stay
+// where they are. Of the comments that the author wrote, the conditions remain: editors put
+// conditions into comments, and what is between two such comments obeys them. On the way it reads
+// the style sheets.
 func (m *marks) inComments() string {
 	var out strings.Builder
 	z := html.NewTokenizer(strings.NewReader(m.html.String()))
@@ -284,12 +287,13 @@ func (m *marks) sheets(n *html.Node) {
 	}
 }
 
-// glue is put at both ends of a text: html2text puts a space between two texts unless one is there. cleanSpace takes it
-// away again.
+// glue is put at both ends of a text: html2text puts a space between two texts unless one is there.
+// cleanSpace takes it away again.
 const glue = "\v"
 
-// prepare makes the tree one that html2text converts well: marks back in the text, texts with exactly the space that is
-// between them, blocks it does not know as those it knows, no invisible parts.
+// prepare makes the tree one that html2text converts well: marks back in the text, texts with
+// exactly the space that is between them, blocks it does not know as those it knows, no invisible
+// parts.
 func (m *marks) prepare(n *html.Node, pre bool) {
 	var next *html.Node
 	for c := n.FirstChild; c != nil; c = next {
@@ -327,7 +331,8 @@ func (m *marks) prepare(n *html.Node, pre bool) {
 	}
 }
 
-// remove takes an element away. A condition must not begin or end in it: the other half would go too.
+// remove takes an element away. A condition must not begin or end in it: the other half would go
+// too.
 func (m *marks) remove(parent, n *html.Node) {
 	parent.RemoveChild(n)
 	if m.found == noMark {
@@ -407,7 +412,8 @@ func asKnownBlock(parent, n *html.Node) {
 	}
 }
 
-// prepareLink drops a target that is the text of its link as well, and has values in others escaped for a URL.
+// prepareLink drops a target that is the text of its link as well, and has values in others escaped
+// for a URL.
 func (m *marks) prepareLink(n *html.Node) {
 	for i := range n.Attr {
 		if n.Attr[i].Key != "href" {
@@ -483,7 +489,8 @@ var (
 	errHidden = errors.New("an element is hidden by a condition or a value in its style")
 )
 
-// checkOrder makes sure that what is left of the actions still says the same: each in the branches where it was.
+// checkOrder makes sure that what is left of the actions still says the same: each in the branches
+// where it was.
 func (m *marks) checkOrder(text string) error {
 	var stack []place
 	for _, mark := range m.found.FindAllString(text, -1) {

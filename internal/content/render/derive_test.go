@@ -81,7 +81,8 @@ func TestHiddenElementsAreNotInTheText(t *testing.T) {
 	}
 }
 
-// Editors put conditions into comments, so that what is between them stays visible while it is edited.
+// Editors put conditions into comments, so that what is between them stays visible while it is
+// edited.
 func TestTheTextObeysConditionsInComments(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ html, yes, no string }{
@@ -133,7 +134,8 @@ func TestAPageWhoseActionsCannotBeKeptInOrderNeedsATextOfItsOwn(t *testing.T) {
 	}
 }
 
-// FuzzTextFromHTML: whatever page compiles, the text made from it compiles too or is refused, and nothing panics.
+// FuzzTextFromHTML: whatever page compiles, the text made from it compiles too or is refused, and
+// nothing panics.
 func FuzzTextFromHTML(f *testing.F) {
 	for _, seed := range []string{`<p>{{.x}}</p>`, `<table>{{range 2}}<tr>{{end}}</table>`, `<a href="{{.x}}?{{.y}}">{{if .x}}a{{end}}</a>`, `{{define "a"}}<b>{{end}}{{template "a"}}`, "<pre> a\n b"} {
 		f.Add(seed)

@@ -32,7 +32,8 @@ const urlReason = "is not a URL that a message may hold: it must begin with http
 	"another harmless scheme. Write a scheme of your own in the template, in front of the value"
 
 // harmlessSchemes are the schemes of a URL that no client runs as a program. A value with another
-// scheme, such as javascript:, fails its recipient. The author can write any scheme in the template.
+// scheme, such as javascript:, fails its recipient. The author can write any scheme in the
+// template.
 var harmlessSchemes = wordSet(`http https mailto tel sms smsto mms mmsto callto fax modem sip sips sipuri im xmpp
 	whatsapp tg telegram viber signal sgnl line skype facetime facetime-audio facetime-video zoommtg msteams slack
 	webcal webcals geo maps google.navigation comgooglemaps waze cid mid ftp ftps sftp nntp news urn doi
@@ -58,8 +59,8 @@ func trimURL(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7F || r == '\u00a0' || r == '\u200b' || r == '\ufeff' })
 }
 
-// filterURL returns the value of a URL without the blanks around it. It refuses a scheme that is not
-// known to be harmless.
+// filterURL returns the value of a URL without the blanks around it. It refuses a scheme that is
+// not known to be harmless.
 func filterURL(what string, args ...any) (string, error) {
 	s := trimURL(printed(args...))
 	if !harmlessURL(s) {
@@ -128,8 +129,8 @@ var (
 	cssDanger = regexp.MustCompile(`(?i)expression|binding|behaviou?r|javascript|vbscript|progid|/\*|//|--(?:$|[^A-Za-z0-9_-])`)
 )
 
-// filterCSS returns a value of a CSS property without the blanks around it. It refuses what ends the
-// value, and every function that is not known to be harmless.
+// filterCSS returns a value of a CSS property without the blanks around it. It refuses what ends
+// the value, and every function that is not known to be harmless.
 func filterCSS(what string, args ...any) (string, error) {
 	s := strings.TrimSpace(printed(args...))
 	if !harmlessCSS(s) {

@@ -14,8 +14,8 @@ import (
 // sprigHelpers are the functions that are taken from sprig. The same recipient must get the same
 // octets again, on any machine. So there is nothing here that reads the clock, the environment, the
 // network, a file or a random source, nor anything whose result has no fixed order (keys, values).
-// Functions that sprig counts in octets, and functions that take a text that is no number for 0, are
-// replaced by [ownHelpers]. slice stays Go's own.
+// Functions that sprig counts in octets, and functions that take a text that is no number for 0,
+// are replaced by [ownHelpers]. slice stays Go's own.
 const sprigHelpers = `
 	trim trimAll trimSuffix trimPrefix upper lower untitle repeat nospace swapcase snakecase camelcase
 	kebabcase wrap wrapWith contains hasPrefix hasSuffix quote squote cat indent nindent replace plural toString
@@ -70,8 +70,8 @@ var basics = map[string]any{
 	commentFunc:    forComment,
 }
 
-// maxValue is how long the result of a function may be. A template can join a value to itself again and
-// again, and memory must not follow.
+// maxValue is how long the result of a function may be. A template can join a value to itself again
+// and again, and memory must not follow.
 const maxValue = 1 << 20
 
 var (
@@ -94,7 +94,8 @@ func boundedValue(s string) (string, error) {
 // misfit matches what fmt prints when a value does not fit its verb.
 var misfit = regexp.MustCompile(`%!(?:[a-zA-Z]\(|\(|\))`)
 
-// formatted is printf. Go prints "%!d(string=20)" for a value that does not fit: that must not be sent.
+// formatted is printf. Go prints "%!d(string=20)" for a value that does not fit: that must not be
+// sent.
 func formatted(format string, args ...any) (string, error) {
 	s := fmt.Sprintf(format, args...)
 	if misfit.MatchString(s) && !misfit.MatchString(fmt.Sprint(args...)) {
@@ -103,8 +104,8 @@ func formatted(format string, args ...any) (string, error) {
 	return boundedValue(s)
 }
 
-// adapt returns a helper that takes fields as they come: a text for a number and the reverse. Its result
-// is bounded. f is a function of sprig or of this package.
+// adapt returns a helper that takes fields as they come: a text for a number and the reverse. Its
+// result is bounded. f is a function of sprig or of this package.
 func adapt(name string, f any) any {
 	function := reflect.ValueOf(f)
 	t := function.Type()
@@ -277,7 +278,8 @@ func bounded(name string, in []reflect.Value) error {
 // maxNesting is how deep lists and dicts may be nested.
 const maxNesting = 16
 
-// measure takes the size of a value from the room that is left. It returns false when there is too little.
+// measure takes the size of a value from the room that is left. It returns false when there is too
+// little.
 func measure(v reflect.Value, room *int, depth int) bool {
 	if depth == 0 {
 		return false

@@ -79,7 +79,8 @@ func TestAHelperThatCannotTakeAValueFailsTheRecipientWithTheReason(t *testing.T)
 }
 
 // The same recipient must get the same octets again, on any machine: no helper reads the clock, the
-// environment, the network or a random source. Each name that sprig has is here or is left out knowingly.
+// environment, the network or a random source. Each name that sprig has is here or is left out
+// knowingly.
 func TestHelpersGiveTheSameAgain(t *testing.T) {
 	t.Parallel()
 	leftOut := wordSet(`hello ago date_in_zone date_modify dateInZone dateModify durationRound htmlDate htmlDateInZone must_date_modify mustDateModify mustToDate now

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// What clients do not show is left out of a text that is made from HTML: above all the preheader, which
-// is there for the list of messages alone.
+// What clients do not show is left out of a text that is made from HTML: above all the preheader,
+// which is there for the list of messages alone.
 
 var (
 	hiding = regexp.MustCompile(`(?i)(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0*\.?0+\s*(?:[;!]|$))`)
@@ -66,7 +66,8 @@ func (m *marks) hidden(n *html.Node) bool {
 	return id != "" && (m.hiddenNames["#"+id] || m.hiddenNames[n.Data+"#"+id])
 }
 
-// conditional parts the value of an attribute into what is always there and what is within a condition.
+// conditional parts the value of an attribute into what is always there and what is within a
+// condition.
 func (m *marks) conditional(s string) (always, sometimes string) {
 	if !m.found.MatchString(s) {
 		return s, ""

@@ -12,8 +12,8 @@ import (
 // htmlPart is an HTML template on its way to a [part].
 //
 // html/template escapes each value for its place. It also changes the author's own text: it drops
-// comments and writes "<" as "&lt;" where no tag begins, which breaks conditional comments. So it is
-// shown the text with dots in place of comments and declarations. When it has put its escapers
+// comments and writes "<" as "&lt;" where no tag begins, which breaks conditional comments. So it
+// is shown the text with dots in place of comments and declarations. When it has put its escapers
 // into the actions, every text gets its own octets again.
 type htmlPart struct {
 	source    *templateText
@@ -101,8 +101,8 @@ func (h *htmlPart) cover() {
 	}
 }
 
-// escape has html/template do its contextual escaping now. It does so at the first execution; that one
-// is stopped at its first write.
+// escape makes html/template do its contextual escaping now. html/template does so at the first
+// execution, and this one is stopped at its first write.
 func (h *htmlPart) escape() (err error) {
 	defer func() {
 		if recover() != nil {
@@ -177,9 +177,9 @@ func call(at parse.Pos, name string, args ...parse.Node) *parse.CommandNode {
 	return &parse.CommandNode{NodeType: parse.NodeCommand, Pos: at, Args: all}
 }
 
-// replaceFilters replaces those of html/template's functions that write "ZgotmplZ" instead of a value
-// that they refuse. The first argument of the replacement says what the value is, for its error. bare is
-// what an empty value is in an attribute without quotes.
+// replaceFilters replaces those of html/template's functions that write "ZgotmplZ" instead of a
+// value that they refuse. The first argument of the replacement says what the value is, for its
+// error. bare is what an empty value is in an attribute without quotes.
 func replaceFilters(n *parse.ActionNode, bare string) {
 	what := ""
 	for i, c := range n.Pipe.Cmds {

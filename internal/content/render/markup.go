@@ -9,9 +9,9 @@ import (
 	"text/template/parse"
 )
 
-// markupReader reads the texts of an HTML template as an HTML tokenizer does (WHATWG HTML, 13.2.5), across
-// the actions between them. It finds the comments and the declarations, which html/template drops
-// or escapes. It knows no elements: what a client makes of the tags does not matter here.
+// markupReader reads the texts of an HTML template as an HTML tokenizer does (WHATWG HTML, 13.2.5),
+// across the actions between them. It finds the comments and the declarations, which html/template
+// drops or escapes. It knows no elements: what a client makes of the tags does not matter here.
 //
 // A conditional comment has two readings. Outlook for Windows reads what is between <!--[if mso]>
 // and <![endif]--> as HTML. All other clients read one comment. The reader takes Outlook's reading:
@@ -70,8 +70,8 @@ func newMarkupReader(field string, s *templateText, trees map[string]*parse.Tree
 	}
 }
 
-// read reads the template with a name, which begins in running text. It returns the first problem that
-// html/template does not see, and, as unclosed, what is open at the end.
+// read reads the template with a name, which begins in running text. It returns the first problem
+// that html/template does not see, and, as unclosed, what is open at the end.
 func (r *markupReader) read(name string) (problem, unclosed *Problem) {
 	if tree := r.trees[name]; tree != nil && len(root(tree).Nodes) > 0 {
 		r.last = tree.Root.Nodes[len(tree.Root.Nodes)-1]
@@ -260,8 +260,8 @@ func declares(b []byte) bool {
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// running reads running text from an octet on, up to the next "<" or one piece of markup that begins
-// there. It returns the length.
+// running reads running text from an octet on, up to the next "<" or one piece of markup that
+// begins there. It returns the length.
 func (r *markupReader) running(n *parse.TextNode, at int, next parse.Node, s *markupState) int {
 	rest := n.Text[at:]
 	if i := bytes.IndexByte(rest, '<'); i != 0 {
@@ -310,8 +310,9 @@ func (r *markupReader) running(n *parse.TextNode, at int, next parse.Node, s *ma
 	return length
 }
 
-// torn handles a text that ends in the first octets of a tag, with an action behind them. A value there
-// must not become a tag, so html/template's "&lt;" stays. With a condition there the author means a tag.
+// torn handles a text that ends in the first octets of a tag, with an action behind them. A value
+// there must not become a tag, so html/template's "&lt;" stays. With a condition there the author
+// means a tag.
 func (r *markupReader) torn(n *parse.TextNode, next parse.Node, opened parse.Pos, rest []byte) int {
 	_, isValue := next.(*parse.ActionNode)
 	if next != nil && (!isValue || len(rest) > 1 && rest[1] == '/') {
@@ -330,9 +331,9 @@ var (
 
 func endsCondition(b []byte) bool { return conditionEnd.Match(b) }
 
-// comment measures the comment that a text begins with. Of a conditional comment it is only the part
-// before the first octet that Outlook reads as HTML. open tells that the comment does not end in
-// the text. With plain every comment is one as a whole.
+// comment measures the comment that a text begins with. Of a conditional comment it is only the
+// part before the first octet that Outlook reads as HTML. open tells that the comment does not end
+// in the text. With plain every comment is one as a whole.
 func comment(b []byte, plain bool) (length int, open, hidden bool) {
 	if head := condition.Find(b); head != nil && !plain {
 		if !innerComment.Match(b[len(head):]) {

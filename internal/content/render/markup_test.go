@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/html"
 )
 
-// markupPieces are the spellings of comments, declarations and conditions that editors, Outlook and Word
-// write, and the elements around them. Each leaves running text as it found it.
+// markupPieces are the spellings of comments, declarations and conditions that editors, Outlook and
+// Word write, and the elements around them. Each leaves running text as it found it.
 var markupPieces = []string{
 	`<p>{{.x}}</p>`,
 	// comments
@@ -58,16 +58,16 @@ func sent(t testing.TB, page string, fields ...string) string {
 	return string(b)
 }
 
-// asWritten is the author's HTML with values that need no escape in the place of the actions: what must
-// go out, octet by octet.
+// asWritten is the author's HTML with values that need no escape in the place of the actions: what
+// must go out, octet by octet.
 func asWritten(page, x, u string) string {
 	page = regexp.MustCompile(`\{\{/\*.*?\*/\}\}`).ReplaceAllString(page, "")
 	page = regexp.MustCompile(`(?s)\{\{if \.x\}\}(.*?)(?:\{\{else\}\}.*?)?\{\{end\}\}`).ReplaceAllString(page, "$1")
 	return strings.NewReplacer("{{.x}}", x, "{{.u}}", u).Replace(page)
 }
 
-// shown is what a parser that is not ours makes of HTML: elements with their attributes, texts and the
-// number of comments. The word for a value is replaced by the value.
+// shown is what a parser that is not ours makes of HTML: elements with their attributes, texts and
+// the number of comments. The word for a value is replaced by the value.
 func shown(t testing.TB, page, word, value string) string {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(page))
@@ -105,8 +105,8 @@ func toOutlook(page string) string {
 // hostile are values that try to leave their place.
 var hostile = []string{`--><script>x</script><!--`, `"><img src=x onerror=y>`, `' onclick='x`, `<![endif]--><b>`, `]]><i>`, `--!><u>`, `-`, `--`, `->`, `!>`, `>`, ` x=y `, `</title></style></textarea><s>`, `{{.x}}`, "`", `<!--[if mso]>`}
 
-// checkMarkup holds a page against its author's text, and what values make of it against what a value of
-// letters makes of it, as all clients read it and as Outlook does.
+// checkMarkup holds a page against its author's text, and what values make of it against what a
+// value of letters makes of it, as all clients read it and as Outlook does.
 func checkMarkup(t *testing.T, page string, values []string) {
 	t.Helper()
 	const plain, url = "zzz", "https://example.com/u"
@@ -144,8 +144,8 @@ func TestHTMLGoesOutAsItsAuthorWroteIt(t *testing.T) {
 	checkMarkup(t, all.String(), hostile)
 }
 
-// FuzzHTMLGoesOutAsWritten: what a client shows of a page is what its author wrote, for any order of the
-// pieces, any text between them and any value.
+// FuzzHTMLGoesOutAsWritten: what a client shows of a page is what its author wrote, for any order
+// of the pieces, any text between them and any value.
 func FuzzHTMLGoesOutAsWritten(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, "<p>", "-->")
 	f.Add([]byte{10, 20, 30, 40, 50}, "<!--", "\"'<>")
@@ -190,7 +190,8 @@ func elements(t testing.TB, page []byte) string {
 	return regexp.MustCompile(`(?m)^".*\n`).ReplaceAllString(shown(t, string(bytes.ToValidUTF8(page, nil)), "zzz", "zzz"), "")
 }
 
-// A template is written by others: to read it, and to find the place of its fault, must come to an end.
+// A template is written by others: to read it, and to find the place of its fault, must come to an
+// end.
 func TestAHostileTemplateCostsNoMoreThanItsLength(t *testing.T) {
 	t.Parallel()
 	start := time.Now()

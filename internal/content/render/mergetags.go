@@ -29,9 +29,9 @@ var mergeTags = []*regexp.Regexp{
 
 var codeElement = regexp.MustCompile(`(?is)<style\b.*?</style|<script\b.*?</script`)
 
-// MergeTags returns a warning for each merge tag of another system in the subject and the bodies, with
-// its place: such as *|FNAME|* or {% if x %}. It would be sent as it is. Every tag is reported once.
-// Content that cannot be parsed has no warnings: [Compile] reports its problem.
+// MergeTags returns a warning for each merge tag of another system in the subject and the bodies,
+// with its place: such as *|FNAME|* or {% if x %}. It would be sent as it is. Every tag is reported
+// once. Content that cannot be parsed has no warnings: [Compile] reports its problem.
 func MergeTags(s Spec) []Problem {
 	warnings := mergeTagsIn(FieldSubject, s.Subject, false)
 	warnings = append(warnings, mergeTagsIn(FieldText, s.Text, s.Static)...)
@@ -67,8 +67,8 @@ func mergeTagsIn(field, text string, static bool) []Problem {
 	return warnings
 }
 
-// tagsIn returns where the merge tags are, in their order. Of several that overlap it is the first, and
-// the longest.
+// tagsIn returns where the merge tags are, in their order. Of several that overlap it is the first,
+// and the longest.
 func tagsIn(text []byte) (tags [][]int) {
 	var all [][]int
 	for _, form := range mergeTags {

@@ -34,7 +34,8 @@ var ownHelpers = map[string]any{
 	"lineBreaks": func(s string) string { return s },
 }
 
-// htmlHelpers are functions that return HTML. They replace those of the same name in HTML templates.
+// htmlHelpers are functions that return HTML. They replace those of the same name in HTML
+// templates.
 var htmlHelpers = map[string]any{
 	"lineBreaks": func(value any) htmltemplate.HTML { return lineBreaks(value) },
 }
@@ -44,8 +45,8 @@ func lineBreaks(value any) htmltemplate.HTML {
 	return htmltemplate.HTML(strings.ReplaceAll(html.EscapeString(printed(value)), "\n", "<br>\n"))
 }
 
-// title writes the first letter of each word as a capital: "anna-maria o'neil" is "Anna-Maria O'Neil",
-// and "it's" is "It's".
+// title writes the first letter of each word as a capital: "anna-maria o'neil" is "Anna-Maria
+// O'Neil", and "it's" is "It's".
 func title(s string) string {
 	runes := []rune(s)
 	start := 0 // of the word
@@ -185,8 +186,8 @@ func dateLocale(tag string) (monday.Locale, error) {
 	return dateLocales[i], nil
 }
 
-// formatNumber writes a number with the separators of a language. With a number of digits in front of
-// the value, it is rounded to them: {{number "de" 2 .price}}.
+// formatNumber writes a number with the separators of a language. With a number of digits in front
+// of the value, it is rounded to them: {{number "de" 2 .price}}.
 func formatNumber(tag string, args ...any) (string, error) {
 	language, err := language.Parse(tag)
 	if err != nil {

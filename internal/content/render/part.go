@@ -10,7 +10,7 @@ import (
 	"directmailer/internal/content/message"
 )
 
-// Limits of a part for one recipient; beyond them the template has run away and the recipient is given up.
+// Limits of a part for one recipient. A template that exceeds them fails the recipient.
 const (
 	maxBytes = 10 << 20
 	maxSteps = 1 << 18 // writes: texts, values, rounds of loops
@@ -103,8 +103,8 @@ var (
 	added = regexp.MustCompile(` \| _\w+(?: “[^”]*”)*|_true `)
 )
 
-// failure turns an execution error into a Problem. Such an error may quote data, so only its position
-// and what is known to come from the template is taken over.
+// failure turns an execution error into a Problem. Such an error may quote data. So failure uses
+// its position, and only text that comes from the template.
 func (p *part) failure(err error) *Problem {
 	problem := &Problem{Field: p.field, Message: "the template cannot be executed"}
 	if errors.Is(err, errTooLong) || errors.Is(err, errEndless) {

@@ -7,18 +7,21 @@ import (
 	"directmailer/internal/content/message"
 )
 
-// passage is a text of a template between two actions, the same for everybody. Quoted-printable is a matter of whole lines: those between
-// its first and its last line break are encoded once. Those two lines it shares with its neighbours, and they are encoded with them.
+// passage is a text of a template between two actions. It is the same for all recipients.
+// Quoted-printable encodes whole lines. So the lines between the first and the last line break of a
+// passage are encoded once. Its first and last line are encoded with the neighbouring values, for
+// each recipient.
 type passage struct {
 	length      int
 	first, last int // the whole lines within it
 	encoded     []byte
 }
 
-// passages are found by where their text lies in memory: a template's engine writes a text node's own octets each time.
+// passages are found by the address of their text in memory, because a template writes a text
+// node's own octets each time.
 type passages map[*byte]passage
 
-// shortest is the length of the shortest passage that is worth it.
+// shortest is the length of the shortest passage that is encoded beforehand, in octets.
 const shortest = 128
 
 // findPassages looks through a template that will not change any more.

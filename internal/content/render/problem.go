@@ -15,8 +15,9 @@ const (
 	FieldDate    = "date"
 )
 
-// Problem says what is wrong with a field and where. As an error of [Renderer.Render] its field may also be "to" or
-// "message_id". Line and Column count from 1, Column in characters; they are 0 when not known. No recipient data is in it.
+// Problem says what is wrong with a field, and where. As an error of [Renderer.Render] its field
+// may also be "to" or "message_id". Line and Column count from 1, Column in characters. They are 0
+// if they are not known. It holds no recipient data.
 type Problem struct {
 	Field        string
 	Line, Column int

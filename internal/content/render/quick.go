@@ -7,8 +7,8 @@ import (
 )
 
 // quick is a template in the form that most have: texts, values of fields, and choices by whether a
-// field counts as true. It gives the same octets as the template's engine at a fraction of its cost,
-// which is reflection and an allocation or two for each step of each value. What it does not know, in
+// field counts as true. It writes the same octets as the template's engine at a fraction of its
+// cost: reflection and an allocation or two for each step of each value. What it does not know, in
 // the template or in a value, is left to the engine.
 type quick []op
 
@@ -51,8 +51,8 @@ var escapes = []struct {
 	{[]string{bareFunc}, escapeOther},
 }
 
-// compileQuick returns the nodes of a list as a quick template, if they can be one. The tree must not
-// change any more.
+// compileQuick returns the nodes of a list as a quick template, if they can be one. The tree must
+// not change any more.
 func compileQuick(list *parse.ListNode) (quick, bool) {
 	var q quick
 	if list == nil {
@@ -118,7 +118,8 @@ func fieldOf(pipe *parse.PipeNode) (field string, functions []string, ok bool) {
 	return f.Ident[0], functions, true
 }
 
-// run writes what the template says, or returns false: then o holds a part of it, and the engine has to be asked.
+// run writes the template's output to o. If it returns false, o holds a part of the output, and the
+// template's engine must be used instead.
 func (q quick) run(o *output, data map[string]string) bool {
 	for i := range q {
 		switch op := &q[i]; {

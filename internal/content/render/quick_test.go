@@ -69,7 +69,8 @@ func TestWhatIsQuickSaysWhatTheEngineSays(t *testing.T) {
 	}
 }
 
-// A message has the same octets whether the lines that are the same for everybody were encoded before or not.
+// A message has the same octets whether the lines that are the same for everybody were encoded
+// before or not.
 func TestLinesThatAreEncodedOnceAreNoDifferent(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 6))

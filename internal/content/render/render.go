@@ -1,11 +1,11 @@
-// Package render compiles the content of a mailing once and renders it for each recipient into the exact
+// Package render compiles the content of a mailing once. For each recipient it renders the exact
 // bytes that are sent (package message).
 //
-// Subject and text are text/template, HTML is html/template, all with missingkey=error, helpers and one
-// rule for truth and comparison (see docs/templates.md). The templates' author is trusted: his HTML goes
-// out as he wrote it, with its comments. Recipient data is not trusted: in HTML it is escaped for its
-// place, in a subject a line break in it is a blank. Errors name the field, line and column of the
-// template, and never hold recipient data.
+// Subject and text are text/template, HTML is html/template, all with missingkey=error, helpers and
+// one rule for truth and comparison (see docs/templates.md). The templates' author is trusted: his
+// HTML goes out as he wrote it, with its comments. Recipient data is not trusted: in HTML it is
+// escaped for its place, in a subject a line break in it is a blank. Errors name the field, line
+// and column of the template, and never hold recipient data.
 package render
 
 import (
@@ -51,7 +51,8 @@ type Info struct {
 	NeedsUTF8 bool   // can only go to a server that offers SMTPUTF8
 }
 
-// Template is a compiled [Spec]. It may be used by several goroutines, each with a [Renderer] of its own.
+// Template is a compiled [Spec]. It is safe for concurrent use. Each goroutine needs a [Renderer]
+// of its own.
 type Template struct {
 	mailing string
 	domain  string // of the Message-IDs
@@ -64,7 +65,7 @@ type Template struct {
 	page    bool
 }
 
-// Renderer renders one message at a time on buffers that it keeps.
+// Renderer renders one message at a time and reuses its buffers. It is not safe for concurrent use.
 type Renderer struct {
 	t                   *Template
 	data                map[string]string
@@ -83,8 +84,8 @@ func (t *Template) NewRenderer() *Renderer {
 	return r
 }
 
-// Render appends the message for r to dst. The same recipient gives the same bytes. Every error is a [*Problem] of this
-// one recipient, without data of his in it; dst is then returned as it came.
+// Render appends the message for r to dst. The same recipient gives the same bytes. Every error is
+// a [*Problem] of this one recipient and holds no recipient data. dst is then returned unchanged.
 func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	t := r.t
 	clear(r.data)
@@ -116,8 +117,8 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	return out, Info{MessageID: m.ID, NeedsUTF8: m.NeedsUTF8()}, nil
 }
 
-// execute fills in the subject, and the bodies that are not there already. HTML comes before a text made
-// from it, so that an error names the line of what the author wrote.
+// execute fills in the subject and the bodies that are not there yet. It executes HTML before the
+// text that is made from it, so that an error names a line that the author wrote.
 func (r *Renderer) execute(m *message.Message) error {
 	t := r.t
 	subject, err := t.subject.execute(&r.subject, r.data)
@@ -158,13 +159,15 @@ func (r *Renderer) execute(m *message.Message) error {
 	return nil
 }
 
-// breaks are the control characters, and the line and paragraph separators of Unicode, but not the tab.
+// breaks are the control characters, and the line and paragraph separators of Unicode, but not the
+// tab.
 func breaks(r rune) bool {
 	return r < ' ' && r != '\t' || r >= 0x7F && r <= 0x9F || r == '\u2028' || r == '\u2029'
 }
 
-// fieldValue returns a field's value as bodies show it: without blanks around it, and with one line break
-// for each control character and each other kind of line break. Spreadsheets put line breaks in cells.
+// fieldValue returns a field's value as bodies show it: without blanks around it, and with one line
+// break for each control character and each other kind of line break. Spreadsheets put line breaks
+// in cells.
 func fieldValue(s string) string {
 	plain := true
 	for i := 0; i < len(s) && plain; i++ {
@@ -192,8 +195,8 @@ func fieldValue(s string) string {
 	return b.String()
 }
 
-// headerText returns a text as a header shows it: control characters, and the blanks around them, are one
-// blank.
+// headerText returns a text as a header shows it: control characters, and the blanks around them,
+// are one blank.
 func headerText(b []byte) string {
 	s := strings.Trim(string(b), " ")
 	if !strings.ContainsFunc(s, inHeaderBlank) {
@@ -246,8 +249,8 @@ func (t *Template) refused(err error) error {
 	return p
 }
 
-// tidy trims the lines of a text and lets no two blank ones follow each other: where a branch of a template made from
-// HTML says nothing, it leaves its blank lines behind. It works in place.
+// tidy trims the lines of a text and removes repeated blank lines, in place. An empty branch of a
+// template made from HTML leaves blank lines behind.
 func tidy(b []byte) []byte {
 	out := b[:0]
 	blank := 0
@@ -266,7 +269,7 @@ func tidy(b []byte) []byte {
 	return out
 }
 
-// compileSubject trims the template first: a block of a YAML file ends in a line break.
+// compileSubject trims the template first, because a block of a YAML file ends in a line break.
 func compileSubject(text string) (*part, *Problem) {
 	text = lineEnds(text)
 	trimmed := strings.TrimSpace(text)

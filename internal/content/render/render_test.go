@@ -472,8 +472,8 @@ func BenchmarkRender(b *testing.B) {
 	b.ReportMetric(float64(len(buf)), "octets")
 }
 
-// BenchmarkExecute is the part of BenchmarkRender that is the templates'. What it leaves is the most that encoding the
-// templates' own words beforehand could save.
+// BenchmarkExecute is the part of BenchmarkRender that is the templates'. What it leaves is the
+// most that encoding the templates' own words beforehand could save.
 func BenchmarkExecute(b *testing.B) {
 	r := mustCompile(b, long(b)).NewRenderer()
 	to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")

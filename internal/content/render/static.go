@@ -6,8 +6,8 @@ import (
 	"directmailer/internal/content/message"
 )
 
-// setBodies encodes bodies that all recipients have in common, once. A text that is not there is made
-// from the HTML.
+// setBodies encodes bodies that all recipients have in common, once. A missing text is made from
+// the HTML.
 func (c *compiler) setBodies(hasText, hasHTML bool, text, html []byte) {
 	if hasHTML {
 		c.t.head.EncodedHTML = c.encode(FieldHTML, html)
@@ -28,8 +28,8 @@ func (c *compiler) encode(field string, body []byte) []byte {
 	return encoded
 }
 
-// setConstants executes templates that say the same to everybody now, so that they are not executed and
-// encoded for each message.
+// setConstants executes templates that have no recipient data once, so that they are not executed
+// and encoded for each message.
 func (c *compiler) setConstants() {
 	t := c.t
 	if t.html != nil && t.html.constant {
@@ -47,8 +47,8 @@ func (c *compiler) setConstants() {
 	}
 }
 
-// once returns what a template writes, encoded. It returns nil when that is blank or fails: then each
-// recipient fails.
+// once returns what a template writes, encoded. It returns nil when that is blank or fails: then
+// each recipient fails.
 func (c *compiler) once(p *part) []byte {
 	body, err := p.execute(&output{}, nil)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A template that says the same to everybody is executed and encoded once; the bytes are those that each execution gives.
+// A template that says the same to everybody is executed and encoded once; the bytes are those that
+// each execution gives.
 func TestContentWithoutActionsIsEncodedOnceToTheSameBytes(t *testing.T) {
 	t.Parallel()
 	outlook := "<p>a</p><!--[if mso]><p>b</p><![endif]--><!-- kept --><p>Größe {</p>\n"

@@ -16,7 +16,8 @@ const FieldPageURL = "content.page_url"
 // maxURL is how long a URL for one recipient may be, in octets.
 const maxURL = 8 << 10
 
-// URLTemplate is a compiled template of a URL. It may be used by several goroutines, each with a [URLRenderer] of its own.
+// URLTemplate is a compiled template of a URL. It is safe for concurrent use. Each goroutine needs
+// a [URLRenderer] of its own.
 type URLTemplate struct {
 	part *part
 	base url.URL // scheme and host, which no recipient can change
@@ -25,7 +26,8 @@ type URLTemplate struct {
 // escapeFunc is the template function that each value of a URL's template goes through last.
 const escapeFunc = "_urlvalue"
 
-// CompileURL compiles the template of a URL (RFC 3986), or says what is wrong with it. Scheme and host must be the author's own words.
+// CompileURL compiles the template of a URL (RFC 3986), or returns its problem. Scheme and host
+// must not come from recipient data.
 func CompileURL(text string) (*URLTemplate, *Problem) {
 	s := newTemplateText(text)
 	escape := texttemplate.FuncMap{escapeFunc: escapeURLValue}
@@ -65,7 +67,8 @@ func literalBase(root *parse.ListNode, s *templateText) (*url.URL, *Problem) {
 	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 && action >= 0 {
-		return nil, urlProblem(s, action, "no recipient can say which host is asked: the host, and a / behind it, must come before the first {{")
+		return nil, urlProblem(s, action, "the host, and a / behind it, must come before the first {{: "+
+			"recipient data must not choose the host")
 	}
 	if end < 0 {
 		end = len(rest)
@@ -80,7 +83,8 @@ func literalBase(root *parse.ListNode, s *templateText) (*url.URL, *Problem) {
 	return base, nil
 }
 
-// textBefore returns the text before the first action and the action's offset, -1 when there is none.
+// textBefore returns the text before the first action and the action's offset, or -1 if there is no
+// action.
 func textBefore(root *parse.ListNode, s *templateText) (string, int) {
 	var text strings.Builder
 	for _, n := range root.Nodes {
@@ -98,7 +102,8 @@ func urlProblem(s *templateText, at int, format string, args ...any) *Problem {
 	return &Problem{Field: FieldPageURL, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
 }
 
-// The characters of RFC 3986, appendix A, and those beyond ASCII, which are escaped when the URL is asked for.
+// The characters of RFC 3986, appendix A, and those beyond ASCII, which are escaped when the URL is
+// asked for.
 var notInURL = regexp.MustCompile("[^-A-Za-z0-9._~:/?#\\[\\]@!$&'()*+,;=%\u0080-\U0010FFFF]|%(?:[^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)")
 
 // checkURLTexts refuses what no URL can hold in the author's own words.
@@ -135,8 +140,9 @@ func escapeValues(root *parse.ListNode, s *templateText) (problem *Problem) {
 	return problem
 }
 
-// escapeURLValue escapes all but the unreserved characters of RFC 3986, 2.3: so a value is a value, in a path as in a query, whatever
-// it holds. Only "." and ".." still mean something, in a path: [URLRenderer.Render] refuses them.
+// escapeURLValue escapes all but the unreserved characters of RFC 3986, 2.3: so a value is a value,
+// in a path as in a query, whatever it holds. Only "." and ".." still mean something, in a path:
+// [URLRenderer.Render] refuses them.
 func escapeURLValue(value any) string {
 	const hexDigits = "0123456789ABCDEF"
 	s := printed(value)
@@ -166,7 +172,8 @@ func (t *URLTemplate) NewRenderer() *URLRenderer {
 	return &URLRenderer{t: t, data: make(map[string]string)}
 }
 
-// Render returns the URL for a recipient. Every error is a [*Problem] of this one recipient, without data of his in it.
+// Render returns the URL for a recipient. Every error is a [*Problem] of this one recipient and
+// holds no recipient data.
 func (r *URLRenderer) Render(to Recipient) (string, error) {
 	clear(r.data)
 	for name, value := range to.Attributes {
@@ -187,7 +194,8 @@ func (r *URLRenderer) Render(to Recipient) (string, error) {
 	return text, nil
 }
 
-// climbs tells whether a step of the URL's path is "." or "..", also for a server that takes escaped slashes for slashes.
+// climbs reports whether a step of the URL's path is "." or "..", also for a server that takes
+// escaped slashes for slashes.
 func climbs(text string) bool {
 	_, path, _ := strings.Cut(text, "://")
 	if end := strings.IndexAny(path, "?#"); end >= 0 {

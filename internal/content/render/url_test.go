@@ -69,9 +69,9 @@ func TestATemplateThatIsNoURLIsAProblemWithItsPlace(t *testing.T) {
 		"":                                    "line 1, column 1: must begin with http:// or https://",
 		"{{.url}}":                            "line 1, column 1: must begin with http://",
 		"ftp://www.example.com/":              "line 1, column 1: must begin with http://",
-		"https://{{.host}}/":                  "line 1, column 9: no recipient can say which host is asked",
-		"https://www.example.com{{.path}}":    "line 1, column 24: no recipient can say which host is asked",
-		"https://www.{{.x}}.example.com/":     "line 1, column 13: no recipient can say which host is asked",
+		"https://{{.host}}/":                  "line 1, column 9: the host, and a / behind it, must come before the first {{",
+		"https://www.example.com{{.path}}":    "line 1, column 24: the host, and a / behind it, must come before the first {{",
+		"https://www.{{.x}}.example.com/":     "line 1, column 13: the host, and a / behind it, must come before the first {{",
 		"{{if .x}}https://a.example/{{end}}":  "line 1, column 1: must begin with http://",
 		"https:///{{.x}}":                     "has no usable host",
 		"https://a b/":                        "has no usable host",
@@ -95,7 +95,8 @@ func TestATemplateThatIsNoURLIsAProblemWithItsPlace(t *testing.T) {
 	}
 }
 
-// FuzzURL: whatever the values, they are values: neither the host nor the shape of the URL changes, and what was put in comes out.
+// FuzzURL: whatever the values, they are values: neither the host nor the shape of the URL changes,
+// and what was put in comes out.
 func FuzzURL(f *testing.F) {
 	f.Add("a", "b", "c")
 	f.Add("../..", "?x=1#y", "\r\nHost: evil.example")

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Fields of a file are text. Fields of a query may be numbers, booleans and times. The rule for both,
-// in if, with, and, or, not and the comparisons:
+// Fields of a file are text. Fields of a query may be numbers, booleans and times. The rule for
+// both, in if, with, and, or, not and the comparisons:
 //
 //   - Blanks around a text do not count.
 //   - A value is false when it is empty, zero, or a word for no (see [noWords]).
@@ -96,7 +96,8 @@ func applyTruth(t *parse.Tree) {
 	})
 }
 
-// tested returns a pipeline that ends in truthFunc. The variable that it declares has the same value.
+// tested returns a pipeline that ends in truthFunc. The variable that it declares has the same
+// value.
 func tested(p *parse.PipeNode) *parse.PipeNode {
 	testOperands(p)
 	p.Cmds = append(p.Cmds, call(p.Pos, truthFunc))
@@ -247,8 +248,8 @@ func floatNumber(f float64, bits int) (num, bool) {
 	return num{big: r}, ok
 }
 
-// textValue reads a value as text: a text, or what writes itself as one. Numbers, booleans and times are
-// none.
+// textValue reads a value as text: a text, or what writes itself as one. Numbers, booleans and
+// times are none.
 func textValue(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -336,8 +337,9 @@ func equalsBool(v any, want bool) bool {
 	return ok && yes == want
 }
 
-// bothNumbers reads two values as numbers. Two texts must look like numbers: 007 is the number 7 where
-// it is compared with 7, and a text where it is compared with "7", as the code of an article is.
+// bothNumbers reads two values as numbers. Two texts must look like numbers: 007 is the number 7
+// where it is compared with 7, and a text where it is compared with "7", as the code of an article
+// is.
 func bothNumbers(a, b any) (m, n num, ok bool) {
 	m, ok1 := goNumber(a)
 	n, ok2 := goNumber(b)

@@ -54,8 +54,8 @@ func find(n *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// take removes a field from a mapping and returns its name and value, or nil. A second field of that
-// name is a fault.
+// take removes a field from a mapping and returns its name and value, or nil. A second field of
+// that name is a fault.
 func (r *reader) take(n *yaml.Node, name, path string) (key, value *yaml.Node) {
 	for i := 0; i+1 < len(n.Content); {
 		if n.Content[i].Value != name {

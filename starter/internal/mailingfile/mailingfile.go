@@ -1,16 +1,18 @@
 // Package mailingfile reads a mailing from a YAML file (YAML 1.2) and the templates that it names.
 //
-// The fields are those of a mailing's input as JSON (docs/mailing.schema.json), but that templates may be files of their own and that
-// the list may name the file it is imported from:
+// The fields are those of a mailing's input as JSON (docs/mailing.schema.json). Besides, templates
+// may be files of their own, and the list may name the file that it is imported from:
 //
 //	list: {name: subscribers, file: people.csv}
 //	content: {text_file: newsletter.txt, html_file: newsletter.html}
 //
-// Paths are relative to the mailing file. Templates lie in its folder or below: a mailing file from somebody else cannot mail other
-// files of this machine away.
+// Paths are relative to the mailing file. Templates must be in its folder or below, so that a
+// mailing file from somebody else cannot mail other files of this machine.
 //
-// The reading is strict: one document without anchors, aliases, merges and tags; an unknown field, a wrong type or a bad value is a
-// fault. Load reports all faults at once, each with the place where it is put right.
+// The file must be one document without anchors, aliases, merges and tags. An unknown field, a
+// wrong type or a bad value is a fault. Load reports all faults at once, each with the place to
+// correct it. The file becomes JSON with the place of each field. Package strictjson decodes that
+// JSON, as it decodes an input from Temporal.
 package mailingfile
 
 import (
@@ -26,21 +28,23 @@ import (
 )
 
 const (
-	// maxFile is how long a mailing file may be, in octets: it can hold as much content as a mailing may have.
+	// maxFile is the length limit of a mailing file, in octets. It can hold as much content as a
+	// mailing may have.
 	maxFile = 2 << 20
-	// maxTemplate is how long a template's file may be, in octets.
+	// maxTemplate is the length limit of a template's file, in octets.
 	maxTemplate = 1 << 20
 )
 
-// File is a mailing file that has no fault, as far as it can be told without the database: whether its templates compile is not looked
-// at, and neither is the list's file.
+// File is a mailing file without a fault, as far as Load checks. Load does not compile templates,
+// and does not read the list's file.
 type File struct {
-	// Path is the mailing file's, as it was given.
+	// Path is the path of the mailing file as Load got it.
 	Path string
-	// Input is valid, and has the templates of the files that the mailing file names. Its ID may be empty; defaults are not filled in.
+	// Input is valid, and has the templates of the files that the mailing file names. Its ID may be
+	// empty, and defaults are not filled in.
 	Input workflows.Input
-	// ListFile is where the list is to be imported from, absolute or relative to the working directory; empty if the mailing file
-	// names no file.
+	// ListFile is the path of the file that the list is imported from, absolute or relative to the
+	// working directory. It is empty if the mailing file names no file.
 	ListFile string
 
 	places map[string]places
@@ -48,7 +52,7 @@ type File struct {
 	lines  []string
 }
 
-// Fault is one thing that is wrong: where, as "newsletter.yaml:3:7", and what.
+// Fault is one problem of a file, with its place, such as "newsletter.yaml:3:7".
 type Fault struct {
 	Place   string
 	Message string
@@ -56,7 +60,8 @@ type Fault struct {
 
 func (f Fault) String() string { return f.Place + ": " + f.Message }
 
-// Error is everything that is wrong with a mailing file, in the order of its lines. It has one line for each fault.
+// Error is all faults of a mailing file in the order of its lines. Its text has one line for each
+// fault.
 type Error struct{ Faults []Fault }
 
 func (e *Error) Error() string {
@@ -67,7 +72,8 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Load reads the mailing file and validates its input. Any error is an [*Error], and there is no File then.
+// Load reads the mailing file and validates its input. Any error is an [*Error], and the File is
+// nil then.
 func Load(path string) (*File, error) {
 	f := &File{Path: path, places: map[string]places{}, parts: map[string]string{}}
 	r := reader{file: f}
@@ -76,7 +82,7 @@ func Load(path string) (*File, error) {
 		r.fault(place{}, "%v", err)
 		return nil, r.err()
 	}
-	text = strings.ReplaceAll(text, "\r\n", "\n") // the YAML parser counts the lines of a quoted text twice else, and does not join them
+	text = strings.ReplaceAll(text, "\r\n", "\n")
 	f.lines = strings.Split(text, "\n")
 	if root := r.parse(text); root != nil {
 		r.read(root)
@@ -88,9 +94,10 @@ func Load(path string) (*File, error) {
 	return f, nil
 }
 
-// Locate tells where a field stands: "newsletter.yaml:3:7". With the line and column of a template it is their place in the file that
-// has the template, "newsletter.html:12:5". Line and column count from 1, and are 0 where there is none to name. A field that the file
-// leaves out is said to be where what it belongs to is.
+// Locate returns the place of a field: "newsletter.yaml:3:7". With a line and column of a template,
+// it returns their place in the file that holds the template: "newsletter.html:12:5". Line and
+// column count from 1, and are 0 if they are not known. The place of a field that is left out is
+// that of the field around it.
 func (f *File) Locate(field string, line, column int) string {
 	if part, ok := f.parts[field]; ok {
 		return at(part, place{line: line, column: column})
@@ -98,7 +105,7 @@ func (f *File) Locate(field string, line, column int) string {
 	return at(f.Path, f.place(field).within(line, column))
 }
 
-// place is where a field stands, or what it belongs to.
+// place returns where a field is, or the field around it.
 func (f *File) place(field string) place {
 	for field != "" {
 		if found, ok := f.places[field]; ok {
@@ -115,7 +122,8 @@ type place struct {
 	block        int // how far the lines of a block are indented, which begins in the next line; 0 if the value is none
 }
 
-// within finds a line and column of the template that begins at p. Only blocks keep their lines.
+// within returns the place of a line and column of the template that begins at p. Only a literal
+// block keeps its lines.
 func (p place) within(line, column int) place {
 	if p.block == 0 || line == 0 {
 		return p
@@ -137,7 +145,7 @@ func at(path string, p place) string {
 	return s
 }
 
-// printable makes a file's name fit for a line of text.
+// printable quotes a path that is not printable.
 func printable(path string) string {
 	quoted := strconv.QuoteToGraphic(path)
 	if quoted == `"`+path+`"` {
@@ -146,7 +154,7 @@ func printable(path string) string {
 	return quoted
 }
 
-// relative is where a path of the mailing file leads to.
+// relative resolves a path of the mailing file.
 func (f *File) relative(path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -170,7 +178,7 @@ func (r *reader) fault(at place, format string, args ...any) {
 	r.faults = append(r.faults, placed{at, fmt.Sprintf(format, args...)})
 }
 
-// fail says that a field is wrong at a place.
+// fail reports a fault of a field.
 func (r *reader) fail(field string, at place, format string, args ...any) {
 	r.failed = append(r.failed, field)
 	r.fault(at, "%s: %s", oneLine(field), fmt.Sprintf(format, args...))
@@ -189,7 +197,8 @@ func (r *reader) hasFailed(field string) bool {
 	return slices.ContainsFunc(r.failed, func(failed string) bool { return related(failed, field) })
 }
 
-// related tells whether one field is the other, or holds it: content.html that cannot be read is why content is empty.
+// related reports whether one field is the other, or is in the other: content is empty because
+// content.html cannot be read.
 func related(a, b string) bool {
 	holds := func(a, b string) bool { return strings.HasPrefix(b, a+".") || strings.HasPrefix(b, a+"[") }
 	return a == b || holds(a, b) || holds(b, a)

@@ -295,7 +295,7 @@ mailing.yaml:6:14: content.text_file: missing.txt: there is no such file
 mailing.yaml:7:3: content.markdown: is not a field of a mailing
 mailing.yaml:8:20: drop_points[1]: must be a text: put it in quotes
 mailing.yaml:8:23: drop_points[2]: is there twice
-mailing.yaml:8:28: drop_points[3]: must name a drop point: lower-case letters and digits, with single - or _ between them
+mailing.yaml:8:28: drop_points[3]: must name a drop point: up to 63 lower-case letters and digits, with single - or _ between them
 mailing.yaml:9:13: batch_size: must be a whole number
 mailing.yaml:11:20: retry.list.attempts: must not be 0: leave it out for the default
 mailing.yaml:11:33: retry.list.interval: must be a duration such as "30s" or "5m"

@@ -12,12 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// readText reads a text file of up to limit octets in UTF-8, without its byte order mark. Errors do not name the file.
+// readText reads a UTF-8 file of up to limit octets and removes its byte order mark. Errors do not
+// name the file.
 func readText(path string, limit int64) (string, error) {
 	return readWith(os.Stat, os.Open, path, limit)
 }
 
-// readBelow is readText for a file in the folder or below.
+// readBelow is readText for a file in a folder or below it.
 func readBelow(folder, path string, limit int64) (string, error) {
 	if !filepath.IsLocal(path) {
 		return "", errOutside
@@ -32,7 +33,9 @@ func readBelow(folder, path string, limit int64) (string, error) {
 
 var errOutside = errors.New("is not in the folder of the mailing file: put it there")
 
-func readWith(stat func(string) (fs.FileInfo, error), open func(string) (*os.File, error), path string, limit int64) (string, error) {
+func readWith(
+	stat func(string) (fs.FileInfo, error), open func(string) (*os.File, error), path string, limit int64,
+) (string, error) {
 	info, err := stat(path) // opening a pipe would wait for its writer
 	if err != nil {
 		return "", cause(err)

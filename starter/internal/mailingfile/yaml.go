@@ -78,7 +78,8 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag(
 // start is where a node begins.
 func start(n *yaml.Node) place { return place{line: n.Line, column: n.Column} }
 
-// syntax reports an error of the parser in our words, at the place where the author can put it right.
+// syntax reports an error of the parser in our words, at the place where the author can put it
+// right.
 func (r *reader) syntax(err error) {
 	var syntax *yaml.LoadError
 	switch {
@@ -146,8 +147,8 @@ func (f *File) from(at place) string {
 	return string(line[min(at.column-1, len(line)):])
 }
 
-// template returns where the line's first {{ is, or else at: a template that is not in quotes is the
-// commonest slip.
+// template returns where the line's first {{ is, or else at: a template that is not in quotes is
+// the commonest slip.
 func (r *reader) template(at place) place {
 	line := r.file.from(place{line: at.line, column: 1})
 	if before, _, ok := strings.Cut(line, "{{"); ok {

@@ -20,8 +20,8 @@ type templateText struct {
 	start    int    // where that part begins
 }
 
-// newTemplateText makes each line end LF or CRLF. Some editors and file transfers write CR CR LF, and
-// old files have CR alone.
+// newTemplateText makes each line end LF or CRLF. Some editors and file transfers write CR CR LF,
+// and old files have CR alone.
 func newTemplateText(text string) *templateText {
 	text = lineEnds(text)
 	return &templateText{original: text, compiled: text}
@@ -67,7 +67,8 @@ func (s *templateText) offset(line, column int) int {
 	return min(start+column, len(s.compiled))
 }
 
-// at returns line and column in the original, from 1 and in characters, of an offset in the compiled template.
+// at returns line and column in the original, from 1 and in characters, of an offset in the
+// compiled template.
 func (s *templateText) at(offset int) (line, column int) {
 	before := s.original[:min(max(offset+s.start, 0), len(s.original))]
 	return 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
@@ -98,7 +99,7 @@ func (s *templateText) syntax(field string, err error) *Problem {
 
 var undefined = regexp.MustCompile(`^function "(\w+)" not defined$`)
 
-// explain puts the least helpful words of the template packages in others.
+// explain replaces the least helpful texts of the template packages.
 func explain(s string) string {
 	if i := strings.Index(s, " branches end in different contexts"); i >= 0 {
 		return s[:i] + " branches end in different contexts (one leaves a tag, an attribute or a comment open)"
@@ -124,7 +125,8 @@ func (s *templateText) faulty(line int, message string) int {
 	if strings.HasSuffix(message, "unexpected EOF") {
 		return s.unended()
 	}
-	// The parser stops at the first fault: it is in the last action of the shortest text that has it.
+	// The parser stops at the first fault: it is in the last action of the shortest text that has
+	// it.
 	var ends []int
 	for at := s.offset(line, 0); ; {
 		i := strings.Index(text[at:], "}}")
@@ -169,10 +171,10 @@ func parseError(text string) string {
 	return located.ReplaceAllString(err.Error(), "")
 }
 
-// unplaced returns the offset of the text that html/template's error is about. Of some errors it tells
-// neither line nor column. They come while it reads the template's own text from the beginning, so
-// the error is still there when the text behind the fault is taken away: the search is for the
-// shortest such text.
+// unplaced returns the offset of the text that html/template's error is about. Of some errors it
+// tells neither line nor column. They come while it reads the template's own text from the
+// beginning, so the error is still there when the text behind the fault is taken away: the search
+// is for the shortest such text.
 func (s *templateText) unplaced(fault *htmltemplate.Error) int {
 	low, high := 0, len(s.compiled)
 	for low < high {

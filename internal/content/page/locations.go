@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -13,7 +14,8 @@ import (
 	"directmailer/internal/content/render"
 )
 
-// The fields that a problem of a [Source] names, as in a mailing's input, besides [render.FieldPageURL].
+// The fields that a problem of [Locations] names, as in a mailing's input, besides
+// [render.FieldPageURL].
 const (
 	FieldColumn = "content.page_column"
 	FieldHosts  = "content.page_hosts"
@@ -22,18 +24,20 @@ const (
 // maxURL is how long a URL may be, in octets.
 const maxURL = 8 << 10
 
-// Source says where the pages of a mailing are. It may be used by several goroutines, each with a [Locator] of its own.
-type Source struct {
+// Locations says where the pages of a mailing are. It is safe for concurrent use. Each goroutine
+// needs a [Locator] of its own.
+type Locations struct {
 	template *render.URLTemplate // nil: none
 	column   string              // empty: none
 	hosts    []host
 	ownHost  bool // the only host is that of the template: none are named beside it
 }
 
-// NewSource compiles a mailing's template of URLs, the column that goes before it, and the hosts that pages may be on ("www.example.com",
-// or "www.example.com:8080" for another port than those of http and https). It returns every problem, and no Source then.
-func NewSource(template, column string, hosts []string) (*Source, []render.Problem) {
-	s := &Source{column: column}
+// NewLocations compiles a mailing's URL template, the column that overrides it, and the hosts that
+// pages may be on ("www.example.com", or "www.example.com:8080" for another port than those of http
+// and https). If there are problems, it returns all of them, and nil.
+func NewLocations(template, column string, hosts []string) (*Locations, []render.Problem) {
+	s := &Locations{column: column}
 	var problems []render.Problem
 	for i, text := range hosts {
 		h, err := parseHost(text)
@@ -49,18 +53,24 @@ func NewSource(template, column string, hosts []string) (*Source, []render.Probl
 		}
 		base := compiled.Base()
 		h, err := hostOf(&base)
+		problem = &render.Problem{Field: render.FieldPageURL, Line: 1, Column: 1}
 		switch {
 		case err != nil:
-			problems = append(problems, render.Problem{Field: render.FieldPageURL, Line: 1, Column: 1, Message: "its host " + err.Error()})
+			problem.Message = "its host " + err.Error()
 		case len(hosts) == 0:
 			s.hosts, s.ownHost = []host{h}, true
 		case len(problems) == 0 && !s.allows(&base):
-			problems = append(problems, render.Problem{Field: render.FieldPageURL, Line: 1, Column: 1, Message: "its host is not one of page_hosts"})
+			problem.Message = "its host is not one of page_hosts"
+		}
+		if problem.Message != "" {
+			problems = append(problems, *problem)
 		}
 		s.template = compiled
 	}
 	if len(s.hosts) == 0 && len(problems) == 0 {
-		problems = append(problems, render.Problem{Field: FieldHosts, Message: "are needed: without them no page may be fetched"})
+		problems = append(problems, render.Problem{
+			Field: FieldHosts, Message: "are needed: without them no page may be fetched",
+		})
 	}
 	if len(problems) > 0 {
 		return nil, problems
@@ -68,18 +78,18 @@ func NewSource(template, column string, hosts []string) (*Source, []render.Probl
 	return s, nil
 }
 
-// host is what pages are asked of: a name in ASCII and lower case, or an address of RFC 3986's form, and a port, which is empty for those
-// that http and https have by themselves.
+// host is a page host: a name in lower-case ASCII or an address in the form of RFC 3986, and a
+// port. The port is empty for the default port of http or https.
 type host struct{ name, port string }
 
 // parseHost reads "name" or "name:port".
 func parseHost(text string) (host, error) {
 	if strings.ContainsAny(text, "/?#@") || text == "" {
-		return host{}, fmt.Errorf("must be a host such as www.example.com or www.example.com:8080")
+		return host{}, errHost
 	}
 	u, err := url.Parse("http://" + text)
 	if err != nil || u.Host != text {
-		return host{}, fmt.Errorf("must be a host such as www.example.com or www.example.com:8080")
+		return host{}, errHost
 	}
 	return hostOf(u)
 }
@@ -92,7 +102,7 @@ func hostOf(u *url.URL) (host, error) {
 	port := u.Port()
 	if port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return host{}, fmt.Errorf("has no usable port")
+			return host{}, errors.New("has no usable port")
 		}
 	}
 	if u.Scheme == "http" && port == "80" || u.Scheme == "https" && port == "443" {
@@ -101,7 +111,8 @@ func hostOf(u *url.URL) (host, error) {
 	return host{name, port}, nil
 }
 
-// hostName gives each host one name: that of the DNS, or the shortest form of an address.
+// hostName returns the one name that a host is compared by: its DNS name, or the shortest form of
+// an address.
 func hostName(s string) (string, error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		return a.String(), nil
@@ -110,19 +121,24 @@ func hostName(s string) (string, error) {
 	if !plainName.MatchString(name) { // those within a network may have what the DNS has not, such as _
 		var err error
 		if name, err = idna.Lookup.ToASCII(name); err != nil || !plainName.MatchString(name) {
-			return "", fmt.Errorf("is no name of a host")
+			return "", errHostName
 		}
 	}
 	if len(name) > 253 {
-		return "", fmt.Errorf("is no name of a host")
+		return "", errHostName
 	}
 	return name, nil
 }
 
+var (
+	errHost     = errors.New("must be a host such as www.example.com or www.example.com:8080")
+	errHostName = errors.New("is not a valid host name")
+)
+
 var plainName = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
 
-// allows tells whether a page may be fetched from u.
-func (s *Source) allows(u *url.URL) bool {
+// allows reports whether a page may be fetched from u.
+func (s *Locations) allows(u *url.URL) bool {
 	h, err := hostOf(u)
 	if err != nil {
 		return false
@@ -135,14 +151,14 @@ func (s *Source) allows(u *url.URL) bool {
 	return false
 }
 
-// Locator finds the pages of recipients, one after the other.
+// Locator finds the pages of recipients, one at a time.
 type Locator struct {
-	s        *Source
+	s        *Locations
 	template *render.URLRenderer
 }
 
 // NewLocator returns a Locator for one goroutine.
-func (s *Source) NewLocator() *Locator {
+func (s *Locations) NewLocator() *Locator {
 	l := &Locator{s: s}
 	if s.template != nil {
 		l.template = s.template.NewRenderer()
@@ -150,7 +166,8 @@ func (s *Source) NewLocator() *Locator {
 	return l
 }
 
-// Locate returns where a recipient's page is. An error is a [*Failure] or a [*render.Problem] of this one recipient, without data of his.
+// Locate returns where a recipient's page is. An error is a [*Failure] or a [*render.Problem] of
+// this one recipient. It holds no recipient data.
 func (l *Locator) Locate(to render.Recipient) (*url.URL, error) {
 	if l.s.column != "" {
 		text, known := to.Attributes[l.s.column]
@@ -175,13 +192,13 @@ func (l *Locator) Locate(to render.Recipient) (*url.URL, error) {
 }
 
 // parse reads a URL and checks it.
-func (s *Source) parse(field, text string) (*url.URL, error) {
+func (s *Locations) parse(field, text string) (*url.URL, error) {
 	if len(text) > maxURL {
 		return nil, &Failure{field, fmt.Sprintf("is a URL of more than %d octets", maxURL)}
 	}
 	u, err := url.Parse(text)
 	if err != nil { // url.Error quotes the URL
-		return nil, &Failure{field, "is no URL"}
+		return nil, &Failure{field, "is not a URL"}
 	}
 	if err := s.check(u); err != "" {
 		return nil, &Failure{field, err}
@@ -189,8 +206,9 @@ func (s *Source) parse(field, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// check says what forbids to ask for u, and makes it what goes over the wire. The words name no more than the scheme.
-func (s *Source) check(u *url.URL) string {
+// check returns why u must not be requested, or "". It changes u to what goes over the wire. The
+// text names no part of u but the scheme.
+func (s *Locations) check(u *url.URL) string {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return "is not a URL of http or https"
@@ -206,7 +224,8 @@ func (s *Source) check(u *url.URL) string {
 	return ""
 }
 
-// escapeRest escapes what cannot stand in a request's first line: net/http sends a query as it is, and a blank would end it.
+// escapeRest escapes the characters that must not be in a request line. net/http sends a query
+// unchanged, and a blank would end it.
 func escapeRest(query string) string {
 	const hexDigits = "0123456789ABCDEF"
 	var b strings.Builder

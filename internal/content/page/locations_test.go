@@ -50,7 +50,7 @@ func TestOnlyHostsThatTheMailingAllowsAreAsked(t *testing.T) {
 		{"", "a.example b.example:81", "http://b.example/", false},
 		{"", "a.example:80", "http://a.example/", true},
 	} {
-		s, problems := NewSource(c.template, "page", strings.Fields(c.hosts))
+		s, problems := NewLocations(c.template, "page", strings.Fields(c.hosts))
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
@@ -67,7 +67,7 @@ func TestOnlyHostsThatTheMailingAllowsAreAsked(t *testing.T) {
 
 func TestAColumnGoesBeforeTheTemplateWhereItSaysSomething(t *testing.T) {
 	t.Parallel()
-	s, problems := NewSource("https://www.example.com/{{.n}}", "page", nil)
+	s, problems := NewLocations("https://www.example.com/{{.n}}", "page", nil)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -84,7 +84,7 @@ func TestAColumnGoesBeforeTheTemplateWhereItSaysSomething(t *testing.T) {
 	if _, err := s.NewLocator().Locate(anna("n", "7")); err == nil || err.Error() != `content.page_column: no field "page"` {
 		t.Errorf("got %v", err)
 	}
-	alone, _ := NewSource("", "page", []string{"www.example.com"})
+	alone, _ := NewLocations("", "page", []string{"www.example.com"})
 	if _, err := alone.NewLocator().Locate(anna("page", "")); err == nil || err.Error() != `content.page_column: the field "page" is empty, and there is no page_url` {
 		t.Errorf("got %v", err)
 	}
@@ -99,12 +99,12 @@ func TestTheProblemsOfASourceNameTheirFields(t *testing.T) {
 	for _, c := range []struct{ template, hosts, want string }{
 		{"https://www.example.com/{{.n", "", "content.page_url line 1, column 25: unclosed action"},
 		{"https://www.example.com:99999/", "", "content.page_url line 1, column 1: its host has no usable port"},
-		{"https://a_b..example/", "", "content.page_url line 1, column 1: its host is no name of a host"},
+		{"https://a_b..example/", "", "content.page_url line 1, column 1: its host is not a valid host name"},
 		{"https://www.example.com/", "www.example.org", "content.page_url line 1, column 1: its host is not one of page_hosts"},
 		{"https://www.example.com/", "www.example.com https://x.example a/b u@c x:y a.example:0", "content.page_hosts[1]: must be a host; content.page_hosts[2]: must be a host; content.page_hosts[3]: must be a host; content.page_hosts[4]: must be a host; content.page_hosts[5]: has no usable port"},
 		{"", "", "content.page_hosts: are needed"},
 	} {
-		s, problems := NewSource(c.template, "", strings.Fields(c.hosts))
+		s, problems := NewLocations(c.template, "", strings.Fields(c.hosts))
 		var got []string
 		for _, p := range problems {
 			got = append(got, strings.TrimSuffix(p.Error(), " such as www.example.com or www.example.com:8080"))
@@ -115,12 +115,13 @@ func TestTheProblemsOfASourceNameTheirFields(t *testing.T) {
 	}
 }
 
-// FuzzColumn: whatever a list says, only the allowed host is asked, and what goes over the wire is one line without blanks.
+// FuzzColumn: whatever a list says, only the allowed host is asked, and what goes over the wire is
+// one line without blanks.
 func FuzzColumn(f *testing.F) {
 	for _, s := range []string{"https://www.example.com/", "http://www.example.com:80/a?b c#d", "//evil.example", "https://www.example.com@evil.example", "https://www.example.com\\.evil.example/", "HTTPS://WWW.EXAMPLE.COM/%zz", "https://www.example.com/\r\nHost: x", "http://[::1]/", "https://www.example.com/?\xff"} {
 		f.Add(s)
 	}
-	s, problems := NewSource("", "page", []string{"www.example.com"})
+	s, problems := NewLocations("", "page", []string{"www.example.com"})
 	if problems != nil {
 		f.Fatal(problems)
 	}
