@@ -35,7 +35,7 @@ const urlReason = "is not a URL that a message may hold: it must begin with http
 // scheme, such as javascript:, fails its recipient. The author can write any scheme in the
 // template.
 var harmlessSchemes = wordSet(`http https mailto tel sms smsto mms mmsto callto fax modem sip sips sipuri im xmpp
-	whatsapp tg telegram viber signal sgnl line skype facetime facetime-audio facetime-video zoommtg msteams slack
+	whatsapp tg telegram viber signal sgnl line threema kakaotalk weixin wechat fb-messenger skype facetime facetime-audio facetime-video zoommtg msteams slack
 	webcal webcals geo maps google.navigation comgooglemaps waze cid mid ftp ftps sftp nntp news urn doi
 	market itms itms-apps itms-appss fb twitter instagram linkedin youtube vnd.youtube spotify
 	bitcoin ethereum lightning upi matrix feed`)

@@ -58,6 +58,7 @@ type markupState struct {
 	opened parse.Pos // where the tag, comment or element began
 
 	unfilled bool // inUnquoted, and nothing but values yet
+	dashed   bool // inRaw, in a script that holds "<!--"
 }
 
 // rawElements are the elements in which no tag and no comment begins.
@@ -384,8 +385,12 @@ func (r *markupReader) rawText(n *parse.TextNode, at int, s *markupState) int {
 		}
 		i += j
 		tag := rest[i+1:]
-		if s.raw == "script" && hasPrefixFold(tag, "script") {
-			r.report(n.Pos+parse.Pos(at+i), `a script holds "<script": write "<\script" or put the script elsewhere`)
+		switch {
+		case s.raw != "script":
+		case bytes.HasPrefix(tag, []byte("!--")):
+			s.dashed = true
+		case s.dashed && hasPrefixFold(tag, "script"): // HTML has a rule of its own for the two, 13.2.5.23
+			r.report(n.Pos+parse.Pos(at+i), `a script holds "<!--" and "<script": write "<\script"`)
 		}
 		if end := 1 + len(s.raw); hasPrefixFold(tag, "/"+s.raw) && (len(tag) == end || bytes.IndexByte([]byte(" \t\n\f\r/>"), tag[end]) >= 0) {
 			*s = markupState{mode: inTag, hidden: s.hidden, opened: n.Pos + parse.Pos(at+i)}

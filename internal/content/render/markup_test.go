@@ -190,8 +190,42 @@ func elements(t testing.TB, page []byte) string {
 	return regexp.MustCompile(`(?m)^".*\n`).ReplaceAllString(shown(t, string(bytes.ToValidUTF8(page, nil)), "zzz", "zzz"), "")
 }
 
-// A template is written by others: to read it, and to find the place of its fault, must come to an
-// end.
+// What a designer's tool, Outlook's hack-books and Word write, in one page each, shortened.
+func TestPagesOfDesignToolsGoOutAsTheyAre(t *testing.T) {
+	t.Parallel()
+	for name, page := range map[string]string{
+		"MJML": `<!doctype html>
+<html lang="und" dir="auto" xmlns="http://www.w3.org/1999/xhtml" xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office">
+<head><title></title><!--[if !mso]><!--><meta http-equiv="X-UA-Compatible" content="IE=edge"><!--<![endif]-->
+<style type="text/css">#outlook a { padding:0; } img { -ms-interpolation-mode:bicubic; }</style>
+<!--[if mso]><noscript><xml><o:OfficeDocumentSettings><o:AllowPNG/><o:PixelsPerInch>96</o:PixelsPerInch></o:OfficeDocumentSettings></xml></noscript><![endif]-->
+<!--[if lte mso 11]><style type="text/css">.mj-outlook-group-fix { width:100% !important; }</style><![endif]-->
+<!--[if !mso]><!--><link href="https://fonts.example.com/css?family=Open+Sans:300,400" rel="stylesheet" type="text/css"><style type="text/css">@import url(https://fonts.example.com/css?family=Open+Sans:300,400);</style><!--<![endif]-->
+<style media="screen and (min-width:480px)">.moz-text-html .mj-column-per-100 { width:100% !important; }</style></head>
+<body style="word-spacing:normal;"><div style=""><!--[if mso | IE]><table align="center" border="0" cellpadding="0" cellspacing="0" class="" role="presentation" style="width:600px;" width="600" ><tr><td style="line-height:0px;font-size:0px;mso-line-height-rule:exactly;"><v:image style="border:0;height:400px;mso-position-horizontal:center;position:absolute;top:0;width:600px;z-index:-3;" src="{{.u}}" xmlns:v="urn:schemas-microsoft-com:vml" /><![endif]-->
+<div style="margin:0px auto;max-width:600px;"><a href="{{.u}}" style="display:inline-block;background:#414141;" target="_blank"> {{.x}} </a></div><!--[if mso | IE]></td></tr></table><![endif]--></div></body></html>`,
+		"Stripo": `<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd"><html><head><!--[if (mso 16)]><style type="text/css">a {text-decoration: none;}</style><![endif]--><!--[if gte mso 9]><style>sup { font-size: 100% !important; }</style><![endif]-->
+<!--[if gte mso 9]><noscript><xml><o:OfficeDocumentSettings><o:AllowPNG></o:AllowPNG></o:OfficeDocumentSettings></xml></noscript><![endif]--><!--[if !mso]><!-- --><link href="https://fonts.example.com/css2?family=Imprima&display=swap" rel="stylesheet"><!--<![endif]--></head>
+<body><!--[if gte mso 9]><v:background xmlns:v="urn:schemas-microsoft-com:vml" fill="t"><v:fill type="tile" color="#ffffff"></v:fill></v:background><![endif]--><span class="es-button-border"><!--[if mso]><a href="{{.u}}" target="_blank" hidden><v:roundrect xmlns:v="urn:schemas-microsoft-com:vml" esdevVmlButton href="{{.u}}" style="height:44px; v-text-anchor:middle; width:200px" arcsize="50%" stroke="f" fillcolor="#7630f3"><w:anchorlock></w:anchorlock><center style='color:#ffffff; font-size:18px; mso-text-raise:1px'>{{.x}}</center></v:roundrect></a><![endif]--><!--[if !mso]><!-- --><a href="{{.u}}" class="es-button msohide" style="mso-hide:all;">{{.x}}</a><!--<![endif]--></span></body></html>`,
+		"Word": "<html xmlns:v=\"urn:schemas-microsoft-com:vml\" xmlns:w=\"urn:schemas-microsoft-com:office:word\" xmlns:m=\"http://schemas.microsoft.com/office/2004/12/omml\">\n<head><meta name=Generator content=\"Microsoft Word 15 (filtered medium)\"><!--[if !mso]><style>v\\:* {behavior:url(#default#VML);}\no\\:* {behavior:url(#default#VML);}\n</style><![endif]-->" +
+			"<style><!--\n/* Font Definitions */\n@font-face\n\t{font-family:\"Cambria Math\";\n\tpanose-1:2 4 5 3 5 4 6 3 2 4;}\np.MsoNormal, li.MsoNormal\n\t{margin:0cm;\n\tfont-size:11.0pt;}\n--></style><!--[if gte mso 9]><xml>\n<o:shapedefaults v:ext=\"edit\" spidmax=\"1026\" />\n</xml><![endif]--></head>\n" +
+			"<body lang=DE link=\"#0563C1\" vlink=\"#954F72\" style='word-wrap:break-word'><?xml:namespace prefix = o /><div class=WordSection1><p class=MsoNormal>{{.x}}<o:p></o:p></p><p class=MsoNormal><![if !supportLists]><span style='mso-list:Ignore'>1.<span style='font:7.0pt \"Times New Roman\"'>&nbsp;</span></span><![endif]><a href=\"{{.u}}\">x</a><o:p>&nbsp;</o:p></p></div></body></html>",
+		"hybrid": `<style>/* What it does: {{if .x}} */ p { color: red } /* {{end}} */ /*<![CDATA[*/ a { b: c } /*]]>*/</style><script type="application/ld+json">{"@context": "https://schema.org", "name": "a"}</script><div class="es-wrapper-color" dir="ltr"><td background="{{.u}}" bgcolor="#7bceeb" valign="top"><!--[if gte mso 9]><v:rect style="width:600px;height:92px;" fill="true" stroke="false"><v:fill type="tile" src="{{.u}}" color="#7bceeb" /><v:textbox inset="0,0,0,0"><![endif]-->{{.x}}<!--[if gte mso 9]></v:textbox></v:rect><![endif]-->` +
+			`<!--[if mso]>&nbsp;<![endif]--><!--[if (mso)|(IE)]><td width=300 valign=top><![endif]--><b>{{.x}}</b><!--[if mso]></td><![endif]-->`,
+	} {
+		const url = "https://example.com/u"
+		if got, want := sent(t, page, "x", "zzz", "u", url), asWritten(page, "zzz", url); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+		s := spec()
+		s.Text, s.HTML = "", page
+		if _, env := render(t, s, anna("x", "zzz", "u", url)); !strings.Contains(env.Text, "zzz") {
+			t.Errorf("%s: the text is %q", name, env.Text)
+		}
+	}
+}
+
+// A template is written by others: to read it, and to find the place of its fault, must come to an end.
 func TestAHostileTemplateCostsNoMoreThanItsLength(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
