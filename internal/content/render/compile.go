@@ -21,6 +21,7 @@ func Compile(s Spec) (*Template, []Problem) {
 	if len(c.problems) > 0 {
 		return nil, c.problems
 	}
+	c.t.fields = fieldsOf(c.t.subject, c.t.text, c.t.html)
 	return c.t, nil
 }
 
@@ -112,6 +113,7 @@ func compileText(field string, s *templateText) (*part, *Problem) {
 		applyTruth(each.Tree)
 		countSteps(each.Tree)
 		findPassages(p.passages, each.Tree)
+		p.trees = append(p.trees, each.Tree)
 	}
 	p.quick, _ = compileQuick(t.Root)
 	return p, nil

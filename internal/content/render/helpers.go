@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/Masterminds/sprig/v3"
 )
@@ -39,8 +40,9 @@ var numericHelpers = wordSet(`add1 add sub div mod mul add1f addf subf divf mulf
 // wholeNumbers are those that cut a fraction off without a word: they refuse one.
 var wholeNumbers = wordSet(`add1 add sub div mod mul biggest max min`)
 
-// helpers are the functions that all templates can call.
-var helpers = allHelpers()
+// helpers returns the functions that all templates can call. They are made at the first call: the
+// command line renders nothing most of the time.
+var helpers = sync.OnceValue(allHelpers)
 
 func allHelpers() map[string]any {
 	all := map[string]any{}

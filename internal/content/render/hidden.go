@@ -22,7 +22,16 @@ var (
 )
 
 func hidesAll(style string) bool {
+	if !hints(style) {
+		return false
+	}
 	return hiding.MatchString(style) || noHigh.MatchString(style) && cutOff.MatchString(style)
+}
+
+// hints is a quick look whether a style can hide its element at all.
+func hints(style string) bool {
+	style = strings.ToLower(style)
+	return strings.Contains(style, "none") || strings.Contains(style, "hid") || strings.Contains(style, "opacity") || strings.Contains(style, "collapse")
 }
 
 // hidden tells whether clients do not show an element. When that depends on the recipient, the text
@@ -34,7 +43,7 @@ func (m *marks) hidden(n *html.Node) bool {
 			continue
 		}
 		always, sometimes := m.conditional(a.Key)
-		if strings.EqualFold(always, "hidden") {
+		if always == "hidden" {
 			return true
 		}
 		if strings.Contains(sometimes, "hidden") {
@@ -42,6 +51,7 @@ func (m *marks) hidden(n *html.Node) bool {
 		}
 		always, sometimes = m.conditional(a.Val)
 		switch {
+		case strings.HasPrefix(a.Key, "style") && m.found == noMark && !hints(a.Val):
 		case strings.HasPrefix(a.Key, "style"):
 			if mayHide.MatchString(sometimes) || m.found.MatchString(a.Key) && mayHide.MatchString(always) || m.hidingValue(a.Val) {
 				m.failed = errHidden
@@ -69,7 +79,7 @@ func (m *marks) hidden(n *html.Node) bool {
 // conditional parts the value of an attribute into what is always there and what is within a
 // condition.
 func (m *marks) conditional(s string) (always, sometimes string) {
-	if !m.found.MatchString(s) {
+	if m.found == noMark || !m.found.MatchString(s) {
 		return s, ""
 	}
 	var in, out strings.Builder

@@ -59,6 +59,7 @@ func compileHTML(text string) (*part, *Problem) {
 	p.passages = passages{}
 	for _, each := range t.Templates() {
 		findPassages(p.passages, each.Tree)
+		p.trees = append(p.trees, each.Tree)
 	}
 	p.quick, _ = compileQuick(t.Tree.Root)
 	return p, nil
@@ -221,7 +222,7 @@ var filters = map[string]string{
 
 // functions returns what templates can call. Within HTML some helpers return HTML.
 func functions(html bool) map[string]any {
-	all := maps.Clone(helpers)
+	all := maps.Clone(helpers())
 	if html {
 		maps.Copy(all, htmlHelpers)
 	}

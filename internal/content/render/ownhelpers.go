@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -162,7 +163,7 @@ func toDate(layout, text string) (any, error) {
 	return t, nil
 }
 
-var dateTags, dateLocales = matchLocales()
+var dateLocales = sync.OnceValues(matchLocales)
 
 func matchLocales() (language.Matcher, []monday.Locale) {
 	locales := append([]monday.Locale{monday.LocaleEnUS}, monday.ListLocales()...)
@@ -178,12 +179,13 @@ func dateLocale(tag string) (monday.Locale, error) {
 	if err != nil {
 		return "", errLanguage
 	}
-	_, i, _ := dateTags.Match(wanted)
+	matcher, locales := dateLocales()
+	_, i, _ := matcher.Match(wanted)
 	base, _ := wanted.Base()
-	if name := base.String(); !strings.HasPrefix(string(dateLocales[i]), name+"_") && name != "no" { // no: Bokmål
+	if name := base.String(); !strings.HasPrefix(string(locales[i]), name+"_") && name != "no" { // no: Bokmål
 		return "", errLanguage
 	}
-	return dateLocales[i], nil
+	return locales[i], nil
 }
 
 // formatNumber writes a number with the separators of a language. With a number of digits in front

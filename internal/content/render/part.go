@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"text/template/parse"
 
 	"directmailer/internal/content/message"
 )
@@ -23,6 +24,7 @@ type part struct {
 	constant bool          // has no action
 	passages passages
 	quick    quick // the same template, if it can be one; else nil
+	trees    []*parse.Tree
 	template interface {
 		Execute(io.Writer, any) error
 	}

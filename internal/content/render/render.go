@@ -63,6 +63,7 @@ type Template struct {
 	html    *part // nil: no HTML part
 	derived bool  // text was made from HTML
 	page    bool
+	fields  []string // that the parts use; nil: any
 }
 
 // Renderer renders one message at a time and reuses its buffers. It is not safe for concurrent use.
@@ -89,10 +90,7 @@ func (t *Template) NewRenderer() *Renderer {
 func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	t := r.t
 	clear(r.data)
-	for name, value := range to.Attributes {
-		r.data[name] = fieldValue(value)
-	}
-	r.data["email"] = to.Address
+	r.load(to)
 
 	recipient, err := address.Parse(to.Address)
 	if err != nil {
@@ -117,8 +115,23 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	return out, Info{MessageID: m.ID, NeedsUTF8: m.NeedsUTF8()}, nil
 }
 
-// execute fills in the subject and the bodies that are not there yet. It executes HTML before the
-// text that is made from it, so that an error names a line that the author wrote.
+// load sets the fields of a recipient that the templates use.
+func (r *Renderer) load(to Recipient) {
+	if r.t.fields == nil {
+		for name, value := range to.Attributes {
+			r.data[name] = fieldValue(value)
+		}
+	}
+	for _, name := range r.t.fields {
+		if value, ok := to.Attributes[name]; ok {
+			r.data[name] = fieldValue(value)
+		}
+	}
+	r.data["email"] = to.Address
+}
+
+// execute fills in the subject, and the bodies that are not there already. HTML comes before a text made
+// from it, so that an error names the line of what the author wrote.
 func (r *Renderer) execute(m *message.Message) error {
 	t := r.t
 	subject, err := t.subject.execute(&r.subject, r.data)
@@ -169,12 +182,7 @@ func breaks(r rune) bool {
 // break for each control character and each other kind of line break. Spreadsheets put line breaks
 // in cells.
 func fieldValue(s string) string {
-	plain := true
-	for i := 0; i < len(s) && plain; i++ {
-		c := s[i]
-		plain = c >= ' ' && c != 0x7F && c != 0xC2 && c != 0xE2
-	}
-	if plain && (s == "" || s[0] > ' ' && s[len(s)-1] > ' ' && s[len(s)-1] < 0x80) {
+	if ordinary(s) && (s == "" || s[0] > ' ' && s[len(s)-1] > ' ' && s[len(s)-1] < 0x80) {
 		return s
 	}
 	s = strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || breaks(r) })
@@ -195,11 +203,30 @@ func fieldValue(s string) string {
 	return b.String()
 }
 
-// headerText returns a text as a header shows it: control characters, and the blanks around them,
-// are one blank.
+// ordinary tells at a glance that a text has neither control characters nor tabs.
+func ordinary(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if special[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// special are the octets that control characters begin with: 0xC2 for U+0080 to U+009F, 0xE2 for U+2028.
+var special = func() (all [256]bool) {
+	for c := range ' ' {
+		all[c] = true
+	}
+	all[0x7F], all[0xC2], all[0xE2] = true, true, true
+	return all
+}()
+
+// headerText returns a text as a header shows it: control characters, and the blanks around them, are one
+// blank.
 func headerText(b []byte) string {
 	s := strings.Trim(string(b), " ")
-	if !strings.ContainsFunc(s, inHeaderBlank) {
+	if ordinary(s) || !strings.ContainsFunc(s, inHeaderBlank) {
 		return s
 	}
 	words := strings.FieldsFunc(s, inHeaderBlank)

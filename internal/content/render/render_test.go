@@ -9,6 +9,7 @@ import (
 	"net/mail"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -406,7 +407,9 @@ func TestARunawayTemplateFailsOnlyItsRecipient(t *testing.T) {
 
 func TestARendererIsAsGoodAsNewAfterAFailure(t *testing.T) {
 	t.Parallel()
-	c := mustCompile(t, spec())
+	s := spec()
+	s.Text += "{{len .}}" // uses any field
+	c := mustCompile(t, s)
 	want, _, err := c.NewRenderer().Render(nil, anna())
 	if err != nil {
 		t.Fatal(err)
@@ -421,6 +424,29 @@ func TestARendererIsAsGoodAsNewAfterAFailure(t *testing.T) {
 	}
 	if _, there := r.data["only_his"]; there {
 		t.Error("data of the recipient before is left")
+	}
+}
+
+func TestOnlyTheFieldsThatATemplateUsesAreLookedAt(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"{{.a}}{{if .b}}{{.c}}{{else}}{{.d}}{{end}}{{range splitList .e .f}}{{$.g}}{{end}}{{with .h}}x{{end}}":           "a b c d e f g h",
+		`{{template "x" .}}{{define "x"}}{{.a}}{{template "y" $}}{{end}}{{define "y"}}{{printf "%s" (or .b .c)}}{{end}}`: "a b c",
+		"x":                       "",
+		"{{$x := .a}}{{$x}}":      "a",
+		`{{(dict "a" .b).a}}`:     "b",
+		`{{index . "a"}}`:         "any",
+		"{{with .a}}{{.}}{{end}}": "any",
+		"{{$x := .}}{{$x.a}}":     "any",
+		"{{$x := $}}{{$x.a}}":     "any",
+	} {
+		s := spec()
+		s.Subject, s.HTML, s.Text = "x", text, "x"
+		fields := mustCompile(t, s).fields
+		slices.Sort(fields)
+		if got := strings.Join(fields, " "); got != want && (want != "any" || fields != nil) {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
 	}
 }
 
