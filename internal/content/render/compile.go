@@ -130,7 +130,8 @@ func compileDerived(html string) (*part, *Problem) {
 		}
 		err = errors.New(problem.Message)
 	}
-	return nil, &Problem{Field: FieldText, Message: "cannot be made from content.html (" + err.Error() + "): give content.text"}
+	return nil, &Problem{Field: FieldText,
+		Message: "cannot be made from content.html (" + err.Error() + "): give content.text"}
 }
 
 // countSteps puts an empty text at the start of every template and every loop. Executing it writes
@@ -202,7 +203,8 @@ func oneLine(p *part, s *templateText) (problem *Problem) {
 			}
 			if i := strings.IndexAny(string(text.Text), "\r\n"); i >= 0 {
 				line, column := s.at(int(text.Pos) + i)
-				problem = &Problem{Field: p.field, Line: line, Column: column, Message: "holds a line break; a subject is one line"}
+				problem = &Problem{Field: p.field, Line: line, Column: column,
+					Message: "holds a line break; a subject is one line"}
 			}
 		})
 	}

@@ -242,7 +242,8 @@ func (m *marks) inComments() string {
 		case html.StartTagToken:
 			name, _ := z.TagName()
 			switch a := atom.Lookup(name); a {
-			case atom.Title, atom.Textarea, atom.Style, atom.Script, atom.Xmp, atom.Iframe, atom.Noembed, atom.Noframes, atom.Noscript:
+			case atom.Title, atom.Textarea, atom.Style, atom.Script, atom.Xmp, atom.Iframe,
+				atom.Noembed, atom.Noframes, atom.Noscript:
 				element = a
 			}
 		case html.EndTagToken:
@@ -374,7 +375,8 @@ func joinTexts(n *html.Node) {
 
 var (
 	anySpace  = regexp.MustCompile(`[ \t\r\n\f]+`)
-	invisible = strings.NewReplacer("\u00a0", " ", "\u00ad", "", "\u034f", "", "\u200b", "", "\u200c", "", "\ufeff", "", glue, "")
+	invisible = strings.NewReplacer("\u00a0", " ", "\u00ad", "", "\u034f", "", "\u200b", "", "\u200c", "",
+		"\ufeff", "", glue, "")
 )
 
 // wrapText puts a text into a <pre>, where html2text takes it as it is.
@@ -437,7 +439,9 @@ func onlyImage(n *html.Node) bool {
 
 // sameActions replaces marks by their actions, so that two texts can be compared.
 func (m *marks) sameActions(s string) string {
-	return m.found.ReplaceAllStringFunc(strings.TrimSpace(s), func(mark string) string { return "{{" + m.action(mark).source + "}}" })
+	return m.found.ReplaceAllStringFunc(strings.TrimSpace(s), func(mark string) string {
+		return "{{" + m.action(mark).source + "}}"
+	})
 }
 
 func (m *marks) escapeInURL(target string) string {

@@ -33,7 +33,8 @@ func namedIn(list *parse.ListNode, names *[]string) bool {
 			known = known && namedBy(n.Pipe, names)
 		case *parse.TemplateNode:
 			// All templates are looked through, so a dot that is handed on names nothing.
-			known = known && (n.Pipe == nil || n.Pipe.String() == "." || n.Pipe.String() == "$" || namedBy(n.Pipe, names))
+			handedOn := n.Pipe == nil || n.Pipe.String() == "." || n.Pipe.String() == "$"
+			known = known && (handedOn || namedBy(n.Pipe, names))
 		}
 	})
 	return known

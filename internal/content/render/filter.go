@@ -28,14 +28,15 @@ func (e *valueError) Error() string {
 	return "the value of " + shorten(e.what) + " " + e.reason
 }
 
-const urlReason = "is not a URL that a message may hold: it must begin with https://, http://, mailto:, tel:, sms: or " +
-	"another harmless scheme. Write a scheme of your own in the template, in front of the value"
+const urlReason = "is not a URL that a message may hold: it must begin with https://, http://, mailto:, tel:, " +
+	"sms: or another harmless scheme. Write a scheme of your own in the template, in front of the value"
 
 // harmlessSchemes are the schemes of a URL that no client runs as a program. A value with another
 // scheme, such as javascript:, fails its recipient. The author can write any scheme in the
 // template.
 var harmlessSchemes = wordSet(`http https mailto tel sms smsto mms mmsto callto fax modem sip sips sipuri im xmpp
-	whatsapp tg telegram viber signal sgnl line threema kakaotalk weixin wechat fb-messenger skype facetime facetime-audio facetime-video zoommtg msteams slack
+	whatsapp tg telegram viber signal sgnl line
+	threema kakaotalk weixin wechat fb-messenger skype facetime facetime-audio facetime-video zoommtg msteams slack
 	webcal webcals geo maps google.navigation comgooglemaps waze cid mid ftp ftps sftp nntp news urn doi
 	market itms itms-apps itms-appss fb twitter instagram linkedin youtube vnd.youtube spotify
 	bitcoin ethereum lightning upi matrix feed`)
@@ -49,14 +50,18 @@ func wordSet(list string) map[string]bool {
 }
 
 var (
-	scheme    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
-	hostPort  = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*:\d{1,5}(?:[/?#]|$)|^localhost:\d{1,5}(?:[/?#]|$)`)
-	dataImage = regexp.MustCompile(`(?i)^data:image/(?:png|jpe?g|pjpeg|gif|webp|bmp|avif|heic|apng|tiff|x-icon|vnd\.microsoft\.icon)[;,]`)
+	scheme   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
+	hostPort = regexp.MustCompile(`^(?:localhost|(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+` +
+		`[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*):\d{1,5}(?:[/?#]|$)`)
+	dataImage = regexp.MustCompile(`(?i)^data:image/(?:png|jpe?g|pjpeg|gif|webp|bmp|avif|heic|apng|tiff|x-icon|` +
+		`vnd\.microsoft\.icon)[;,]`)
 )
 
 // trimURL takes the blanks and control characters off the ends of a URL, as a browser does.
 func trimURL(s string) string {
-	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7F || r == '\u00a0' || r == '\u200b' || r == '\ufeff' })
+	return strings.TrimFunc(s, func(r rune) bool {
+		return r <= ' ' || r == 0x7F || r == '\u00a0' || r == '\u200b' || r == '\ufeff'
+	})
 }
 
 // filterURL returns the value of a URL without the blanks around it. It refuses a scheme that is
@@ -101,7 +106,7 @@ func srcset(what string, args ...any) (string, error) {
 		words[0] = normalURL(words[0])
 		for _, size := range words[1:] {
 			if !imageSize.MatchString(size) {
-				return "", &valueError{what, "is not a list of images and their sizes, such as https://example.com/a.png 2x"}
+				return "", &valueError{what, srcsetReason}
 			}
 		}
 		out = append(out, strings.Join(words, " "))
@@ -114,10 +119,14 @@ var (
 	sizeComma = regexp.MustCompile(`(\s\d+(?:\.\d+)?[wxh]),`)
 )
 
-const cssReason = "is not a CSS value that a message may hold: colours, sizes, names, quoted names and functions such as rgb(…) are"
+const srcsetReason = "is not a list of images and their sizes, such as https://example.com/a.png 2x"
+
+const cssReason = "is not a CSS value that a message may hold: colours, sizes, names, quoted names " +
+	"and functions such as rgb(…) are"
 
 // cssFunctions are the functions of CSS that load and run nothing.
-var cssFunctions = wordSet(`rgb rgba hsl hsla hwb lab lch oklab oklch color color-mix light-dark calc min max clamp var env
+var cssFunctions = wordSet(`rgb rgba hsl hsla hwb lab lch oklab oklch color color-mix light-dark
+	calc min max clamp var env
 	linear-gradient radial-gradient conic-gradient repeating-linear-gradient repeating-radial-gradient
 	translate translatex translatey translate3d scale scalex scaley rotate skew skewx skewy matrix cubic-bezier steps
 	blur brightness contrast grayscale hue-rotate invert opacity saturate sepia drop-shadow minmax repeat fit-content`)
@@ -126,7 +135,8 @@ var (
 	cssWord   = regexp.MustCompile(`^[A-Za-z_\x{A0}-\x{10FFFF}-][\w\x{A0}-\x{10FFFF}-]*`)
 	cssString = regexp.MustCompile(`^(?:"[^"\\\x00-\x1F<>&]*"|'[^'\\\x00-\x1F<>&]*')`)
 	cssPlain  = regexp.MustCompile(`^[\s0-9.,/*+:!=%#|&^$?~]`)
-	cssDanger = regexp.MustCompile(`(?i)expression|binding|behaviou?r|javascript|vbscript|progid|/\*|//|--(?:$|[^A-Za-z0-9_-])`)
+	cssDanger = regexp.MustCompile(`(?i)expression|binding|behaviou?r|javascript|vbscript|progid|` +
+		`/\*|//|--(?:$|[^A-Za-z0-9_-])`)
 )
 
 // filterCSS returns a value of a CSS property without the blanks around it. It refuses what ends
@@ -171,9 +181,10 @@ func harmlessCSS(s string) bool {
 }
 
 // plainAttributes are the attributes whose name may come from a field. They load and run nothing.
-var plainAttributes = wordSet(`abbr align alt axis bgcolor border cellpadding cellspacing char charoff charset checked class color cols
-	colspan compact dir disabled face frame headers height hidden hspace id label lang name noshade nowrap open
-	readonly reversed role rowspan rows rules scope selected shape size span start summary tabindex title translate type valign
+var plainAttributes = wordSet(`abbr align alt axis bgcolor border cellpadding cellspacing char charoff charset
+	checked class color cols colspan compact dir disabled face frame headers height hidden hspace id label lang name noshade nowrap open
+	readonly reversed role rowspan rows rules scope selected shape size span start
+	summary tabindex title translate type valign
 	value vspace width wrap`)
 
 // filterName returns the name of an attribute.
@@ -205,7 +216,8 @@ func escapeBare(what, empty string, args ...any) (string, error) {
 	return "", nil
 }
 
-var bareEscapes = strings.NewReplacer("\x00", "&#xfffd;", "\t", "&#9;", "\n", "&#10;", "\v", "&#11;", "\f", "&#12;", "\r", "&#13;", " ", "&#32;",
+var bareEscapes = strings.NewReplacer("\x00", "&#xfffd;", "\t", "&#9;", "\n", "&#10;", "\v", "&#11;",
+	"\f", "&#12;", "\r", "&#13;", " ", "&#32;",
 	`"`, "&#34;", "&", "&amp;", "'", "&#39;", "+", "&#43;", "<", "&lt;", "=", "&#61;", ">", "&gt;", "`", "&#96;")
 
 // forComment keeps an escaped value from ending the comment that it stands in.

@@ -26,7 +26,8 @@ const sprigHelpers = `
 	default empty coalesce all any compact mustCompact ternary fail
 	fromJson mustFromJson toJson mustToJson toPrettyJson mustToPrettyJson toRawJson mustToRawJson
 	typeOf typeIs typeIsLike kindOf kindIs deepEqual base dir clean ext isAbs
-	list tuple dict get set unset hasKey pluck pick omit merge mergeOverwrite mustMerge mustMergeOverwrite deepCopy mustDeepCopy
+	list tuple dict get set unset hasKey pluck pick omit merge mergeOverwrite mustMerge
+	mustMergeOverwrite deepCopy mustDeepCopy
 	append mustAppend push mustPush prepend mustPrepend first mustFirst rest mustRest last mustLast initial mustInitial
 	reverse mustReverse uniq mustUniq without mustWithout concat dig chunk mustChunk
 	regexMatch mustRegexMatch regexFindAll mustRegexFindAll regexFind mustRegexFind regexReplaceAll mustRegexReplaceAll
@@ -34,8 +35,8 @@ const sprigHelpers = `
 	urlParse urlJoin duration unixEpoch`
 
 // numericHelpers are those whose arguments of any type are numbers.
-var numericHelpers = wordSet(`add1 add sub div mod mul add1f addf subf divf mulf biggest max min maxf minf ceil floor round
-	int int64 float64 atoi`)
+var numericHelpers = wordSet(`add1 add sub div mod mul add1f addf subf divf mulf
+	biggest max min maxf minf ceil floor round int int64 float64 atoi`)
 
 // wholeNumbers are those that cut a fraction off without a word: they refuse one.
 var wholeNumbers = wordSet(`add1 add sub div mod mul biggest max min`)
@@ -79,11 +80,13 @@ const maxValue = 1 << 20
 var (
 	errValueTooLong = &valueError{reason: "the result is longer than 1 MiB"}
 	errTooDeep      = &valueError{reason: "a list or dict is nested too deep or too large"}
-	errNoNumber     = &valueError{reason: "an argument is not a number: a number has digits and a point, without a separator of thousands"}
-	errEmptyNumber  = &valueError{reason: `an argument is empty, not a number: use default, as in (default 0 .points)`}
-	errFraction     = &valueError{reason: "an argument has a fraction: use addf, subf, mulf, divf, maxf or minf"}
-	errNoText       = &valueError{reason: "an argument is a list or dict, not a text"}
-	errFormat       = &valueError{reason: `a value does not fit the format: %d needs a whole number as in (int .points), %f a number as in (float64 .price)`}
+	errNoNumber     = &valueError{reason: "an argument is not a number: a number has digits and a point, " +
+		"without a separator of thousands"}
+	errEmptyNumber = &valueError{reason: `an argument is empty, not a number: use default, as in (default 0 .points)`}
+	errFraction    = &valueError{reason: "an argument has a fraction: use addf, subf, mulf, divf, maxf or minf"}
+	errNoText      = &valueError{reason: "an argument is a list or dict, not a text"}
+	errFormat      = &valueError{reason: "a value does not fit the format: %d needs a whole number as in " +
+		"(int .points), %f a number as in (float64 .price)"}
 )
 
 func boundedValue(s string) (string, error) {

@@ -12,7 +12,8 @@ import (
 // which is there for the list of messages alone.
 
 var (
-	hiding = regexp.MustCompile(`(?i)(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0*\.?0+\s*(?:[;!]|$))`)
+	hiding = regexp.MustCompile(`(?i)(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|` +
+		`opacity\s*:\s*0*\.?0+\s*(?:[;!]|$))`)
 	noHigh = regexp.MustCompile(`(?i)(?:^|[;\s])(?:max-)?height\s*:\s*0(?:px|em|%)?\s*(?:[;!]|$)`)
 	cutOff = regexp.MustCompile(`(?i)(?:^|[;\s])overflow\s*:\s*hidden`)
 	// Outlook alone obeys it. On a link it hides the button from Outlook, which has another in VML.
@@ -31,7 +32,8 @@ func hidesAll(style string) bool {
 // hints is a quick look whether a style can hide its element at all.
 func hints(style string) bool {
 	style = strings.ToLower(style)
-	return strings.Contains(style, "none") || strings.Contains(style, "hid") || strings.Contains(style, "opacity") || strings.Contains(style, "collapse")
+	return strings.Contains(style, "none") || strings.Contains(style, "hid") ||
+		strings.Contains(style, "opacity") || strings.Contains(style, "collapse")
 }
 
 // hidden tells whether clients do not show an element. When that depends on the recipient, the text
@@ -39,7 +41,8 @@ func hints(style string) bool {
 func (m *marks) hidden(n *html.Node) bool {
 	classes, id := "", ""
 	for _, a := range n.Attr {
-		if a.Key != "class" && a.Key != "id" && !strings.HasPrefix(a.Key, "style") && !strings.Contains(a.Key, "hidden") {
+		isStyle := strings.HasPrefix(a.Key, "style")
+		if a.Key != "class" && a.Key != "id" && !isStyle && !strings.Contains(a.Key, "hidden") {
 			continue
 		}
 		always, sometimes := m.conditional(a.Key)
@@ -51,9 +54,10 @@ func (m *marks) hidden(n *html.Node) bool {
 		}
 		always, sometimes = m.conditional(a.Val)
 		switch {
-		case strings.HasPrefix(a.Key, "style") && m.found == noMark && !hints(a.Val):
-		case strings.HasPrefix(a.Key, "style"):
-			if mayHide.MatchString(sometimes) || m.found.MatchString(a.Key) && mayHide.MatchString(always) || m.hidingValue(a.Val) {
+		case isStyle && m.found == noMark && !hints(a.Val):
+		case isStyle:
+			chosen := m.found.MatchString(a.Key) && mayHide.MatchString(always)
+			if chosen || mayHide.MatchString(sometimes) || m.hidingValue(a.Val) {
 				m.failed = errHidden
 			}
 			if hidesAll(always) || hidingOutlook.MatchString(always) && !hasLink(n) {
@@ -148,7 +152,8 @@ func (m *marks) hideNames(sheet string) {
 		length := block(rest)
 		declarations := strings.TrimSuffix(rest[:length], "}")
 		sheet = rest[length:]
-		if strings.HasPrefix(strings.TrimSpace(selectors), "@") || m.found.MatchString(declarations) || !hidesAll(declarations) {
+		atRule := strings.HasPrefix(strings.TrimSpace(selectors), "@")
+		if atRule || m.found.MatchString(declarations) || !hidesAll(declarations) {
 			continue
 		}
 		for each := range strings.SplitSeq(selectors, ",") {

@@ -67,7 +67,8 @@ var rawElements = []string{"style", "script", "title", "textarea", "xmp", "ifram
 func newMarkupReader(field string, s *templateText, trees map[string]*parse.Tree) *markupReader {
 	return &markupReader{
 		field: field, template: s, trees: trees, reached: map[string]map[mode]markupState{},
-		spans: map[*parse.TextNode][]span{}, lone: map[*parse.TextNode]bool{}, comments: map[parse.Pos]bool{}, bare: map[parse.Pos]string{},
+		spans: map[*parse.TextNode][]span{}, lone: map[*parse.TextNode]bool{},
+		comments: map[parse.Pos]bool{}, bare: map[parse.Pos]string{},
 	}
 }
 
@@ -169,7 +170,7 @@ func (r *markupReader) action(n *parse.ActionNode, next parse.Node, s markupStat
 	if s.mode == beforeValue || s.mode == inUnquoted && s.unfilled {
 		r.bare[n.Pos] = emptyFails
 		text, ok := next.(*parse.TextNode)
-		if ok && len(text.Text) > 0 && s.mode == beforeValue && bytes.IndexByte([]byte(" \t\n\f\r>"), text.Text[0]) >= 0 {
+		if ok && s.mode == beforeValue && bytes.IndexAny(text.Text[:min(1, len(text.Text))], " \t\n\f\r>") == 0 {
 			r.bare[n.Pos] = emptyQuotes
 		}
 		s.mode, s.unfilled = inUnquoted, true
@@ -189,7 +190,8 @@ func (r *markupReader) branches(n parse.Node, b *parse.BranchNode, s markupState
 		if !first.own() {
 			one = second
 		}
-		r.report(n.Position(), "the branches of {{%s}} end in different places: one leaves %s open", word(n), one.what())
+		r.report(n.Position(), "the branches of {{%s}} end in different places: one leaves %s open",
+			word(n), one.what())
 	}
 	if r.plain && (first.own() != s.own() || second.own() != s.own()) {
 		r.report(n.Position(), "a branch of {{%s}} opens or closes a comment", word(n))
@@ -392,7 +394,8 @@ func (r *markupReader) rawText(n *parse.TextNode, at int, s *markupState) int {
 		case s.dashed && hasPrefixFold(tag, "script"): // HTML has a rule of its own for the two, 13.2.5.23
 			r.report(n.Pos+parse.Pos(at+i), `a script holds "<!--" and "<script": write "<\script"`)
 		}
-		if end := 1 + len(s.raw); hasPrefixFold(tag, "/"+s.raw) && (len(tag) == end || bytes.IndexByte([]byte(" \t\n\f\r/>"), tag[end]) >= 0) {
+		end := 1 + len(s.raw)
+		if hasPrefixFold(tag, "/"+s.raw) && (len(tag) == end || bytes.IndexAny(tag[end:end+1], " \t\n\f\r/>") == 0) {
 			*s = markupState{mode: inTag, hidden: s.hidden, opened: n.Pos + parse.Pos(at+i)}
 			return i + 1 + end
 		}

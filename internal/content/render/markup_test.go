@@ -225,7 +225,8 @@ func TestPagesOfDesignToolsGoOutAsTheyAre(t *testing.T) {
 	}
 }
 
-// A template is written by others: to read it, and to find the place of its fault, must come to an end.
+// A template is written by others: to read it, and to find the place of its fault, must come to an
+// end.
 func TestAHostileTemplateCostsNoMoreThanItsLength(t *testing.T) {
 	t.Parallel()
 	start := time.Now()

@@ -65,7 +65,8 @@ func mergeTagsIn(field, text string, static bool) []Problem {
 		seen[tag] = true
 		line, column := source.at(at[0])
 		warnings = append(warnings, Problem{Field: field, Line: line, Column: column, Message: fmt.Sprintf(
-			"%q looks like a merge tag of another system and is sent as it is: a field is written {{.first_name}}", shorten(tag))})
+			"%q looks like a merge tag of another system and is sent as it is: a field is written {{.first_name}}",
+			shorten(tag))})
 	}
 	return warnings
 }

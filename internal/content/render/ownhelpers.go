@@ -113,9 +113,11 @@ func has(value any, list any) bool {
 }
 
 var (
-	errNoDate   = &valueError{reason: "an argument is not a date: a date is 2026-01-31, with a time 2026-01-31 09:30 or 2026-01-31T09:30:00Z"}
+	errNoDate = &valueError{reason: "an argument is not a date: a date is 2026-01-31, with a time " +
+		"2026-01-31 09:30 or 2026-01-31T09:30:00Z"}
 	errLanguage = &valueError{reason: `the language is not known, or not to this function: write it as "de" or "pt-BR"`}
-	errForms    = &valueError{reason: `the forms of pluralIn are pairs, with "other" among them: "one" "file" "other" "files"`}
+	errForms    = &valueError{reason: "the forms of pluralIn are pairs, with \"other\" among them: " +
+		`"one" "file" "other" "files"`}
 )
 
 // formatDate writes a date by a layout of Go, such as "2 January 2006". An empty value stays empty.
@@ -196,7 +198,8 @@ func formatNumber(tag string, args ...any) (string, error) {
 		return "", errLanguage
 	}
 	if len(args) != 1 && len(args) != 2 {
-		return "", &valueError{reason: `number takes a language, digits if you like, and a value: (number "de" 2 .price)`}
+		return "", &valueError{reason: "number takes a language, digits if you like, and a value: " +
+			`(number "de" 2 .price)`}
 	}
 	n, err := wanted(args[len(args)-1])
 	if err != nil {
@@ -217,7 +220,8 @@ func formatNumber(tag string, args ...any) (string, error) {
 }
 
 var pluralForms = map[string]plural.Form{
-	"zero": plural.Zero, "one": plural.One, "two": plural.Two, "few": plural.Few, "many": plural.Many, "other": plural.Other,
+	"zero": plural.Zero, "one": plural.One, "two": plural.Two,
+	"few": plural.Few, "many": plural.Many, "other": plural.Other,
 }
 
 // pluralIn chooses the form of a word for a number by the rules of a language (Unicode CLDR).

@@ -130,8 +130,8 @@ func (r *Renderer) load(to Recipient) {
 	r.data["email"] = to.Address
 }
 
-// execute fills in the subject, and the bodies that are not there already. HTML comes before a text made
-// from it, so that an error names the line of what the author wrote.
+// execute fills in the subject, and the bodies that are not there already. HTML comes before a text
+// made from it, so that an error names the line of what the author wrote.
 func (r *Renderer) execute(m *message.Message) error {
 	t := r.t
 	subject, err := t.subject.execute(&r.subject, r.data)
@@ -213,7 +213,8 @@ func ordinary(s string) bool {
 	return true
 }
 
-// special are the octets that control characters begin with: 0xC2 for U+0080 to U+009F, 0xE2 for U+2028.
+// special are the octets that control characters begin with: 0xC2 for U+0080 to U+009F, 0xE2 for
+// U+2028.
 var special = func() (all [256]bool) {
 	for c := range ' ' {
 		all[c] = true
@@ -222,8 +223,8 @@ var special = func() (all [256]bool) {
 	return all
 }()
 
-// headerText returns a text as a header shows it: control characters, and the blanks around them, are one
-// blank.
+// headerText returns a text as a header shows it: control characters, and the blanks around them,
+// are one blank.
 func headerText(b []byte) string {
 	s := strings.Trim(string(b), " ")
 	if ordinary(s) || !strings.ContainsFunc(s, inHeaderBlank) {

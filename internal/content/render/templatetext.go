@@ -164,7 +164,9 @@ var blockWord = regexp.MustCompile(`\{\{(?:- )?\s*(if|range|with|define|block|en
 
 // parseError returns the parser's message for a text, without its place; "" when there is none.
 func parseError(text string) string {
-	_, err := texttemplate.New("").Funcs(functions(false)).Funcs(texttemplate.FuncMap{escapeFunc: escapeURLValue}).Parse(text)
+	all := functions(false)
+	all[escapeFunc] = escapeURLValue
+	_, err := texttemplate.New("").Funcs(all).Parse(text)
 	if err == nil {
 		return ""
 	}

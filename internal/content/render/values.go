@@ -121,7 +121,8 @@ func testOperands(p *parse.PipeNode) {
 				}
 			}
 		}
-		if name, ok := c.Args[0].(*parse.IdentifierNode); ok && (name.Ident == "and" || name.Ident == "or" || name.Ident == "not") {
+		name, ok := c.Args[0].(*parse.IdentifierNode)
+		if ok && (name.Ident == "and" || name.Ident == "or" || name.Ident == "not") {
 			for j, arg := range c.Args[1:] {
 				c.Args[1+j] = operand(arg)
 			}
@@ -365,10 +366,11 @@ func bothNumbers(a, b any) (m, n num, ok bool) {
 }
 
 var (
-	errNoOrder = &valueError{reason: "only two numbers, two dates (2026-01-31) or two texts can be compared, and a value here is of another kind: " +
-		"a number has digits and a point, without a separator of thousands"}
-	errEmptyOrder = &valueError{reason: `an empty value is compared with a number or a date: use default, as in (default 0 .points)`}
-	errOperand    = errors.New("missing argument for comparison")
+	errNoOrder = &valueError{reason: "only two numbers, two dates (2026-01-31) or two texts can be compared, " +
+		"and a value here is of another kind: a number has digits and a point, without a separator of thousands"}
+	errEmptyOrder = &valueError{reason: "an empty value is compared with a number or a date: " +
+		"use default, as in (default 0 .points)"}
+	errOperand = errors.New("missing argument for comparison")
 )
 
 // order compares two values by this package's rule. The error says why they cannot be compared.
