@@ -2,7 +2,6 @@ package inputs
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -40,7 +39,7 @@ func startPages(t *testing.T, answer http.HandlerFunc) *pageServer {
 
 func (s *pageServer) start() {
 	s.Helper()
-	l, err := net.Listen("tcp", s.addr)
+	l, err := smtptest.Listen(s.addr)
 	if err != nil {
 		s.Error(err)
 		return

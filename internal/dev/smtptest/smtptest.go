@@ -13,12 +13,14 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -107,12 +109,23 @@ func Start(t testing.TB, o Options) *Server {
 		o.Addr = "127.0.0.1:0"
 	}
 	var err error
-	if s.listener, err = net.Listen("tcp", o.Addr); err != nil {
+	if s.listener, err = Listen(o.Addr); err != nil {
 		t.Fatal(err)
 	}
 	s.wg.Go(s.serve)
 	t.Cleanup(s.Stop)
 	return s
+}
+
+// Listen listens at host:port. If the address is in use, Listen waits up to a minute: a listener that
+// was closed just now may still be open in a child process that is about to start its program.
+func Listen(addr string) (net.Listener, error) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		l, err := net.Listen("tcp", addr)
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return l, err
+		}
+	}
 }
 
 // Addr returns host:port.
