@@ -69,8 +69,10 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 
 	s.run("show", id).want(t, 0, "terminated", "`starter close "+id+"` closes it", "Ledger, open")
 	s.run("start", "--continue", id).wantError(t, 4, "`starter close`")
-	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("close", id, "--yes").wantError(t, 7, "nothing was done, because the workflow of mailing ")
-	s.run("close", id).wantError(t, 2, "its workflow was terminated. 30 of 40 recipients have no outcome", "--yes", "Nothing was done")
+	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("close", id, "--yes").wantError(t, 7,
+		"nothing was done, because the workflow of mailing ")
+	s.run("close", id).wantError(t, 2, "its workflow was terminated. 30 of 40 recipients have no outcome", "--yes",
+		"Nothing was done")
 	if m := s.show(id); m.State != "terminated" || m.Closed || m.Sent != 10 || m.Open != 30 {
 		t.Fatalf("a refusal has changed the mailing: %+v", m)
 	}

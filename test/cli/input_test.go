@@ -13,12 +13,15 @@ func TestHelpNamesEveryExitCodeAndCommand(t *testing.T) {
 	s := newShellWithoutServers(t)
 	help := s.must("--help")
 	codes := s.must("help", "exit-codes")
-	for _, text := range []string{"  0  done", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "  6  ", "  7  ", "  8  ", "130  interrupted"} {
+	for _, text := range []string{"  0  done", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "  6  ", "  7  ", "  8  ",
+		"130  interrupted"} {
 		if !strings.Contains(codes, text) {
 			t.Errorf("help exit-codes does not say %q", text)
 		}
 	}
-	for _, command := range []string{"start", "watch", "show", "ls", "pause", "resume", "cancel", "close", "resolve", "rate", "report", "preview", "mailing", "list", "optout", "check", "migrate", "dev", "demo", "completion", "version"} {
+	for _, command := range []string{"start", "watch", "show", "ls", "pause", "resume", "cancel", "close", "resolve",
+		"rate", "report", "preview", "mailing", "list", "optout", "check", "migrate", "dev", "demo", "completion",
+		"version"} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("--help does not list %s", command)
 		}
@@ -71,7 +74,8 @@ func TestBadUsageIsToldInOneLineAndIsCode2(t *testing.T) {
 		{[]string{"resolve", "x"}, "--as is missing"},
 		{[]string{"rate", "sett"}, "did you mean `starter rate set`?"},
 		{[]string{"rate", "set", "gmail.com", "fast"}, "is not like 20/s"},
-		{[]string{"start", "-f", "x.yaml", "--id", "a@example.com"}, "is not a valid mailing ID: it must be up to 100 letters"},
+		{[]string{"start", "-f", "x.yaml", "--id", "a@example.com"},
+			"is not a valid mailing ID: it must be up to 100 letters"},
 		{[]string{"list", "import", "People!", "x.csv"}, "is not a valid list name"},
 		{[]string{"list", "import", "people"}, "the file is missing"},
 		{[]string{"optout", "add"}, "no address is given"},
@@ -254,7 +258,8 @@ func TestReadingCommandsAnswerInJSON(t *testing.T) {
 			t.Errorf("%v of nothing is %v, want an empty array", args, all)
 		}
 	}
-	for _, args := range [][]string{{"show", "nobody"}, {"report", "nobody"}, {"list", "show", "nobody"}, {"list", "delete", "nobody", "--yes"}, {"watch", "nobody"}, {"cancel", "nobody"}, {"resume", "nobody"}} {
+	for _, args := range [][]string{{"show", "nobody"}, {"report", "nobody"}, {"list", "show", "nobody"},
+		{"list", "delete", "nobody", "--yes"}, {"watch", "nobody"}, {"cancel", "nobody"}, {"resume", "nobody"}} {
 		s.run(args...).wantError(t, 4, "is named nobody")
 	}
 	var findings []struct {

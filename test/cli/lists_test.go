@@ -69,8 +69,10 @@ func TestOptOutsComeFromAFileTheInputOrTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.write("out.txt", "\ufeff# asked by telephone\na@example.com\n\nnobody\r\n B@EXAMPLE.com \r\n")
-	s.run("optout", "add", "--file", "out.txt").wantError(t, 3, "out.txt:4: has no @", "left out 1 line").want(t, 3, "2 addresses added, 0 already there")
-	s.runWithInput("b@example.com\nc@example.com\n", "optout", "add", "-").want(t, 0, "1 address added, 1 already there")
+	s.run("optout", "add", "--file", "out.txt").wantError(t, 3, "out.txt:4: has no @", "left out 1 line").want(t, 3,
+		"2 addresses added, 0 already there")
+	s.runWithInput("b@example.com\nc@example.com\n", "optout", "add", "-").want(t, 0,
+		"1 address added, 1 already there")
 	s.run("optout", "add", "d@example.com", "nobody").wantError(t, 2, "address 2 of the command line has no @")
 	s.run("optout", "add", "d@example.com").want(t, 0)
 	var all []struct{ Address, Reason string }
@@ -82,7 +84,8 @@ func TestOptOutsComeFromAFileTheInputOrTheCommandLine(t *testing.T) {
 	s.run("optout", "remove", "a@example.com", "x@example.com").want(t, 0, "1 address removed, 1 not there")
 	s.run("optout", "add", "--file", "gone.txt").wantError(t, 2, "gone.txt: no such file")
 	s.runWithInput("# nobody\n", "optout", "add", "-").wantError(t, 2, "has no address in it")
-	if out := s.must("optout", "ls"); strings.Contains(out, "a@example.com") || !strings.Contains(out, "d@example.com") {
+	if out := s.must("optout", "ls"); strings.Contains(out, "a@example.com") ||
+		!strings.Contains(out, "d@example.com") {
 		t.Errorf("optout ls: %s", out)
 	}
 }

@@ -69,7 +69,8 @@ func TestAMailingGoesFromTheFileToTheDropDirectoryAndTheReport(t *testing.T) {
 
 	a := s.run("start", "-f", "letter.yaml", "--id", id, "--watch").wantError(t, 3,
 		"people.csv:5: the address has no @", "list people: 4 members, 1 of which repeat an address; 1 row rejected")
-	for _, text := range []string{"mailing " + id + " is started", "completed 100%, 3 of 3 recipients", "│ sent           │          2 │", "│ opted out      │          1 │"} {
+	for _, text := range []string{"mailing " + id + " is started", "completed 100%, 3 of 3 recipients",
+		"│ sent           │          2 │", "│ opted out      │          1 │"} {
 		if !strings.Contains(a.out, text) {
 			t.Errorf("%q is not in\n%s", text, a.out)
 		}
@@ -126,7 +127,8 @@ func (s *shell) checkReport(id string) {
 		PossiblyTwice    *bool `json:"possibly_twice"`
 	}
 	s.run("report", id, "--output", "json", "--outcome", "opted_out,bounced").want(s.t, 0).decode(s.t, &lines)
-	if len(lines) != 1 || lines[0].Address != "c@example.org" || lines[0].Outcome != "opted_out" || lines[0].PossiblyTwice == nil {
+	if len(lines) != 1 || lines[0].Address != "c@example.org" || lines[0].Outcome != "opted_out" ||
+		lines[0].PossiblyTwice == nil {
 		s.t.Errorf("report of the opted out: %+v", lines)
 	}
 	s.run("report", id, "--output-file", "who.csv").want(s.t, 0)
@@ -157,7 +159,8 @@ func (s *shell) checkPreview(id string) {
 		!strings.Contains(got, "O'Neill, B.") {
 		s.t.Errorf("the preview is\n%s\n\nbut this was delivered\n%s", got, want)
 	}
-	path := strings.TrimSpace(s.must("preview", "-f", "letter.yaml", "--recipient", "b@example.com", "--output-dir", "previews"))
+	path := strings.TrimSpace(s.must("preview", "-f", "letter.yaml", "--recipient", "b@example.com", "--output-dir",
+		"previews"))
 	written, err := os.ReadFile(filepath.Join(s.dir, path))
 	if err != nil || comparable(s.t, string(written)) != comparable(s.t, preview) {
 		s.t.Errorf("%s: %v\n%s", path, err, written)

@@ -33,12 +33,17 @@ func TestPreviewShowsThePageThatSomebodyWouldGet(t *testing.T) {
 		"page /=C3=A4 b for a@example.com, {{not a template}}") != 2 {
 		t.Errorf("the preview is\n%s", out)
 	}
-	s.run("preview", "-f", "letter.yaml", "--recipient", "b@example.com").wantError(t, 2, "this recipient would fail: letter.yaml:5:13: content.page_url: 127.0.0.1 answered 404")
-	s.run("preview", "-f", "letter.yaml", "--recipient", "c@example.com").wantError(t, 1, "the page server is unavailable: 127.0.0.1 answered 503; a mailing would try again")
-	s.run("preview", "-f", "letter.yaml", "--recipient", "d@example.com").wantError(t, 2, "would fail: letter.yaml:5:13: content.page_url: a value holds")
+	s.run("preview", "-f", "letter.yaml", "--recipient", "b@example.com").wantError(t, 2,
+		"this recipient would fail: letter.yaml:5:13: content.page_url: 127.0.0.1 answered 404")
+	s.run("preview", "-f", "letter.yaml", "--recipient", "c@example.com").wantError(t, 1,
+		"the page server is unavailable: 127.0.0.1 answered 503; a mailing would try again")
+	s.run("preview", "-f", "letter.yaml", "--recipient", "d@example.com").wantError(t, 2,
+		"would fail: letter.yaml:5:13: content.page_url: a value holds")
 
-	s.with("DM_PAGE_HOSTS", "").run("preview", "-f", "letter.yaml").wantError(t, 2, "would fail: letter.yaml:5:13: content.page_url: 127.0.0.1:", "its address is not public")
-	s.with("DM_PAGE_HOSTS", "ftp://x").run("preview", "-f", "letter.yaml").wantError(t, 2, "DM_PAGE_HOSTS: entry 1 is not a host")
+	s.with("DM_PAGE_HOSTS", "").run("preview", "-f", "letter.yaml").wantError(t, 2,
+		"would fail: letter.yaml:5:13: content.page_url: 127.0.0.1:", "its address is not public")
+	s.with("DM_PAGE_HOSTS", "ftp://x").run("preview", "-f", "letter.yaml").wantError(t, 2,
+		"DM_PAGE_HOSTS: entry 1 is not a host")
 
 	s.write("letter.yaml", strings.Replace(letter, "{{.step}}", "{{.stpe}}", 1)+"  page_column: pgae\n")
 	s.run("preview", "-f", "letter.yaml").wantError(t, 2,

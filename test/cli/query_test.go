@@ -42,7 +42,8 @@ func TestAMailingGoesToWhomAQueryFinds(t *testing.T) {
 	s.run("check").want(t, 0, "source crm")
 	s.run("preview", "-f", "letter.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
 	s.run("preview", "-f", "letter.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
-	s.run("preview", "-f", "letter.yaml", "--recipient", "c@example.org").wantError(t, 4, "the query on crm does not select this recipient")
+	s.run("preview", "-f", "letter.yaml", "--recipient", "c@example.org").wantError(t, 4,
+		"the query on crm does not select this recipient")
 	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(t, 0, "2 of 2 recipients")
 	if v := s.status(id); v.Audience != "query:crm" || v.List != "" || v.Sent != 2 {

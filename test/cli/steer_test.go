@@ -22,7 +22,8 @@ func TestRateLimitsAreSetListedAndCleared(t *testing.T) {
 	s.run("rate", "set", "GMail.com", "20/s").want(t, 0, "domain gmail.com: 20/s, over all mailings and workers")
 	s.run("rate", "set", "drop", "1,000", "per", "hour").want(t, 0, "drop point drop: 1000/h")
 	s.run("rate", "set", "drop", "500/min").want(t, 0, "drop point drop: 500/min")
-	s.run("rate", "set", "drpo", "1/s").want(t, 0, "warning: DM_DROP_POINTS of this shell has no drop point drpo (known: drop)")
+	s.run("rate", "set", "drpo", "1/s").want(t, 0,
+		"warning: DM_DROP_POINTS of this shell has no drop point drpo (known: drop)")
 	s.run("rate", "set", "bücher.example", "5/d").want(t, 0, "domain xn--bcher-kva.example: 5/d")
 	var all []struct{ Kind, Name, Rate string }
 	s.run("rate", "ls", "--output", "json").want(t, 0).decode(t, &all)
@@ -190,7 +191,8 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 		"continue: {mailing: "+id+"}\n", 1))
 	s.run("preview", "-f", "continued.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
 	s.run("preview", "-f", "continued.yaml", "--recipient", "B@example.com").want(t, 0, "To: b@example.com")
-	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4, "does not have this recipient among those that are unsent")
+	s.run("preview", "-f", "continued.yaml", "--recipient", "x@example.com").wantError(t, 4,
+		"does not have this recipient among those that are unsent")
 	s.run("optout", "add", "c@example.org").want(t, 0)
 	s.run("start", "--continue", id, "--watch").want(t, 0, "3 recipients of mailing "+id+" (unsent 3)",
 		"mailing "+id+"-2 is started", "3 of 3 recipients")
@@ -205,13 +207,17 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 		t.Errorf("%v: %s", err, message)
 	}
 
-	s.run("start", "--continue", id).wantError(t, 5, id+"-2 already continues the unsent recipients of "+id, "Nothing was started")
+	s.run("start", "--continue", id).wantError(t, 5, id+"-2 already continues the unsent recipients of "+id,
+		"Nothing was started")
 	s.run("start", "--continue", id+"-2").wantError(t, 4, "has no recipient that is unsent")
-	s.run("start", "--continue", id, "--outcome", "failed,bounced").wantError(t, 4, "has no recipient that is bounced or failed")
-	s.run("start", "--continue", id, "--outcome", "sent").wantError(t, 2, `"sent" is not one of unsent, failed, bounced, uncertain`)
+	s.run("start", "--continue", id, "--outcome", "failed,bounced").wantError(t, 4,
+		"has no recipient that is bounced or failed")
+	s.run("start", "--continue", id, "--outcome", "sent").wantError(t, 2,
+		`"sent" is not one of unsent, failed, bounced, uncertain`)
 	s.run("start", "--continue", id+"-9").wantError(t, 4, "no mailing is named")
 	s.run("start", "-f", "letter.yaml", "--outcome", "failed").wantError(t, 2, "--outcome needs --continue")
-	if out := s.must("__complete", "start", "--continue", id[:len(id)-1]); !strings.HasPrefix(out, id+"-2\t") || !strings.Contains(out, "\n"+id+"\t") {
+	if out := s.must("__complete", "start", "--continue", id[:len(id)-1]); !strings.HasPrefix(out, id+"-2\t") ||
+		!strings.Contains(out, "\n"+id+"\t") {
 		t.Errorf("IDs are completed by %q", out)
 	}
 	if out := s.must("__complete", "show", id+"-"); !strings.HasPrefix(out, id+"-2\t") {
@@ -283,7 +289,8 @@ func TestWhoIsKnownToHaveGotItIsResolvedAsSent(t *testing.T) {
 	id := s.startUncertain(startLostAnswerServer(t))
 	s.run("resolve", id).wantError(t, 2, "--as is missing")
 	s.run("resolve", id, "--as", "lost").wantError(t, 2, "is not sent or resend")
-	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("resolve", id, "--as", "sent").want(t, 0, "mailing "+id+": 1 recipient now counted as sent")
+	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("resolve", id, "--as", "sent").want(t, 0,
+		"mailing "+id+": 1 recipient now counted as sent")
 	if m := s.show(id); m.Uncertain != 0 || m.Sent != 3 || !m.Closed {
 		t.Errorf("%+v", m)
 	}
@@ -296,7 +303,8 @@ func TestWhoMayHaveGotItIsSentToAgainOnlyIfSomebodySaysSo(t *testing.T) {
 	server := startLostAnswerServer(t)
 	s := newShell(t)
 	id := s.startUncertain(server)
-	s.run("resolve", id, "--as", "resend").wantError(t, 2, "1 recipient of mailing "+id+" may have got the message already", "--yes", "Nothing was done")
+	s.run("resolve", id, "--as", "resend").wantError(t, 2,
+		"1 recipient of mailing "+id+" may have got the message already", "--yes", "Nothing was done")
 	s.run("resolve", id, "--as", "resend", "--yes").want(t, 0, "mailing "+id+"-2 is started")
 	s.run("watch", id+"-2").want(t, 0, "1 of 1 recipient")
 	if got := server.Received(); server.copies() != 2 || len(got) != 4 {

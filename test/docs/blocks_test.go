@@ -87,7 +87,8 @@ func TestInstructionsToTheTestAreUnderstood(t *testing.T) {
 		t.Fatalf("%+v, %v", found, err)
 	}
 	b := found[0]
-	if b.text != "one\ntwo\n" || b.code != 3 || b.number != 3 || len(b.setup) != 1 || b.setup[0] != [2]string{"running", "a"} {
+	if b.text != "one\ntwo\n" || b.code != 3 || b.number != 3 || len(b.setup) != 1 ||
+		b.setup[0] != [2]string{"running", "a"} {
 		t.Errorf("%+v", b)
 	}
 	if b := found[1]; b.text != "three\n" || b.code != 0 || b.setup != nil {

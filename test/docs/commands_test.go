@@ -84,7 +84,8 @@ func newSandbox(t *testing.T) *sandbox {
 	s.link(temporal, "bin/temporal")
 	s.link(servertest.Build(t, "./starter"), "bin/starter")
 	s.link(servertest.Build(t, "./worker"), "bin/worker")
-	for _, name := range []string{"Makefile", "docker-compose.yml", "go.mod", "go.sum", "examples", "workflows", "internal"} {
+	for _, name := range []string{"Makefile", "docker-compose.yml", "go.mod", "go.sum", "examples", "workflows",
+		"internal"} {
 		path, err := filepath.Abs(filepath.Join(root, name))
 		if err != nil {
 			t.Fatal(err)

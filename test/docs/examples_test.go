@@ -49,7 +49,8 @@ func TestTheGoExamplesSayWhatTheySent(t *testing.T) {
 	s.setup("list", "subscribers")
 	for _, step := range []struct{ command, want string }{
 		{"go run ./examples/start letter-2026", "completed: 2 of 2 sent, 0 bounced\n"},
-		{"go run ./examples/start letter-2026 && exit 9 || true", "mailing letter-2026 was started before: nothing is sent again\n"},
+		{"go run ./examples/start letter-2026 && exit 9 || true",
+			"mailing letter-2026 was started before: nothing is sent again\n"},
 		{"CAMPAIGN_PAUSE=10ms go run ./examples/compose harvest-2026",
 			"harvest-2026-announcement completed: 2 of 2 sent\nharvest-2026-reminder completed: 2 of 2 sent\n"},
 	} {

@@ -117,8 +117,8 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// Listen listens at host:port. If the address is in use, Listen waits up to a minute: a listener that
-// was closed just now may still be open in a child process that is about to start its program.
+// Listen listens at host:port. If the address is in use, Listen waits up to a minute: a listener
+// that was closed just now may still be open in a child process that is about to start its program.
 func Listen(addr string) (net.Listener, error) {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		l, err := net.Listen("tcp", addr)
