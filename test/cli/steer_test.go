@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -350,7 +351,7 @@ func TestTemporalsOwnCommandSteersAsTheDocumentationSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quoted := strings.NewReplacer("spring-2026", id, "'", "")
+	workflowID := regexp.MustCompile(`--workflow-id \S+`)
 	done := 0
 	for line := range strings.Lines(string(doc)) {
 		rest, ok := strings.CutPrefix(line, "temporal workflow update execute ")
@@ -358,7 +359,8 @@ func TestTemporalsOwnCommandSteersAsTheDocumentationSays(t *testing.T) {
 			continue
 		}
 		args := []string{"workflow", "update", "execute", "--address", s.env["TEMPORAL_ADDRESS"]}
-		flags, input, has := strings.Cut(quoted.Replace(strings.TrimSpace(rest)), " --input ")
+		rest = workflowID.ReplaceAllString(strings.ReplaceAll(strings.TrimSpace(rest), "'", ""), "--workflow-id "+id)
+		flags, input, has := strings.Cut(rest, " --input ")
 		args = append(args, strings.Fields(flags)...)
 		if has {
 			args = append(args, "--input", input)
