@@ -52,7 +52,7 @@ func TestASearchForMergeTagsComesToAnEnd(t *testing.T) {
 	start := time.Now()
 	for _, piece := range []string{"*|A|* ", "{a", "[[", "%%a", "<%", "{% a", "##a"} {
 		s := spec()
-		s.HTML = strings.Repeat(piece, 200_000/len(piece))
+		s.HTML = strings.Repeat(piece, 20_000/len(piece))
 		MergeTags(s)
 	}
 	if time.Since(start) > time.Minute {
