@@ -66,7 +66,22 @@ func (a *app) readFile(path, id string, withList bool) (plan, error) {
 			faults.fields(p, columns)
 		}
 	}
-	return p, faults.report(a)
+	if err := faults.report(a); err != nil {
+		return p, err
+	}
+	a.warnOfMergeTags(p)
+	return p, nil
+}
+
+// warnOfMergeTags warns of merge tags of other systems, which every recipient would see as they are.
+func (a *app) warnOfMergeTags(p plan) {
+	tags := faultList{}
+	for _, tag := range render.MergeTags(content.Spec(p.in, time.Time{})) {
+		tags.problem(p.file, tag)
+	}
+	for _, line := range tags.lines {
+		a.say("warning: %s", output.OneLine(line))
+	}
 }
 
 // checkID refuses what cannot be a mailing's ID.
