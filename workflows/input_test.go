@@ -16,7 +16,9 @@ func TestEveryProblemOfAnInputIsReportedAtOnceByItsField(t *testing.T) {
 	in := workflows.Input{
 		ID: "somebody@example.com", From: "News\r\nBcc: x@example.com", ReplyTo: "nobody", EnvelopeSender: "a@b@", Subject: "Hi\r\nBcc: x",
 		List: "../people", DropPoints: []string{"mx", "mx", "M X"}, BatchSize: 9000,
-		Retry:       workflows.Retries{DropPoint: workflows.Retry{Attempts: -1, Interval: workflows.Duration(time.Millisecond)}},
+		Retry: workflows.Retries{
+			DropPoint: workflows.Retry{Attempts: -1, Interval: workflows.Duration(time.Millisecond)},
+		},
 		OnUncertain: "perhaps", OnExhausted: "never", NotBefore: time.Unix(10, 0), NotAfter: time.Unix(5, 0), Resume: &workflows.Progress{},
 	}
 	want := "id from reply_to envelope_sender subject list content drop_points[1] drop_points[2] batch_size retry.drop_point.attempts " +
@@ -61,8 +63,11 @@ func TestAGoodInputHasNoProblemAndKeepsWhatItSays(t *testing.T) {
 func TestSlipsInAJSONAreReportedWithAllOtherProblems(t *testing.T) {
 	t.Parallel()
 	var in workflows.Input
-	err := json.Unmarshal([]byte(`{"from": 7, "on_uncertian": "hold", "batch_size": "many", "content": {"html": "x", "htlm": "y"},
-		"retry": {"drop_point": {"interval": "soon", "tries": 3}}, "not_before": "tomorrow"}`), &in)
+	err := json.Unmarshal(
+		[]byte(`{"from": 7, "on_uncertian": "hold", "batch_size": "many", "content": {"html": "x", "htlm": "y"},
+		"retry": {"drop_point": {"interval": "soon", "tries": 3}}, "not_before": "tomorrow"}`),
+		&in,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,8 +101,10 @@ func TestWhatIsNoObjectIsNoInput(t *testing.T) {
 // it must arrive there.
 func TestSlipsSurviveThatTheInputIsHandedOn(t *testing.T) {
 	t.Parallel()
-	data := []byte(`{"on_uncertian": "hold", "zz": 1, "aa": 2, "batch_size": "many", "content": "hello", "retry": {"page": 5, "lost": {}}, "drop_points": [1],
-		"resume": 7, "subject": "x", "": 1}`)
+	data := []byte(
+		`{"on_uncertian": "hold", "zz": 1, "aa": 2, "batch_size": "many", "content": "hello", "retry": {"page": 5, "lost": {}}, "drop_points": [1],
+		"resume": 7, "subject": "x", "": 1}`,
+	)
 	var first workflows.Input
 	if err := json.Unmarshal(data, &first); err != nil {
 		t.Fatal(err)
@@ -142,8 +149,13 @@ func TestTheSameJSONGivesTheSameProblemsInTheSameOrder(t *testing.T) {
 func TestNullIsTheSameAsLeftOut(t *testing.T) {
 	t.Parallel()
 	var in workflows.Input
-	err := json.Unmarshal([]byte(`{"from": "news@example.com", "subject": "x", "list": "people", "content": {"text": "x", "html": null}, "id": null,
-		"retry": null, "drop_points": null, "not_before": null, "resume": null, "batch_size": null}`), &in)
+	err := json.Unmarshal(
+		[]byte(
+			`{"from": "news@example.com", "subject": "x", "list": "people", "content": {"text": "x", "html": null}, "id": null,
+		"retry": null, "drop_points": null, "not_before": null, "resume": null, "batch_size": null}`,
+		),
+		&in,
+	)
 	if err != nil || len(in.Validate()) > 0 {
 		t.Errorf("got %v, %v", in.Validate(), err)
 	}
@@ -212,15 +224,27 @@ func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
 	t.Parallel()
 	half := workflows.Duration(30 * time.Second)
 	got := workflows.Input{BatchSize: 7, Retry: workflows.Retries{Page: workflows.Retry{Attempts: 2}}}.WithDefaults()
-	want := workflows.Input{BatchSize: 7, OnUncertain: workflows.Resend, OnExhausted: workflows.Suspend, ErrorMinimum: 100, Retry: workflows.Retries{
-		List: workflows.Retry{Attempts: 10, Interval: half}, Database: workflows.Retry{Attempts: 10, Interval: half},
-		Page: workflows.Retry{Attempts: 2, Interval: half}, DropPoint: workflows.Retry{Attempts: 5, Interval: half},
-	}, Deferral: workflows.Deferral{First: 60 * half, Most: 480 * half, For: 4 * 2880 * half}}
+	want := workflows.Input{
+		BatchSize:    7,
+		OnUncertain:  workflows.Resend,
+		OnExhausted:  workflows.Suspend,
+		ErrorMinimum: 100,
+		Retry: workflows.Retries{
+			List: workflows.Retry{
+				Attempts: 10,
+				Interval: half,
+			}, Database: workflows.Retry{Attempts: 10, Interval: half},
+			Page: workflows.Retry{Attempts: 2, Interval: half}, DropPoint: workflows.Retry{Attempts: 5, Interval: half},
+		},
+		Deferral: workflows.Deferral{First: 60 * half, Most: 480 * half, For: 4 * 2880 * half},
+	}
 	if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(got.WithDefaults(), want) {
 		t.Errorf("got %+v", got)
 	}
 
-	rare := workflows.Input{Deferral: workflows.Deferral{First: workflows.Duration(12 * time.Hour), For: 1}}.WithDefaults().Deferral
+	rare := workflows.Input{
+		Deferral: workflows.Deferral{First: workflows.Duration(12 * time.Hour), For: 1},
+	}.WithDefaults().Deferral
 	if rare.First != workflows.Duration(12*time.Hour) || rare.Most != rare.First || rare.For != 1 {
 		t.Errorf("rounds half a day apart: %+v", rare)
 	}
@@ -229,16 +253,21 @@ func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
 // Inputs are values: what one of them is filled with must not turn up in another.
 func TestDefaultsOfAnAudienceAreFilledInACopy(t *testing.T) {
 	t.Parallel()
-	in := workflows.Input{Query: &workflows.Query{Source: "crm"}, Continue: &workflows.Continuation{Mailing: "spring-1"}}
+	in := workflows.Input{
+		Query:    &workflows.Query{Source: "crm"},
+		Continue: &workflows.Continuation{Mailing: "spring-1"},
+	}
 	got := in.WithDefaults()
-	if got.Query.Timeout != workflows.Duration(10*time.Minute) || !reflect.DeepEqual(got.Continue.Outcomes, []string{"unsent"}) {
+	if got.Query.Timeout != workflows.Duration(10*time.Minute) ||
+		!reflect.DeepEqual(got.Continue.Outcomes, []string{"unsent"}) {
 		t.Errorf("got %+v %+v", got.Query, got.Continue)
 	}
 	if in.Query.Timeout != 0 || in.Continue.Outcomes != nil {
 		t.Errorf("the input was changed: %+v %+v", in.Query, in.Continue)
 	}
 	in.Query.Timeout, in.Continue.Outcomes = workflows.Duration(time.Minute), []string{"failed", "bounced"}
-	if got := in.WithDefaults(); !reflect.DeepEqual(got.Query, in.Query) || !reflect.DeepEqual(got.Continue, in.Continue) {
+	if got := in.WithDefaults(); !reflect.DeepEqual(got.Query, in.Query) ||
+		!reflect.DeepEqual(got.Continue, in.Continue) {
 		t.Errorf("got %+v %+v", got.Query, got.Continue)
 	}
 }
@@ -265,7 +294,11 @@ func TestEachFieldIsHeldToItsBounds(t *testing.T) {
 	}
 	deferral := func(first, most, lasts time.Duration) func(*workflows.Input) {
 		return func(in *workflows.Input) {
-			in.Deferral = workflows.Deferral{First: workflows.Duration(first), Most: workflows.Duration(most), For: workflows.Duration(lasts)}
+			in.Deferral = workflows.Deferral{
+				First: workflows.Duration(first),
+				Most:  workflows.Duration(most),
+				For:   workflows.Duration(lasts),
+			}
 		}
 	}
 	rates := func(r workflows.Rates) func(*workflows.Input) { return func(in *workflows.Input) { in.Rates = r } }
@@ -347,7 +380,10 @@ func TestAnAudienceThatCannotBeReadIsOneProblem(t *testing.T) {
 		`"query": {"source": "crm", "sql": "SELECT 1", "timeout": 600}`: "query.timeout",
 	} {
 		var in workflows.Input
-		err := json.Unmarshal([]byte(`{"from": "news@example.com", "subject": "x", "content": {"text": "x"}, `+data+`}`), &in)
+		err := json.Unmarshal(
+			[]byte(`{"from": "news@example.com", "subject": "x", "content": {"text": "x"}, `+data+`}`),
+			&in,
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,11 @@ func schemaOf(t *testing.T) []byte {
 		if t != reflect.TypeFor[workflows.Duration]() {
 			return nil
 		}
-		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Examples: []any{"30s", "5m"}}
+		return &jsonschema.Schema{
+			Type:     "string",
+			Pattern:  `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`,
+			Examples: []any{"30s", "5m"},
+		}
 	}}
 	if err := r.AddGoComments("directmailer/workflows", "./"); err != nil {
 		t.Fatal(err)
@@ -129,7 +133,12 @@ func TestTheExamplesAreGoodInputsAndFitTheSchema(t *testing.T) {
 func TestTheSchemaRefusesWhatValidateRefuses(t *testing.T) {
 	t.Parallel()
 	schema := compiled(t)
-	good := map[string]any{"from": "news@example.com", "subject": "Hello", "list": "people", "content": map[string]any{"text": "Hello"}}
+	good := map[string]any{
+		"from":    "news@example.com",
+		"subject": "Hello",
+		"list":    "people",
+		"content": map[string]any{"text": "Hello"},
+	}
 	check := func(change string, want bool) {
 		t.Helper()
 		changed := map[string]any{}

@@ -43,7 +43,9 @@ var ErrNotMigrated = errors.New("the database is not migrated: run `starter migr
 func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/database")
+		return nil, errors.New(
+			"DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/database",
+		)
 	}
 	config.MaxConns = maxConns
 	SetTimeouts(&config.ConnConfig.Config)

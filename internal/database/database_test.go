@@ -159,7 +159,8 @@ func TestAServerThatIsKilledInMidQueryIsUnavailableAndComesBack(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := pool.Exec(t.Context(), `SELECT pg_sleep(600)`); ended <- err }()
 	for running := false; !running; {
-		err := watch.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'`).Scan(&running)
+		err := watch.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'`).
+			Scan(&running)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +216,8 @@ func TestARefusedUserIsNotNamed(t *testing.T) {
 		at.User = user
 		_, err = database.Open(t.Context(), at.String(), 1)
 		checkError(t, err, true)
-		if want := fmt.Sprintf("reach the database at %s: PostgreSQL error 28P01: the user or the password is refused", database.Place(at.String())); err == nil || err.Error() != want {
+		if want := fmt.Sprintf("reach the database at %s: PostgreSQL error 28P01: the user or the password is refused", database.Place(at.String())); err == nil ||
+			err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
@@ -234,7 +236,8 @@ func TestAStatementsOwnFaultIsNotUnavailable(t *testing.T) {
 		if err == nil || database.Unavailable(err) {
 			t.Errorf("%s: got %v", sql, err)
 		}
-		if text := database.Redact(fmt.Errorf("while working: %w", err)); strings.Contains(text, "secret") || !strings.HasPrefix(text, "PostgreSQL error ") {
+		if text := database.Redact(fmt.Errorf("while working: %w", err)); strings.Contains(text, "secret") ||
+			!strings.HasPrefix(text, "PostgreSQL error ") {
 			t.Errorf("%s: %s", sql, text)
 		}
 	}
@@ -250,7 +253,8 @@ func TestACallersOwnEndIsNotUnavailable(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := pool.Exec(ctx, `SELECT pg_sleep(600)`); ended <- err }()
 	for running := false; !running; {
-		err := pool.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`).Scan(&running)
+		err := pool.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`).
+			Scan(&running)
 		if err != nil {
 			t.Fatal(err)
 		}

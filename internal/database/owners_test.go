@@ -50,10 +50,22 @@ func TestEachTableIsWrittenByItsOwnerOnly(t *testing.T) {
 				owner, known := owners[w.table]
 				switch {
 				case !known && w.certain:
-					t.Errorf("%s:%d: %s %s: no such table has an owner: name the table in the statement, and its owner here",
-						file, text.line, w.verb, w.table)
+					t.Errorf(
+						"%s:%d: %s %s: no such table has an owner: name the table in the statement, and its owner here",
+						file,
+						text.line,
+						w.verb,
+						w.table,
+					)
 				case known && owner != folder:
-					t.Errorf("%s:%d: %s %s: only %s writes this table: call it", file, text.line, w.verb, w.table, owner)
+					t.Errorf(
+						"%s:%d: %s %s: only %s writes this table: call it",
+						file,
+						text.line,
+						w.verb,
+						w.table,
+						owner,
+					)
 				case known:
 					seen[w.table] = true
 				}
@@ -91,7 +103,9 @@ func TestEachTableOfTheSchemaHasAnOwnerThatSaysSo(t *testing.T) {
 
 func TestProgramsAndActivitiesHoldNoSQL(t *testing.T) {
 	t.Parallel()
-	begins := regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|TRUNCATE|MERGE|COPY|BEGIN|SET|CREATE|ALTER|DROP|LOCK)\s`)
+	begins := regexp.MustCompile(
+		`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|TRUNCATE|MERGE|COPY|BEGIN|SET|CREATE|ALTER|DROP|LOCK)\s`,
+	)
 	eachFile(t, func(file, folder string, texts []sqlText) {
 		if !slices.Contains(withoutSQL, strings.Split(folder, "/")[0]) {
 			return
@@ -101,7 +115,12 @@ func TestProgramsAndActivitiesHoldNoSQL(t *testing.T) {
 				t.Errorf("%s:%d: SQL: it belongs to the package that owns the table", file, text.line)
 			}
 			if slices.Contains([]string{"github.com/jackc/pgx/v5", "database/sql"}, text.imported) {
-				t.Errorf("%s:%d: %s is imported: only packages below internal talk to the database", file, text.line, text.imported)
+				t.Errorf(
+					"%s:%d: %s is imported: only packages below internal talk to the database",
+					file,
+					text.line,
+					text.imported,
+				)
 			}
 		}
 	})
@@ -243,7 +262,8 @@ var (
 func writesOf(text string) (writes []write) {
 	for _, m := range writing.FindAllStringSubmatch(comments.ReplaceAllString(text, ""), -1) {
 		verb, table := m[2], strings.ToLower(strings.Trim(m[4], `"`))
-		if m[1] != "" && strings.EqualFold(verb, "UPDATE") || strings.EqualFold(m[4], "SET") || strings.EqualFold(m[4], "OF") {
+		if m[1] != "" && strings.EqualFold(verb, "UPDATE") || strings.EqualFold(m[4], "SET") ||
+			strings.EqualFold(m[4], "OF") {
 			continue // FOR UPDATE, ON CONFLICT DO UPDATE SET, a trigger's event
 		}
 		writes = append(writes, write{verb, table, verb == strings.ToUpper(verb)})

@@ -187,7 +187,12 @@ func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) 
 // again meanwhile, and returns their number. errCountsChanged says that the counts are not those of
 // the rows any more.
 func (l *Ledger) end(
-	ctx context.Context, mailing, revision int64, complete bool, end mailings.End, e *Ending, answers answersByDropPoint,
+	ctx context.Context,
+	mailing, revision int64,
+	complete bool,
+	end mailings.End,
+	e *Ending,
+	answers answersByDropPoint,
 ) (deferred int, err error) {
 	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		// A transaction that raises the revision holds the row until its changes are there.

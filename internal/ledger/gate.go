@@ -251,7 +251,10 @@ func (g *Gate) answer(group []*Ticket, locked map[claimKey]bool, err error) (ans
 		case time.Since(t.since) < commitTimeout:
 			answer = errLater
 		default:
-			answer = fmt.Errorf("write the ledger: another transaction has locked the batch: %w", context.DeadlineExceeded)
+			answer = fmt.Errorf(
+				"write the ledger: another transaction has locked the batch: %w",
+				context.DeadlineExceeded,
+			)
 		}
 		answers = append(answers, answer)
 	}

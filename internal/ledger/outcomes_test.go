@@ -61,7 +61,10 @@ func TestTheThirdAttemptWithoutAnAnswerIsTheOutcome(t *testing.T) {
 		f.intend(c, 1, n) // and the process dies here
 		c = f.claim(1, false)
 	}
-	f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: ledger.MaxUncertain, Final: true, Uncertain: ledger.MaxUncertain}})
+	f.want(
+		c.Tried,
+		map[int32]ledger.Tried{1: {Attempts: ledger.MaxUncertain, Final: true, Uncertain: ledger.MaxUncertain}},
+	)
 	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Uncertain: 1}})
 }
 
@@ -79,7 +82,10 @@ func TestWhatAClaimKnowsOfEarlierAttempts(t *testing.T) {
 	f.intend(c, 4, 1)
 	f.answer(c, 4, 1, ledger.Refused, "5.7.1")
 	f.want(f.claim(1, false).Tried, map[int32]ledger.Tried{
-		1: {Attempts: 1, Final: true}, 2: {Attempts: 2, Deferred: true}, 3: {Attempts: 2}, 4: {Attempts: 1, Deferred: true}})
+		1: {
+			Attempts: 1,
+			Final:    true,
+		}, 2: {Attempts: 2, Deferred: true}, 3: {Attempts: 2}, 4: {Attempts: 1, Deferred: true}})
 }
 
 // The spool is lost, and the template fails now for recipients who have their outcome already.
@@ -170,7 +176,10 @@ func TestAMailingThatEndsEarlyKeepsWhatIsUncertainAndWhatIsSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(e.Counts.Sent+e.Counts.Uncertain*10+e.Counts.Unsent*100, int64(1+20+100))
-	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Uncertain, 3: ledger.Uncertain, 4: ledger.Unsent})
+	f.want(
+		f.outcomes(),
+		map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Uncertain, 3: ledger.Uncertain, 4: ledger.Unsent},
+	)
 	var finals []int32
 	f.row(`SELECT array_agg(attempt ORDER BY recipient) FROM deliveries WHERE final`)(&finals)
 	f.want(finals, []int32{2, 1, 2, 0})
@@ -187,8 +196,12 @@ func TestNothingIsSentFromAMailingThatIsBeingEnded(t *testing.T) {
 	c := f.claim(1, false)
 	f.send(c, 1)
 	tx := f.lock(`SELECT pg_advisory_xact_lock(1)`)
-	f.exec(`CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`)
-	f.exec(`CREATE TRIGGER wait_here BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.status = 'unsent') EXECUTE FUNCTION wait_here()`)
+	f.exec(
+		`CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
+	)
+	f.exec(
+		`CREATE TRIGGER wait_here BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.status = 'unsent') EXECUTE FUNCTION wait_here()`,
+	)
 	answer := f.close(false)
 	f.waitFor(1)
 	if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 2, Number: 1}).Wait(); !errors.Is(err, ledger.ErrFenced) {
@@ -234,7 +247,10 @@ func TestWhoOptedOutBeforeTheFreezeIsCounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 2, 2)
 	f.exec(`INSERT INTO recipients SELECT $1, 3, 'r3@example.com', 'r3@example.com', '{}'`, f.key)
-	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 3, 0, 'opted_out', true)`, f.key)
+	f.exec(
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 3, 0, 'opted_out', true)`,
+		f.key,
+	)
 	f.exec(`UPDATE mailings SET recipients = 3`)
 	c := f.claim(1, false)
 	f.send(c, 1)

@@ -57,7 +57,8 @@ func (l *Ledger) Resolve(ctx context.Context, mailing int64, as Resolution) (int
 		if as == Again {
 			sql = resolveResend
 		}
-		if err := tx.QueryRow(ctx, sql, pgx.NamedArgs{"mailing": mailing}).Scan(&resolved); err != nil || counts == nil {
+		if err := tx.QueryRow(ctx, sql, pgx.NamedArgs{"mailing": mailing}).Scan(&resolved); err != nil ||
+			counts == nil {
 			return err
 		}
 		counts.Uncertain -= int64(resolved)

@@ -122,12 +122,18 @@ func TestAnIDBelongsToItsFirstOwner(t *testing.T) {
 	if err := f.store.Reserve(t.Context(), "m", "run", "others", json.RawMessage(`{"x": 1}`)); err != nil {
 		t.Errorf("the same owner again: %v", err)
 	}
-	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(err, mailings.ErrExists) {
+	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(
+		err,
+		mailings.ErrExists,
+	) {
 		t.Errorf("another owner: got %v, want ErrExists", err)
 	}
 	f.want(f.rows(), before)
 	f.exec(`UPDATE mailings SET state = 'completed', closed_at = now()`)
-	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(err, mailings.ErrExists) {
+	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(
+		err,
+		mailings.ErrExists,
+	) {
 		t.Errorf("after its end: got %v, want ErrExists", err)
 	}
 }
@@ -159,7 +165,10 @@ func TestOneOfManyReservationsAtOnceWins(t *testing.T) {
 				t.Errorf("owner %d: %v", i, err)
 			}
 		}
-		f.want(f.strings(`SELECT first_run_id FROM mailings WHERE id = $1`, id), []string{fmt.Sprintf("owner-%d", winner)})
+		f.want(
+			f.strings(`SELECT first_run_id FROM mailings WHERE id = $1`, id),
+			[]string{fmt.Sprintf("owner-%d", winner)},
+		)
 	}
 }
 
@@ -168,7 +177,9 @@ func TestAReservationWaitsForOneThatMayYetFail(t *testing.T) {
 	f := newFixture(t)
 	for _, committed := range []bool{true, false} {
 		id := fmt.Sprintf("id-%t", committed)
-		tx := f.lock(`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('` + id + `', 'first', '{}', 'people', 'preparing')`)
+		tx := f.lock(
+			`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('` + id + `', 'first', '{}', 'people', 'preparing')`,
+		)
 		ended := make(chan error, 1)
 		go func() {
 			ended <- f.store.Reserve(t.Context(), id, "second", "people", json.RawMessage(`{}`))

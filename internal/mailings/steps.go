@@ -102,10 +102,19 @@ type End struct {
 
 // SetEnded writes down the end of a mailing. A mailing that has ended keeps its first end.
 func SetEnded(ctx context.Context, tx pgx.Tx, key int64, e End) error {
-	_, err := tx.Exec(ctx, `
+	_, err := tx.Exec(
+		ctx,
+		`
 		UPDATE mailings SET state = @state, reason = @reason, counts = @counts, suppression = @suppression,
 			closed_at = now()
 		WHERE key = @key AND closed_at IS NULL`,
-		pgx.NamedArgs{"key": key, "state": e.State, "reason": e.Reason, "counts": e.Counts, "suppression": e.Suppression})
+		pgx.NamedArgs{
+			"key":         key,
+			"state":       e.State,
+			"reason":      e.Reason,
+			"counts":      e.Counts,
+			"suppression": e.Suppression,
+		},
+	)
 	return err
 }

@@ -52,11 +52,16 @@ func decode(t *testing.T, data string) (target, string) {
 
 func TestAllFieldsAreRead(t *testing.T) {
 	t.Parallel()
-	got, problems := decode(t, ` {"name": "n\u00fc", "on" : true, "limit": 0, "inner": {"attempts": 5, "at": "2026-01-31T09:00:00Z"},
-		"maybe": {"deeper": {"attempts": -1}}, "names": ["a", "b"], "speeds": {"mx": "5/s", "": "x"}} `)
+	got, problems := decode(
+		t,
+		` {"name": "n\u00fc", "on" : true, "limit": 0, "inner": {"attempts": 5, "at": "2026-01-31T09:00:00Z"},
+		"maybe": {"deeper": {"attempts": -1}}, "names": ["a", "b"], "speeds": {"mx": "5/s", "": "x"}} `,
+	)
 	want := target{
 		base: base{Name: "nü", On: true}, Inner: inner{Attempts: 5, At: time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC)},
-		Maybe: &inner{Deeper: &inner{Attempts: -1}}, Names: []string{"a", "b"}, Speeds: map[string]speed{"mx": "5/s", "": "x"},
+		Maybe: &inner{
+			Deeper: &inner{Attempts: -1},
+		}, Names: []string{"a", "b"}, Speeds: map[string]speed{"mx": "5/s", "": "x"},
 	}
 	if problems != "" || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %s\nwant %+v", got, problems, want)
@@ -65,7 +70,10 @@ func TestAllFieldsAreRead(t *testing.T) {
 
 func TestNullIsLeftOut(t *testing.T) {
 	t.Parallel()
-	got, problems := decode(t, `{"name": null, "on": null, "limit": null, "inner": null, "maybe": null, "names": null, "speeds": null}`)
+	got, problems := decode(
+		t,
+		`{"name": null, "on": null, "limit": null, "inner": null, "maybe": null, "names": null, "speeds": null}`,
+	)
 	if problems != "" || !reflect.DeepEqual(got, target{}) {
 		t.Errorf("got %+v, %s", got, problems)
 	}
@@ -108,7 +116,10 @@ z: is not a field of a mailing`
 
 func TestCollectionsOfAnotherKindAreProblems(t *testing.T) {
 	t.Parallel()
-	_, problems := decode(t, `{"inner": [], "names": "x", "speeds": ["5/s"], "name": {"x": 1}, "on": [], "limit": true}`)
+	_, problems := decode(
+		t,
+		`{"inner": [], "names": "x", "speeds": ["5/s"], "name": {"x": 1}, "on": [], "limit": true}`,
+	)
 	want := `name: must be a text: put it in quotes
 on: must be true or false
 limit: must be a whole number
@@ -143,7 +154,8 @@ func TestPathsBeginWithTheGivenOne(t *testing.T) {
 	t.Parallel()
 	var v inner
 	problems, err := kinds.Decode([]byte(`{"attempts": "x", "y": 1}`), &v, "retry.page")
-	if err != nil || len(problems) != 2 || problems[0].Field != "retry.page.attempts" || problems[1].Field != "retry.page.y" {
+	if err != nil || len(problems) != 2 || problems[0].Field != "retry.page.attempts" ||
+		problems[1].Field != "retry.page.y" {
 		t.Errorf("got %v, %v", problems, err)
 	}
 }

@@ -156,7 +156,9 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	s.writeLetter()
 	s.worker()
 	s.run("start", "-f", "letter.yaml", "--id", newID(t), "--watch").want(t, 3, "completed 100%")
-	s.with("DATABASE_URL", s.rig.DatabaseURL).run("ls").wantError(t, 2, "DATABASE_URL and DATABASE_URL_FILE are both set")
+	s.with("DATABASE_URL", s.rig.DatabaseURL).
+		run("ls").
+		wantError(t, 2, "DATABASE_URL and DATABASE_URL_FILE are both set")
 }
 
 func TestACheckOfNoDropPointIsNotASuccess(t *testing.T) {

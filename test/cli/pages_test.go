@@ -50,7 +50,8 @@ func TestPreviewShowsThePageThatSomebodyWouldGet(t *testing.T) {
 		"content.page_url: no column of the list is named stpe: there are email, step",
 		"letter.yaml:6:16: content.page_column: no column of the list is named pgae", "2 problems; nothing was done")
 	s.write("letter.yaml", strings.Replace(letter, "/{{.step}}", "{{.step}}", 1))
-	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "letter.yaml:5:13: content.page_url: the host, and a / behind it, must come before the first {{")
+	s.run("preview", "-f", "letter.yaml").
+		wantError(t, 2, "letter.yaml:5:13: content.page_url: the host, and a / behind it, must come before the first {{")
 	s.write("letter.yaml", letter+"  page_hosts: [www.example.com]\n")
 	s.run("preview", "-f", "letter.yaml").wantError(t, 2,
 		"letter.yaml:5:13: content.page_url: its host is not one of page_hosts")

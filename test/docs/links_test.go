@@ -130,7 +130,8 @@ func TestProseHasAtMostAHundredColumns(t *testing.T) {
 				written = false
 			}
 			n := len([]rune(l.text))
-			if n > 100 && !written && !strings.HasPrefix(l.text, "|") && page.name != filepath.Join("docs", "decisions.md") {
+			if n > 100 && !written && !strings.HasPrefix(l.text, "|") &&
+				page.name != filepath.Join("docs", "decisions.md") {
 				t.Errorf("%s:%d: the line has %d columns: wrap prose at 100", page.name, l.number, n)
 			}
 		}

@@ -52,7 +52,8 @@ func checkValue(s string) (plain bool, err error) {
 // foldable reports whether printable ASCII comes back unchanged from every reader when it is folded
 // at its spaces. Some make one space of several where a line begins.
 func foldable(s string) bool {
-	if strings.Contains(s, "=?") || strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") || strings.Contains(s, "  ") {
+	if strings.Contains(s, "=?") || strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") ||
+		strings.Contains(s, "  ") {
 		return false
 	}
 	for word := range strings.SplitSeq(s, " ") {

@@ -51,7 +51,9 @@ func (a *Allowed) UnmarshalText(text []byte) error {
 			}
 		}
 		problems = append(problems, fmt.Errorf(
-			"entry %d is not a host such as pages.example.com or 10.1.2.3:8080, nor a network such as 10.1.0.0/16", i+1))
+			"entry %d is not a host such as pages.example.com or 10.1.2.3:8080, nor a network such as 10.1.0.0/16",
+			i+1,
+		))
 	}
 	return errors.Join(problems...)
 }

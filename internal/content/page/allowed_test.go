@@ -176,22 +176,34 @@ func TestAPageIsFetchedFromNoAddressThatIsNotPublic(t *testing.T) {
 		at := netip.MustParseAddr(a)
 		literal := "http://" + netip.AddrPortFrom(at, 8080).String() + "/{{.email}}"
 		w.mustRefuse(t, literal, "not public; the operator can allow it with DM_PAGE_HOSTS=")
-		if problems := w.Check(t.Context(), locations(t, literal)); len(problems) != 1 || problems[0].Field != render.FieldPageURL {
+		if problems := w.Check(t.Context(), locations(t, literal)); len(problems) != 1 ||
+			problems[0].Field != render.FieldPageURL {
 			t.Errorf("%s: the check before the start finds %v", a, problems)
 		}
 		w.names.set("www.example.com", a)
-		w.mustRefuse(t, "https://www.example.com/{{.email}}", "www.example.com is refused: its address "+at.Unmap().String()+" is not public; the operator can allow it with DM_PAGE_HOSTS=www.example.com")
+		w.mustRefuse(
+			t,
+			"https://www.example.com/{{.email}}",
+			"www.example.com is refused: its address "+at.Unmap().
+				String()+
+				" is not public; the operator can allow it with DM_PAGE_HOSTS=www.example.com",
+		)
 	}
 	w.names.set("www.example.com", notPublic...)
 	w.mustRefuse(t, "http://www.example.com:81/", "the operator can allow it with DM_PAGE_HOSTS=www.example.com:81")
 	if err := w.guard.control(t.Context(), "tcp4", "1.1.1.1:80", nil); err == nil {
 		t.Error("a connection of which the host is not known is permitted")
 	}
-	w.mustRefuse(t, "http://127.0.0.1:8080/", "127.0.0.1:8080 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:8080")
+	w.mustRefuse(
+		t,
+		"http://127.0.0.1:8080/",
+		"127.0.0.1:8080 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:8080",
+	)
 	for _, public := range []string{"1.1.1.1", "172.32.0.1", "100.128.0.1", "169.253.0.1", "2606:4700::1111", "2a00::1"} {
 		w.names.set("www.example.com", public)
 		var away *Unavailable
-		if _, err := get(t, w.Fetcher, locations(t, "http://www.example.com/"), anna()); !errors.As(err, &away) || w.taken() != public {
+		if _, err := get(t, w.Fetcher, locations(t, "http://www.example.com/"), anna()); !errors.As(err, &away) ||
+			w.taken() != public {
 			t.Errorf("%s: got %v", public, err)
 		}
 	}
@@ -296,13 +308,21 @@ func TestTheOperatorAllowsHostsAddressesAndNetworks(t *testing.T) {
 		}
 	}
 	w.mustRefuse(t, "http://10.1.2.3:8080/", "DM_PAGE_HOSTS=10.1.2.3:8080")
-	w.mustRefuse(t, "http://[fd00::1]/", "[fd00::1] is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=[fd00::1]")
+	w.mustRefuse(
+		t,
+		"http://[fd00::1]/",
+		"[fd00::1] is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=[fd00::1]",
+	)
 }
 
 func TestEveryEntryOfTheListThatIsWrongIsReportedByItsPlace(t *testing.T) {
 	t.Parallel()
 	var a Allowed
-	err := a.UnmarshalText([]byte("http://user:secret@pages.internal good.example.com 10.0.0.0/33 a,b *.example.com ::ffff:10.0.0.0/104 pages.internal:0 user:secret@x"))
+	err := a.UnmarshalText(
+		[]byte(
+			"http://user:secret@pages.internal good.example.com 10.0.0.0/33 a,b *.example.com ::ffff:10.0.0.0/104 pages.internal:0 user:secret@x",
+		),
+	)
 	if err == nil {
 		t.Fatal("it was taken")
 	}
@@ -321,7 +341,11 @@ func TestHostsThatWouldBeRefusedAreFoundBeforeTheStart(t *testing.T) {
 	w := watch(t, "")
 	w.names.set("www.example.com", "1.1.1.1")
 	w.names.set("pages.internal", "10.1.2.3")
-	s, problems := NewLocations("https://www.example.com/", "page", []string{"www.example.com", "pages.internal", "gone.example.com", "127.0.0.1:8080"})
+	s, problems := NewLocations(
+		"https://www.example.com/",
+		"page",
+		[]string{"www.example.com", "pages.internal", "gone.example.com", "127.0.0.1:8080"},
+	)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -345,9 +369,15 @@ func TestARedirectToAnAddressThatIsNotPublicIsRefused(t *testing.T) {
 		http.Redirect(w, r, "http://169.254.169.254/latest/meta-data/?"+r.URL.RawQuery, http.StatusFound)
 	})
 	w := watch(t, strings.TrimPrefix(s.URL, "http://"))
-	_, err := get(t, w.Fetcher, locations(t, s.URL+"/?to={{.email}}", strings.TrimPrefix(s.URL, "http://"), "169.254.169.254"), anna())
+	_, err := get(
+		t,
+		w.Fetcher,
+		locations(t, s.URL+"/?to={{.email}}", strings.TrimPrefix(s.URL, "http://"), "169.254.169.254"),
+		anna(),
+	)
 	var failure *Failure
-	if !errors.As(err, &failure) || failure.Reason != "169.254.169.254 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=169.254.169.254" {
+	if !errors.As(err, &failure) ||
+		failure.Reason != "169.254.169.254 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=169.254.169.254" {
 		t.Errorf("got %v", err)
 	}
 	if got := w.taken(); got != "127.0.0.1" {
@@ -385,7 +415,8 @@ func TestARedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 	for where, refused := range map[string]bool{secure.URL + "/down": true, secure.URL + "/around": true, up.URL + "/down": true, secure.URL + "/along": false, up.URL + "/end": false} {
 		p, err := get(t, f, locations(t, where, hosts...), anna())
 		var failure *Failure
-		if refused && (!errors.As(err, &failure) || failure.Reason != "127.0.0.1 redirects from https to http") || !refused && (err != nil || string(p.HTML) != "end") {
+		if refused && (!errors.As(err, &failure) || failure.Reason != "127.0.0.1 redirects from https to http") ||
+			!refused && (err != nil || string(p.HTML) != "end") {
 			t.Errorf("%s: got %s, %v", where, p.HTML, err)
 		}
 	}
@@ -425,8 +456,14 @@ func TestAMailingWhosePageServerHangsLeavesSlotsToOthers(t *testing.T) {
 	f := quickFetcher(t)
 	fetch := func(mailing string, places *Locations, n int) (taken int, err error) {
 		l := places.NewLocator()
-		err = f.Each(t.Context(), mailing, places, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
-			func(_ int, _ render.Page, err error) error { taken++; return err })
+		err = f.Each(
+			t.Context(),
+			mailing,
+			places,
+			n,
+			func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+			func(_ int, _ render.Page, err error) error { taken++; return err },
+		)
 		return taken, err
 	}
 	var all sync.WaitGroup

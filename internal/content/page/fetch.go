@@ -202,7 +202,10 @@ func (f *Fetcher) read(
 		status == http.StatusTooEarly || status == http.StatusTooManyRequests:
 		discard(answer)
 		after := retryAfter(answer.Header.Get("Retry-After"), time.Now())
-		return render.Page{}, &Unavailable{Cause: fmt.Sprintf("%s answered %d", u.Hostname(), status), RetryAfter: after}
+		return render.Page{}, &Unavailable{
+			Cause:      fmt.Sprintf("%s answered %d", u.Hostname(), status),
+			RetryAfter: after,
+		}
 	case status != http.StatusOK:
 		discard(answer)
 		return render.Page{}, s.failure("%s answered %d", u.Hostname(), status)

@@ -42,7 +42,10 @@ func NewLocations(template, column string, hosts []string) (*Locations, []render
 	for i, text := range hosts {
 		h, err := parseHost(text)
 		if err != nil {
-			problems = append(problems, render.Problem{Field: fmt.Sprintf("%s[%d]", FieldHosts, i), Message: err.Error()})
+			problems = append(
+				problems,
+				render.Problem{Field: fmt.Sprintf("%s[%d]", FieldHosts, i), Message: err.Error()},
+			)
 		}
 		s.hosts = append(s.hosts, h)
 	}
@@ -181,7 +184,10 @@ func (l *Locator) Locate(to render.Recipient) (*url.URL, error) {
 			return l.s.parse(FieldColumn, text)
 		}
 		if l.template == nil {
-			return nil, &Failure{FieldColumn, fmt.Sprintf("the field %q is empty, and there is no page_url", l.s.column)}
+			return nil, &Failure{
+				FieldColumn,
+				fmt.Sprintf("the field %q is empty, and there is no page_url", l.s.column),
+			}
 		}
 	}
 	text, err := l.template.Render(to)

@@ -59,7 +59,8 @@ func TestOnlyHostsThatTheMailingAllowsAreAsked(t *testing.T) {
 			t.Errorf("%s%s, asked for %s: %v, %v", c.template, c.hosts, c.ask, u, err)
 		}
 		var failure *Failure
-		if err != nil && (!errors.As(err, &failure) || failure.Field != FieldColumn || strings.Contains(err.Error(), "evil")) {
+		if err != nil &&
+			(!errors.As(err, &failure) || failure.Field != FieldColumn || strings.Contains(err.Error(), "evil")) {
 			t.Errorf("%s: got %v", c.ask, err)
 		}
 	}
@@ -81,15 +82,18 @@ func TestAColumnGoesBeforeTheTemplateWhereItSaysSomething(t *testing.T) {
 			t.Errorf("%q: got %v, %v; want %s", c.page, u, err, c.want)
 		}
 	}
-	if _, err := s.NewLocator().Locate(anna("n", "7")); err == nil || err.Error() != `content.page_column: no field "page"` {
+	if _, err := s.NewLocator().Locate(anna("n", "7")); err == nil ||
+		err.Error() != `content.page_column: no field "page"` {
 		t.Errorf("got %v", err)
 	}
 	alone, _ := NewLocations("", "page", []string{"www.example.com"})
-	if _, err := alone.NewLocator().Locate(anna("page", "")); err == nil || err.Error() != `content.page_column: the field "page" is empty, and there is no page_url` {
+	if _, err := alone.NewLocator().Locate(anna("page", "")); err == nil ||
+		err.Error() != `content.page_column: the field "page" is empty, and there is no page_url` {
 		t.Errorf("got %v", err)
 	}
 	var problem *render.Problem
-	if _, err := s.NewLocator().Locate(anna("page", "")); !errors.As(err, &problem) || problem.Field != render.FieldPageURL {
+	if _, err := s.NewLocator().Locate(anna("page", "")); !errors.As(err, &problem) ||
+		problem.Field != render.FieldPageURL {
 		t.Errorf("got %v", err)
 	}
 }
@@ -130,8 +134,11 @@ func FuzzColumn(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if name := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")); u.User != nil || u.Scheme != "http" && u.Scheme != "https" || name != "www.example.com" {
-			if converted, err := hostName(name); err != nil || converted != "www.example.com" { // full-width letters and the like
+		if name := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")); u.User != nil ||
+			u.Scheme != "http" && u.Scheme != "https" ||
+			name != "www.example.com" {
+			if converted, err := hostName(name); err != nil ||
+				converted != "www.example.com" { // full-width letters and the like
 				t.Errorf("%q asks %s", text, u)
 			}
 		}

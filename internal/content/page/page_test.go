@@ -118,7 +118,8 @@ func TestARequestSaysWhatIsWantedAndNothingOfWhoAsks(t *testing.T) {
 		}
 	}
 	r := <-got
-	if r.RequestURI != "/a%2F%C3%BC%20b?to=anna%40example.org&n=1%262%233" || r.Method != "GET" || r.URL.Query().Get("n") != "1&2#3" {
+	if r.RequestURI != "/a%2F%C3%BC%20b?to=anna%40example.org&n=1%262%233" || r.Method != "GET" ||
+		r.URL.Query().Get("n") != "1&2#3" {
 		t.Errorf("asked for %s %s", r.Method, r.RequestURI)
 	}
 	want := map[string]bool{"User-Agent": true, "Accept": true, "Accept-Encoding": true}
@@ -199,13 +200,16 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 			_, err := get(t, quickFetcher(t), locations(t, s.URL+"/{{.email}}"), anna())
 			var failure *Failure
 			var unavailable *Unavailable
-			if c.kind == one && (!errors.As(err, &failure) || failure.Field != render.FieldPageURL) || c.kind == away && !errors.As(err, &unavailable) || !strings.Contains(err.Error(), c.want) {
+			if c.kind == one && (!errors.As(err, &failure) || failure.Field != render.FieldPageURL) ||
+				c.kind == away && !errors.As(err, &unavailable) ||
+				!strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %T %v, want %s", err, err, c.want)
 			}
 			if strings.Contains(err.Error(), "example.org") {
 				t.Errorf("the error quotes the server or the URL: %v", err)
 			}
-			if want := map[string]int64{one: 1, away: 3}[c.kind]; s.requests.Load() < want || c.kind == one && s.requests.Load() > want {
+			if want := map[string]int64{one: 1, away: 3}[c.kind]; s.requests.Load() < want ||
+				c.kind == one && s.requests.Load() > want {
 				t.Errorf("%d requests", s.requests.Load())
 			}
 		})
@@ -255,7 +259,8 @@ func TestASlowServerIsGivenUpInTime(t *testing.T) {
 	f.whole = 100 * time.Millisecond
 	for _, path := range []string{"/header", "/body"} {
 		var away *Unavailable
-		if _, err := get(t, f, locations(t, s.URL+path), anna()); !errors.As(err, &away) || !strings.Contains(away.Cause, "does not answer in time") {
+		if _, err := get(t, f, locations(t, s.URL+path), anna()); !errors.As(err, &away) ||
+			!strings.Contains(away.Cause, "does not answer in time") {
 			t.Errorf("%s: got %v", path, err)
 		}
 	}
@@ -294,7 +299,9 @@ func TestAServerThatSaysWhenToComeAgainIsBelieved(t *testing.T) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
 	var away *Unavailable
-	if _, err := get(t, quickFetcher(t), locations(t, s.URL), anna()); !errors.As(err, &away) || away.RetryAfter != 2*time.Minute || s.requests.Load() != 1 {
+	if _, err := get(t, quickFetcher(t), locations(t, s.URL), anna()); !errors.As(err, &away) ||
+		away.RetryAfter != 2*time.Minute ||
+		s.requests.Load() != 1 {
 		t.Errorf("got %+v after %d requests", away, s.requests.Load())
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -319,7 +326,12 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 		var left int
 		if _, err := fmt.Sscanf(r.URL.Path, "/again/%d", &left); err == nil && left > 0 {
 			http.SetCookie(w, &http.Cookie{Name: "who", Value: "anna"})
-			http.Redirect(w, r, fmt.Sprintf("/again/%d?%s", left-1, r.URL.RawQuery), []int{301, 302, 303, 307, 308}[left%5])
+			http.Redirect(
+				w,
+				r,
+				fmt.Sprintf("/again/%d?%s", left-1, r.URL.RawQuery),
+				[]int{301, 302, 303, 307, 308}[left%5],
+			)
 			return
 		}
 		if to := r.URL.Query().Get("to"); to != "" {
@@ -355,8 +367,14 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 	if n := foreignAsked.Load(); n > 0 {
 		t.Errorf("the foreign host was asked %d times", n)
 	}
-	both := locations(t, s.URL+"/again/{{.n}}?to={{.to}}", strings.TrimPrefix(s.URL, "http://"), strings.TrimPrefix(foreign.URL, "http://"))
-	if p, err := get(t, quickFetcher(t), both, anna("n", "1", "to", foreign.URL)); err != nil || string(p.HTML) != "foreign" {
+	both := locations(
+		t,
+		s.URL+"/again/{{.n}}?to={{.to}}",
+		strings.TrimPrefix(s.URL, "http://"),
+		strings.TrimPrefix(foreign.URL, "http://"),
+	)
+	if p, err := get(t, quickFetcher(t), both, anna("n", "1", "to", foreign.URL)); err != nil ||
+		string(p.HTML) != "foreign" {
 		t.Errorf("an allowed host: %+v, %v", p, err)
 	}
 }
@@ -395,7 +413,8 @@ func TestAPageIsAsLongAsItMayBeAlsoWhenItIsCompressed(t *testing.T) {
 	})
 	for path, long := range map[string]bool{"/fits": false, "/bursts": true, "/announced": true, "/endless": true, "/grows": true} {
 		p, err := get(t, quickFetcher(t), locations(t, s.URL+path), anna())
-		if long && (err == nil || !strings.Contains(err.Error(), "longer than 10 MiB")) || !long && (err != nil || len(p.Text) != MaxBody) {
+		if long && (err == nil || !strings.Contains(err.Error(), "longer than 10 MiB")) ||
+			!long && (err != nil || len(p.Text) != MaxBody) {
 			t.Errorf("%s: %d octets, %v", path, len(p.Text), err)
 		}
 	}
@@ -451,18 +470,25 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 	const n = 400
 	failed := 0
 	next := 0
-	err := f.Each(t.Context(), "spring", places, n, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(i int, p render.Page, err error) error {
-		if i != next {
-			t.Errorf("%d comes in place of %d", i, next)
-		}
-		next++
-		if err != nil {
-			failed++
-		} else if string(p.HTML) != fmt.Sprintf("page of /%d", i) {
-			t.Errorf("%d got %s", i, p.HTML)
-		}
-		return nil
-	})
+	err := f.Each(
+		t.Context(),
+		"spring",
+		places,
+		n,
+		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+		func(i int, p render.Page, err error) error {
+			if i != next {
+				t.Errorf("%d comes in place of %d", i, next)
+			}
+			next++
+			if err != nil {
+				failed++
+			} else if string(p.HTML) != fmt.Sprintf("page of /%d", i) {
+				t.Errorf("%d got %s", i, p.HTML)
+			}
+			return nil
+		},
+	)
 	if err != nil || next != n || failed != n/10 {
 		t.Errorf("%d of %d, %d failed, %v", next, n, failed, err)
 	}
@@ -483,30 +509,44 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 		f := quickFetcher(t)
 		full := make(chan struct{})
 		var once sync.Once
-		s = serve(t, func(w http.ResponseWriter, r *http.Request) { // nobody is answered before there are as many as may be
-			if s.now.Load() == most {
-				once.Do(func() {
-					if n := len(f.slots); n < int(most) || cap(f.slots) != 64 {
-						t.Errorf("%d requests hold %d of %d slots", most, n, cap(f.slots))
-					}
-					close(full)
-				})
-			}
-			select {
-			case <-full:
-			case <-time.After(time.Minute):
-				t.Errorf("%d mailings of %d batches: no more than %d requests at a time", mailings, batches, s.most.Load())
-			}
-			html("x")(w, r)
-		})
+		s = serve(
+			t,
+			func(w http.ResponseWriter, r *http.Request) { // nobody is answered before there are as many as may be
+				if s.now.Load() == most {
+					once.Do(func() {
+						if n := len(f.slots); n < int(most) || cap(f.slots) != 64 {
+							t.Errorf("%d requests hold %d of %d slots", most, n, cap(f.slots))
+						}
+						close(full)
+					})
+				}
+				select {
+				case <-full:
+				case <-time.After(time.Minute):
+					t.Errorf(
+						"%d mailings of %d batches: no more than %d requests at a time",
+						mailings,
+						batches,
+						s.most.Load(),
+					)
+				}
+				html("x")(w, r)
+			},
+		)
 		places := locations(t, s.URL+"/{{.n}}")
 		f.transport.MaxConnsPerHost = 0 // as if the pages were on several hosts
 		var all sync.WaitGroup
 		for n := range mailings * batches {
 			all.Go(func() {
 				l := places.NewLocator()
-				err := f.Each(t.Context(), fmt.Sprint("mailing-", n%mailings), places, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
-					func(int, render.Page, error) error { return nil })
+				err := f.Each(
+					t.Context(),
+					fmt.Sprint("mailing-", n%mailings),
+					places,
+					100,
+					func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+					func(int, render.Page, error) error { return nil },
+				)
 				if err != nil {
 					t.Error(err)
 				}
@@ -573,7 +613,14 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 	f, places := quickFetcher(t), locations(t, s.URL+"/{{.n}}")
 	l := places.NewLocator()
 	taken := 0
-	err := f.Each(t.Context(), "spring", places, 1000, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { taken++; return nil })
+	err := f.Each(
+		t.Context(),
+		"spring",
+		places,
+		1000,
+		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+		func(int, render.Page, error) error { taken++; return nil },
+	)
 	var away *Unavailable
 	if !errors.As(err, &away) || taken != bad {
 		t.Errorf("%d taken, then %v", taken, err)
@@ -602,7 +649,14 @@ func BenchmarkEach(b *testing.B) {
 	f, places := NewFetcher(allowed(b, "127.0.0.0/8")), locations(b, s.URL+"/{{.n}}")
 	l := places.NewLocator()
 	b.ReportAllocs()
-	err := f.Each(b.Context(), "spring", places, b.N, func(i int) (*url.URL, error) { return l.Locate(anna("n", "7")) }, func(_ int, _ render.Page, err error) error { return err })
+	err := f.Each(
+		b.Context(),
+		"spring",
+		places,
+		b.N,
+		func(i int) (*url.URL, error) { return l.Locate(anna("n", "7")) },
+		func(_ int, _ render.Page, err error) error { return err },
+	)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -398,8 +398,22 @@ func wrapText(parent, text *html.Node, pre bool) {
 // asKnownBlock renames blocks that html2text does not know, and ends rows and cells.
 func asKnownBlock(parent, n *html.Node) {
 	switch n.DataAtom {
-	case atom.Section, atom.Article, atom.Header, atom.Footer, atom.Main, atom.Nav, atom.Aside, atom.Center, atom.Address,
-		atom.Figure, atom.Figcaption, atom.Dl, atom.Dt, atom.Dd, atom.Form, atom.Fieldset:
+	case atom.Section,
+		atom.Article,
+		atom.Header,
+		atom.Footer,
+		atom.Main,
+		atom.Nav,
+		atom.Aside,
+		atom.Center,
+		atom.Address,
+		atom.Figure,
+		atom.Figcaption,
+		atom.Dl,
+		atom.Dt,
+		atom.Dd,
+		atom.Form,
+		atom.Fieldset:
 		n.DataAtom = atom.Div
 	case atom.H4, atom.H5, atom.H6:
 		n.DataAtom = atom.P

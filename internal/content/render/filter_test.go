@@ -81,13 +81,18 @@ func TestAValueThatIsNotHarmlessFailsTheRecipientByItsNameAndPlace(t *testing.T)
 	} {
 		for _, value := range values {
 			p := refusal(t, page, value)
-			if p.Field != FieldHTML || p.Line != 1 || p.Column == 0 || !strings.Contains(p.Message, "the value of .x") || strings.Contains(p.Message, value) && value != "" && value != "--" && value != "a b" && len(value) > 4 {
+			if p.Field != FieldHTML || p.Line != 1 || p.Column == 0 ||
+				!strings.Contains(p.Message, "the value of .x") ||
+				strings.Contains(p.Message, value) && value != "" && value != "--" && value != "a b" && len(value) > 4 {
 				t.Errorf("%s %q: %v", page, value, p)
 			}
 		}
 	}
 	p := refusal(t, "<p>\n<a href=\"{{ .x | trim | lower }}\">", "javascript:x")
-	if want := "content.html line 2, column 13: the value of .x | trim | lower is not a URL"; !strings.HasPrefix(p.Error(), want) {
+	if want := "content.html line 2, column 13: the value of .x | trim | lower is not a URL"; !strings.HasPrefix(
+		p.Error(),
+		want,
+	) {
 		t.Errorf("got %v, want %s", p, want)
 	}
 }

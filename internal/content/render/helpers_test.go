@@ -16,7 +16,20 @@ import (
 
 func TestHelpersTakeFieldsAsTheyCome(t *testing.T) {
 	t.Parallel()
-	fields := map[string]any{"name": "anna-maria o'neil", "n": "3", "many": 1234567, "price": "1234.5", "empty": "", "joined": "2026-03-04", "time": noon, "vip": "FALSE", "zip": "01234", "long": "Größenwahnsinnig", "lines": "a & b\nc", "plan": "gold "}
+	fields := map[string]any{
+		"name":   "anna-maria o'neil",
+		"n":      "3",
+		"many":   1234567,
+		"price":  "1234.5",
+		"empty":  "",
+		"joined": "2026-03-04",
+		"time":   noon,
+		"vip":    "FALSE",
+		"zip":    "01234",
+		"long":   "Größenwahnsinnig",
+		"lines":  "a & b\nc",
+		"plan":   "gold ",
+	}
 	for text, want := range map[string]string{
 		`{{default "friend" .empty}}`: "friend", `{{.empty | default "friend"}}`: "friend", `{{.name | default "friend"}}`: "anna-maria o'neil", `{{coalesce .empty .n}}`: "3",
 		`{{upper .name}}`: "ANNA-MARIA O'NEIL", `{{.name | title}}`: "Anna-Maria O'Neil", `{{title "it's a DAY"}}`: "It's A DAY", `{{title "élise"}}`: "Élise", `{{initials .name}}`: "ao", `{{trim "  a "}}`: "a",
@@ -71,7 +84,8 @@ func TestAHelperThatCannotTakeAValueFailsTheRecipientWithTheReason(t *testing.T)
 		s.Text, s.HTML = text, ""
 		_, _, err := mustCompile(t, s).NewRenderer().Render(nil, anna("x", "SECRET", "none", ""))
 		p := &Problem{}
-		if !errors.As(err, &p) || !strings.Contains(p.Message, want) || strings.Contains(p.Error(), "SECRET") || p.Line != 1 {
+		if !errors.As(err, &p) || !strings.Contains(p.Message, want) || strings.Contains(p.Error(), "SECRET") ||
+			p.Line != 1 {
 			t.Errorf("%s: got %v, want %s", text, p, want)
 		}
 	}
@@ -82,10 +96,12 @@ func TestAHelperThatCannotTakeAValueFailsTheRecipientWithTheReason(t *testing.T)
 // knowingly.
 func TestHelpersGiveTheSameAgain(t *testing.T) {
 	t.Parallel()
-	leftOut := wordSet(`hello ago date_in_zone date_modify dateInZone dateModify durationRound htmlDate htmlDateInZone must_date_modify mustDateModify mustToDate now
+	leftOut := wordSet(
+		`hello ago date_in_zone date_modify dateInZone dateModify durationRound htmlDate htmlDateInZone must_date_modify mustDateModify mustToDate now
 		randAlphaNum randAlpha randAscii randNumeric randInt randBytes shuffle uuidv4 env expandenv getHostByName osBase osClean osDir osExt osIsAbs
 		bcrypt htpasswd genPrivateKey derivePassword buildCustomCert genCA genCAWithKey genSelfSignedCert genSelfSignedCertWithKey genSignedCert genSignedCertWithKey
-		encryptAES decryptAES keys values semver semverCompare slice mustSlice trimall abbrevboth toDecimal`)
+		encryptAES decryptAES keys values semver semverCompare slice mustSlice trimall abbrevboth toDecimal`,
+	)
 	for name := range sprig.GenericFuncMap() {
 		if _, there := helpers()[name]; there == leftOut[name] {
 			t.Errorf("%s of sprig: a helper is %v, left out is %v", name, there, leftOut[name])
@@ -137,7 +153,19 @@ func TestTheExamplesOfTheDocumentAreTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields := map[string]any{"first_name": "anna", "nobody": "", "city": "köln", "points": "484", "price": "1234.5", "joined": "2026-01-31", "vip": "no", "plan": "gold", "language": "de", "address": "Main Street 1\nSpringfield", "count": "2"}
+	fields := map[string]any{
+		"first_name": "anna",
+		"nobody":     "",
+		"city":       "köln",
+		"points":     "484",
+		"price":      "1234.5",
+		"joined":     "2026-01-31",
+		"vip":        "no",
+		"plan":       "gold",
+		"language":   "de",
+		"address":    "Main Street 1\nSpringfield",
+		"count":      "2",
+	}
 	examples := regexp.MustCompile("(?m)^\\| `(\\{\\{.*?\\}\\})` \\| (.*?) \\|$").FindAllSubmatch(page, -1)
 	for _, each := range examples {
 		want := string(bytes.Trim(each[2], "`"))

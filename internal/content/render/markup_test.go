@@ -103,7 +103,24 @@ func toOutlook(page string) string {
 }
 
 // hostile are values that try to leave their place.
-var hostile = []string{`--><script>x</script><!--`, `"><img src=x onerror=y>`, `' onclick='x`, `<![endif]--><b>`, `]]><i>`, `--!><u>`, `-`, `--`, `->`, `!>`, `>`, ` x=y `, `</title></style></textarea><s>`, `{{.x}}`, "`", `<!--[if mso]>`}
+var hostile = []string{
+	`--><script>x</script><!--`,
+	`"><img src=x onerror=y>`,
+	`' onclick='x`,
+	`<![endif]--><b>`,
+	`]]><i>`,
+	`--!><u>`,
+	`-`,
+	`--`,
+	`->`,
+	`!>`,
+	`>`,
+	` x=y `,
+	`</title></style></textarea><s>`,
+	`{{.x}}`,
+	"`",
+	`<!--[if mso]>`,
+}
 
 // checkMarkup holds a page against its author's text, and what values make of it against what a
 // value of letters makes of it, as all clients read it and as Outlook does.
@@ -155,7 +172,8 @@ func FuzzHTMLGoesOutAsWritten(f *testing.F) {
 	f.Add([]byte{}, "<!--[if mso]><![if x]><?xml --!> <![endif]-->", "-")
 	f.Add([]byte{7, 8, 9}, "<a href='x' <b> </ x> <!", "]]>")
 	f.Fuzz(func(t *testing.T, order []byte, text, value string) {
-		if strings.Contains(text, "{{") || strings.ContainsAny(text, "\r\x00") || len(order) > 30 || !utf8.ValidString(text+value) {
+		if strings.Contains(text, "{{") || strings.ContainsAny(text, "\r\x00") || len(order) > 30 ||
+			!utf8.ValidString(text+value) {
 			return
 		}
 		page := text

@@ -17,13 +17,18 @@ func TestMergeTagsOfOtherSystemsAreWarnedOf(t *testing.T) {
 			s.Subject, s.Text = "Dear "+tag, "Dear\n é"+tag+" and "+tag+"\n"
 			s.HTML = "<p>\n<!-- x -->" + tag + "</p><style>a{color:red}</style>"
 			warnings := MergeTags(s)
-			places := []string{"subject line 1, column 6: ", "content.text line 2, column 3: ", "content.html line 2, column 11: "}
+			places := []string{
+				"subject line 1, column 6: ",
+				"content.text line 2, column 3: ",
+				"content.html line 2, column 11: ",
+			}
 			if len(warnings) != len(places) {
 				t.Errorf("%s: %v", tag, warnings)
 				continue
 			}
 			for i, w := range warnings {
-				if !strings.HasPrefix(w.Error(), places[i]) || !strings.Contains(w.Message, "merge tag of another system") {
+				if !strings.HasPrefix(w.Error(), places[i]) ||
+					!strings.Contains(w.Message, "merge tag of another system") {
 					t.Errorf("%s: %v", tag, w)
 				}
 			}

@@ -35,7 +35,11 @@ func findPassages(found passages, tree *parse.Tree) {
 			return
 		}
 		text := node.Text
-		p := passage{length: len(text), first: bytes.IndexByte(text, '\n') + 1, last: bytes.LastIndexByte(text, '\n') + 1}
+		p := passage{
+			length: len(text),
+			first:  bytes.IndexByte(text, '\n') + 1,
+			last:   bytes.LastIndexByte(text, '\n') + 1,
+		}
 		lines := text[p.first:p.last]
 		if len(bytes.TrimSpace(lines)) == 0 {
 			return // a body of these alone would be blank

@@ -31,7 +31,11 @@ const escapeFunc = "_urlvalue"
 func CompileURL(text string) (*URLTemplate, *Problem) {
 	s := newTemplateText(text)
 	escape := texttemplate.FuncMap{escapeFunc: escapeURLValue}
-	t, err := texttemplate.New(FieldPageURL).Option("missingkey=error").Funcs(functions(false)).Funcs(escape).Parse(text)
+	t, err := texttemplate.New(FieldPageURL).
+		Option("missingkey=error").
+		Funcs(functions(false)).
+		Funcs(escape).
+		Parse(text)
 	if err != nil {
 		return nil, s.syntax(FieldPageURL, err)
 	}
@@ -104,7 +108,9 @@ func urlProblem(s *templateText, at int, format string, args ...any) *Problem {
 
 // The characters of RFC 3986, appendix A, and those beyond ASCII, which are escaped when the URL is
 // asked for.
-var notInURL = regexp.MustCompile("[^-A-Za-z0-9._~:/?#\\[\\]@!$&'()*+,;=%\u0080-\U0010FFFF]|%(?:[^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)")
+var notInURL = regexp.MustCompile(
+	"[^-A-Za-z0-9._~:/?#\\[\\]@!$&'()*+,;=%\u0080-\U0010FFFF]|%(?:[^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)",
+)
 
 // checkURLTexts refuses what no URL can hold in the author's own words.
 func checkURLTexts(root *parse.ListNode, s *templateText) (problem *Problem) {
@@ -131,11 +137,19 @@ func escapeValues(root *parse.ListNode, s *templateText) (problem *Problem) {
 		for _, c := range action.Pipe.Cmds {
 			name, ok := c.Args[0].(*parse.IdentifierNode)
 			if ok && (name.Ident == "urlquery" || name.Ident == "html" || name.Ident == "js") && problem == nil {
-				problem = urlProblem(s, int(name.Pos), "values are escaped for the URL by themselves: leave out %s", name.Ident)
+				problem = urlProblem(
+					s,
+					int(name.Pos),
+					"values are escaped for the URL by themselves: leave out %s",
+					name.Ident,
+				)
 			}
 		}
 		escape := parse.NewIdentifier(escapeFunc).SetPos(action.Pos)
-		action.Pipe.Cmds = append(action.Pipe.Cmds, &parse.CommandNode{NodeType: parse.NodeCommand, Pos: action.Pos, Args: []parse.Node{escape}})
+		action.Pipe.Cmds = append(
+			action.Pipe.Cmds,
+			&parse.CommandNode{NodeType: parse.NodeCommand, Pos: action.Pos, Args: []parse.Node{escape}},
+		)
 	})
 	return problem
 }
@@ -185,7 +199,10 @@ func (r *URLRenderer) Render(to Recipient) (string, error) {
 		return "", err
 	}
 	if len(b) > maxURL {
-		return "", &Problem{Field: FieldPageURL, Message: fmt.Sprintf("is longer than %d octets for this recipient", maxURL)}
+		return "", &Problem{
+			Field:   FieldPageURL,
+			Message: fmt.Sprintf("is longer than %d octets for this recipient", maxURL),
+		}
 	}
 	text := string(b)
 	if climbs(text) {

@@ -18,7 +18,10 @@ func mustCompileURL(t testing.TB, text string) *URLTemplate {
 
 func TestValuesAreEscapedForTheirPlaceInAURL(t *testing.T) {
 	t.Parallel()
-	u := mustCompileURL(t, `https://www.example.com:8443/{{.city}}/offers?for={{.first_name}}&by={{.email}}{{with .code}}&code={{.}}{{end}}#{{.city}}`).NewRenderer()
+	u := mustCompileURL(
+		t,
+		`https://www.example.com:8443/{{.city}}/offers?for={{.first_name}}&by={{.email}}{{with .code}}&code={{.}}{{end}}#{{.city}}`,
+	).NewRenderer()
 	for _, c := range []struct{ name, city, code, want string }{
 		{"Anna", "Oslo", "", "https://www.example.com:8443/Oslo/offers?for=Anna&by=anna%40example.org#Oslo"},
 		{"a b+c", "a/b", "x=1&y=2", "https://www.example.com:8443/a%2Fb/offers?for=a%20b%2Bc&by=anna%40example.org&code=x%3D1%26y%3D2#a%2Fb"},
@@ -32,7 +35,9 @@ func TestValuesAreEscapedForTheirPlaceInAURL(t *testing.T) {
 		if err != nil || got != c.want {
 			t.Errorf("got  %s (%v)\nwant %s", got, err, c.want)
 		}
-		if parsed, err := url.Parse(got); err != nil || parsed.Host != "www.example.com:8443" || parsed.Query().Get("for") != c.name || parsed.Query().Get("code") != c.code {
+		if parsed, err := url.Parse(got); err != nil || parsed.Host != "www.example.com:8443" ||
+			parsed.Query().Get("for") != c.name ||
+			parsed.Query().Get("code") != c.code {
 			t.Errorf("%s is read as %+v, %v", got, parsed, err)
 		}
 	}
@@ -102,9 +107,13 @@ func FuzzURL(f *testing.F) {
 	f.Add("../..", "?x=1#y", "\r\nHost: evil.example")
 	f.Add("%2e%2e", "@evil.example/", "a&b=c;d+e")
 	f.Add("\\", "//evil.example", "\xff\x00")
-	compiled := mustCompileURL(f, `http://www.example.com/in/{{.a}}/{{printf "%s-%s" .a .b}}{{if .c}}/more{{end}}?x={{.b}}&y=1{{.c}}`)
+	compiled := mustCompileURL(
+		f,
+		`http://www.example.com/in/{{.a}}/{{printf "%s-%s" .a .b}}{{if .c}}/more{{end}}?x={{.b}}&y=1{{.c}}`,
+	)
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		got, err := compiled.NewRenderer().Render(Recipient{Address: "anna@example.org", Attributes: map[string]string{"a": a, "b": b, "c": c}})
+		got, err := compiled.NewRenderer().
+			Render(Recipient{Address: "anna@example.org", Attributes: map[string]string{"a": a, "b": b, "c": c}})
 		if err != nil {
 			var p *Problem
 			if !errors.As(err, &p) {

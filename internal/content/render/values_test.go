@@ -28,8 +28,63 @@ var (
 
 func TestTruthIsWhatAnAuthorMeans(t *testing.T) {
 	t.Parallel()
-	no := []any{"", " ", "0", "0.0", "-0", "00", "false", "FALSE", "False", "no", "No", " n ", "N", "f", "off", "nein", "FALSCH", "FAUX", "não", false, 0, int64(0), 0.0, uint8(0), nil, time.Time{}, new(big.Rat), []byte("f"), []any{}}
-	yes := []any{"1", "true", "TRUE", "yes", "t", "x", "gold", "-1", "0.5", "00.1", "none of it", "Nora", "0x0", "00-1", "½", true, 1, -1, 0.5, uint64(1), day, big.NewInt(7), []byte("t"), []any{""}}
+	no := []any{
+		"",
+		" ",
+		"0",
+		"0.0",
+		"-0",
+		"00",
+		"false",
+		"FALSE",
+		"False",
+		"no",
+		"No",
+		" n ",
+		"N",
+		"f",
+		"off",
+		"nein",
+		"FALSCH",
+		"FAUX",
+		"não",
+		false,
+		0,
+		int64(0),
+		0.0,
+		uint8(0),
+		nil,
+		time.Time{},
+		new(big.Rat),
+		[]byte("f"),
+		[]any{},
+	}
+	yes := []any{
+		"1",
+		"true",
+		"TRUE",
+		"yes",
+		"t",
+		"x",
+		"gold",
+		"-1",
+		"0.5",
+		"00.1",
+		"none of it",
+		"Nora",
+		"0x0",
+		"00-1",
+		"½",
+		true,
+		1,
+		-1,
+		0.5,
+		uint64(1),
+		day,
+		big.NewInt(7),
+		[]byte("t"),
+		[]any{""},
+	}
 	for want, values := range map[bool][]any{false: no, true: yes} {
 		for _, value := range values {
 			for text, outcome := range map[string]string{
@@ -45,7 +100,8 @@ func TestTruthIsWhatAnAuthorMeans(t *testing.T) {
 				`{{ternary "true" "false" .x}}`:                                 fmt.Sprint(want),
 				"{{or .none (and .one .x) | not | not}}":                        fmt.Sprint(want),
 			} {
-				if got, err := evaluated(t, text, map[string]any{"x": value, "one": "1", "none": "no"}); err != nil || got != outcome {
+				if got, err := evaluated(t, text, map[string]any{"x": value, "one": "1", "none": "no"}); err != nil ||
+					got != outcome {
 					t.Errorf("%T %v: %s is %s, %v", value, value, text, got, err)
 				}
 			}
@@ -86,7 +142,8 @@ func TestComparisonsAreWhatAnAuthorMeans(t *testing.T) {
 			got, err := evaluated(t, text, fields)
 			switch {
 			case c.want == "≠" || strings.HasPrefix(c.want, "≠="):
-				if _, isText := c.a.(string); err == nil && (!isText || fmt.Sprintf("%T", c.a) != fmt.Sprintf("%T", c.b) || c.a == "abc" || c.a == "31.01.2026") {
+				if _, isText := c.a.(string); err == nil &&
+					(!isText || fmt.Sprintf("%T", c.a) != fmt.Sprintf("%T", c.b) || c.a == "abc" || c.a == "31.01.2026") {
 					t.Errorf("%T %v, %T %v: %s is %s", c.a, c.a, c.b, c.b, text, got)
 				}
 			case err != nil || got != fmt.Sprint(strings.Contains(holds, c.want[len(c.want)-1:])):
@@ -113,7 +170,9 @@ func TestAComparisonThatHasNoAnswerFailsTheRecipientWithWhatToWrite(t *testing.T
 			"1,234": field + " line 2, column 6: cannot evaluate gt .points 100: only two numbers",
 			"":      field + " line 2, column 6: cannot evaluate gt .points 100: an empty value is compared with a number or a date: use default",
 		} {
-			if p := failure(t, s, anna("points", value)); !strings.HasPrefix(p.Error(), want) || strings.Contains(p.Error(), "many") || strings.Contains(p.Error(), "1,234") {
+			if p := failure(t, s, anna("points", value)); !strings.HasPrefix(p.Error(), want) ||
+				strings.Contains(p.Error(), "many") ||
+				strings.Contains(p.Error(), "1,234") {
 				t.Errorf("%q: got %v, want %s", value, p, want)
 			}
 		}

@@ -41,7 +41,8 @@ func TestWhatIsNoRateIsRefusedWithAReason(t *testing.T) {
 		strings.Repeat("9", 1000): "is not like",
 	} {
 		got, err := rate.Parse(text)
-		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 200 || strings.ContainsAny(err.Error(), "\r\n") {
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 200 ||
+			strings.ContainsAny(err.Error(), "\r\n") {
 			t.Errorf("%.40q: got %+v, %v; want an error that says %q", text, got, err, want)
 		}
 	}
@@ -95,8 +96,10 @@ func TestARateThatCannotBeReadBackIsNotWritten(t *testing.T) {
 
 func TestThePackageNeedsOnlyTheStandardLibrary(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command("go", "list", "-buildvcs=false", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").CombinedOutput()
-	if got := strings.Fields(string(out)); err != nil || len(got) != 1 || got[0] != "directmailer/internal/delivery/rate" {
+	out, err := exec.Command("go", "list", "-buildvcs=false", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").
+		CombinedOutput()
+	if got := strings.Fields(string(out)); err != nil || len(got) != 1 ||
+		got[0] != "directmailer/internal/delivery/rate" {
 		t.Errorf("it draws in %q (%v)", got, err)
 	}
 }
@@ -120,7 +123,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		i := r.Interval()
-		if i <= 0 || r.Count <= 0 || time.Duration(r.Count)*i < r.Per || float64(r.Count)*float64(i-1) >= float64(r.Per) {
+		if i <= 0 || r.Count <= 0 || time.Duration(r.Count)*i < r.Per ||
+			float64(r.Count)*float64(i-1) >= float64(r.Per) {
 			t.Errorf("%+v has the interval %d", r, i)
 		}
 	})

@@ -86,7 +86,12 @@ func TestATurnIsNeverEarlyWhateverTheClocksShow(t *testing.T) {
 func TestNothingWaitsForAClockThatWasSetBack(t *testing.T) {
 	t.Parallel()
 	const second, day = int64(time.Second), 24 * 3600 * int64(time.Second)
-	l := &limit{rate: rate.Rate{Count: 1, Per: time.Second}, next: day + second, frames: []frame{newFrame(day+second, second, 1)}, more: day}
+	l := &limit{
+		rate:   rate.Rate{Count: 1, Per: time.Second},
+		next:   day + second,
+		frames: []frame{newFrame(day+second, second, 1)},
+		more:   day,
+	}
 	p := &Pacer{last: map[Scope]*limit{OfDropPoint("mx"): l}}
 	p.observe(0, second/1000, day)
 	p.observe(second, second+second/1000, day+second)

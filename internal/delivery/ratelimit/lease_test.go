@@ -38,7 +38,10 @@ func TestTwoWorkersThatAskAtOnceNeverHaveTheSameTurn(t *testing.T) {
 	}
 	until(t, "two workers that wait", func() bool {
 		var waiting int
-		row := pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+		row := pool.QueryRow(
+			t.Context(),
+			`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+		)
 		if err := row.Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,10 @@ func (p *Pacer) query(ctx context.Context) (a answer, err error) {
 		a.now = row.Now
 		if kind := kindOf(row.Kind); kind != 0 {
 			a.set = append(a.set, Limit{
-				Scope: Scope{kind, row.Name}, Rate: rate.Rate{Count: row.Messages, Per: time.Duration(row.Seconds) * time.Second},
+				Scope: Scope{
+					kind,
+					row.Name,
+				}, Rate: rate.Rate{Count: row.Messages, Per: time.Duration(row.Seconds) * time.Second},
 				UpdatedAt: row.UpdatedAt, GivenUntil: time.Unix(0, row.GivenUntil),
 			})
 		}

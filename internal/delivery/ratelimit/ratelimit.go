@@ -111,7 +111,11 @@ func (p *Pacer) askUnder(ctx context.Context, known *limits, scopes []Scope) (Re
 			return Refusal{}, err
 		}
 	}
-	return Refusal{Wait: time.Millisecond, Turn: time.Millisecond, Of: set[0].scope.Kind}, nil // limits change meanwhile
+	return Refusal{
+		Wait: time.Millisecond,
+		Turn: time.Millisecond,
+		Of:   set[0].scope.Kind,
+	}, nil // limits change meanwhile
 }
 
 // try takes a turn of each limit, if each has one now. It returns the first limit that has none at

@@ -86,8 +86,12 @@ func (a *app) resolve(ctx context.Context, s *store, id string, as ledger.Resolu
 		return a.tellResolved(id, n, as)
 	}
 	if as == ledger.Again {
-		err := a.confirm(yes, "%s of mailing %s may have got the message already, and would get it twice. Send it again?",
-			output.Count(uncertain, "recipient"), id)
+		err := a.confirm(
+			yes,
+			"%s of mailing %s may have got the message already, and would get it twice. Send it again?",
+			output.Count(uncertain, "recipient"),
+			id,
+		)
 		if err != nil {
 			return err
 		}

@@ -210,7 +210,10 @@ func (r *reader) err() error {
 	}
 	slices.SortStableFunc(r.faults, func(a, b placed) int {
 		const last = math.MaxInt // what is missing has no line
-		return cmp.Or(cmp.Compare(cmp.Or(a.at.line, last), cmp.Or(b.at.line, last)), cmp.Compare(a.at.column, b.at.column))
+		return cmp.Or(
+			cmp.Compare(cmp.Or(a.at.line, last), cmp.Or(b.at.line, last)),
+			cmp.Compare(a.at.column, b.at.column),
+		)
 	})
 	e := &Error{}
 	for _, fault := range r.faults {

@@ -111,7 +111,11 @@ func (r *reader) explain(e *yaml.LoadError) (place, string) {
 		if at.line >= len(r.file.lines) && r.character(at) == 0 {
 			return bracket, fmt.Sprintf("%c opens here, and nothing closes it: %s", r.character(bracket), inQuotes)
 		}
-		return bracket, fmt.Sprintf("what begins here with %c is no list and no fields: %s", r.character(bracket), inQuotes)
+		return bracket, fmt.Sprintf(
+			"what begins here with %c is no list and no fields: %s",
+			r.character(bracket),
+			inQuotes,
+		)
 	case e.Message == "mapping values are not allowed in this context":
 		return at, `a second ": " stands in this value, or the line is indented too far: ` + inQuotes
 	case e.Message == "could not find expected ':'":

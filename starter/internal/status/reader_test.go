@@ -43,12 +43,14 @@ func TestTheDatabaseAndTemporalAreReadTogether(t *testing.T) {
 	running := Workflow{Known: true, firstRunID: "first", pollers: 1, queue: "mail",
 		answer: &workflows.Status{State: workflows.StatePreparing, Doing: "checks the input"}}
 	s, err := r.Read(t.Context(), "stored", says(running))
-	if err != nil || s.State != workflows.StatePreparing || s.Doing != "checks the input" || s.List != "people" || len(s.DropPoints) != 2 {
+	if err != nil || s.State != workflows.StatePreparing || s.Doing != "checks the input" || s.List != "people" ||
+		len(s.DropPoints) != 2 {
 		t.Errorf("running: %+v, %v", s, err)
 	}
 	another := running
 	another.firstRunID = "another"
-	if s, err = r.Read(t.Context(), "stored", says(another)); err != nil || !strings.Contains(s.Doing, "no workflow for it") {
+	if s, err = r.Read(t.Context(), "stored", says(another)); err != nil ||
+		!strings.Contains(s.Doing, "no workflow for it") {
 		t.Errorf("another mailing's workflow of the same ID: %+v, %v", s, err)
 	}
 	if s, err = r.Read(t.Context(), "stored", says(Workflow{Err: errors.New("refused")})); err != nil || !s.Stored {
