@@ -77,6 +77,10 @@ func (a *Activities) freezeQuery(ctx context.Context, mailing string, in workflo
 			"the query on %s lacks columns that the templates need: %s", q.Source, sentence(problems))
 	}
 	f, err := a.recipients.FreezeAnswer(ctx, mailing, rows, in.BatchSize)
+	if n := rows.Pasted(); n > 0 {
+		a.log.WarnContext(ctx, "took quotation marks, bullets, dashes or invisible characters off addresses",
+			"mailing", mailing, "rows", n)
+	}
 	switch {
 	case !errors.Is(err, recipients.ErrEmptyList):
 		return f, err

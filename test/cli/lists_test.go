@@ -89,3 +89,17 @@ func TestOptOutsComeFromAFileTheInputOrTheCommandLine(t *testing.T) {
 		t.Errorf("optout ls: %s", out)
 	}
 }
+
+func TestAnImportSaysWhichMarksItTookOffAddresses(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.write("people.csv", "email,name\n‚pat@example.org‘,Pat\n▸ lee@example.org,Lee\nkim@example.org©,Kim\n")
+	s.run("list", "import", "people", "people.csv").wantError(t, 3,
+		"people.csv:2: took a quotation mark off the address", "people.csv:3: took a bullet off the address",
+		"people.csv:4: the address has no valid domain name", "1 row rejected").want(t, 3, "2 members")
+	var l struct{ Pasted []struct{ Line int } }
+	s.run("list", "import", "people", "people.csv", "--replace", "--output", "json").want(t, 3).decode(t, &l)
+	if got := fmt.Sprint(l.Pasted); got != "[{2} {3}]" {
+		t.Errorf("JSON has %s", got)
+	}
+}

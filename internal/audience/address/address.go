@@ -3,13 +3,17 @@
 //
 // An address that Parse returns is safe in an SMTP command and in a header. Its local part is a
 // dot-atom or a quoted string. Its domain is in A-labels. It holds no control character, and no
-// blank or angle bracket outside quotes.
+// blank or angle bracket outside quotes. A character beyond ASCII is a letter, a mark or a digit.
+//
+// [Parse] takes an address exactly as it is. [Read] and [ReadPasted] take what people write: they
+// differ in the marks that pasting leaves around an address.
 //
 // Error texts continue a sentence ("has no @"). They never quote the address.
 package address
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -71,19 +75,29 @@ func (a Address) NeedsUTF8() bool { return !isASCII(a.local) }
 // localhost. Parse refuses address literals ([192.0.2.1]), host names without a dot, comments,
 // groups and routes.
 func Parse(s string) (Address, error) {
+	a, err := parse(s)
+	if err != nil {
+		return Address{}, explain(s, err)
+	}
+	return a, nil
+}
+
+// parse is Parse with the reason of the first character that is wrong. See [explain].
+func parse(s string) (Address, error) {
 	switch {
 	case s == "":
 		return Address{}, errors.New("is empty")
 	case !utf8.ValidString(s):
 		return Address{}, errors.New("is not UTF-8")
 	case strings.ContainsAny(s, "\r\n"):
-		return Address{}, errors.New("has a line break")
-	case strings.ContainsFunc(s, isInvisible):
-		return Address{}, errors.New("has a control or invisible character")
+		return Address{}, errLineBreak
 	}
 	at := strings.LastIndexByte(s, '@')
+	if i := strings.IndexFunc(s, isInvisible); i >= 0 && (i < at || !isJoiners(s[at+1:])) {
+		return Address{}, errors.New("has a control or invisible character")
+	}
 	if at < 0 {
-		return Address{}, errors.New("has no @")
+		return Address{}, errNoAt
 	}
 	local, err := parseLocal(s[:at])
 	if err != nil {
@@ -99,8 +113,17 @@ func Parse(s string) (Address, error) {
 	return Address{local: local, domain: domain}, nil
 }
 
-var errLocalCharacter = errors.New("has a character before the @ that is not allowed there")
+var (
+	errLineBreak = errors.New("has a line break")
+	errNoAt      = errors.New("has no @")
+)
 
+// The way for the addresses that some Japanese providers gave out (ann..bee@, ann.@).
+const quoteTheDots = `; if the address is right, put the part before the @ in double quotes ("…"@…)`
+
+// parseLocal reads a local part. It refuses the ASCII characters at the beginning that are allowed
+// there, and in practice are a quotation mark, a bullet, a bracket or a lost character. In double
+// quotes they are taken.
 func parseLocal(s string) (string, error) {
 	if strings.HasPrefix(s, `"`) {
 		return parseQuoted(s)
@@ -110,15 +133,35 @@ func parseLocal(s string) (string, error) {
 		return "", errors.New("has nothing before the @")
 	case len(s) > maxLocal:
 		return "", errors.New("has more than 64 octets before the @")
-	case s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, ".."):
-		return "", errors.New("has a dot at the wrong place before the @")
+	case s[0] == '.':
+		return "", errors.New("begins with a dot" + quoteTheDots)
+	case s[len(s)-1] == '.':
+		return "", errors.New("has a dot right before the @" + quoteTheDots)
+	case strings.Contains(s, ".."):
+		return "", errors.New("has two dots in a row before the @" + quoteTheDots)
 	}
-	for _, r := range s {
-		if !isAtext(r) && r != '.' {
-			return "", errLocalCharacter
+	first, _ := utf8.DecodeRuneInString(s)
+	if first != '-' && kindOf(first) != "" || strings.ContainsRune("?|{}", first) {
+		return "", fmt.Errorf("begins with %s", markName(first))
+	}
+	for i, r := range s {
+		switch {
+		case r == ' ' || unicode.IsSpace(r):
+			return "", errors.New("has a blank before the @")
+		case !isAtext(r) && r != '.':
+			return "", localCharacter(r)
+		case i == 0 && isMark(r):
+			return "", errors.New("begins with a combining mark")
 		}
 	}
 	return s, nil
+}
+
+func localCharacter(r rune) error {
+	if r < utf8.RuneSelf {
+		return errors.New("has a character before the @ that is not allowed there: " + asciiName(r))
+	}
+	return fmt.Errorf("has a character before the @ that is not allowed there: %s", markName(r))
 }
 
 var errQuotationMark = errors.New("has a quotation mark at the wrong place")
@@ -141,8 +184,8 @@ func parseQuoted(s string) (string, error) {
 		case r == '"':
 			return "", errQuotationMark
 		}
-		if r != ' ' && unicode.IsSpace(r) || !unicode.IsGraphic(r) {
-			return "", errLocalCharacter
+		if r != ' ' && !isLocalCharacter(r) {
+			return "", localCharacter(r)
 		}
 		plain.WriteRune(r)
 		if r == '"' || r == '\\' {
@@ -162,25 +205,46 @@ func parseQuoted(s string) (string, error) {
 	return `"` + quoted.String() + `"`, nil
 }
 
-// isAtext reports whether r may be in a dot-atom (RFC 5322, 3.2.3). RFC 6531 adds all letters and
-// marks beyond ASCII.
+// isAtext reports whether r may be in a dot-atom (RFC 5322, 3.2.3), or is a letter, mark or digit
+// beyond ASCII (RFC 6531).
 func isAtext(r rune) bool {
 	switch {
 	case r >= utf8.RuneSelf:
-		return unicode.IsGraphic(r) && !unicode.IsSpace(r)
+		return isLocalCharacter(r)
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
 		return true
 	}
 	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
-// isInvisible reports whether r is a control or format character, or the replacement character
-// that a broken conversion leaves.
+// isLocalCharacter reports whether r is visible ASCII, or a letter, mark or digit beyond ASCII.
+// Another form of an ASCII character (ａ, ª, ﬁ) is not taken: it is another mailbox than the one
+// that people see.
+func isLocalCharacter(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r > ' ' && r != '\x7f'
+	}
+	return isWordCharacter(r) && !isInvisible(r) &&
+		strings.IndexFunc(norm.NFKC.String(string(r)), isASCIIRune) < 0
+}
+
+// isWordCharacter reports whether r is of the categories that IDNA 2008 takes (RFC 5892, 2.1).
+func isWordCharacter(r rune) bool {
+	return unicode.IsLetter(r) && !unicode.Is(unicode.Lt, r) || isMark(r) || unicode.Is(unicode.Nd, r)
+}
+
+func isMark(r rune) bool { return unicode.In(r, unicode.Mn, unicode.Mc) }
+
+func isASCIIRune(r rune) bool { return r < utf8.RuneSelf }
+
+// isInvisible reports whether r is a control or format character, one that fonts do not show, or
+// the replacement character that a broken conversion leaves.
 func isInvisible(r rune) bool {
 	if r < utf8.RuneSelf {
 		return unicode.IsControl(r)
 	}
-	return unicode.In(r, unicode.Cc, unicode.Cf) || r == utf8.RuneError
+	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Variation_Selector,
+		unicode.Other_Default_Ignorable_Code_Point)
 }
 
 func isASCII(s string) bool {

@@ -55,6 +55,8 @@ func (e *Error) Unwrap() error { return e.Err }
 type Reader struct {
 	// OnReject, if set, is called for every row that is left out.
 	OnReject func(member.Reject)
+	// OnPasted, if set, is called for every row that loses marks around its address.
+	OnPasted func(member.Pasted)
 
 	name     string
 	closer   io.Closer
@@ -160,6 +162,9 @@ func (r *Reader) Next() (member.Member, error) {
 		}
 		m, reason := r.header.Member(int64(r.line), r.buf[:0], fields)
 		if r.buf = m.Attributes; reason == "" {
+			if m.Taken != "" && r.OnPasted != nil {
+				r.OnPasted(member.Pasted{Position: m.Position, Taken: m.Taken})
+			}
 			return m, nil
 		}
 		r.rejected++

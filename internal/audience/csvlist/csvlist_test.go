@@ -125,7 +125,7 @@ func TestRowsThatCannotBeUsedAreToldByLineAndTheRestIsRead(t *testing.T) {
 		part string
 	}{
 		{2, "has 3 fields, but the header names 2 columns"}, {3, "has 1 field, but"}, {4, "has no address"}, {5, "has no address"}, {7, "the address has no @"},
-		{8, "line break"}, {10, "domain name"}, {11, "before the @"}, {12, "64 KiB"},
+		{8, "line break"}, {10, "text beside it"}, {11, "name or other text beside it"}, {12, "64 KiB"},
 	}
 	for i, reject := range rejects {
 		if i >= len(want) || reject.Position != want[i].line || !strings.Contains(reject.Reason, want[i].part) || strings.Contains(reject.Reason, "ecret") {
@@ -134,6 +134,42 @@ func TestRowsThatCannotBeUsedAreToldByLineAndTheRestIsRead(t *testing.T) {
 	}
 	if len(rejects) != len(want) {
 		t.Errorf("%d rejects, want %d", len(rejects), len(want))
+	}
+}
+
+func TestMarksAroundAnAddressAreTakenOffAndToldByLine(t *testing.T) {
+	t.Parallel()
+	r, err := csvlist.NewReader(strings.NewReader("address,name\n"+
+		"«pat@example.org»,Pat\n"+ // 2
+		"'-lee@example.org,Lee\n"+ // 3, as a report has it
+		"\"\"\"kim@example.org\"\"\",Kim\n"+ // 4
+		"\"pat@example.org, lee@example.org\",Both\n"+ // 5
+		"pat@example.org™,Pat\n"), "people.csv") // 6
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	r.OnPasted = func(p member.Pasted) { got = append(got, fmt.Sprint(p.Position, " lost ", p.Taken)) }
+	r.OnReject = func(x member.Reject) { got = append(got, fmt.Sprint(x.Position, " ", x.Reason)) }
+	for {
+		m, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(m.Position, " is ", m.Address))
+	}
+	want := []string{
+		"2 lost a quotation mark", "2 is pat@example.org", "3 is -lee@example.org",
+		"4 lost a quotation mark", "4 is kim@example.org",
+		"5 the address column holds more than one address: give each of them a line of its own",
+		"6 the address has no valid domain name after the @: it has a character that no domain name has: " +
+			"a symbol (U+2122)",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 

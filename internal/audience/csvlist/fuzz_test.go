@@ -84,6 +84,7 @@ func FuzzReader(f *testing.F) {
 		"email,a\nada@example.com,\"b\" c\n", "email,a\nada@example.com,\"b\nc\n", "\n\nemail\nada@example.com\n", "email,a\nada@example.com\nada@example.com,b,c\n", "email\nada@example.com\r",
 		"email\nada@example.com\r\nbob@example.com\rx\n", "name,mail,e_mail\nx,ada@example.com,bob@example.com\n", "email,a\n\u00a0,\u2003\nada@example.com,\xff\n", "email\n\"a\"\"b\"\n\"\"\"a b\"\"@example.com\"\n",
 		"email\n" + strings.Repeat("a", 70) + "@example.com\n", "\"email\"\r\n\"ada@example.com\"\r\n", "",
+		"email,a\n\u201cada@example.com\u201d,\u2022bob@example.com\n\"'-ada@example.com\",x\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -158,7 +159,7 @@ func FuzzReader(f *testing.F) {
 				continue
 			}
 			at := slices.IndexFunc(row, func(field string) bool {
-				a, err := address.Parse(strings.TrimSpace(field))
+				a, _, err := address.ReadPasted(field)
 				return err == nil && a == m.address
 			})
 			if at < 0 || len(row) != len(m.fields)+1 {
@@ -181,7 +182,7 @@ func FuzzReader(f *testing.F) {
 func repeatedAddress(row []string, a address.Address) bool {
 	n := 0
 	for _, field := range row {
-		if got, err := address.Parse(strings.TrimSpace(field)); err == nil && got == a {
+		if got, _, err := address.ReadPasted(field); err == nil && got == a {
 			n++
 		}
 	}

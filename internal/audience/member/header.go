@@ -14,6 +14,7 @@ import (
 // that fields have. If a table has several, the first of this order is taken.
 var addressColumns = []string{
 	"email", "e_mail", "email_address", "e_mail_address", "emailaddress", "mail", "mail_address", "rcp_email",
+	"address", // of a report of ours; elsewhere it may be a street
 }
 
 // Header is the columns of a table of people.

@@ -21,6 +21,8 @@ type Member struct {
 	// answer. Both count from 1.
 	Position int64
 	Address  address.Address
+	// Taken names the marks that stood around the address in the table, or is empty.
+	Taken string
 	// Attributes is a JSON object of strings, in the order of the columns.
 	Attributes []byte
 }
@@ -31,6 +33,12 @@ type Reject struct {
 	Reason   string `json:"reason"` // without the address
 }
 
+// Pasted is a row whose address has lost the marks around it, at a position as in [Member].
+type Pasted struct {
+	Position int64  `json:"line"`
+	Taken    string `json:"taken"` // the marks, in words
+}
+
 // Member makes a member of a row's fields, which must be valid UTF-8 without NUL. It appends the
 // attributes to buf. A reason that is not empty says why the row cannot be used.
 func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, reason string) {
@@ -38,19 +46,22 @@ func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, 
 	if want := len(h.names); len(fields) != want {
 		return m, fmt.Sprintf("has %s, but the header names %s", count(len(fields), "field"), count(want, "column"))
 	}
-	text := strings.TrimSpace(fields[h.address])
-	if text == "" {
+	text := fields[h.address]
+	if strings.TrimSpace(text) == "" {
 		return m, "has no address"
 	}
-	a, err := address.Parse(text)
-	if err != nil {
+	a, taken, err := address.ReadPasted(text)
+	switch {
+	case err == address.ErrSeveral:
+		return m, "the address column " + err.Error()
+	case err != nil:
 		return m, "the address " + err.Error()
 	}
 	m.Attributes = h.appendAttributes(buf, fields)
 	if len(m.Attributes)-len(buf) > maxAttributes {
 		return m, "the fields are longer than 64 KiB together"
 	}
-	m.Address = a
+	m.Address, m.Taken = a, taken
 	return m, ""
 }
 

@@ -163,6 +163,7 @@ type Rows struct {
 	pending  bool // the row that result is at has not been handed out
 	number   int64
 	rejected int64
+	pasted   int64
 	rejects  []member.Reject
 	fields   []string
 	buf      []byte
@@ -243,6 +244,9 @@ func (r *Rows) Next() (member.Member, error) {
 		r.number++
 		m, reason := r.member(r.result.Values())
 		if reason == "" {
+			if m.Taken != "" {
+				r.pasted++
+			}
 			return m, nil
 		}
 		if r.rejected++; len(r.rejects) < maxRejects {
@@ -278,6 +282,9 @@ func (r *Rows) finish() error {
 // Rejected returns the number of rows so far that have no usable address, or whose other columns
 // are too long.
 func (r *Rows) Rejected() int64 { return r.rejected }
+
+// Pasted returns the number of rows so far that lost marks around their address.
+func (r *Rows) Pasted() int64 { return r.pasted }
 
 // Rejects returns the first 20 rejected rows.
 func (r *Rows) Rejects() []member.Reject { return r.rejects }

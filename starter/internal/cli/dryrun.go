@@ -121,7 +121,7 @@ func (a *app) countAudience(ctx context.Context, s *store, p plan, r *dryRunResu
 		r.Rejected, err = a.countFile(p.listFile, &counter)
 	case p.in.Query != nil:
 		var known bool
-		if known, err = countQuery(ctx, p, &counter); err == nil && !known {
+		if known, err = a.countQuery(ctx, p, &counter); err == nil && !known {
 			return nil
 		}
 	case p.in.Continue != nil:
@@ -161,7 +161,7 @@ func (a *app) countFile(path string, counter *audienceCounter) (rejected int64, 
 }
 
 // countQuery runs the query, if this shell has the source.
-func countQuery(ctx context.Context, p plan, counter *audienceCounter) (known bool, err error) {
+func (a *app) countQuery(ctx context.Context, p plan, counter *audienceCounter) (known bool, err error) {
 	q := p.in.WithDefaults().Query
 	sources, err := knownSources()
 	if err != nil || !sources.Has(q.Source) {
@@ -175,6 +175,10 @@ func countQuery(ctx context.Context, p plan, counter *audienceCounter) (known bo
 	for {
 		m, err := rows.Next()
 		if err == io.EOF {
+			if n := rows.Pasted(); n > 0 {
+				a.say("took quotation marks, bullets, dashes or invisible characters off %s",
+					output.Count(n, "address"))
+			}
 			return true, nil
 		}
 		if err != nil {

@@ -21,6 +21,7 @@ const maxShown = 20
 type imported struct {
 	lists.List
 	Rejects []member.Reject `json:"rejects"`
+	Pasted  []member.Pasted `json:"pasted"` // rows that lost marks around their address
 }
 
 func (i imported) describe() string {
@@ -43,12 +44,19 @@ func (a *app) importList(
 	replace, all bool,
 ) (imported, error) {
 	file := output.Base(path)
-	done := imported{Rejects: []member.Reject{}}
+	done := imported{Rejects: []member.Reject{}, Pasted: []member.Pasted{}}
 	shown := a.reportRejects(file, r, func(x member.Reject) {
 		if all {
 			done.Rejects = append(done.Rejects, x)
 		}
 	})
+	if all {
+		report := r.OnPasted
+		r.OnPasted = func(x member.Pasted) {
+			done.Pasted = append(done.Pasted, x)
+			report(x)
+		}
+	}
 	stop := a.showImport(ctx, r, file)
 	var err error
 	done.List, err = s.lists.Import(ctx, name, file, r.Columns(), r, replace)
@@ -64,9 +72,15 @@ func (a *app) importList(
 }
 
 // reportRejects reports the first rejected rows of r while it is read, and calls each for all of
-// them. end says how many more there were.
+// them. It also reports the first rows that lose marks around their address. end says how many more
+// there were.
 func (a *app) reportRejects(file string, r *csvlist.Reader, each func(member.Reject)) (end func()) {
-	var n int64
+	var n, pasted int64
+	r.OnPasted = func(x member.Pasted) {
+		if pasted++; pasted <= maxShown {
+			a.say("%s:%d: took %s off the address", file, x.Position, x.Taken)
+		}
+	}
 	r.OnReject = func(x member.Reject) {
 		if n++; n <= maxShown {
 			a.say("%s:%d: %s", file, x.Position, output.Clean(x.Reason))
@@ -76,6 +90,9 @@ func (a *app) reportRejects(file string, r *csvlist.Reader, each func(member.Rej
 	return func() {
 		if n > maxShown {
 			a.say("… and %s more", output.Thousands(n-maxShown))
+		}
+		if pasted > maxShown {
+			a.say("… and %s whose address lost such marks", output.Count(pasted-maxShown, "more row"))
 		}
 	}
 }

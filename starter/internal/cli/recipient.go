@@ -30,7 +30,7 @@ func (a *app) recipient(ctx context.Context, p plan, wanted string) (to render.R
 		wanted = output.OneLine(string(line))
 	}
 	if wanted != "" {
-		parsed, err := address.Parse(wanted)
+		parsed, err := address.Read(wanted)
 		if err != nil {
 			return to, exit.Usagef("--recipient: the address %w", err)
 		}
