@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -76,6 +77,85 @@ func TestTheReportSaysWhoWasSuppressedAndWhyOthersWereNot(t *testing.T) {
 	for _, id := range []string{"good", "running"} {
 		if a := s.run("report", id).want(t, 0); a.err != "" {
 			t.Errorf("%s: %s", id, a.err)
+		}
+	}
+}
+
+// An opt-out that holds for another address than the one that a person has is worse than none.
+func TestAnOptOutWithMarksAroundTheAddressIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	lines := []string{"“pat@example.org”", "▪pat@example.org", "'pat@example.org", "pat@example.org’",
+		"– pat@example.org",
+		"`pat@example.org", "*pat@example.org", "pat@example.org²", "\u200bpat@example.org", "pat@example.org…"}
+	s.write("out.txt", "lee@example.org\n"+strings.Join(lines, "\n")+"\n")
+	a := s.run("optout", "add", "--file", "out.txt").wantError(t, 3, "left out 10 lines").want(t, 3, "1 address added")
+	for i := range lines {
+		if !strings.Contains(a.err, fmt.Sprintf("out.txt:%d: ", i+2)) {
+			t.Errorf("line %d is not reported in\n%s", i+2, a.err)
+		}
+	}
+	for _, line := range lines {
+		s.run("optout", "add", line).wantError(t, 2, "address 1 of the command line", "nothing was changed")
+	}
+	s.write("out.csv", "name;E-Mail\nKim;kim@example.org\nPat;“pat@example.org”\n")
+	s.run("optout", "add", "--file", "out.csv").wantError(t, 3,
+		"out.csv:3: the address has a quotation mark").want(t, 3, "1 address added")
+	if got := s.optOuts(); got != "[{kim@example.org asked} {lee@example.org asked}]" {
+		t.Errorf("optout ls: %s", got)
+	}
+}
+
+func TestAddingOptOutsSaysHowManyAddressesAreKnown(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.write("people.csv", "email\npat@example.org\nlee@example.org\n")
+	s.must("list", "import", "people", "people.csv")
+	s.exec(`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'run', '{}', 'l', 'completed')`)
+	s.exec(`INSERT INTO recipients SELECT key, 1, 'Kim@example.org', 'kim@example.org', '{}' FROM mailings`)
+	s.run("optout", "add", "PAT@example.org", "kim@example.org", "kim@example.org", "pet@example.org").want(t, 0,
+		"in lists and mailings: 2 of 3 addresses")
+	for text, args := range map[string][]string{
+		"warning: no list and no mailing has this address":           {"pta@example.org"},
+		"warning: no list and no mailing has any of these addresses": {"pta@example.org", "x@example.org"},
+	} {
+		if a := s.run(append([]string{"optout", "add"}, args...)...).want(t, 0); !strings.Contains(a.err, text) {
+			t.Errorf("%v: %q is not in\n%s", args, text, a.err)
+		}
+	}
+	if a := s.run("optout", "remove", "pat@example.org").want(t, 0); strings.Contains(a.out+a.err, "mailing") {
+		t.Errorf("removing says %s%s", a.out, a.err)
+	}
+}
+
+// What Direct Mailer writes, it reads.
+func TestAReportIsAListAndAFileOfOptOuts(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	addresses := []string{"+a@example.org", "-b@example.org", "=c@example.org", `"'d"@example.org`,
+		`"@"@example.org`, "e@example.org"}
+	s.exec(`INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable, batches)
+		VALUES ('m', 'run', '{}', 'l', 'completed', 6, 6, 1)`)
+	for i, address := range addresses {
+		s.exec(fmt.Sprintf(`INSERT INTO recipients SELECT key, %d, $a$%s$a$, $a$%[2]s$a$, '{}' FROM mailings`,
+			i+1, address))
+	}
+	s.run("report", "m", "--output-file", "who.csv").want(t, 0)
+	s.run("list", "import", "again", "who.csv").want(t, 0, "6 members", "0 rows rejected")
+	s.run("optout", "add", "--file", "who.csv").want(t, 0, "6 addresses added",
+		"in lists and mailings: 6 of 6 addresses")
+	var shown struct{ First []struct{ Address string } }
+	s.run("list", "show", "again", "--output", "json").want(t, 0).decode(t, &shown)
+	got := []string{}
+	for _, x := range shown.First {
+		got = append(got, x.Address)
+	}
+	if !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(addresses))) {
+		t.Errorf("the list has %q, want %q", got, addresses)
+	}
+	for _, address := range addresses {
+		if !strings.Contains(s.optOuts(), "{"+address+" asked}") {
+			t.Errorf("%s is not among the opt-outs: %s", address, s.optOuts())
 		}
 	}
 }

@@ -33,3 +33,16 @@ func (s *Store) OptedOut(ctx context.Context, keys []string) ([]string, error) {
 	}
 	return found, nil
 }
+
+// Known returns those of the addresses, given by their keys, that a list has. It reads all members.
+func (s *Store) Known(ctx context.Context, keys []string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT DISTINCT address_key FROM list_members WHERE address_key = ANY($1)`, keys)
+	if err != nil {
+		return nil, fmt.Errorf("find addresses in the lists: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("find addresses in the lists: %w", err)
+	}
+	return found, nil
+}

@@ -91,3 +91,19 @@ func (s *Store) Columns(ctx context.Context, mailing int64) ([]string, error) {
 	}
 	return columns, nil
 }
+
+// Known returns those of the addresses, given by their keys, that a mailing has among its
+// recipients.
+func (s *Store) Known(ctx context.Context, keys []string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT DISTINCT r.address_key FROM mailings m
+		JOIN recipients r ON r.mailing = m.key AND r.address_key = ANY($1)`, keys)
+	if err != nil {
+		return nil, fmt.Errorf("find addresses in the mailings: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("find addresses in the mailings: %w", err)
+	}
+	return found, nil
+}

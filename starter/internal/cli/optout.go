@@ -2,18 +2,22 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 )
@@ -106,10 +110,11 @@ func (a *app) optoutChange(
 		Short: short,
 		Long: short + `, from a file with one address a line, from the standard input ("-"), or from the
 command line. Everybody on this machine can read a command line: prefer --file or "-". In a file,
-blank lines and lines that begin with # are skipped.
+blank lines and lines that begin with # are skipped. A list or a report in CSV is read, too.
 
 The command leaves out lines of a file that are not an address, and reports them by number. An
-argument that is not an address changes nothing.`,
+address with quotation marks, bullets or dashes around it is left out, too. An argument that is not
+an address changes nothing.`,
 		Example: "  starter optout " + verb + " --file addresses.txt\n\n  # where nobody else can see the address\n" +
 			"  printf '%s\\n' someone@example.com | starter optout " + verb + " -",
 	}
@@ -130,12 +135,50 @@ argument that is not an address changes nothing.`,
 			return err
 		}
 		fmt.Fprintf(a.Out, "%s %s, %s %s\n", output.Count(n, "address"), did, output.Thousands(int64(len(keys))-n), not)
+		if verb == "add" {
+			if err := a.sayKnown(cmd.Context(), s, keys); err != nil {
+				return err
+			}
+		}
 		if rejected > 0 {
 			return exit.Errorf(exit.RowsRejected, "left out %s without an address", output.Count(rejected, "line"))
 		}
 		return nil
 	}
 	return cmd
+}
+
+// sayKnown says how many of the addresses lists and mailings have. An opt-out that none has may be
+// misspelt.
+func (a *app) sayKnown(ctx context.Context, s *store, keys []string) error {
+	known := map[string]struct{}{}
+	all := slices.Compact(slices.Sorted(slices.Values(keys)))
+	for chunk := range slices.Chunk(all, 10*chunkOfKeys) {
+		for _, find := range []func(context.Context, []string) ([]string, error){s.lists.Known, s.recipients.Known} {
+			found, err := find(ctx, chunk)
+			if err != nil {
+				return err
+			}
+			for _, key := range found {
+				known[key] = struct{}{}
+			}
+		}
+	}
+	if len(known) == 0 {
+		a.say("starter: warning: no list and no mailing has %s: compare the spelling with the list "+
+			"(queries are not looked through)", which(len(all)))
+		return nil
+	}
+	fmt.Fprintf(a.Out, "in lists and mailings: %s of %s\n",
+		output.Thousands(int64(len(known))), output.Count(len(all), "address"))
+	return nil
+}
+
+func which(n int) string {
+	if n == 1 {
+		return "this address"
+	}
+	return "any of these addresses"
 }
 
 // chunkOfKeys is how many addresses one statement takes.
@@ -179,7 +222,7 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 		return nil, 0, exit.Usagef("no address is given: %s", usageLine(cmd))
 	}
 	for i, arg := range args {
-		parsed, err := address.Parse(strings.TrimSpace(arg))
+		parsed, err := address.Read(arg)
 		if err != nil {
 			return nil, 0, exit.Usagef("address %d of the command line %w; nothing was changed", i+1, err)
 		}
@@ -188,24 +231,21 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 	return keys, 0, nil
 }
 
+// scanAddresses reads one address a line, or a list in CSV: its first line names an address column.
 func (a *app) scanAddresses(name string, r io.Reader) (keys []string, rejected int, err error) {
-	scanner := bufio.NewScanner(r)
-	for line := 1; scanner.Scan(); line++ {
-		text := strings.TrimSpace(strings.TrimPrefix(scanner.Text(), "\ufeff"))
-		if text == "" || strings.HasPrefix(text, "#") {
-			continue
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	reject := func(line int64, reason string) {
+		if rejected++; rejected <= maxShown {
+			a.say("%s:%d: %s", name, line, output.Clean(reason))
 		}
-		parsed, err := address.Parse(text)
-		if err != nil {
-			if rejected++; rejected <= maxShown {
-				a.say("%s:%d: %v", name, line, err)
-			}
-			continue
-		}
-		keys = append(keys, parsed.Key())
 	}
-	if err := scanner.Err(); err != nil {
-		return nil, 0, exit.Usagef("read %s: %w", name, readReason(err))
+	if namesColumns(buffered) {
+		keys, err = scanList(name, buffered, reject)
+	} else {
+		keys, err = scanLines(name, buffered, reject)
+	}
+	if err != nil {
+		return nil, 0, err
 	}
 	if rejected > maxShown {
 		a.say("… and %d more", rejected-maxShown)
@@ -214,6 +254,59 @@ func (a *app) scanAddresses(name string, r io.Reader) (keys []string, rejected i
 		return nil, 0, exit.Errorf(exit.BadInput, "%s has no address in it", name)
 	}
 	return keys, rejected, nil
+}
+
+// namesColumns reports whether r begins with the header of a list.
+func namesColumns(r *bufio.Reader) bool {
+	start, _ := r.Peek(r.Size()) // an error comes again when r is read
+	for line := range bytes.Lines(bytes.TrimPrefix(start, []byte("\ufeff"))) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			_, err := csvlist.NewReader(bytes.NewReader(line), "")
+			return err == nil
+		}
+	}
+	return false
+}
+
+func scanLines(name string, r io.Reader, reject func(int64, string)) (keys []string, err error) {
+	scanner := bufio.NewScanner(r)
+	for line := int64(1); scanner.Scan(); line++ {
+		text := strings.TrimSpace(strings.TrimPrefix(scanner.Text(), "\ufeff"))
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		parsed, err := address.Read(text)
+		if err != nil {
+			reject(line, err.Error())
+			continue
+		}
+		keys = append(keys, parsed.Key())
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, exit.Usagef("read %s: %w", name, readReason(err))
+	}
+	return keys, nil
+}
+
+func scanList(name string, r io.Reader, reject func(int64, string)) (keys []string, err error) {
+	list, err := csvlist.NewReader(r, name)
+	if err != nil {
+		return nil, listFailure(err)
+	}
+	list.OnReject = func(x member.Reject) { reject(x.Position, x.Reason) }
+	for {
+		m, err := list.Next()
+		switch {
+		case err == io.EOF:
+			return keys, nil
+		case err != nil:
+			return nil, listFailure(err)
+		case m.Taken != "":
+			reject(m.Position, "the address has "+m.Taken+" before or behind it: give the address alone")
+		default:
+			keys = append(keys, m.Address.Key())
+		}
+	}
 }
 
 // readReason is why a file cannot be read, without its name.
