@@ -141,11 +141,12 @@ func parseLocal(s string) (string, error) {
 		return "", errors.New("has two dots in a row before the @" + quoteTheDots)
 	}
 	first, _ := utf8.DecodeRuneInString(s)
-	if first != '-' && kindOf(first) != "" || strings.ContainsRune("?|{}", first) {
+	if looksLikeMark(first) {
 		return "", fmt.Errorf("begins with %s", markName(first))
 	}
 	for i, r := range s {
 		switch {
+		case r < utf8.RuneSelf && isAlphanumeric(byte(r)):
 		case r == ' ' || unicode.IsSpace(r):
 			return "", errors.New("has a blank before the @")
 		case !isAtext(r) && r != '.':
@@ -155,6 +156,14 @@ func parseLocal(s string) (string, error) {
 		}
 	}
 	return s, nil
+}
+
+// looksLikeMark reports whether a local part that begins with r needs quotes.
+func looksLikeMark(r rune) bool {
+	if r < utf8.RuneSelf {
+		return strings.IndexByte("'`*?|{}", byte(r)) >= 0
+	}
+	return kindOf(r) != ""
 }
 
 func localCharacter(r rune) error {
@@ -211,10 +220,14 @@ func isAtext(r rune) bool {
 	switch {
 	case r >= utf8.RuneSelf:
 		return isLocalCharacter(r)
-	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+	case isAlphanumeric(byte(r)):
 		return true
 	}
 	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // isLocalCharacter reports whether r is visible ASCII, or a letter, mark or digit beyond ASCII.

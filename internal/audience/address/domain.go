@@ -52,6 +52,9 @@ func parseDomain(s string) (string, error) {
 // toASCII returns a domain in lower-case A-labels.
 func toASCII(s string) (string, error) {
 	lowered := strings.Map(lowerInDomain, norm.NFC.String(s))
+	if isPlainName(lowered) {
+		return lowered, nil
+	}
 	if err := checkLabels(lowered); err != nil {
 		return "", err
 	}
@@ -63,7 +66,7 @@ func toASCII(s string) (string, error) {
 		return "", errors.New("its characters beyond ASCII are not allowed together (IDNA 2008)")
 	case err != nil:
 		return "", errors.New("it is too long, or has -- where no domain has it")
-	case isPlainName(ascii):
+	case !strings.Contains(lowered, "xn--"):
 		return ascii, nil
 	}
 	// The labels that came as A-labels obey the same rules as the others.
