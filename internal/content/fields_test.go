@@ -40,7 +40,14 @@ func TestFieldsThatNoColumnHasAreFoundWithLineAndColumn(t *testing.T) {
 
 func TestFieldsOfPagesAreColumnsAndStaticContentHasNone(t *testing.T) {
 	t.Parallel()
-	in := workflows.Input{Subject: "{{.plan}}", Content: workflows.Content{PageURL: "https://www.example.com/{{.number}}", PageColumn: "page", Text: "{{.gone}}"}}
+	in := workflows.Input{
+		Subject: "{{.plan}}",
+		Content: workflows.Content{
+			PageURL:    "https://www.example.com/{{.number}}",
+			PageColumn: "page",
+			Text:       "{{.gone}}",
+		},
+	}
 	var got []string
 	for _, p := range UnknownFields(in, []string{"plan"}) {
 		got = append(got, p.Field)

@@ -57,7 +57,11 @@ func startServer(t *testing.T, answer func(sql string) pgproto3.BackendMessage) 
 	return fmt.Sprintf("postgres://mailer@%s/mail?sslmode=disable", l.Addr()), started
 }
 
-func serve(conn net.Conn, answer func(sql string) pgproto3.BackendMessage, started *atomic.Pointer[pgproto3.StartupMessage]) {
+func serve(
+	conn net.Conn,
+	answer func(sql string) pgproto3.BackendMessage,
+	started *atomic.Pointer[pgproto3.StartupMessage],
+) {
 	defer conn.Close()
 	b := pgproto3.NewBackend(conn, conn)
 	start, err := b.ReceiveStartupMessage()
@@ -96,7 +100,11 @@ func TestAServerThatDoesNotKnowTheLimitIsUsedAllTheSame(t *testing.T) {
 	url, started := startServer(t, func(sql string) pgproto3.BackendMessage {
 		if strings.Contains(sql, "tcp_user_timeout") {
 			asked.Add(1)
-			return &pgproto3.ErrorResponse{Severity: "ERROR", Code: "42704", Message: "unrecognized configuration parameter"}
+			return &pgproto3.ErrorResponse{
+				Severity: "ERROR",
+				Code:     "42704",
+				Message:  "unrecognized configuration parameter",
+			}
 		}
 		return &pgproto3.EmptyQueryResponse{}
 	})
@@ -125,7 +133,11 @@ func TestASessionThatBreaksAtItsStartIsUnavailable(t *testing.T) {
 		if err == nil || !database.Unavailable(err) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if end != nil && !strings.Contains(err.Error(), "57P01") { // the server's answer, and not that of a use of the broken session
+		if end != nil &&
+			!strings.Contains(
+				err.Error(),
+				"57P01",
+			) { // the server's answer, and not that of a use of the broken session
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -90,7 +90,9 @@ func TestWhatDoesNotFillABatchWaitsForOthers(t *testing.T) {
 		f.refuse(c, r, 1, "later")
 	}
 	f.settle(c)
-	f.exec(`UPDATE deferrals SET due = now() + CASE WHEN recipient = 4 THEN interval '10 minutes' ELSE interval '-1 second' END`)
+	f.exec(
+		`UPDATE deferrals SET due = now() + CASE WHEN recipient = 4 THEN interval '10 minutes' ELSE interval '-1 second' END`,
+	)
 	g := f.gather(1, 2)
 	if g.Deferred != 2 || len(g.Ready) != 1 || time.Until(g.NextRound) < time.Minute {
 		t.Errorf("%+v", g) // one full batch; the third waits for the fourth

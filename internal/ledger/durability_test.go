@@ -31,13 +31,17 @@ func (f *fixture) defaults(settings ...string) {
 // watched records under which settings each statement writes to a table.
 func (f *fixture) watched() {
 	f.Helper()
-	f.exec(`CREATE TABLE seen (task text, isolation text, durability text, compiles text, nested_loops text, UNIQUE (task, isolation, durability, compiles, nested_loops))`)
+	f.exec(
+		`CREATE TABLE seen (task text, isolation text, durability text, compiles text, nested_loops text, UNIQUE (task, isolation, durability, compiles, nested_loops))`,
+	)
 	f.exec(`CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		INSERT INTO seen VALUES (TG_TABLE_NAME || ' ' || TG_OP, current_setting('transaction_isolation'), current_setting('synchronous_commit'),
 			current_setting('jit'), current_setting('enable_nestloop')) ON CONFLICT DO NOTHING;
 		RETURN NULL; END $$`)
 	for _, table := range []string{"mailings", "batches", "deliveries", "deferrals", "spool", "opt_outs"} {
-		f.exec(`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON ` + table + ` FOR EACH STATEMENT EXECUTE FUNCTION see()`)
+		f.exec(
+			`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON ` + table + ` FOR EACH STATEMENT EXECUTE FUNCTION see()`,
+		)
 	}
 }
 
@@ -92,7 +96,11 @@ func TestEveryTransactionOfTheLedgerSetsItsIsolationAndItsDurability(t *testing.
 			t.Parallel()
 			f := newFixture(t, 6, 6)
 			f.watched()
-			f.defaults("synchronous_commit = "+durability, "jit = on", "default_transaction_isolation = 'repeatable read'")
+			f.defaults(
+				"synchronous_commit = "+durability,
+				"jit = on",
+				"default_transaction_isolation = 'repeatable read'",
+			)
 			var level string
 			f.row(`SHOW transaction_isolation`)(&level)
 			f.want(level, "repeatable read")
@@ -175,7 +183,14 @@ func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testin
 		first := int32(connection * each)
 		f.row(`SELECT count(*), count(*) FILTER (WHERE status = 'sent') FROM deliveries WHERE recipient > $1 AND recipient <= $1 + $2`, first, want.intents)(&intents, &results)
 		if intents < want.intents || results < want.results {
-			t.Errorf("connection %d: %d intents and %d results were reported as committed, %d and %d are there", connection, want.intents, want.results, intents, results)
+			t.Errorf(
+				"connection %d: %d intents and %d results were reported as committed, %d and %d are there",
+				connection,
+				want.intents,
+				want.results,
+				intents,
+				results,
+			)
 		}
 	}
 	var fence int64
@@ -196,8 +211,15 @@ func (f *fixture) setting(name, value string) {
 // test lets them go on.
 func (f *fixture) stopper(recipient int32) (release func()) {
 	f.Helper()
-	f.exec(`CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`)
-	f.exec(fmt.Sprintf(`CREATE TRIGGER stop BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.recipient = %d) EXECUTE FUNCTION stop()`, recipient))
+	f.exec(
+		`CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
+	)
+	f.exec(
+		fmt.Sprintf(
+			`CREATE TRIGGER stop BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.recipient = %d) EXECUTE FUNCTION stop()`,
+			recipient,
+		),
+	)
 	tx := f.lock(`SELECT pg_advisory_xact_lock(1)`)
 	return func() { f.rollback(tx) }
 }
@@ -242,7 +264,9 @@ func TestAnIntentWhoseCommitFailsIsNotReportedAsCommitted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 3, 3)
 	f.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$`)
-	f.exec(`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON deliveries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.recipient = 2) EXECUTE FUNCTION refuse()`)
+	f.exec(
+		`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON deliveries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.recipient = 2) EXECUTE FUNCTION refuse()`,
+	)
 	c := f.claim(1, false)
 	f.intend(c, 1, 1)
 	err := f.gate.Enter(c, &ledger.Result{Recipient: 1, Attempt: 1, Status: ledger.Sent, Final: true}, &ledger.Attempt{Recipient: 2, Number: 1}).Wait()
@@ -262,7 +286,9 @@ func TestACommitWhoseSessionIsKilledIsRepeated(t *testing.T) {
 	release := f.stopper(1)
 	ticket := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 1, Number: 1})
 	f.waitFor(1)
-	f.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	f.exec(
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+	)
 	release()
 	if err := ticket.Wait(); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,10 @@ func TestACancelledMailingDoesNotSayUnsentOfWhoMayHaveGotTheMailBefore(t *testin
 	f.refuse(c, 2, 2, "later") // the later attempt is known, the earlier is not
 	f.intend(c, 3, 2)          // neither is known
 	f.want(f.ended(false).Counts, mailings.Counts{Uncertain: 3, Unsent: 1})
-	f.want([][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)}, [][]string{{"1 uncertain"}, {"1 uncertain"}, {"2 uncertain"}, {"0 unsent"}})
+	f.want(
+		[][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)},
+		[][]string{{"1 uncertain"}, {"1 uncertain"}, {"2 uncertain"}, {"0 unsent"}},
+	)
 }
 
 func TestADeferredRecipientStaysDeferredHoweverOftenItsBatchIsClaimed(t *testing.T) {
@@ -35,7 +38,10 @@ func TestADeferredRecipientStaysDeferredHoweverOftenItsBatchIsClaimed(t *testing
 	}
 	for range 3 {
 		c = f.claim(1, false)
-		f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: 2, Deferred: true, Uncertain: 1}, 2: {Attempts: 1, Deferred: true}})
+		f.want(
+			c.Tried,
+			map[int32]ledger.Tried{1: {Attempts: 2, Deferred: true, Uncertain: 1}, 2: {Attempts: 1, Deferred: true}},
+		)
 		f.want(c.Open(), 1)
 	}
 	f.send(c, 3)

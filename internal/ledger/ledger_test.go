@@ -359,12 +359,18 @@ func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing
 		f.exec(`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}' FROM generate_series(1, $2::int) n`, f.key, recipients)
 		f.exec(`INSERT INTO batches (mailing, number, first, last) SELECT $1, n, (n-1)*$3+1, n*$3 FROM generate_series(1, $2::int/$3) n`, f.key, recipients, size)
 		f.exec(`INSERT INTO spool SELECT $1, n, 'x' FROM generate_series(1, $2::int/$3) n`, f.key, recipients, size)
-		f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point) SELECT $1, n, 1, 'sent', true, 'mx' FROM generate_series(1, $2::int) n`, f.key, sent)
+		f.exec(
+			`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point) SELECT $1, n, 1, 'sent', true, 'mx' FROM generate_series(1, $2::int) n`,
+			f.key,
+			sent,
+		)
 	}
 	another("known")
 	f.exec(`ANALYZE`)
 	another("unknown")
-	f.exec(`INSERT INTO opt_outs (address_key, reason) SELECT 'r' || n || '@example.com', 'asked' FROM generate_series(1, 20000, 7) n`)
+	f.exec(
+		`INSERT INTO opt_outs (address_key, reason) SELECT 'r' || n || '@example.com', 'asked' FROM generate_series(1, 20000, 7) n`,
+	)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // all of it takes a second or two
 	defer cancel()
 	check := func(err error) {
@@ -391,7 +397,11 @@ func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing
 		_, err = f.ledger.Settle(ctx, c, soon, kept)
 		check(err)
 	}
-	_, err := f.ledger.Gather(ctx, f.key, ledger.Gathering{Known: last, Size: size, Pack: func([]int32, [][]byte) ([]byte, error) { return nil, nil }})
+	_, err := f.ledger.Gather(
+		ctx,
+		f.key,
+		ledger.Gathering{Known: last, Size: size, Pack: func([]int32, [][]byte) ([]byte, error) { return nil, nil }},
+	)
 	check(err)
 	_, err = f.ledger.Resolve(ctx, f.key, ledger.Again)
 	check(err)
@@ -560,7 +570,14 @@ func BenchmarkGate(b *testing.B) {
 							b.Error(err)
 							return
 						}
-						result = &ledger.Result{Recipient: int32(n + 1), Attempt: 1, Status: ledger.Sent, Final: true, Code: 250, Enhanced: "2.0.0"}
+						result = &ledger.Result{
+							Recipient: int32(n + 1),
+							Attempt:   1,
+							Status:    ledger.Sent,
+							Final:     true,
+							Code:      250,
+							Enhanced:  "2.0.0",
+						}
 					}
 				})
 			}

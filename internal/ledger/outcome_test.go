@@ -25,7 +25,11 @@ func TestTheDatabaseRefusesASecondOutcome(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 1, 1)
 	f.send(f.claim(1, false), 1)
-	_, err := f.pool.Exec(t.Context(), `INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 2, 'failed', true)`, f.key)
+	_, err := f.pool.Exec(
+		t.Context(),
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 2, 'failed', true)`,
+		f.key,
+	)
 	if !database.Duplicate(err) {
 		t.Errorf("got %v", err)
 	}
@@ -42,7 +46,10 @@ func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 	f.intend(c, 2, 2)
 	f.intend(c, 3, 1)
 	f.intend(c, 4, 1)
-	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 0, 'failed', true), ($1, 3, 0, 'opted_out', true)`, f.key)
+	f.exec(
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 0, 'failed', true), ($1, 3, 0, 'opted_out', true)`,
+		f.key,
+	)
 	release := f.stopper(5) // while the first group is stopped, all others wait for the second one
 	tickets := []*ledger.Ticket{f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 5, Number: 1})}
 	f.waitFor(1)
@@ -62,7 +69,10 @@ func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 		}
 	}
 	f.answer(c, 5, 1, ledger.Sent, "")
-	f.want([][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)}, [][]string{{"0 failed"}, {"1 sent"}, {"0 opted_out"}, {"1 sent"}})
+	f.want(
+		[][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)},
+		[][]string{{"0 failed"}, {"1 sent"}, {"0 opted_out"}, {"1 sent"}},
+	)
 	var kept []string
 	f.row(`SELECT array_agg(recipient || ' ' || attempt || ' ' || status || ' ' || possibly_twice || ' ' || coalesce(reply, '') ORDER BY recipient)
 		FROM deliveries WHERE NOT final`)(&kept)
@@ -78,7 +88,10 @@ func TestIntentsThatAreLeftBesideAnOutcomeMakeNoSecondOne(t *testing.T) {
 	f.intend(c, 1, 1)
 	f.intend(c, 2, 1)
 	f.intend(c, 2, 2)
-	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 0, 'failed', true)`, f.key)
+	f.exec(
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 0, 'failed', true)`,
+		f.key,
+	)
 	c = f.claim(1, true)
 	f.want(f.finals(1), []string{"0 failed"})
 	f.want(f.finals(2), []string{"2 uncertain"})
@@ -105,7 +118,10 @@ func TestWhoCannotBeRenderedAgainAndMayHaveTheMailIsUncertainAndNotFailed(t *tes
 	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("again"), failures); err != nil {
 		t.Fatal(err)
 	}
-	f.want([][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)}, [][]string{{"2 uncertain"}, {"1 sent"}, {"0 failed"}, {"0 failed"}})
+	f.want(
+		[][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)},
+		[][]string{{"2 uncertain"}, {"1 sent"}, {"0 failed"}, {"0 failed"}},
+	)
 	f.want(f.settle(f.claim(1, false)).Counts, mailings.Counts{Sent: 1, Failed: 2, Uncertain: 1})
 }
 
@@ -166,7 +182,11 @@ func TestDeferredRecipientsWhoseMessagesCannotBeReadAreRenderedAgain(t *testing.
 				f.want(fmt.Sprint(again.Closed, again.Deferred, again.NextRound.Equal(s.NextRound)), "true 1 true")
 			}
 			f.makeDue()
-			g, err := f.ledger.Gather(t.Context(), f.key, ledger.Gathering{Known: 2, Size: 2, Linger: time.Hour, Pack: nothing})
+			g, err := f.ledger.Gather(
+				t.Context(),
+				f.key,
+				ledger.Gathering{Known: 2, Size: 2, Linger: time.Hour, Pack: nothing},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}

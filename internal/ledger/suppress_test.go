@@ -97,7 +97,10 @@ func TestADropPointThatKnowsTooFewOfItsRecipientsSuppressesNobody(t *testing.T) 
 			f.answered("mx", c.answered+other+1, c.answered+other+20, ledger.Failed, "")
 			want := mailings.Suppression{Suppressed: int64(c.bad) + 1}
 			if c.withheld {
-				want = mailings.Suppression{Suppressed: 1, Withheld: []mailings.Withheld{{DropPoint: "mx", Bad: int64(c.bad), Answered: int64(c.answered)}}}
+				want = mailings.Suppression{
+					Suppressed: 1,
+					Withheld:   []mailings.Withheld{{DropPoint: "mx", Bad: int64(c.bad), Answered: int64(c.answered)}},
+				}
 			}
 			f.want(f.ended(false).Suppression, want)
 			f.want(f.ended(false).Suppression, want) // repeated, it answers the same
@@ -110,7 +113,9 @@ func TestADropPointThatKnowsTooFewOfItsRecipientsSuppressesNobody(t *testing.T) 
 func TestASuppressedAddressIsLeftOutOfABatchLikeOneThatAsked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 3, 3)
-	f.exec(`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('r1@example.com', 'asked', NULL), ('r2@example.com', '5.1.1', 'earlier')`)
+	f.exec(
+		`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('r1@example.com', 'asked', NULL), ('r2@example.com', '5.1.1', 'earlier')`,
+	)
 	c := f.claim(1, false)
 	f.want(c.Tried, map[int32]ledger.Tried{1: {Final: true}, 2: {Final: true}})
 	f.send(c, 3)

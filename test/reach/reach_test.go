@@ -675,7 +675,8 @@ func (s *readers) Next() (member.Member, error) {
 	}
 	n := s.at
 	a, err := address.Parse(rig.Address(n))
-	return member.Member{Position: int64(n), Address: a, Attributes: fmt.Appendf(nil,
+	return member.Member{Position: int64(n), Address: a, Attributes: fmt.Appendf(
+		nil,
 		`{"first_name":"Ann%d","last_name":"Müller","city":"Lübeck","number":"%d","voucher":"V-%08d","points":"%d","branch":"Harbour & Quay","street":"Fischergrube %d","token":"t%016x"}`,
 		n%1000, n, n*7919%100000000, n%5000, n%90+1, n*2654435761)}, err
 }

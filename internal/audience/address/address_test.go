@@ -103,7 +103,8 @@ func TestWhatIsNoAddressIsRefusedAndNotQuoted(t *testing.T) {
 			t.Errorf("%q was taken as %q", in, a)
 			continue
 		}
-		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ecret") || strings.Contains(err.Error(), "example") {
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ecret") ||
+			strings.Contains(err.Error(), "example") {
 			t.Errorf("%q: got %q, want something with %q, and nothing of the address", in, err, want)
 		}
 		if a != (address.Address{}) {
@@ -237,7 +238,8 @@ func TestAQuotedLocalPartKeepsItsQuotes(t *testing.T) {
 	if err != nil || m.Address.String() != `"a b\"c"@example.com` || m.Name != "Pat, Inc." {
 		t.Errorf("%+v, %v", m, err)
 	}
-	if m, err := address.ParseMailbox("Bücher <news@Bücher.example>"); err != nil || m.Address.String() != "news@xn--bcher-kva.example" {
+	if m, err := address.ParseMailbox("Bücher <news@Bücher.example>"); err != nil ||
+		m.Address.String() != "news@xn--bcher-kva.example" {
 		t.Errorf("%+v, %v", m, err)
 	}
 	for _, bad := range []string{"", "x", "a@b, c@d", "A <a@b>\r\nBcc: c@d", "A <a@b_ücher.example>", "<>"} {
@@ -313,10 +315,12 @@ func FuzzParse(f *testing.F) {
 		if err == nil && key.Key() != a.Key() {
 			t.Fatalf("%q has the key %q, and that the key %q", in, a.Key(), key.Key())
 		}
-		if parsed, err := mail.ParseAddress("<" + wire + ">"); err != nil || parsed.Address != unquote(a.Local())+"@"+a.Domain() {
+		if parsed, err := mail.ParseAddress("<" + wire + ">"); err != nil ||
+			parsed.Address != unquote(a.Local())+"@"+a.Domain() {
 			t.Fatalf("%q became %q, which net/mail reads as %v, %v", in, wire, parsed, err)
 		}
-		if box, err := address.ParseMailbox(`"A, B" <` + wire + ">"); err != nil || box.Address != a || box.Name != "A, B" {
+		if box, err := address.ParseMailbox(`"A, B" <` + wire + ">"); err != nil || box.Address != a ||
+			box.Name != "A, B" {
 			t.Fatalf("%q became %q, which with a name is %v, %v", in, wire, box, err)
 		}
 	})

@@ -226,8 +226,11 @@ func (r *Reader) readError(err error) error {
 		return r.fail(syntax.Line, errors.New(`has a quotation mark (") inside a field that does not begin with one: `+
 			`put the field in quotes and double the mark in it`))
 	case syntax.StartLine != syntax.Line:
-		return r.fail(syntax.StartLine, fmt.Errorf(`the row that begins here has a quotation mark (") that is not closed, `+
-			`or text after one that is; noticed in line %d`, syntax.Line))
+		return r.fail(
+			syntax.StartLine,
+			fmt.Errorf(`the row that begins here has a quotation mark (") that is not closed, `+
+				`or text after one that is; noticed in line %d`, syntax.Line),
+		)
 	case errors.Is(syntax.Err, csv.ErrQuote):
 		return r.fail(syntax.Line, errors.New(
 			`has a quotation mark (") that is not closed, or text after one that is`))

@@ -41,7 +41,13 @@ func read(t *testing.T, text string) (columns []string, rows []row, rejects []me
 				err = nil
 			}
 			if r.Rejected() != int64(len(rejects)) || err == nil && r.BytesRead() != int64(len(text)) {
-				t.Errorf("counted %d rejects of %d, %d octets of %d", r.Rejected(), len(rejects), r.BytesRead(), len(text))
+				t.Errorf(
+					"counted %d rejects of %d, %d octets of %d",
+					r.Rejected(),
+					len(rejects),
+					r.BytesRead(),
+					len(text),
+				)
 			}
 			return r.Columns(), rows, rejects, err
 		}
@@ -62,7 +68,8 @@ func TestColumnsBecomeFieldsWhateverSeparatesThem(t *testing.T) {
 		"blanks at address": " First Name , email ,home-town,Prénom\nAda, ada@example.com ,London,A\n\n",
 	} {
 		columns, rows, rejects, err := read(t, text)
-		if err != nil || len(rejects) > 0 || !slices.Equal(rows, want) || strings.Join(columns, " ") != "first_name home_town prénom" {
+		if err != nil || len(rejects) > 0 || !slices.Equal(rows, want) ||
+			strings.Join(columns, " ") != "first_name home_town prénom" {
 			t.Errorf("%s: got %v, %v, %v, %v", name, columns, rows, rejects, err)
 		}
 	}
@@ -98,7 +105,8 @@ func TestAListOfAddressesAloneIsAList(t *testing.T) {
 func TestOfSeveralAddressColumnsTheMostCertainIsTaken(t *testing.T) {
 	t.Parallel()
 	columns, rows, _, err := read(t, "mail,email\npaper,ada@example.com\n")
-	if err != nil || strings.Join(columns, " ") != "mail" || len(rows) != 1 || rows[0].attributes != `{"mail":"paper"}` {
+	if err != nil || strings.Join(columns, " ") != "mail" || len(rows) != 1 ||
+		rows[0].attributes != `{"mail":"paper"}` {
 		t.Errorf("got %v, %v, %v", columns, rows, err)
 	}
 }
@@ -124,11 +132,15 @@ func TestRowsThatCannotBeUsedAreToldByLineAndTheRestIsRead(t *testing.T) {
 		line int64
 		part string
 	}{
-		{2, "has 3 fields, but the header names 2 columns"}, {3, "has 1 field, but"}, {4, "has no address"}, {5, "has no address"}, {7, "the address has no @"},
+		{
+			2,
+			"has 3 fields, but the header names 2 columns",
+		}, {3, "has 1 field, but"}, {4, "has no address"}, {5, "has no address"}, {7, "the address has no @"},
 		{8, "line break"}, {10, "text beside it"}, {11, "name or other text beside it"}, {12, "64 KiB"},
 	}
 	for i, reject := range rejects {
-		if i >= len(want) || reject.Position != want[i].line || !strings.Contains(reject.Reason, want[i].part) || strings.Contains(reject.Reason, "ecret") {
+		if i >= len(want) || reject.Position != want[i].line || !strings.Contains(reject.Reason, want[i].part) ||
+			strings.Contains(reject.Reason, "ecret") {
 			t.Errorf("reject %d: %+v", i, reject)
 		}
 	}
@@ -228,7 +240,13 @@ func (e *endless) Read(p []byte) (int, error) {
 
 func TestAMissingQuotationMarkDoesNotReadTheWholeFile(t *testing.T) {
 	t.Parallel()
-	r, err := csvlist.NewReader(io.MultiReader(strings.NewReader("email,name\nada@example.com,Ada\nbob@example.com,\"Bob\n"), &endless{text: "eve@example.com,Eve\n"}), "people.csv")
+	r, err := csvlist.NewReader(
+		io.MultiReader(
+			strings.NewReader("email,name\nada@example.com,Ada\nbob@example.com,\"Bob\n"),
+			&endless{text: "eve@example.com,Eve\n"},
+		),
+		"people.csv",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +259,8 @@ func TestAMissingQuotationMarkDoesNotReadTheWholeFile(t *testing.T) {
 	if r.BytesRead() > 2<<20 {
 		t.Errorf("%d octets were read", r.BytesRead())
 	}
-	if _, err := csvlist.NewReader(&endless{text: "email,"}, "people.csv"); err == nil || !strings.Contains(err.Error(), "people.csv:1: the first line is longer than 64 KiB") {
+	if _, err := csvlist.NewReader(&endless{text: "email,"}, "people.csv"); err == nil ||
+		!strings.Contains(err.Error(), "people.csv:1: the first line is longer than 64 KiB") {
 		t.Errorf("a header without end: %v", err)
 	}
 }
@@ -249,7 +268,13 @@ func TestAMissingQuotationMarkDoesNotReadTheWholeFile(t *testing.T) {
 func TestAFailingDiskStopsTheImport(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("input/output error")
-	r, err := csvlist.NewReader(io.MultiReader(strings.NewReader("email\n"+strings.Repeat("ada@example.com\n", 10_000)), iotest.ErrReader(broken)), "people.csv")
+	r, err := csvlist.NewReader(
+		io.MultiReader(
+			strings.NewReader("email\n"+strings.Repeat("ada@example.com\n", 10_000)),
+			iotest.ErrReader(broken),
+		),
+		"people.csv",
+	)
 	for err == nil {
 		_, err = r.Next()
 	}
@@ -262,7 +287,8 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	missing := filepath.Join(folder, "missing.csv")
-	if _, err := csvlist.Open(missing); err == nil || err.Error() != missing+": there is no such file" || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := csvlist.Open(missing); err == nil || err.Error() != missing+": there is no such file" ||
+		!errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 	if _, err := csvlist.Open(folder); err == nil || err.Error() != folder+": is a folder, not a file" {
@@ -272,7 +298,8 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 	if err := os.WriteFile(locked, []byte("email\n"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := csvlist.Open(locked); os.Geteuid() != 0 && (err == nil || err.Error() != locked+": may not be read: permission denied") {
+	if _, err := csvlist.Open(locked); os.Geteuid() != 0 &&
+		(err == nil || err.Error() != locked+": may not be read: permission denied") {
 		t.Errorf("locked: %v", err)
 	}
 	good := filepath.Join(folder, "good.csv")
@@ -283,7 +310,8 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, err := r.Next(); err != nil || m.Address.String() != "ada@example.com" || r.Size() != 22 || r.BytesRead() != 22 {
+	if m, err := r.Next(); err != nil || m.Address.String() != "ada@example.com" || r.Size() != 22 ||
+		r.BytesRead() != 22 {
 		t.Errorf("got %+v, %v, size %d, read %d", m, err, r.Size(), r.BytesRead())
 	}
 	if err := r.Close(); err != nil {
@@ -295,7 +323,10 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 func BenchmarkNext(b *testing.B) {
 	rows := "ada.lovelace@mail.example.com,Ada,Lovelace,London,gold,1815,\"Countess, mathematician\"\n" +
 		"j.o'brien@example.org,Jörg,O'Brien,Zürich,silver,12,\n"
-	input := io.MultiReader(strings.NewReader("email,first_name,last_name,city,plan,points,note\n"), &endless{text: rows})
+	input := io.MultiReader(
+		strings.NewReader("email,first_name,last_name,city,plan,points,note\n"),
+		&endless{text: rows},
+	)
 	r, err := csvlist.NewReader(input, "people.csv")
 	if err != nil {
 		b.Fatal(err)
@@ -342,7 +373,8 @@ func TestTheExampleListHas2000RecipientsAndItsFaults(t *testing.T) {
 			t.Errorf("line %d: the address is not of an example domain", m.Position)
 		}
 	}
-	if want := (member.Reject{Position: 1003, Reason: "the address has no @"}); len(rejects) == 1 && rejects[0] != want {
+	if want := (member.Reject{Position: 1003, Reason: "the address has no @"}); len(rejects) == 1 &&
+		rejects[0] != want {
 		t.Errorf("rejected %+v, want %+v", rejects[0], want)
 	}
 	if rows != 2002 || len(seen) != 2000 || differing != 2 || len(rejects) != 1 {

@@ -108,7 +108,8 @@ func FuzzReader(f *testing.F) {
 				break
 			}
 			var fields map[string]string
-			if err := json.Unmarshal(m.Attributes, &fields); err != nil || !utf8.Valid(m.Attributes) || len(m.Attributes) > 64<<10 {
+			if err := json.Unmarshal(m.Attributes, &fields); err != nil || !utf8.Valid(m.Attributes) ||
+				len(m.Attributes) > 64<<10 {
 				t.Fatalf("line %d: %q: %v", m.Position, m.Attributes, err)
 			}
 			if again, err := address.Parse(m.Address.String()); err != nil || again != m.Address {
@@ -121,7 +122,9 @@ func FuzzReader(f *testing.F) {
 			order = append(order, m.Position)
 		}
 		for _, j := range rejects {
-			if j.Reason == "" || !utf8.ValidString(j.Reason) || strings.ContainsAny(j.Reason, "\r\n@") && !strings.Contains(j.Reason, "the @") && !strings.Contains(j.Reason, "no @") {
+			if j.Reason == "" || !utf8.ValidString(j.Reason) ||
+				strings.ContainsAny(j.Reason, "\r\n@") && !strings.Contains(j.Reason, "the @") &&
+					!strings.Contains(j.Reason, "no @") {
 				t.Errorf("line %d is rejected because it %q", j.Position, j.Reason)
 			}
 		}
@@ -137,7 +140,8 @@ func FuzzReader(f *testing.F) {
 		header, _, _ := strings.Cut(strings.TrimLeft(text, "\r\n"), "\n")
 		comma := byte(0)
 		for _, c := range []byte(",;\t") { // the header has been taken: the one that divides it into the right number of columns
-			if rows, _, ok := plainRows(text, c); ok && len(rows) > 0 && len(rows[0]) == len(r.Columns())+1 && (comma == 0 || strings.Count(header, string(c)) > strings.Count(header, string(comma))) {
+			if rows, _, ok := plainRows(text, c); ok && len(rows) > 0 && len(rows[0]) == len(r.Columns())+1 &&
+				(comma == 0 || strings.Count(header, string(c)) > strings.Count(header, string(comma))) {
 				comma = c
 			}
 		}
@@ -170,7 +174,8 @@ func FuzzReader(f *testing.F) {
 				want = append(want, value)
 			}
 			rest := slices.Delete(slices.Clone(row), at, at+1)
-			if slices.Sort(rest); !slices.Equal(rest, slices.Sorted(slices.Values(want))) && !repeatedAddress(row, m.address) {
+			if slices.Sort(rest); !slices.Equal(rest, slices.Sorted(slices.Values(want))) &&
+				!repeatedAddress(row, m.address) {
 				t.Fatalf("line %d: %q became %v", lines[i], row, m)
 			}
 		}
@@ -192,7 +197,10 @@ func repeatedAddress(row []string, a address.Address) bool {
 func checkWhole(t *testing.T, err error) {
 	t.Helper()
 	var whole *csvlist.Error
-	if !errors.As(err, &whole) || !strings.HasPrefix(err.Error(), "fuzz.csv: ") && !strings.HasPrefix(err.Error(), fmt.Sprintf("fuzz.csv:%d: ", whole.Line)) || strings.ContainsAny(err.Error(), "\r\n") {
+	if !errors.As(err, &whole) ||
+		!strings.HasPrefix(err.Error(), "fuzz.csv: ") &&
+			!strings.HasPrefix(err.Error(), fmt.Sprintf("fuzz.csv:%d: ", whole.Line)) ||
+		strings.ContainsAny(err.Error(), "\r\n") {
 		t.Fatalf("got %q", err)
 	}
 }
@@ -212,7 +220,10 @@ func FuzzEndless(f *testing.F) {
 			return
 		}
 		const most, atOnce = 3 << 20, 1<<20 + 2*64<<10 // a row and two buffers
-		r, err := csvlist.NewReader(io.LimitReader(io.MultiReader(strings.NewReader(start), &endless{text: repeated}), most), "fuzz.csv")
+		r, err := csvlist.NewReader(
+			io.LimitReader(io.MultiReader(strings.NewReader(start), &endless{text: repeated}), most),
+			"fuzz.csv",
+		)
 		if err != nil {
 			checkWhole(t, err)
 			return

@@ -37,7 +37,9 @@ func sniff(r *bufio.Reader) (comma rune, err error) {
 	case !complete && err == nil:
 		return 0, errors.New("the first line is longer than 64 KiB: it must name the columns")
 	case bytes.IndexByte(bytes.TrimRight(line, "\r"), '\r') >= 0:
-		return 0, errors.New("has lines that end with a carriage return alone: save it with the line ends of Windows or Unix")
+		return 0, errors.New(
+			"has lines that end with a carriage return alone: save it with the line ends of Windows or Unix",
+		)
 	}
 	return separator(line), nil
 }

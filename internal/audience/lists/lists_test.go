@@ -126,7 +126,18 @@ func TestAnImportCountsMembersDuplicatesAndRejectedRows(t *testing.T) {
 	if l.CreatedAt.IsZero() {
 		t.Error("the list has no time")
 	}
-	f.want(l, lists.List{Name: "people", Source: "people.csv", Members: 6, Duplicates: 3, Rejected: 7, Columns: []string{"row"}, CreatedAt: l.CreatedAt})
+	f.want(
+		l,
+		lists.List{
+			Name:       "people",
+			Source:     "people.csv",
+			Members:    6,
+			Duplicates: 3,
+			Rejected:   7,
+			Columns:    []string{"row"},
+			CreatedAt:  l.CreatedAt,
+		},
+	)
 	got, err := f.store.Get(t.Context(), "people")
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +180,10 @@ func TestAFirstImportThatFailsLeavesNoList(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, s := range []*source{of(), {addresses: []string{"x@example.com"}, err: errors.New("broken")}} {
-		if _, err := f.store.Import(t.Context(), "people", "f", columns, s, false); !errors.Is(err, cmp.Or(s.err, lists.ErrEmpty)) {
+		if _, err := f.store.Import(t.Context(), "people", "f", columns, s, false); !errors.Is(
+			err,
+			cmp.Or(s.err, lists.ErrEmpty),
+		) {
 			t.Errorf("got %v", err)
 		}
 		if _, err := f.store.Get(t.Context(), "people"); !errors.Is(err, lists.ErrNotFound) {
@@ -252,7 +266,12 @@ func TestOfTwoReplacementsAtOnceTheLastOneStands(t *testing.T) {
 		}
 		first, second := f.importBoth(true)
 		if first != nil || second != nil {
-			t.Errorf("a list is there %t: got %v and %v, want both to be done, one after the other", there, first, second)
+			t.Errorf(
+				"a list is there %t: got %v and %v, want both to be done, one after the other",
+				there,
+				first,
+				second,
+			)
 		}
 		f.want(f.addresses("people"), []string{"quick@example.com"})
 		f.want(f.strays(), 0)
@@ -293,7 +312,10 @@ func TestFirstFindsTheRowsOfAnAddress(t *testing.T) {
 		}
 		return entries
 	}
-	both := []lists.Entry{{Position: 3, Address: "B@example.com", Attributes: map[string]string{"row": "2"}}, {Position: 4, Address: "b@example.com", Attributes: map[string]string{"row": "3"}}}
+	both := []lists.Entry{
+		{Position: 3, Address: "B@example.com", Attributes: map[string]string{"row": "2"}},
+		{Position: 4, Address: "b@example.com", Attributes: map[string]string{"row": "3"}},
+	}
 	f.want(get("b@example.com", 10), both)
 	f.want(get("b@example.com", 1), both[:1])
 	f.want(len(get("nobody@example.com", 10)), 0)
@@ -310,7 +332,12 @@ func TestOptOutsAreAddedOnceListedInOrderAndRemoved(t *testing.T) {
 		}
 		return n
 	}
-	f.want(change(f.store.AddOptOuts(t.Context(), []string{"c@example.com", "a@example.com", "a@example.com"}, lists.Asked)), int64(2))
+	f.want(
+		change(
+			f.store.AddOptOuts(t.Context(), []string{"c@example.com", "a@example.com", "a@example.com"}, lists.Asked),
+		),
+		int64(2),
+	)
 	f.want(change(f.store.AddOptOuts(t.Context(), []string{"b@example.com", "a@example.com"}, "5.1.1")), int64(1))
 	if _, err := f.pool.Exec(t.Context(), `UPDATE opt_outs SET mailing = 'm' WHERE address_key = 'b@example.com'`); err != nil {
 		t.Fatal(err)
@@ -329,7 +356,10 @@ func TestOptOutsAreAddedOnceListedInOrderAndRemoved(t *testing.T) {
 		return out
 	}
 	f.want(all(), []string{"a@example.com asked ", "b@example.com 5.1.1 m", "c@example.com asked "})
-	f.want(change(f.store.RemoveOptOuts(t.Context(), []string{"a@example.com", "nobody@example.com", "c@example.com"})), int64(2))
+	f.want(
+		change(f.store.RemoveOptOuts(t.Context(), []string{"a@example.com", "nobody@example.com", "c@example.com"})),
+		int64(2),
+	)
 	f.want(all(), []string{"b@example.com 5.1.1 m"})
 	f.want(change(f.store.RemoveOptOuts(t.Context(), nil)), int64(0))
 	stop := errors.New("stop")

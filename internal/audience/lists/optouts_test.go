@@ -22,7 +22,12 @@ func (f *fixture) optOuts() (all []string) {
 
 func (f *fixture) bounced(mailing string, keys ...string) {
 	f.Helper()
-	_, err := f.pool.Exec(f.Context(), `INSERT INTO opt_outs (address_key, reason, mailing) SELECT k, '5.1.1', $2 FROM unnest($1::text[]) k ON CONFLICT DO NOTHING`, keys, mailing)
+	_, err := f.pool.Exec(
+		f.Context(),
+		`INSERT INTO opt_outs (address_key, reason, mailing) SELECT k, '5.1.1', $2 FROM unnest($1::text[]) k ON CONFLICT DO NOTHING`,
+		keys,
+		mailing,
+	)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -43,7 +48,10 @@ func TestAPersonsRequestReplacesABounceAndIsNeverReplaced(t *testing.T) {
 	add(lists.Asked, 2, "a@example.com", "c@example.com")
 	add(lists.Asked, 0, "a@example.com", "c@example.com")
 	add("5.1.1", 1, "a@example.com", "b@example.com", "c@example.com", "d@example.com")
-	f.want(f.optOuts(), []string{"a@example.com asked ", "b@example.com 5.1.1 m", "c@example.com asked ", "d@example.com 5.1.1 "})
+	f.want(
+		f.optOuts(),
+		[]string{"a@example.com asked ", "b@example.com 5.1.1 m", "c@example.com asked ", "d@example.com 5.1.1 "},
+	)
 }
 
 func TestTheBouncesOfOneMailingAreRemovedAndRequestsStay(t *testing.T) {

@@ -31,12 +31,19 @@ func ReadHeader(cells []string) (Header, error) {
 	seen := map[string]int{}
 	for i, cell := range cells {
 		if strings.Contains(cell, "@") {
-			return Header{}, fmt.Errorf("holds an @ in column %d: the first line must name the columns, one of them email", i+1)
+			return Header{}, fmt.Errorf(
+				"holds an @ in column %d: the first line must name the columns, one of them email",
+				i+1,
+			)
 		}
 		name := fieldName(cell)
 		if !isField(name) {
-			return Header{}, fmt.Errorf("column %d (%s) cannot be a field of templates: its name must be letters, digits "+
-				"and _, and begin with a letter", i+1, shown(cell))
+			return Header{}, fmt.Errorf(
+				"column %d (%s) cannot be a field of templates: its name must be letters, digits "+
+					"and _, and begin with a letter",
+				i+1,
+				shown(cell),
+			)
 		}
 		if first, ok := seen[name]; ok {
 			return Header{}, fmt.Errorf("columns %d and %d are both named %s", first+1, i+1, name)

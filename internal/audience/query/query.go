@@ -185,8 +185,10 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 		return nil, &Unavailable{r.source, database.Refusal(err)}
 	}
 	r.began = time.Now()
-	begin := fmt.Sprintf(`BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = %d`,
-		r.timeout.Milliseconds())
+	begin := fmt.Sprintf(
+		`BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = %d`,
+		r.timeout.Milliseconds(),
+	)
 	if _, err := r.conn.Exec(ctx, begin).ReadAll(); err != nil {
 		return nil, r.explain(err)
 	}

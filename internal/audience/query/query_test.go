@@ -102,7 +102,13 @@ func TestValuesAreTextAsPostgreSQLPrintsThem(t *testing.T) {
 		"ROW(1, NULL, 'x')": "(1,,x)", "'x'::iso": "x", "'127.0.0.1/8'::inet": "127.0.0.1/8", "'ab'::char(4)": "ab  ", "E'a\\nb\\u0001'": `a\u000ab\u0001`,
 		"TIMESTAMP '2026-03-01 10:00:00.5'": "2026-03-01 10:00:00.5", "NULL::int": "", "9223372036854775807": "9223372036854775807",
 	} {
-		want(t, s, "SELECT 'a@example.org' AS email, "+expression+" AS v", 0, `1 a@example.org a@example.org {"v":"`+text+`"}`)
+		want(
+			t,
+			s,
+			"SELECT 'a@example.org' AS email, "+expression+" AS v",
+			0,
+			`1 a@example.org a@example.org {"v":"`+text+`"}`,
+		)
 	}
 }
 
@@ -112,13 +118,25 @@ func TestTheAddressColumnIsFoundUnderTheNamesThatFilesMayUse(t *testing.T) {
 	for _, name := range []string{"email", "EMail", `"E-Mail"`, `"Email Address"`, "mail", "rcp_email", `"e.mail"`} {
 		want(t, s, "SELECT ' a@example.org ' AS "+name+", 1 AS n", 0, `1 a@example.org a@example.org {"n":"1"}`)
 	}
-	want(t, s, "SELECT 'b@example.org' AS mail, 'a@example.org'::char(20) AS email", 0, `1 a@example.org a@example.org {"mail":"b@example.org"}`)
+	want(
+		t,
+		s,
+		"SELECT 'b@example.org' AS mail, 'a@example.org'::char(20) AS email",
+		0,
+		`1 a@example.org a@example.org {"mail":"b@example.org"}`,
+	)
 }
 
 func TestFurtherKindsOfStatementsThatAnswerRowsAreFine(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
-	want(t, s, "WITH p AS (SELECT * FROM people WHERE id = 1) TABLE p -- the end", 0, `1 ann@example.org ann@example.org {"id":"1","first_name":"Ann"}`)
+	want(
+		t,
+		s,
+		"WITH p AS (SELECT * FROM people WHERE id = 1) TABLE p -- the end",
+		0,
+		`1 ann@example.org ann@example.org {"id":"1","first_name":"Ann"}`,
+	)
 	want(t, s, "SELECT email FROM (VALUES ('a@example.org')) v (email)", 0, `1 a@example.org a@example.org {}`)
 	want(t, s, "SELECT email FROM people WHERE false", 0)
 }
@@ -129,12 +147,21 @@ func TestHostileRowsAreCountedAndLeftOut(t *testing.T) {
 	sql := `SELECT email, pad FROM (VALUES (1, 'a@example.org', ''), (2, NULL, ''), (3, '', ''), (4, E'x@example.org\r\nRCPT TO:<y@example.org>', ''),
 		(5, 'x> NOTIFY=NEVER@example.org', ''), (6, 'x@example.org, y@example.org', ''), (7, 'nobody', ''), (8, 'b@example.org', repeat('x', 70000)),
 		(9, '<x@example.org>', ''), (10, repeat('x', 65) || '@example.org', ''), (11, 'c@example.org', E'a\r\nBcc: x@example.org')) v (n, email, pad) ORDER BY n`
-	want(t, s, sql, 9, `1 a@example.org a@example.org {"pad":""}`, `11 c@example.org c@example.org {"pad":"a\u000d\u000aBcc: x@example.org"}`)
+	want(
+		t,
+		s,
+		sql,
+		9,
+		`1 a@example.org a@example.org {"pad":""}`,
+		`11 c@example.org c@example.org {"pad":"a\u000d\u000aBcc: x@example.org"}`,
+	)
 }
 
 func TestALongAnswerIsStreamed(t *testing.T) {
 	t.Parallel()
-	rows, err := newSource(t).Query(t.Context(), "crm", "SELECT 'r' || n || '@example.org' AS email, n FROM generate_series(1, 100000) n", patience)
+	rows, err := newSource(
+		t,
+	).Query(t.Context(), "crm", "SELECT 'r' || n || '@example.org' AS email, n FROM generate_series(1, 100000) n", patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +178,8 @@ func TestALongAnswerIsStreamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w := fmt.Sprintf("r%d@example.org", n+1); m.Address.String() != w || string(m.Attributes) != fmt.Sprintf(`{"n":"%d"}`, n+1) {
+		if w := fmt.Sprintf("r%d@example.org", n+1); m.Address.String() != w ||
+			string(m.Attributes) != fmt.Sprintf(`{"n":"%d"}`, n+1) {
 			t.Fatalf("got %s %s", m.Address, m.Attributes)
 		}
 	}
@@ -209,7 +237,11 @@ func TestWhatIsWrongWithAQueryIsSaidInItsOwnWordsWithoutData(t *testing.T) {
 
 func TestAFaultInALaterRowEndsTheReading(t *testing.T) {
 	t.Parallel()
-	_, _, err := read(t, newSource(t), "SELECT 'r' || n || '@example.org' AS email, 1 / (50000 - n) AS x FROM generate_series(1, 100000) n")
+	_, _, err := read(
+		t,
+		newSource(t),
+		"SELECT 'r' || n || '@example.org' AS email, 1 / (50000 - n) AS x FROM generate_series(1, 100000) n",
+	)
 	var fault *query.Fault
 	if !errors.As(err, &fault) || !strings.Contains(fault.Text, "22012") {
 		t.Errorf("got %v", err)
@@ -268,7 +300,12 @@ func TestAQueryThatTakesTooLongIsEndedAndMayBeTriedAgain(t *testing.T) {
 	s := newSource(t)
 	_, err := s.Query(t.Context(), "crm", "SELECT email, pg_sleep(60) FROM people", time.Second)
 	wantUnavailable(t, err, "the query took longer than its timeout of 1s")
-	rows, err := s.Query(t.Context(), "crm", "SELECT 'a@example.org' AS email, CASE WHEN n > 100000 THEN pg_sleep(60) END FROM generate_series(1, 100001) n", 2*time.Second)
+	rows, err := s.Query(
+		t.Context(),
+		"crm",
+		"SELECT 'a@example.org' AS email, CASE WHEN n > 100000 THEN pg_sleep(60) END FROM generate_series(1, 100001) n",
+		2*time.Second,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,9 +318,15 @@ func TestAQueryThatTakesTooLongIsEndedAndMayBeTriedAgain(t *testing.T) {
 
 func TestASourceThatIsAwayMayBeThereLater(t *testing.T) {
 	t.Parallel()
-	_, err := crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Query(t.Context(), "crm", "SELECT 1 AS email", patience)
+	_, err := crm(
+		t,
+		"postgres://reader:s3cret@127.0.0.1:1/crm",
+	).Query(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "refused")
-	_, err = crm(t, "postgres://reader:s3cret@127.0.0.1:1/crm").Describe(t.Context(), "crm", "SELECT 1 AS email", patience)
+	_, err = crm(
+		t,
+		"postgres://reader:s3cret@127.0.0.1:1/crm",
+	).Describe(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "refused")
 	_, err = query.NewSet(nil).Query(t.Context(), "crm", "SELECT 1 AS email", patience)
 	wantUnavailable(t, err, "no source of that name")
@@ -365,7 +408,12 @@ func TestAQueryThatNobodyWaitsForDoesNotRunOn(t *testing.T) {
 	}
 	gone("cancelled")
 
-	rows, err := s.Query(t.Context(), "crm", "SELECT 'a@example.org' AS email, n AS closed FROM generate_series(1, 100000000) n", patience)
+	rows, err := s.Query(
+		t.Context(),
+		"crm",
+		"SELECT 'a@example.org' AS email, n AS closed FROM generate_series(1, 100000000) n",
+		patience,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,7 +458,8 @@ func TestANameOrURLThatCannotBeUsedIsRefusedWithoutQuotingIt(t *testing.T) {
 			t.Errorf("%q was taken", c)
 			continue
 		}
-		if text := err.Error() + fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "s3cret") || strings.Contains(text, "reader") {
+		if text := err.Error() + fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "s3cret") ||
+			strings.Contains(text, "reader") {
 			t.Errorf("%q: %s", c, text)
 		}
 	}
@@ -419,7 +468,8 @@ func TestANameOrURLThatCannotBeUsedIsRefusedWithoutQuotingIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	const shown = "postgres://db.example.com:5432/crm"
-	if text := fmt.Sprintf("%v %+v %#v %v", c, c, c, []query.Config{c}); strings.Contains(text, "s3cret") || !strings.HasPrefix(text, shown) {
+	if text := fmt.Sprintf("%v %+v %#v %v", c, c, c, []query.Config{c}); strings.Contains(text, "s3cret") ||
+		!strings.HasPrefix(text, shown) {
 		t.Errorf("shown as %s", text)
 	}
 }
@@ -427,7 +477,15 @@ func TestANameOrURLThatCannotBeUsedIsRefusedWithoutQuotingIt(t *testing.T) {
 func BenchmarkRead(b *testing.B) {
 	s := newSource(b)
 	b.ReportAllocs()
-	rows, err := s.Query(b.Context(), "crm", fmt.Sprintf(`SELECT 'r' || n || '@example.org' AS email, 'Ann' AS first_name, 'Lübeck' AS city, n FROM generate_series(1, %d) n`, b.N), time.Hour)
+	rows, err := s.Query(
+		b.Context(),
+		"crm",
+		fmt.Sprintf(
+			`SELECT 'r' || n || '@example.org' AS email, 'Ann' AS first_name, 'Lübeck' AS city, n FROM generate_series(1, %d) n`,
+			b.N,
+		),
+		time.Hour,
+	)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -60,7 +60,9 @@ func (f *fixture) freezeAnswer(a *answer) mailings.Frozen {
 
 func (f *fixture) recipients() []string {
 	f.Helper()
-	return f.strings(`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients ORDER BY number`)
+	return f.strings(
+		`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients ORDER BY number`,
+	)
 }
 
 func TestAnAnswerIsFrozenLikeAList(t *testing.T) {
@@ -75,7 +77,12 @@ func TestAnAnswerIsFrozenLikeAList(t *testing.T) {
 	m := f.get()
 	f.want(m.Frozen(), want)
 	f.want(m.State, "sending")
-	f.want(f.strings(`SELECT 'left' FROM list_members UNION ALL SELECT relname::text FROM pg_class WHERE relname ~ '^(staged|exceptions)'`), []string{})
+	f.want(
+		f.strings(
+			`SELECT 'left' FROM list_members UNION ALL SELECT relname::text FROM pg_class WHERE relname ~ '^(staged|exceptions)'`,
+		),
+		[]string{},
+	)
 }
 
 func TestARepeatedAnswerChangesNothing(t *testing.T) {
@@ -129,7 +136,12 @@ func TestAnAnswerWhoseConnectionIsKilledAtAnyPointLeavesNothing(t *testing.T) {
 		holder := f.lock(`LOCK TABLE ` + table + ` IN ACCESS EXCLUSIVE MODE`)
 		ended := make(chan error, 1)
 		go func() {
-			_, err := f.store.FreezeAnswer(context.WithoutCancel(t.Context()), "m", answered("a@example.com", "b@example.com"), 1)
+			_, err := f.store.FreezeAnswer(
+				context.WithoutCancel(t.Context()),
+				"m",
+				answered("a@example.com", "b@example.com"),
+				1,
+			)
 			ended <- err
 		}()
 		f.someoneWaits()
@@ -207,7 +219,10 @@ func TestAnAnswerWithoutMembersIsAnEmptyList(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := f.store.FreezeAnswer(t.Context(), "never", answered("a@example.com"), 1); !errors.Is(err, mailings.ErrNotFound) {
+	if _, err := f.store.FreezeAnswer(t.Context(), "never", answered("a@example.com"), 1); !errors.Is(
+		err,
+		mailings.ErrNotFound,
+	) {
 		t.Errorf("got %v", err)
 	}
 	f.want(f.everything(), rows)
@@ -221,7 +236,10 @@ func TestAMailingThatHasEndedIsNotFrozenAnyMore(t *testing.T) {
 	for _, end := range []string{`ending = true`, `state = 'cancelled', closed_at = now(), counts = '{}'`} {
 		f.exec(`UPDATE mailings SET ` + end)
 		rows := f.everything()
-		if _, err := f.store.FreezeAnswer(t.Context(), "m", answered("a@example.com"), 1); !errors.Is(err, recipients.ErrEnded) {
+		if _, err := f.store.FreezeAnswer(t.Context(), "m", answered("a@example.com"), 1); !errors.Is(
+			err,
+			recipients.ErrEnded,
+		) {
 			t.Errorf("%s: an answer: got %v", end, err)
 		}
 		if _, err := f.store.Freeze(t.Context(), "m", 1); !errors.Is(err, recipients.ErrEnded) {

@@ -30,7 +30,8 @@ func FuzzAttributesAreReadAsJSONIs(f *testing.F) {
 
 func TestAttributesThatAreNoObjectOfStringsAreAnErrorThatDoesNotQuoteThem(t *testing.T) {
 	t.Parallel()
-	if _, err := readAttributes(`{"a": ["secret"]}`); err == nil || err.Error() != "the attributes of a recipient cannot be read" {
+	if _, err := readAttributes(`{"a": ["secret"]}`); err == nil ||
+		err.Error() != "the attributes of a recipient cannot be read" {
 		t.Error(err)
 	}
 }

@@ -49,7 +49,10 @@ func BenchmarkFreeze(b *testing.B) {
 				freezing += time.Since(began)
 				f.exec(`CHECKPOINT`)
 				began = time.Now()
-				copied, err := f.pool.CopyFrom(b.Context(), pgx.Identifier{"copied"}, []string{"mailing", "number", "address", "address_key", "attributes"},
+				copied, err := f.pool.CopyFrom(
+					b.Context(),
+					pgx.Identifier{"copied"},
+					[]string{"mailing", "number", "address", "address_key", "attributes"},
 					pgx.CopyFromSlice(n, func(i int) ([]any, error) {
 						return []any{int64(runs), int32(i + 1), benchAddress(i + 1), benchAddress(i + 1), benchAttributes}, nil
 					}))
@@ -79,7 +82,9 @@ func ownDatabase(b *testing.B) *pgxpool.Pool {
 
 func benchAddress(n int) string { return fmt.Sprintf("first.last%d@example.org", n) }
 
-var benchAttributes = []byte(`{"first_name": "Ann", "last_name": "Example", "city": "Exampletown", "number": "100200300"}`)
+var benchAttributes = []byte(
+	`{"first_name": "Ann", "last_name": "Example", "city": "Exampletown", "number": "100200300"}`,
+)
 
 // manyMembers makes a list whose every so-manieth address is that of the member before, and has
 // every so-manieth address opted out.
@@ -90,7 +95,10 @@ func (f *fixture) manyMembers(n, duplicates, optedOut int) {
 		repeated = n / duplicates
 	}
 	f.exec(`INSERT INTO lists (name, source, members, duplicates) VALUES ('people', 'people.csv', $1, $2)`, n, repeated)
-	_, err := f.pool.CopyFrom(f.Context(), pgx.Identifier{"list_members"}, []string{"list_id", "position", "address", "address_key", "attributes"},
+	_, err := f.pool.CopyFrom(
+		f.Context(),
+		pgx.Identifier{"list_members"},
+		[]string{"list_id", "position", "address", "address_key", "attributes"},
 		pgx.CopyFromSlice(n, func(i int) ([]any, error) {
 			i++
 			a := benchAddress(i)
@@ -98,11 +106,16 @@ func (f *fixture) manyMembers(n, duplicates, optedOut int) {
 				a = benchAddress(i - 1)
 			}
 			return []any{int64(1), int64(i + 1), a, a, benchAttributes}, nil
-		}))
+		}),
+	)
 	if err != nil {
 		f.Fatal(err)
 	}
 	if optedOut > 0 {
-		f.exec(`INSERT INTO opt_outs SELECT 'first.last' || n * $2::int || '@example.org', 'asked' FROM generate_series(1, $1::int / $2::int) n`, n, optedOut)
+		f.exec(
+			`INSERT INTO opt_outs SELECT 'first.last' || n * $2::int || '@example.org', 'asked' FROM generate_series(1, $1::int / $2::int) n`,
+			n,
+			optedOut,
+		)
 	}
 }

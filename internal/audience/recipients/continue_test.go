@@ -14,13 +14,27 @@ import (
 // uncertain, unsent, in this order. The mailing "m-2" is reserved.
 func newEnded(t testing.TB) *fixture {
 	t.Helper()
-	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com", "d@example.com", "e@example.com", "f@example.com")
+	f := newFixture(
+		t,
+		"a@example.com",
+		"B@example.com",
+		"c@example.com",
+		"d@example.com",
+		"e@example.com",
+		"f@example.com",
+	)
 	f.freeze(2)
-	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, n, 1, s::delivery_status, true
-		FROM mailings, unnest('{sent,unsent,failed,bounced,uncertain,unsent}'::text[]) WITH ORDINALITY AS u(s, n)`)
+	f.exec(
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, n, 1, s::delivery_status, true
+		FROM mailings, unnest('{sent,unsent,failed,bounced,uncertain,unsent}'::text[]) WITH ORDINALITY AS u(s, n)`,
+	)
 	// An attempt before the last one counts for nothing.
-	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, 1, 0, 'uncertain', false FROM mailings`)
-	f.exec(`UPDATE mailings SET state = 'cancelled', closed_at = now(), counts = '{"sent": 1, "unsent": 2, "failed": 1, "bounced": 1, "uncertain": 1}'`)
+	f.exec(
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, 1, 0, 'uncertain', false FROM mailings`,
+	)
+	f.exec(
+		`UPDATE mailings SET state = 'cancelled', closed_at = now(), counts = '{"sent": 1, "unsent": 2, "failed": 1, "bounced": 1, "uncertain": 1}'`,
+	)
 	f.list("stranger@example.com") // what the list is now means nothing
 	f.reserve("m-2")
 	return f
@@ -55,7 +69,14 @@ func TestAContinuationHasThoseWithTheOutcomesAsTheyWereFrozenThen(t *testing.T) 
 		{[]string{"uncertain", "unsent"}, []string{"1 B@example.com b@example.com row 2", "2 e@example.com e@example.com row 5", "3 f@example.com f@example.com row 6"}},
 	} {
 		f := newEnded(t)
-		f.want(f.proceed(2, c.outcomes...), mailings.Frozen{Members: int64(len(c.want)), Recipients: int64(len(c.want)), Batches: (len(c.want) + 1) / 2})
+		f.want(
+			f.proceed(2, c.outcomes...),
+			mailings.Frozen{
+				Members:    int64(len(c.want)),
+				Recipients: int64(len(c.want)),
+				Batches:    (len(c.want) + 1) / 2,
+			},
+		)
 		f.want(f.second(), c.want)
 		left, err := f.store.Left(t.Context(), "m", c.outcomes)
 		if err != nil || left != int64(len(c.want)) {
@@ -68,12 +89,20 @@ func TestWhoOptedOutSinceIsLastInAContinuationAndInNoBatch(t *testing.T) {
 	t.Parallel()
 	f := newEnded(t)
 	f.exec(`INSERT INTO opt_outs VALUES ('b@example.com', 'asked'), ('d@example.com', '5.1.1')`)
-	f.want(f.proceed(2, "unsent", "bounced", "failed"), mailings.Frozen{Members: 4, Recipients: 4, OptedOut: 2, Batches: 1})
+	f.want(
+		f.proceed(2, "unsent", "bounced", "failed"),
+		mailings.Frozen{Members: 4, Recipients: 4, OptedOut: 2, Batches: 1},
+	)
 	f.want(f.second(), []string{"1 c@example.com c@example.com row 3", "2 f@example.com f@example.com row 6",
 		"3 B@example.com b@example.com row 2", "4 d@example.com d@example.com row 4"})
 	f.want(f.strings(`SELECT recipient || ' ' || attempt || ' ' || status || ' ' || final FROM deliveries
 		WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2') ORDER BY recipient`), []string{"3 0 opted_out true", "4 0 opted_out true"})
-	f.want(f.strings(`SELECT first || '-' || last FROM batches WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2')`), []string{"1-2"})
+	f.want(
+		f.strings(
+			`SELECT first || '-' || last FROM batches WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2')`,
+		),
+		[]string{"1-2"},
+	)
 }
 
 func TestARepeatedContinuationAnswersTheSameAndChangesNothing(t *testing.T) {
@@ -89,14 +118,21 @@ func TestAContinuationOfAContinuationTakesWhatThatHasLeft(t *testing.T) {
 	t.Parallel()
 	f := newEnded(t)
 	f.proceed(5, "unsent", "failed")
-	f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, n, 1, s::delivery_status, true
-		FROM mailings, unnest('{sent,unsent,sent}'::text[]) WITH ORDINALITY AS u(s, n) WHERE id = 'm-2'`)
+	f.exec(
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, n, 1, s::delivery_status, true
+		FROM mailings, unnest('{sent,unsent,sent}'::text[]) WITH ORDINALITY AS u(s, n) WHERE id = 'm-2'`,
+	)
 	f.exec(`UPDATE mailings SET closed_at = now(), counts = '{"sent": 2, "unsent": 1}' WHERE id = 'm-2'`)
 	f.reserve("m-3")
 	if _, err := f.store.Continue(t.Context(), "m-3", "m-2", []string{"unsent"}, 5); err != nil {
 		t.Fatal(err)
 	}
-	f.want(f.strings(`SELECT number || ' ' || address FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-3')`), []string{"1 c@example.com"})
+	f.want(
+		f.strings(
+			`SELECT number || ' ' || address FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-3')`,
+		),
+		[]string{"1 c@example.com"},
+	)
 }
 
 func TestAContinuationWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing.T) {
@@ -110,7 +146,9 @@ func TestAContinuationWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing
 		ended <- err
 	}()
 	f.someoneWaits()
-	f.exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	f.exec(
+		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+	)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)
 	}
@@ -123,7 +161,9 @@ func TestWhatCannotBeContinuedIsToldApart(t *testing.T) {
 	t.Parallel()
 	f := newEnded(t)
 	f.reserve("open")
-	f.exec(`INSERT INTO mailings (id, first_run_id, input, list, state, closed_at, counts) VALUES ('all-sent', 'run', '{}', 'people', 'completed', now(), '{"sent": 3}')`)
+	f.exec(
+		`INSERT INTO mailings (id, first_run_id, input, list, state, closed_at, counts) VALUES ('all-sent', 'run', '{}', 'people', 'completed', now(), '{"sent": 3}')`,
+	)
 	rows := f.everything()
 	for _, c := range []struct {
 		id, earlier string
@@ -135,7 +175,10 @@ func TestWhatCannotBeContinuedIsToldApart(t *testing.T) {
 		{"m-2", "all-sent", recipients.ErrNobodyLeft, recipients.ErrNobodyLeft},
 		{"unreserved", "m", mailings.ErrNotFound, nil},
 	} {
-		if _, err := f.store.Continue(t.Context(), c.id, c.earlier, []string{"unsent", "failed"}, 1); !errors.Is(err, c.want) {
+		if _, err := f.store.Continue(t.Context(), c.id, c.earlier, []string{"unsent", "failed"}, 1); !errors.Is(
+			err,
+			c.want,
+		) {
 			t.Errorf("%s continues %s: got %v, want %v", c.id, c.earlier, err, c.want)
 		}
 		if _, err := f.store.Left(t.Context(), c.earlier, []string{"unsent", "failed"}); !errors.Is(err, c.left) {

@@ -16,7 +16,9 @@ func TestReservingAndFreezingSetTheirIsolationAndTheirDurability(t *testing.T) {
 			|| ', jit ' || current_setting('jit')) ON CONFLICT DO NOTHING;
 		RETURN NULL; END $$`)
 	for _, table := range []string{"mailings", "recipients", "batches", "deliveries"} {
-		f.exec(`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON ` + table + ` FOR EACH STATEMENT EXECUTE FUNCTION see()`)
+		f.exec(
+			`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON ` + table + ` FOR EACH STATEMENT EXECUTE FUNCTION see()`,
+		)
 	}
 	for _, setting := range []string{"synchronous_commit = off", "default_transaction_isolation = serializable", "jit = on"} {
 		f.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ` + setting + `', current_database()); END $$`)
@@ -34,9 +36,15 @@ func TestReservingAndFreezingSetTheirIsolationAndTheirDurability(t *testing.T) {
 func TestASuppressedAddressIsSubtractedLikeOneThatAsked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com")
-	f.exec(`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('a@example.com', 'asked', NULL), ('b@example.com', '5.1.10', 'earlier')`)
+	f.exec(
+		`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('a@example.com', 'asked', NULL), ('b@example.com', '5.1.10', 'earlier')`,
+	)
 	frozen := f.freeze(2)
 	f.want([]int64{frozen.Recipients, frozen.OptedOut, int64(frozen.Batches)}, []int64{3, 2, 1})
-	f.want(f.strings(`SELECT r.address || ' ' || d.status FROM deliveries d JOIN recipients r ON r.mailing = d.mailing AND r.number = d.recipient ORDER BY 1`),
-		[]string{"B@example.com opted_out", "a@example.com opted_out"})
+	f.want(
+		f.strings(
+			`SELECT r.address || ' ' || d.status FROM deliveries d JOIN recipients r ON r.mailing = d.mailing AND r.number = d.recipient ORDER BY 1`,
+		),
+		[]string{"B@example.com opted_out", "a@example.com opted_out"},
+	)
 }

@@ -59,17 +59,26 @@ func (f *fixture) list(addresses ...string) {
 	f.exec(`DELETE FROM list_members`)
 	f.exec(`DELETE FROM lists`)
 	f.exec(`INSERT INTO lists (name, source, members) VALUES ('people', 'people.csv', $1)`, len(addresses))
-	f.exec(`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1, a, lower(a), jsonb_build_object('row', n::text)
-		FROM unnest($1::text[]) WITH ORDINALITY AS u(a, n)`, addresses)
+	f.exec(
+		`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1, a, lower(a), jsonb_build_object('row', n::text)
+		FROM unnest($1::text[]) WITH ORDINALITY AS u(a, n)`,
+		addresses,
+	)
 }
 
 // members makes a list of n addresses, of which the first optedOut have opted out.
 func (f *fixture) members(n, optedOut int) {
 	f.Helper()
 	f.exec(`INSERT INTO lists (name, source, members) VALUES ('people', 'people.csv', $1)`, n)
-	f.exec(`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1, 'r' || n || '@example.com', 'r' || n || '@example.com', '{"first_name": "Ann"}'
-		FROM generate_series(1, $1::int) n`, n)
-	f.exec(`INSERT INTO opt_outs SELECT 'r' || n || '@example.com', 'asked' FROM generate_series(1, $1::int) n`, optedOut)
+	f.exec(
+		`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1, 'r' || n || '@example.com', 'r' || n || '@example.com', '{"first_name": "Ann"}'
+		FROM generate_series(1, $1::int) n`,
+		n,
+	)
+	f.exec(
+		`INSERT INTO opt_outs SELECT 'r' || n || '@example.com', 'asked' FROM generate_series(1, $1::int) n`,
+		optedOut,
+	)
 }
 
 func (f *fixture) exec(sql string, args ...any) {
@@ -128,21 +137,41 @@ func (f *fixture) want(got, want any) {
 
 func TestOneRecipientAnAddressAndTheFirstRowWins(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, "b@example.com", "A@example.com", "a@example.com", "c@example.com", "B@example.com", "b@example.com")
+	f := newFixture(
+		t,
+		"b@example.com",
+		"A@example.com",
+		"a@example.com",
+		"c@example.com",
+		"B@example.com",
+		"b@example.com",
+	)
 	f.want(f.freeze(2), mailings.Frozen{Members: 6, Duplicates: 3, Recipients: 3, Batches: 2})
-	f.want(f.strings(`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients ORDER BY number`), []string{
-		"1 b@example.com b@example.com row 1", "2 A@example.com a@example.com row 2", "3 c@example.com c@example.com row 4"})
+	f.want(
+		f.strings(
+			`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients ORDER BY number`,
+		),
+		[]string{
+			"1 b@example.com b@example.com row 1", "2 A@example.com a@example.com row 2", "3 c@example.com c@example.com row 4"},
+	)
 }
 
 func TestWhoOptedOutComesLastWithAFinalDeliveryAndInNoBatch(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com", "d@example.com", "b@example.com")
-	f.exec(`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('b@example.com', '5.1.1'), ('stranger@example.com', 'asked')`)
+	f.exec(
+		`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('b@example.com', '5.1.1'), ('stranger@example.com', 'asked')`,
+	)
 	f.want(f.freeze(10), mailings.Frozen{Members: 5, Duplicates: 1, Recipients: 4, OptedOut: 2, Batches: 1})
 	f.want(f.strings(`SELECT number || ' ' || address FROM recipients ORDER BY number`), []string{
 		"1 c@example.com", "2 d@example.com", "3 a@example.com", "4 B@example.com"})
-	f.want(f.strings(`SELECT recipient || ' ' || attempt || ' ' || status || ' ' || final FROM deliveries ORDER BY recipient`), []string{
-		"3 0 opted_out true", "4 0 opted_out true"})
+	f.want(
+		f.strings(
+			`SELECT recipient || ' ' || attempt || ' ' || status || ' ' || final FROM deliveries ORDER BY recipient`,
+		),
+		[]string{
+			"3 0 opted_out true", "4 0 opted_out true"},
+	)
 	f.want(f.strings(`SELECT first || '-' || last FROM batches`), []string{"1-2"})
 }
 
@@ -211,9 +240,17 @@ func TestOneConnectionFreezesOneListAfterTheOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want(frozen, mailings.Frozen{Members: int64(n + 3), Duplicates: int64(n), Recipients: 3, OptedOut: 1, Batches: 2})
-		f.want(f.strings(`SELECT number || ' ' || address FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = $1) ORDER BY number`, id),
-			[]string{"1 a@example.com", "2 b@example.com", "3 c@example.com"})
+		f.want(
+			frozen,
+			mailings.Frozen{Members: int64(n + 3), Duplicates: int64(n), Recipients: 3, OptedOut: 1, Batches: 2},
+		)
+		f.want(
+			f.strings(
+				`SELECT number || ' ' || address FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = $1) ORDER BY number`,
+				id,
+			),
+			[]string{"1 a@example.com", "2 b@example.com", "3 c@example.com"},
+		)
 	}
 }
 
@@ -256,7 +293,9 @@ func TestAFreezeWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := f.store.Freeze(t.Context(), "m", 1); ended <- err }()
 	f.someoneWaits()
-	f.exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	f.exec(
+		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+	)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)
 	}
@@ -326,7 +365,10 @@ func TestTwoFreezesAtOnceGiveOneResult(t *testing.T) {
 		}
 		f.want(frozen[i], mailings.Frozen{Members: 3, Duplicates: 1, Recipients: 2, Batches: 2})
 	}
-	f.want(f.strings(`SELECT number || ' ' || address FROM recipients ORDER BY number`), []string{"1 a@example.com", "2 b@example.com"})
+	f.want(
+		f.strings(`SELECT number || ' ' || address FROM recipients ORDER BY number`),
+		[]string{"1 a@example.com", "2 b@example.com"},
+	)
 }
 
 func TestAFreezeThatMeetsAnImportTakesTheOldListOrTheNewOne(t *testing.T) {
@@ -375,7 +417,8 @@ func TestRecipientsComeInOrderWithinTheirRange(t *testing.T) {
 	f.exec(`INSERT INTO recipients VALUES ($1, 250, 'other@example.com', 'other@example.com', '{}')`, key+1) // another mailing's
 	read := func(first, last int32) (numbers []int32) {
 		err := f.store.Range(t.Context(), key, first, last, func(r recipients.Recipient) error {
-			if want := fmt.Sprintf("r%d@example.com", r.Number); r.Address != want || !reflect.DeepEqual(r.Attributes, map[string]string{"first_name": "Ann"}) {
+			if want := fmt.Sprintf("r%d@example.com", r.Number); r.Address != want ||
+				!reflect.DeepEqual(r.Attributes, map[string]string{"first_name": "Ann"}) {
 				t.Errorf("recipient %d is %+v", r.Number, r)
 			}
 			r.Attributes["first_name"] = "changed" // a map of its own each time

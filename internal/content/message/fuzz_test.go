@@ -22,7 +22,14 @@ func FuzzMessage(f *testing.F) {
 	f.Add("Grüße aus Köln", "Anna Müller", "jürgen", "Zażółć gęślą jaźń\r\n", "<b>ü</b>", uint8(0))
 	f.Add("x\r\nBcc: y@example.org", "a\nb", "a\r\nb", "\r", "\x00", uint8(0))
 	f.Add("=?utf-8?q?not_encoded?=", "=?x?=", `"q\"\\ > x"`, "--=_abc\n.\n..\nFrom me\n", "a=b==\n", uint8(0))
-	f.Add(strings.Repeat("a long subject in plain words ", 40), strings.Repeat("é", 200), `"x> NOTIFY=NEVER"`, "trailing  \t \n\n\n", "", uint8(1))
+	f.Add(
+		strings.Repeat("a long subject in plain words ", 40),
+		strings.Repeat("é", 200),
+		`"x> NOTIFY=NEVER"`,
+		"trailing  \t \n\n\n",
+		"",
+		uint8(1),
+	)
 	f.Add(" edge ", "O'Brien, Pat", "a.b", "", strings.Repeat("🎉", 300), uint8(2))
 	f.Add("", `Pat "Patty" \ Smith`, "a", strings.Repeat("z", 76)+" \n", "\u2028", uint8(1))
 	f.Add("tab\tinside", "a@b", `" "`, "\xff", "\x7f\x1b[0m", uint8(0))

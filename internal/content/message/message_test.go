@@ -121,7 +121,8 @@ func TestTwoIndependentParsersReadWhatWasComposed(t *testing.T) {
 			if err != nil || len(env.Errors) > 0 {
 				t.Fatal(err, env.Errors)
 			}
-			if got := env.GetHeader("Subject"); strings.TrimSpace(got) != strings.TrimSpace(subject) && subject != "=?utf-8?q?not_encoded?=" {
+			if got := env.GetHeader("Subject"); strings.TrimSpace(got) != strings.TrimSpace(subject) &&
+				subject != "=?utf-8?q?not_encoded?=" {
 				t.Errorf("enmime: subject %q came back as %q", subject, got)
 			}
 			if env.GetHeader("Message-Id") != m.ID || env.GetHeader("List-Id") != "<news.example.com>" {
@@ -146,7 +147,8 @@ func TestBodiesComeBackExactly(t *testing.T) {
 		b := compose(t, m)
 		checkWire(t, b, false)
 		root, err := enmime.ReadParts(bytes.NewReader(b))
-		if err != nil || root.ContentType != "multipart/alternative" || root.FirstChild == nil || root.FirstChild.NextSibling == nil {
+		if err != nil || root.ContentType != "multipart/alternative" || root.FirstChild == nil ||
+			root.FirstChild.NextSibling == nil {
 			t.Fatal(err)
 		}
 		for part, want := range map[*enmime.Part]string{root.FirstChild: body, root.FirstChild.NextSibling: "<b>" + body + "</b>"} {
@@ -175,7 +177,8 @@ func TestOneBodyIsNotMultipart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, params, _ := mime.ParseMediaType(std.Header.Get("Content-Type")); got != c.want || params["charset"] != "utf-8" {
+		if got, params, _ := mime.ParseMediaType(std.Header.Get("Content-Type")); got != c.want ||
+			params["charset"] != "utf-8" {
 			t.Error(got, params)
 		}
 	}
@@ -241,7 +244,8 @@ func TestANonASCIILocalPartNeedsSMTPUTF8(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if to, err := std.Header.AddressList("To"); err != nil || *to[0] != (mail.Address{Name: "Дима", Address: "дима@example.com"}) {
+	if to, err := std.Header.AddressList("To"); err != nil ||
+		*to[0] != (mail.Address{Name: "Дима", Address: "дима@example.com"}) {
 		t.Error(to, err)
 	}
 }
@@ -289,7 +293,8 @@ func TestNoLineTakesMoreThanItMayAndNoCharacterIsSplit(t *testing.T) {
 			if !strings.HasPrefix(word, "=?") {
 				continue
 			}
-			if s, err := new(mime.WordDecoder).Decode(word); err != nil || strings.Contains(s, "\ufffd") || len(word) > 75 {
+			if s, err := new(mime.WordDecoder).Decode(word); err != nil || strings.Contains(s, "\ufffd") ||
+				len(word) > 75 {
 				t.Fatalf("%s: %q, %v", word, s, err)
 			}
 		}
@@ -317,7 +322,8 @@ func FuzzQuotedPrintable(f *testing.F) {
 			t.Errorf("%q came back as %q", want, got)
 		}
 		for line := range strings.SplitSeq(string(out), "\r\n") {
-			if len(line) > 76 || strings.HasPrefix(line, ".") || strings.HasPrefix(line, "From ") || strings.ContainsAny(line, "\r\n\x00") {
+			if len(line) > 76 || strings.HasPrefix(line, ".") || strings.HasPrefix(line, "From ") ||
+				strings.ContainsAny(line, "\r\n\x00") {
 				t.Errorf("line %q", line)
 			}
 		}
@@ -370,8 +376,18 @@ func mustRead(t *testing.T, m *Message) *mail.Message {
 func page() *Message {
 	m := sample()
 	m.Subject = "Grüße aus Köln, Anna"
-	m.Text = []byte(strings.Repeat("Dear Anna, this week's news from Example: a line of text that is wrapped somewhere = here — or there.\n", 40))
-	m.HTML = []byte(strings.Repeat(`<tr><td class="cell" style="font-family:sans-serif;color:#333">An item of the newsletter, <a href="https://example.com/x?id=42&amp;r=7">read more</a></td></tr>`+"\n", 100))
+	m.Text = []byte(
+		strings.Repeat(
+			"Dear Anna, this week's news from Example: a line of text that is wrapped somewhere = here — or there.\n",
+			40,
+		),
+	)
+	m.HTML = []byte(
+		strings.Repeat(
+			`<tr><td class="cell" style="font-family:sans-serif;color:#333">An item of the newsletter, <a href="https://example.com/x?id=42&amp;r=7">read more</a></td></tr>`+"\n",
+			100,
+		),
+	)
 	return m
 }
 

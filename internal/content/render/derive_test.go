@@ -43,7 +43,9 @@ func TestTextMadeFromHTML(t *testing.T) {
 		{"a mark's own letters", `<p>dmq0z dmqq1z {{.first_name}}</p>`, "dmq0z dmqq1z Anna"},
 		{"headings and blocks", `<h4>a</h4><section>b</section><section>c</section>`, "a\n\nb\nc"},
 	} {
-		got := strings.TrimSpace(derived(t, c.html, "x", `R&D <x> "it's"`, "u", "a /ü", "l", "https://example.com/?a=b&c=d"))
+		got := strings.TrimSpace(
+			derived(t, c.html, "x", `R&D <x> "it's"`, "u", "a /ü", "l", "https://example.com/?a=b&c=d"),
+		)
 		if got != c.want {
 			t.Errorf("%s:\n%q, want\n%q", c.name, got, c.want)
 		}
@@ -122,7 +124,8 @@ func TestAPageWhoseActionsCannotBeKeptInOrderNeedsATextOfItsOwn(t *testing.T) {
 		s := spec()
 		s.Text, s.HTML = "", html
 		c, problems := Compile(s)
-		if len(problems) != 1 || problems[0].Field != FieldText || !strings.Contains(problems[0].Message, "give content.text") {
+		if len(problems) != 1 || problems[0].Field != FieldText ||
+			!strings.Contains(problems[0].Message, "give content.text") {
 			t.Errorf("%s: %v", html, problems)
 			if c != nil {
 				t.Log(derived(t, html))

@@ -63,7 +63,16 @@ func TestWhatIsQuickSaysWhatTheEngineSays(t *testing.T) {
 				want, wantErr := engine.execute(&output{}, data)
 				got, err := p.execute(&output{}, data)
 				if !bytes.Equal(got, want) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
-					t.Fatalf("page %d, %s, %q\n got %q, %v\nwant %q, %v", number, p.field, data, got, err, want, wantErr)
+					t.Fatalf(
+						"page %d, %s, %q\n got %q, %v\nwant %q, %v",
+						number,
+						p.field,
+						data,
+						got,
+						err,
+						want,
+						wantErr,
+					)
 				}
 			}
 		}

@@ -215,7 +215,8 @@ func TestALineBreakInAFieldIsABlankInASubjectAndAddsNoHeader(t *testing.T) {
 	} {
 		out, env := render(t, s, anna("first_name", hostile))
 		head, _, _ := bytes.Cut(out, []byte("\r\n\r\n"))
-		if got := env.GetHeader("Subject"); got != want || bytes.Contains(head, []byte("\r\nBcc")) || len(env.GetHeaderValues("Bcc")) > 0 {
+		if got := env.GetHeader("Subject"); got != want || bytes.Contains(head, []byte("\r\nBcc")) ||
+			len(env.GetHeaderValues("Bcc")) > 0 {
 			t.Errorf("%q: got %q, want %q\n%s", hostile, got, want, head)
 		}
 	}

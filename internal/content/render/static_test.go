@@ -48,7 +48,8 @@ func TestStaticContentIsTakenLiterally(t *testing.T) {
 	s := spec()
 	s.Static, s.Text, s.HTML = true, "{{.nobody}} {{\n", "<p>{{if}}</p><!-- stays --><script>x</script>\n"
 	_, env := render(t, s, anna())
-	if env.GetHeader("Subject") != "Hello Anna" || env.Text != "{{.nobody}} {{" || env.HTML != "<p>{{if}}</p><!-- stays --><script>x</script>" {
+	if env.GetHeader("Subject") != "Hello Anna" || env.Text != "{{.nobody}} {{" ||
+		env.HTML != "<p>{{if}}</p><!-- stays --><script>x</script>" {
 		t.Errorf("got %q %q %q", env.GetHeader("Subject"), env.Text, env.HTML)
 	}
 	s.Text = ""
@@ -56,7 +57,8 @@ func TestStaticContentIsTakenLiterally(t *testing.T) {
 		t.Errorf("the text is %q", env.Text)
 	}
 	s.Text, s.HTML = "x\x00", "a\xffb"
-	if _, problems := Compile(s); len(problems) != 2 || problems[0].Field != FieldHTML || problems[1].Field != FieldText {
+	if _, problems := Compile(s); len(problems) != 2 || problems[0].Field != FieldHTML ||
+		problems[1].Field != FieldText {
 		t.Errorf("got %v", problems)
 	}
 }
@@ -74,13 +76,16 @@ func TestAPageIsTheRecipientsOwnBody(t *testing.T) {
 	}
 	html := "<!DOCTYPE html><html><head><title>No</title></head><body><h1>Hello</h1><p>dmq0z {{.x}} &lt;<a href='https://example.com/?a={{b}}'>here</a></body></html>"
 	text, got := page(s, Page{HTML: []byte(html)})
-	if got != html || !strings.Contains(text, "dmq0z {{.x}} <") || !strings.Contains(text, "https://example.com/?a={{b}}") || strings.Contains(text, "No") {
+	if got != html || !strings.Contains(text, "dmq0z {{.x}} <") ||
+		!strings.Contains(text, "https://example.com/?a={{b}}") ||
+		strings.Contains(text, "No") {
 		t.Errorf("got %q %q", text, got)
 	}
 	if text, got = page(s, Page{Text: []byte("{{.x}}\n.\n")}); text != "{{.x}}\r\n." || got != "" {
 		t.Errorf("a page of text: %q %q", text, got)
 	}
-	if text, got = page(s, Page{HTML: []byte(strings.Repeat("<div>", 1000) + "deep")}); text != "" || !strings.Contains(got, "deep") {
+	if text, got = page(s, Page{HTML: []byte(strings.Repeat("<div>", 1000) + "deep")}); text != "" ||
+		!strings.Contains(got, "deep") {
 		t.Errorf("a page without a text: %q %.100q", text, got)
 	}
 	s.Text = "Dear {{.first_name}}"

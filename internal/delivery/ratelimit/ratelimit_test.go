@@ -208,7 +208,11 @@ func TestNoWindowOfTimeHasMoreThanTheRate(t *testing.T) {
 			stop := all.start(t, workers(t, url, 3), 3, domain)
 			// Far less than there should be, for a machine that is busy with other things.
 			length := max(2*time.Second, 2*r.Interval())
-			until(t, "messages", func() bool { return time.Since(began) > length && all.count() > int(length/r.Interval())/4 })
+			until(
+				t,
+				"messages",
+				func() bool { return time.Since(began) > length && all.count() > int(length/r.Interval())/4 },
+			)
 			stop()
 			all.check(t, r)
 			t.Logf("%d messages, %.1f %% of the rate, and %.1f from too many", len(all.turns),
@@ -536,7 +540,10 @@ func TestSetRepeatedChangesNothingAndListShowsAll(t *testing.T) {
 	t.Parallel()
 	p := workers(t, servertest.Database(t), 1)[0]
 	want := []ratelimit.Limit{{Scope: mx, Rate: parse(t, "500/s")}, {Scope: domain, Rate: parse(t, "20/min")},
-		{Scope: ratelimit.OfMailing(9), Rate: parse(t, "86400000000/d")}, {Scope: ratelimit.OfMailing(10), Rate: parse(t, "1000/h")}}
+		{
+			Scope: ratelimit.OfMailing(9),
+			Rate:  parse(t, "86400000000/d"),
+		}, {Scope: ratelimit.OfMailing(10), Rate: parse(t, "1000/h")}}
 	var first []ratelimit.Limit
 	for range 2 {
 		for _, l := range slices.Backward(want) {

@@ -113,9 +113,12 @@ not_after: "2026-02-01T00:00:00Z"
 		EnvelopeSender: "bounces@example.com",
 		Subject:        "Hello {{.first_name}}",
 		List:           "people",
-		Content:        workflows.Content{Text: "Hello {{.first_name}}\n", HTML: "<p>Hello {{.first_name}}</p>\n\n<p>Bye</p>\n"},
-		DropPoints:     []string{"mx1", "mx2"},
-		BatchSize:      250,
+		Content: workflows.Content{
+			Text: "Hello {{.first_name}}\n",
+			HTML: "<p>Hello {{.first_name}}</p>\n\n<p>Bye</p>\n",
+		},
+		DropPoints: []string{"mx1", "mx2"},
+		BatchSize:  250,
 		Retry: workflows.Retries{
 			List:      workflows.Retry{Attempts: 3, Interval: workflows.Duration(time.Minute)},
 			Database:  workflows.Retry{Attempts: 4, Interval: workflows.Duration(20 * time.Second)},
@@ -247,8 +250,18 @@ func TestAFileFromWindowsIsReadAsAnyOther(t *testing.T) {
 
 func TestFieldsWithoutValueAreAsIfLeftOut(t *testing.T) {
 	t.Parallel()
-	f := load(t, map[string]string{"mailing.yaml": short + "content: {text: Hello, html: ~}\nreply_to:\nretry:\nbatch_size: null\nnot_after:\n"})
-	want := workflows.Input{From: "news@example.com", Subject: "News", List: "people", Content: workflows.Content{Text: "Hello"}}
+	f := load(
+		t,
+		map[string]string{
+			"mailing.yaml": short + "content: {text: Hello, html: ~}\nreply_to:\nretry:\nbatch_size: null\nnot_after:\n",
+		},
+	)
+	want := workflows.Input{
+		From:    "news@example.com",
+		Subject: "News",
+		List:    "people",
+		Content: workflows.Content{Text: "Hello"},
+	}
 	if !reflect.DeepEqual(f.Input, want) {
 		t.Errorf("got %+v", f.Input)
 	}
@@ -316,7 +329,12 @@ func TestAFaultSaysWhatIsWrongAndWhere(t *testing.T) {
 	const content = "content: {text: Hello}\n"
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c < 'k'; c++ {
-		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", c-1), 9), ","))
+		bomb += fmt.Sprintf(
+			"%c: &%c [%s]\n",
+			c,
+			c,
+			strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", c-1), 9), ","),
+		)
 	}
 	for name, test := range map[string]struct{ text, want string }{
 		"empty":            {"", "mailing.yaml: is empty"},
@@ -402,7 +420,8 @@ func TestAFaultSaysWhatIsWrongAndWhere(t *testing.T) {
 			got := faults(t, map[string]string{
 				"mailing.yaml": test.text, "newsletter.txt": "Hello", "latin1.html": "<p>\ncaf\xe9", "long.html": strings.Repeat("x", 1<<20+1),
 			})
-			if strings.HasPrefix(test.want, "mailing.yaml") && !strings.HasPrefix(got, test.want) || !strings.Contains(got, test.want) {
+			if strings.HasPrefix(test.want, "mailing.yaml") && !strings.HasPrefix(got, test.want) ||
+				!strings.Contains(got, test.want) {
 				t.Errorf("got\n%s\nwant\n%s", got, test.want)
 			}
 		})
@@ -484,7 +503,10 @@ retry:
 		{"batch_size", 0, 0, "mailing.yaml"},
 		{"list_id", 0, 0, "mailing.yaml"},
 	} {
-		got := strings.TrimPrefix(f.Locate(test.field, test.line, test.column), filepath.Dir(f.Path)+string(filepath.Separator))
+		got := strings.TrimPrefix(
+			f.Locate(test.field, test.line, test.column),
+			filepath.Dir(f.Path)+string(filepath.Separator),
+		)
 		if filepath.ToSlash(got) != test.want {
 			t.Errorf("%s %d:%d is in %s, want %s", test.field, test.line, test.column, got, test.want)
 		}
@@ -524,7 +546,8 @@ func TestTheExamplesAreMailings(t *testing.T) {
 		if f.Input.Query != nil { // needs no file
 			continue
 		}
-		if _, err := os.Stat(f.ListFile); err != nil || f.Input.Content.Text == "" || f.Input.Content.HTML == "" && f.Input.Content.PageURL == "" {
+		if _, err := os.Stat(f.ListFile); err != nil || f.Input.Content.Text == "" ||
+			f.Input.Content.HTML == "" && f.Input.Content.PageURL == "" {
 			t.Errorf("list in %s (%v), content %+v", f.ListFile, err, f.Input.Content)
 		}
 	}
