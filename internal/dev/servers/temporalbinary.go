@@ -3,6 +3,7 @@ package servers
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,9 @@ func works(ctx context.Context, temporal string) bool {
 
 var cliVersion = regexp.MustCompile(`github\.com/temporalio/cli (v\S+)`)
 
-// cachedTemporal returns the path of the command that was built. All checkouts share it.
+// cachedTemporal returns the path of the command that was built. All checkouts share it. The name
+// has the version and a digest of the module file, because the file also sets the versions of the
+// server's dependencies.
 func cachedTemporal() (string, error) {
 	version := cliVersion.FindSubmatch(module.Mod)
 	if version == nil {
@@ -72,7 +75,8 @@ func cachedTemporal() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no folder for built programs: %w", err)
 	}
-	return filepath.Join(cache, "directmailer", "temporal-"+string(version[1])), nil
+	digest := sha256.Sum256(module.Mod)
+	return filepath.Join(cache, "directmailer", fmt.Sprintf("temporal-%s-%x", version[1], digest[:4])), nil
 }
 
 // lockBuild lets one process build at a time: the tests of several packages start together.
