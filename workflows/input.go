@@ -149,6 +149,8 @@ func (v *validator) mailbox(field, value string, required bool) {
 	}
 	_, err := address.ParseMailbox(value)
 	v.err(field, err)
+	v.check(field, err != nil || !strings.Contains(value, "{{"),
+		"holds {{, but is not a template: every recipient would see the braces")
 }
 
 func (v *validator) audience(in Input) {

@@ -35,6 +35,20 @@ func TestEveryProblemOfAnInputIsReportedAtOnceByItsField(t *testing.T) {
 	}
 }
 
+func TestAnAddressOfTheMailingIsNoTemplate(t *testing.T) {
+	t.Parallel()
+	in := input()
+	in.From, in.ReplyTo = "{{.seller}} <news@example.com>", "Support (Billing {{.city}}) <help@example.com>"
+	for i, p := range in.Validate() {
+		if want := []string{"from", "reply_to"}[i]; p.Field != want || !strings.Contains(p.Message, "not a template") {
+			t.Errorf("got %v, want a problem of %s", p, want)
+		}
+	}
+	if n := len(in.Validate()); n != 2 {
+		t.Errorf("%d problems, want 2", n)
+	}
+}
+
 func TestAGoodInputHasNoProblemAndKeepsWhatItSays(t *testing.T) {
 	t.Parallel()
 	in := input()

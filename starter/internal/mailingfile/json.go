@@ -58,7 +58,7 @@ func (r *reader) appendObject(b []byte, n *yaml.Node, field string) []byte {
 		}
 		b = appendString(b, name)
 		b = append(b, ':')
-		r.file.places[path] = r.placesOf(key, value)
+		r.file.places[path] = r.scalar(path, key, value)
 		b = r.appendJSON(b, value, path)
 	}
 	return append(b, '}')

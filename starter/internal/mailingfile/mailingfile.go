@@ -20,9 +20,11 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"directmailer/workflows"
 )
@@ -82,8 +84,11 @@ func Load(path string) (*File, error) {
 		r.fault(place{}, "%v", err)
 		return nil, r.err()
 	}
-	text = strings.ReplaceAll(text, "\r\n", "\n")
+	text = lineEnds.ReplaceAllString(text, "\n")
 	f.lines = strings.Split(text, "\n")
+	if r.separators(); len(r.faults) > 0 {
+		return nil, r.err()
+	}
 	if root := r.parse(text); root != nil {
 		r.read(root)
 		r.validate()
@@ -92,6 +97,29 @@ func Load(path string) (*File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// lineEnds are those of Unix, of Windows, of old files, and CR CR LF, which some editors write.
+var lineEnds = regexp.MustCompile(`\r*\n|\r`)
+
+// separators refuses characters that YAML takes for line ends and editors do not: a text would end
+// at them.
+func (r *reader) separators() {
+	for i, line := range r.file.lines {
+		if before, _, found := cutAny(line, "\u0085\u2028\u2029"); found {
+			at := place{line: i + 1, column: utf8.RuneCountInString(before) + 1}
+			r.fault(at, "a line separator stands here, as word processors write it: replace it by a blank or a line break")
+		}
+	}
+}
+
+// cutAny is [strings.Cut] at the first of some characters.
+func cutAny(s, chars string) (before, after string, found bool) {
+	i := strings.IndexAny(s, chars)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i:], true
 }
 
 // Locate returns the place of a field: "newsletter.yaml:3:7". With a line and column of a template,
@@ -119,7 +147,8 @@ func (f *File) place(field string) place {
 // place is a line and a column of the mailing file, from 1; the column counts characters.
 type place struct {
 	line, column int
-	block        int // how far the lines of a block are indented, which begins in the next line; 0 if the value is none
+	block        int          // how far the lines of a block are indented, which begins in the next line; 0 if the value is none
+	joined       *joinedLines // the lines of a block that have become one line; nil if they are as they were
 }
 
 // within returns the place of a line and column of the template that begins at p. Only a literal
@@ -127,6 +156,10 @@ type place struct {
 func (p place) within(line, column int) place {
 	if p.block == 0 || line == 0 {
 		return p
+	}
+	if p.joined != nil && line == 1 && column > 0 {
+		found := p.joined.place(column)
+		line, column = found.line, found.column
 	}
 	if column > 0 {
 		column += p.block

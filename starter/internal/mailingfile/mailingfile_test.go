@@ -351,7 +351,7 @@ func TestAFaultSaysWhatIsWrongAndWhere(t *testing.T) {
 		"open quotes":      {"from: \"news\n", "mailing.yaml:1:7: a quotation mark opens here, and none closes it"},
 		"open brace":       {"content: {\n", "mailing.yaml:1:10: { opens here, and nothing closes it: a text that begins with {"},
 		"tab":              {"content:\n\ttext: x\n", "mailing.yaml:2:1: a tab stands here: YAML is indented with blanks only"},
-		"template":         {"subject: {{.first_name}}, hello\n", `mailing.yaml:1:10: is not a field and its value: a text that begins with { [ & * ! | > @ or %, or has ": " in it, must be in quotes`},
+		"template":         {"subject: {{.first_name}}, hello\n", `mailing.yaml:1:10: is not a field and its value: a text that begins with { [ & * ! | > @ or %, or has ": " or " #" in it, must be in quotes`},
 		"colon":            {"subject: News: today\n", `mailing.yaml:1:14: a second ": " stands in this value, or the line is indented too far: a text that begins`},
 		"open list":        {"drop_points: [a,\n  b\nsubject: x\n", "mailing.yaml:1:14: what begins here with [ is no list and no fields"},
 		"bracket in text":  {"subject: [Spring] news\n", "mailing.yaml:1:19: is not a field and its value: a text that begins with {"},

@@ -93,7 +93,7 @@ func (r *reader) syntax(err error) {
 	}
 }
 
-const inQuotes = `a text that begins with { [ & * ! | > @ or %, or has ": " in it, must be in quotes`
+const inQuotes = `a text that begins with { [ & * ! | > @ or %, or has ": " or " #" in it, must be in quotes`
 
 func (r *reader) explain(e *yaml.LoadError) (place, string) {
 	at, context := mark(e.Mark), mark(e.ContextMark)
@@ -116,6 +116,12 @@ func (r *reader) explain(e *yaml.LoadError) (place, string) {
 			r.character(bracket),
 			inQuotes,
 		)
+	case e.Message == "block sequence entries are not allowed in this context",
+		e.Message == "mapping keys are not allowed in this context":
+		return at, fmt.Sprintf(`a text must not begin with "%c ": put it in quotes`, r.character(at))
+	case strings.HasPrefix(e.Message, "did not find expected") && r.isBehindQuotes(at):
+		return at, `stands behind a text in quotes: put the whole value in quotes, as in '"Ann Lee" <ann@example.com>'. ` +
+			`Within '…', an apostrophe is written twice`
 	case e.Message == "mapping values are not allowed in this context":
 		return at, `a second ": " stands in this value, or the line is indented too far: ` + inQuotes
 	case e.Message == "could not find expected ':'":
@@ -151,6 +157,14 @@ func (f *File) from(at place) string {
 	return string(line[min(at.column-1, len(line)):])
 }
 
+// isBehindQuotes reports whether a quotation mark stands before a place, or before the blanks before
+// it.
+func (r *reader) isBehindQuotes(at place) bool {
+	line := []rune(r.file.from(place{line: at.line, column: 1}))
+	before := strings.TrimRight(string(line[:min(max(at.column-1, 0), len(line))]), " \t")
+	return strings.HasSuffix(before, `"`) || strings.HasSuffix(before, `'`)
+}
+
 // template returns where the line's first {{ is, or else at: a template that is not in quotes is
 // the commonest slip.
 func (r *reader) template(at place) place {
@@ -165,11 +179,15 @@ func (r *reader) template(at place) place {
 func (r *reader) openBracket(at place) place {
 	closed := 0
 	for line := min(at.line, len(r.file.lines)); line >= 1; line-- {
-		characters := []rune(r.file.lines[line-1])
+		characters, before := []rune(r.file.lines[line-1]), closed
 		if line == at.line {
 			characters = characters[:min(at.column-1, len(characters))]
 		}
 		for i := len(characters) - 1; i >= 0; i-- {
+			if i > 0 && characters[i] == '#' && (characters[i-1] == ' ' || characters[i-1] == '\t') {
+				closed = before // what stands in a comment closes nothing
+				continue
+			}
 			switch characters[i] {
 			case ']', '}':
 				closed++
