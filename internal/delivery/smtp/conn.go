@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -62,7 +63,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	if o.Hello == "" {
 		o.Hello = helloName(socket.LocalAddr())
 	}
-	c := &Conn{options: o, socket: socket, nc: socket, r: bufio.NewReaderSize(socket, maxReplyLine)}
+	c := &Conn{options: o, socket: socket, nc: socket, r: bufio.NewReaderSize(socket, readerSize)}
 	c.watch.socket = socket
 	c.peek.init(socket)
 	if err := c.watchContext(ctx, PhaseConnect); err != nil {
@@ -91,23 +92,33 @@ func (c *Conn) PipelinesNext() bool {
 // Alive reports whether another message can begin, and whether the server still keeps the
 // connection open. A server that has closed it, or has sent 421, has left something to read.
 func (c *Conn) Alive() bool {
-	return !c.lost.Load() && c.state == free && c.r.Buffered() == 0 && c.silent()
+	return !c.lost.Load() && c.state == free && c.silent()
 }
 
-// silent reports whether the server has neither sent anything nor closed the connection. With TLS,
-// there may be records that contain nothing for us.
+// silent reports whether the server has neither sent anything but blank lines nor closed the
+// connection. With TLS, there may be records that contain nothing for us.
 func (c *Conn) silent() bool {
-	if c.r.Buffered() > 0 {
-		return false
+	for range maxReplyLines {
+		if c.skipBlank(); c.r.Buffered() > 0 {
+			return false
+		}
+		if !c.peek.pending() {
+			return true
+		}
+		if err := c.nc.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+			return false
+		}
+		if _, err := c.r.Peek(1); err != nil {
+			return errors.Is(err, os.ErrDeadlineExceeded)
+		}
 	}
-	if !c.peek.pending() {
-		return true
-	}
-	if err := c.nc.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-		return false
-	}
-	_, err := c.r.Peek(1)
-	return errors.Is(err, os.ErrDeadlineExceeded)
+	return false
+}
+
+// skipBlank skips blank lines that are in the reader's buffer.
+func (c *Conn) skipBlank() {
+	buffered, _ := c.r.Peek(c.r.Buffered())
+	_, _ = c.r.Discard(len(buffered) - len(bytes.TrimLeft(buffered, " \t\r\n")))
 }
 
 // Close sends QUIT and closes the connection. If a message or an envelope is unfinished, it sends
@@ -167,6 +178,9 @@ func (c *Conn) expect(phase Phase, timeout time.Duration, want int) error {
 func (c *Conn) checkCode(phase Phase, want int) error {
 	switch code := c.reply.code; {
 	case code == want, code/100 == want:
+		if c.reply.unclear && phase != PhaseDot { // the next reply could be the rest of this one
+			return c.fail(phase, errReply)
+		}
 		return nil
 	case code == 421:
 		c.lost.Store(true)
@@ -177,15 +191,37 @@ func (c *Conn) checkCode(phase Phase, want int) error {
 	return c.fail(phase, errReply)
 }
 
-// read reads the next reply.
+// read reads the next reply. If it is not known where the reply ends, the connection is lost.
 func (c *Conn) read(phase Phase, timeout time.Duration) error {
-	if c.r.Buffered() == 0 {
-		_ = c.nc.SetReadDeadline(time.Now().Add(timeout))
-	}
-	if err := c.reply.read(c.r); err != nil {
+	_ = c.nc.SetReadDeadline(time.Now().Add(timeout))
+	if err := c.readReply(); err != nil {
 		return c.fail(phase, err)
 	}
 	return nil
+}
+
+func (c *Conn) readReply() error {
+	err := c.reply.read(c.r)
+	if c.reply.unclear {
+		c.lost.Store(true)
+	}
+	return err
+}
+
+// readDotReply reads the reply to the final dot. The long wait is for its code. The rest of a reply
+// changes nothing any more, so it may take no longer than a reply to a command.
+func (c *Conn) readDotReply() error {
+	_ = c.nc.SetReadDeadline(time.Now().Add(c.options.Timeouts.Dot))
+	for range maxReplyLines {
+		if _, err := c.r.Peek(4); err != nil {
+			break
+		}
+		if c.skipBlank(); c.r.Buffered() >= 4 {
+			_ = c.nc.SetReadDeadline(time.Now().Add(c.options.Timeouts.Command))
+			break
+		}
+	}
+	return c.readReply()
 }
 
 // write writes the commands in c.out.

@@ -3,6 +3,7 @@ package smtp
 import (
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,16 +11,16 @@ import (
 	"directmailer/internal/dev/smtptest"
 )
 
-// observed is a connection that records the latest deadline for reading. It fails to write data
+// observed is a connection that records the deadlines for reading. It fails to write data
 // that begins with the text refuse.
 type observed struct {
 	net.Conn
-	read   time.Time
+	reads  []time.Time
 	refuse string
 }
 
 func (o *observed) SetReadDeadline(t time.Time) error {
-	o.read = t
+	o.reads = append(o.reads, t)
 	return o.Conn.SetReadDeadline(t)
 }
 
@@ -54,14 +55,17 @@ func begun(t *testing.T, o Options) (*Conn, *observed, *smtptest.Server) {
 func TestTheAnswerToTheDotIsWaitedForLongerThanThatToACommand(t *testing.T) {
 	t.Parallel()
 	c, under, _ := begun(t, Options{Timeouts: Timeouts{Command: time.Minute, Body: 2 * time.Minute, Dot: time.Hour}})
-	if wait := time.Until(under.read); wait > time.Minute {
+	if wait := time.Until(slices.MaxFunc(under.reads, time.Time.Compare)); wait > time.Minute {
 		t.Errorf("a command's answer is waited for until in %s", wait)
 	}
 	if _, err := c.Finish(nil); err != nil {
 		t.Fatal(err)
 	}
-	if wait := time.Until(under.read); wait < 30*time.Minute {
+	if wait := time.Until(slices.MaxFunc(under.reads, time.Time.Compare)); wait < 30*time.Minute {
 		t.Errorf("the answer to the dot was waited for until in %s only", wait)
+	}
+	if wait := time.Until(under.reads[len(under.reads)-1]); wait > time.Minute {
+		t.Errorf("the rest of an answer whose code is known is waited for until in %s", wait)
 	}
 }
 

@@ -130,15 +130,15 @@ func TestAnAnswerOutOfPlaceIsNotTakenForAnother(t *testing.T) {
 		dot      string
 		want     smtp.Class
 	}{
-		"354 to MAIL":   {[]string{"354 go on", "250 ok", "354 go on"}, "", smtp.Connection},
-		"354 to RCPT":   {[]string{"250 ok", "354 go on", "354 go on"}, "", smtp.Connection},
-		"250 to DATA":   {[]string{"250 ok", "250 ok", "250 ok"}, "", smtp.Connection},
-		"no code":       {[]string{"250 ok", "ok", "354 go on"}, "", smtp.Connection},
-		"a code of 1xx": {[]string{"150 ok", "250 ok", "354 go on"}, "", smtp.Connection},
-		"two codes":     {[]string{"250-ok\r\n251 ok", "250 ok", "354 go on"}, "", smtp.Connection},
-		"an endless line": {[]string{"250 " + strings.Repeat("x", 1<<16), "250 ok", "354 go on"}, "",
+		"354 to MAIL":        {[]string{"354 go on", "250 ok", "354 go on"}, "", smtp.Connection},
+		"354 to RCPT":        {[]string{"250 ok", "354 go on", "354 go on"}, "", smtp.Connection},
+		"250 to DATA":        {[]string{"250 ok", "250 ok", "250 ok"}, "", smtp.Connection},
+		"no code":            {[]string{"250 ok", "ok", "354 go on"}, "", smtp.Connection},
+		"a code of 1xx":      {[]string{"150 ok", "250 ok", "354 go on"}, "", smtp.Connection},
+		"two kinds of codes": {[]string{"250-ok\r\n550 no", "250 ok", "354 go on"}, "", smtp.Connection},
+		"an endless line": {[]string{"250 " + strings.Repeat("x", 2<<20), "250 ok", "354 go on"}, "",
 			smtp.Connection},
-		"endless lines": {[]string{strings.Repeat("250-x\r\n", 1<<12) + "250 x", "250 ok", "354 go on"}, "",
+		"endless lines": {[]string{strings.Repeat("250-x\r\n", 1<<13) + "250 x", "250 ok", "354 go on"}, "",
 			smtp.Connection},
 		"354 to the dot":     {[]string{"250 ok", "250 ok", "354 go on"}, "354 more", smtp.Uncertain},
 		"nonsense, the dot":  {[]string{"250 ok", "250 ok", "354 go on"}, "fine", smtp.Uncertain},

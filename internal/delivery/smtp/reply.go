@@ -8,11 +8,14 @@ import (
 	"unicode"
 )
 
-// Limits of a reply. RFC 5321 allows 512 octets a line.
+// Limits of a reply. RFC 5321 allows 512 octets a line, and many servers write more. A reply that
+// goes on behind a limit is not read further: its code counts, and the connection is closed.
 const (
-	maxReplyLine  = 4096 // octets; the size of the reader's buffer
-	maxReplyLines = 128
-	maxReplyText  = 1024 // octets that are kept in Reply.Text
+	readerSize     = 4096    // octets of the reader's buffer, and of a line that are kept
+	maxReplyOctets = 1 << 20 // of a whole reply
+	maxReplyLines  = 4096
+	maxReplyKept   = 64 << 10 // octets of text that are kept for readExtensions
+	maxReplyText   = 1024     // octets of text that are kept in Reply.Text
 )
 
 // replyBuffer holds a reply. Its memory is reused for the next one.
@@ -20,56 +23,116 @@ type replyBuffer struct {
 	code     int
 	enhanced EnhancedCode
 	lines    []byte // without codes, each ended by a line feed
+	// unclear is true if it is not known where the reply ends. The code counts, but what comes next
+	// on the connection may be the rest of this reply or the answer to another command.
+	unclear bool
+	long    []byte // the beginning of a line that is longer than the reader's buffer
 }
 
-// read reads one reply of one or several lines (RFC 5321, section 4.2.1). The buffer of r must have
-// room for maxReplyLine octets.
+// read reads one reply of one or several lines (RFC 5321, section 4.2.1). The first three digits
+// decide. So read takes whatever else a server writes, and returns nil as soon as they are known.
+// If the rest never comes, the reply is unclear.
 func (b *replyBuffer) read(r *bufio.Reader) error {
-	b.code, b.enhanced, b.lines = 0, EnhancedCode{}, b.lines[:0]
+	b.code, b.enhanced, b.lines, b.unclear = 0, EnhancedCode{}, b.lines[:0], false
+	left := maxReplyOctets
 	for range maxReplyLines {
-		// A line feed alone ends a line as well: some servers leave out the carriage return, and a
-		// reply cannot be used for smuggling.
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			if errors.Is(err, bufio.ErrBufferFull) {
-				return errReply
-			}
-			return err
+		line, size, err := b.readLine(r, left)
+		if size == 0 {
+			return b.cutShort(err)
 		}
-		code, last, text, ok := splitLine(bytes.TrimRight(line, "\r\n"))
-		if !ok || b.code != 0 && code != b.code {
-			return errReply
-		}
-		b.code = code
-		if enhanced, rest, ok := cutEnhanced(text, code); ok {
-			if b.enhanced == (EnhancedCode{}) {
-				b.enhanced = enhanced
-			}
-			text = rest
-		}
-		b.lines = append(append(b.lines, text...), '\n')
-		if last {
+		left -= size
+		more, taken := b.add(line)
+		switch {
+		case taken && !more:
+			b.unclear = b.unclear || err != nil
 			return nil
+		case err != nil:
+			return b.cutShort(err)
+		case !taken || left <= 0:
+			return b.cutShort(errReply)
 		}
 	}
-	return errReply
+	return b.cutShort(errReply)
+}
+
+// cutShort ends a reply that has no end. It returns err if the code is not known either.
+func (b *replyBuffer) cutShort(err error) error {
+	if b.code == 0 {
+		return err
+	}
+	b.unclear = true
+	return nil
+}
+
+// readLine reads a line, of at most limit octets, and returns its beginning and its size. A line
+// feed alone ends a line as well: some servers leave out the carriage return, and a reply cannot be
+// used for smuggling.
+func (b *replyBuffer) readLine(r *bufio.Reader, limit int) (line []byte, size int, err error) {
+	line, err = r.ReadSlice('\n')
+	size = len(line)
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, size, err
+	}
+	b.long = append(b.long[:0], line...)
+	for errors.Is(err, bufio.ErrBufferFull) && size < limit {
+		line, err = r.ReadSlice('\n')
+		size += len(line)
+	}
+	if errors.Is(err, bufio.ErrBufferFull) {
+		err = errReply
+	}
+	return b.long, size, err
+}
+
+// add takes a line of the reply. more is true if another line must follow. taken is false if the
+// reply cannot begin with this line. Blank lines before a reply belong to the reply before it.
+func (b *replyBuffer) add(line []byte) (more, taken bool) {
+	line = bytes.TrimRight(line, "\r\n")
+	code, separator, text := splitLine(line)
+	switch {
+	case b.code == 0 && code == 0:
+		return true, isBlank(line)
+	case b.code == 0:
+		b.code = code
+	case code == 0, separator == otherText: // a line without a code inside the reply
+		b.keep(line)
+		return true, true
+	case code/100 != b.code/100:
+		b.unclear = true
+	}
+	if enhanced, rest, ok := cutEnhanced(text, b.code); ok {
+		if b.enhanced == (EnhancedCode{}) {
+			b.enhanced = enhanced
+		}
+		text = rest
+	}
+	b.keep(text)
+	return separator == moreFollows, true
+}
+
+// keep keeps the text of a line.
+func (b *replyBuffer) keep(text []byte) {
+	if len(b.lines)+len(text) < maxReplyKept {
+		b.lines = append(append(b.lines, text...), '\n')
+	}
 }
 
 // copy returns the reply with memory of its own.
 func (b *replyBuffer) copy() Reply {
-	text := b.lines[:min(len(b.lines), maxReplyText)]
-	for _, octet := range bytes.TrimSuffix(text, []byte{'\n'}) {
+	text := bytes.TrimLeft(b.lines, " \n")
+	text = bytes.TrimRight(text[:min(len(text), maxReplyText)], " \n")
+	for _, octet := range text {
 		if octet < ' ' || octet > '~' {
 			return Reply{b.code, b.enhanced, cleanText(text)}
 		}
 	}
-	return Reply{b.code, b.enhanced, string(bytes.TrimSuffix(text, []byte{'\n'}))}
+	return Reply{b.code, b.enhanced, string(text)}
 }
 
 // cleanText returns a server's text as one line that a database and a terminal accept.
 func cleanText(text []byte) string {
 	clean := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
@@ -77,27 +140,40 @@ func cleanText(text []byte) string {
 	return strings.TrimSpace(clean)
 }
 
-// splitLine splits a line of a reply into its code and its text. last is true for the last line of
-// the reply.
-func splitLine(line []byte) (code int, last bool, text []byte, ok bool) {
-	if len(line) < 3 {
-		return 0, false, nil, false
+// separator is what stands between a line's code and its text.
+type separator int
+
+const (
+	lastLine    separator = iota // a blank, a tab, or the end of the line
+	moreFollows                  // a hyphen
+	otherText                    // anything else
+)
+
+// splitLine splits a line of a reply into its code and its text. The code is 0 if the line does not
+// begin with one.
+func splitLine(line []byte) (code int, after separator, text []byte) {
+	if len(line) < 3 || len(line) > 3 && isDigit(line[3]) {
+		return 0, otherText, nil
 	}
 	for _, c := range line[:3] {
-		if c < '0' || c > '9' {
-			return 0, false, nil, false
+		if !isDigit(c) {
+			return 0, otherText, nil
 		}
 		code = code*10 + int(c-'0')
 	}
-	switch {
-	case code < 200 || code > 599:
-		return 0, false, nil, false
-	case len(line) == 3:
-		return code, true, nil, true
-	case line[3] == ' ', line[3] == '-':
-		return code, line[3] == ' ', line[4:], true
+	if code < 200 || code > 599 {
+		return 0, otherText, nil
 	}
-	return 0, false, nil, false
+	text = line[3:]
+	switch {
+	case len(text) == 0:
+		return code, lastLine, text
+	case text[0] == '-':
+		return code, moreFollows, bytes.TrimLeft(text[1:], " \t")
+	case isBlank(text[:1]):
+		return code, lastLine, bytes.TrimLeft(text, " \t")
+	}
+	return code, otherText, text
 }
 
 // cutEnhanced cuts an enhanced status code from the beginning of a reply's text (RFC 2034). A code
@@ -106,7 +182,7 @@ func cutEnhanced(text []byte, code int) (e EnhancedCode, rest []byte, ok bool) {
 	i := 0
 	for part := range e {
 		start := i
-		for i < len(text) && i-start < 3 && text[i] >= '0' && text[i] <= '9' {
+		for i < len(text) && i-start < 3 && isDigit(text[i]) {
 			e[part] = e[part]*10 + int(text[i]-'0')
 			i++
 		}
@@ -120,8 +196,12 @@ func cutEnhanced(text []byte, code int) (e EnhancedCode, rest []byte, ok bool) {
 			i++
 		}
 	}
-	if e[0] != code/100 || i < len(text) && text[i] != ' ' {
+	if e[0] != code/100 || i < len(text) && !isBlank(text[i:i+1]) {
 		return EnhancedCode{}, text, false
 	}
-	return e, bytes.TrimLeft(text[i:], " "), true
+	return e, bytes.TrimLeft(text[i:], " \t"), true
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isBlank(line []byte) bool { return len(bytes.Trim(line, " \t")) == 0 }

@@ -15,7 +15,10 @@ const writeSize = 256 << 10
 // certainly not accepted. After a [*Refusal] another message may begin on the connection, unless
 // the code is 421. The end of ctx interrupts Begin and breaks the connection.
 func (c *Conn) Begin(ctx context.Context, m *Message) error {
-	if c.lost.Load() || c.state == bodyOpen {
+	switch {
+	case c.lost.Load():
+		return &ConnError{Phase: PhaseMail, Cause: errClosed}
+	case c.state == bodyOpen:
 		return &ConnError{Phase: PhaseMail, Cause: errors.New("the connection is not free")}
 	}
 	f := c.nextFormat
@@ -76,8 +79,7 @@ func (c *Conn) Finish(next *Message) (Reply, error) {
 	if n, err := c.nc.Write(c.out); err != nil {
 		return Reply{}, c.uncertain(err, n > 0 || c.secure)
 	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.options.Timeouts.Dot))
-	if err := c.reply.read(c.r); err != nil {
+	if err := c.readDotReply(); err != nil {
 		return Reply{}, c.uncertain(err, true)
 	}
 	if err := c.checkCode(PhaseDot, 2); err != nil {

@@ -41,6 +41,9 @@ type Action struct {
 	// Reply replaces the usual answer: "550 5.1.1 unknown". With a reply other than 2xx at DOT, the
 	// message is not accepted.
 	Reply string
+	// Raw replaces the usual answer too, and is written octet by octet: nothing ends its line. With
+	// Die, the connection is closed after it.
+	Raw string
 	// Die closes the connection without an answer. At DOT, the message is accepted and recorded if
 	// Accept is set.
 	Die    bool
@@ -231,6 +234,7 @@ type session struct {
 	params  string
 	to      string
 	opened  bool
+	raw     bool // nothing ends the line of the next reply
 }
 
 func (c *session) run() {
@@ -268,22 +272,22 @@ func (c *session) run() {
 // answer sends the usual reply, or that of the script, and reports whether the session goes on.
 func (c *session) answer(phase, usual string) bool {
 	reply, ok := c.decide(phase, usual)
-	if !ok {
-		return false
-	}
-	_, err := c.w.WriteString(reply + "\r\n")
-	if phase == "connect" {
-		_ = c.w.Flush()
-	}
-	return err == nil && !strings.HasPrefix(reply, "421")
+	return ok && c.say(reply) && (phase != "connect" || c.w.Flush() == nil)
 }
 
 func (c *session) decide(phase, usual string) (reply string, ok bool) {
 	a := c.action(phase)
-	if a == nil {
+	switch {
+	case a == nil:
 		return usual, true
-	}
-	if a.Reply != "" {
+	case a.Raw != "":
+		c.raw = true
+		if a.Die {
+			c.say(a.Raw)
+			_ = c.w.Flush()
+		}
+		return a.Raw, !a.Die
+	case a.Reply != "":
 		return a.Reply, true
 	}
 	return usual, !a.Die
@@ -385,7 +389,7 @@ func (c *session) mail(rest string) bool {
 	path, params, _ := strings.Cut(strings.TrimPrefix(rest, "FROM:<"), ">")
 	c.from, c.params, c.to = path, strings.TrimSpace(params), ""
 	reply, ok := c.decide("MAIL", "250 2.1.0 ok")
-	c.open(strings.HasPrefix(reply, "2"))
+	c.open(begins(reply, "2"))
 	return ok && c.say(reply)
 }
 
@@ -407,7 +411,7 @@ func (c *session) rcpt(rest string) bool {
 	}
 	c.to, _, _ = strings.Cut(strings.TrimPrefix(rest, "TO:<"), ">")
 	reply, ok := c.decide("RCPT", "250 2.1.5 ok")
-	if !strings.HasPrefix(reply, "2") {
+	if !begins(reply, "2") {
 		c.to = ""
 	}
 	return ok && c.say(reply)
@@ -422,7 +426,7 @@ func (c *session) data() bool {
 	if !ok || !c.say(reply) || c.w.Flush() != nil {
 		return false
 	}
-	if !strings.HasPrefix(reply, "354") {
+	if !begins(reply, "354") {
 		return true
 	}
 	var body bytes.Buffer
@@ -451,10 +455,13 @@ func (c *session) dot(body string) bool {
 	}
 	a := c.action("DOT")
 	reply := "250 2.0.0 accepted"
-	if a != nil && a.Reply != "" {
+	switch {
+	case a != nil && a.Raw != "":
+		reply, c.raw = a.Raw, true
+	case a != nil && a.Reply != "":
 		reply = a.Reply
 	}
-	if strings.HasPrefix(reply, "2") && (a == nil || !a.Die || a.Accept) {
+	if begins(reply, "2") && (a == nil || !a.Die || a.Accept) {
 		m := Message{Conn: c.number, From: c.from, To: c.to, Params: c.params, ID: messageID(body), At: time.Now()}
 		if !c.server.options.Discard {
 			m.Data = body
@@ -463,6 +470,10 @@ func (c *session) dot(body string) bool {
 	}
 	switch {
 	case a != nil && a.Die:
+		if c.raw {
+			c.say(reply)
+			_ = c.w.Flush()
+		}
 		return false
 	case a != nil && a.Cut:
 		_, _ = io.WriteString(c.w, reply[:2])
@@ -494,8 +505,12 @@ func messageID(body string) string {
 }
 
 func (c *session) say(reply string) bool {
-	_, err := io.WriteString(c.w, reply+"\r\n")
-	return err == nil && !strings.HasPrefix(reply, "421")
+	if !c.raw {
+		reply += "\r\n"
+	}
+	c.raw = false
+	_, err := io.WriteString(c.w, reply)
+	return err == nil && !begins(reply, "421")
 }
 
 func (s *Server) makeCertificate(t testing.TB) {

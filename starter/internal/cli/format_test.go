@@ -22,6 +22,13 @@ func TestACellThatASpreadsheetWouldRunIsGuarded(t *testing.T) {
 		"\t=1+1":                "' =1+1",
 		"550 no\r\n=such":       "550 no  =such",
 		"\x1b[31mred":           " [31mred",
+		"  ":                    "  ",
+		"\x00":                  " ",
+		"\x1b =1":               "'  =1",
+		"\u00a0\u2003+1":        "'\u00a0\u2003+1",
+		"\u200b@SUM(A1)":        "' @SUM(A1)",
+		"＝1+1":                  "'＝1+1",
+		"\xff":                  "\ufffd",
 		"550 5.1.1 \u202ecilam": "550 5.1.1  cilam",
 	} {
 		if got := guard(in); got != want {

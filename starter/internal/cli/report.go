@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -236,11 +237,12 @@ func appendRecord(record []string, x ledger.Line) []string {
 	)
 }
 
-// guard makes a value harmless in a spreadsheet, where a value that begins with = + - or @ is a
-// formula. Local parts of addresses may begin so, and servers write replies.
+// guard makes a value harmless in a spreadsheet, where a value that begins with = + - or @, also of
+// full width, is a formula. Local parts of addresses may begin so, and servers write replies.
 func guard(s string) string {
 	s = output.Clean(s)
-	if s != "" && strings.ContainsRune("=+-@", rune(strings.TrimLeft(s, " ")[:1][0])) {
+	first, _ := utf8.DecodeRuneInString(strings.TrimSpace(s))
+	if strings.ContainsRune("=+-@＝＋－＠", first) {
 		return "'" + s
 	}
 	return s

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"encoding/csv"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
+)
+
+// Each recipient gets an odd answer: half of them accept the message, half refuse the recipient.
+func TestOddRepliesAreCountedOnceAndCanBeReported(t *testing.T) {
+	t.Parallel()
+	odd := func(to string) (smtptest.Odd, bool) {
+		var n int
+		_, _ = fmt.Sscanf(to, "r%d@", &n)
+		return smtptest.OddReplies[n/2%len(smtptest.OddReplies)], n%2 == 1
+	}
+	server := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		reply, refuses := odd(e.To)
+		switch {
+		case e.Phase == "DOT" && !refuses:
+			return reply.Action(250)
+		case e.Phase == "RCPT" && refuses:
+			return reply.Action(550)
+		}
+		return nil
+	}})
+	s := newShell(t)
+	s.env["DM_DROP_POINTS"] = rig.MX(server)
+	s.writeLetter()
+	var list strings.Builder
+	list.WriteString("email,first_name,plan\n")
+	for n := range 2 * len(smtptest.OddReplies) {
+		fmt.Fprintf(&list, "r%d@example.org,Ada,free\n", n)
+	}
+	s.write("people.csv", list.String())
+	s.worker()
+	id := newID(t)
+	s.run("start", "-f", "letter.yaml", "--id", id, "--watch")
+
+	half := len(smtptest.OddReplies)
+	if m := s.show(id); m.State != "completed" || m.Sent != half || m.Bounced != half || m.Uncertain != 0 {
+		t.Errorf("show: %+v", m)
+	}
+	for to, copies := range server.Copies() {
+		if copies != 1 {
+			t.Errorf("%s has %d copies", to, copies)
+		}
+	}
+	s.checkOddReport(id, 2*half)
+}
+
+func (s *shell) checkOddReport(id string, recipients int) {
+	s.t.Helper()
+	table := s.must("report", id)
+	rows, err := csv.NewReader(strings.NewReader(table)).ReadAll()
+	if err != nil || len(rows) != recipients+1 {
+		s.t.Fatalf("the report has %d rows: %v", len(rows), err)
+	}
+	for _, row := range rows[1:] {
+		reply := row[7]
+		if row[2] != "1" || row[3] != "false" || strings.ContainsAny(reply[:min(1, len(reply))], "=+-@") {
+			s.t.Errorf("a row is %q", row)
+		}
+	}
+	var lines []struct{ Reply string }
+	a := s.run("report", id, "--output", "json").want(s.t, 0)
+	a.decode(s.t, &lines)
+	for name, text := range map[string]string{"CSV": table, "JSON": a.out, "show": s.must("show", id)} {
+		if !utf8.ValidString(text) || strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), unicode.IsControl) {
+			s.t.Errorf("%s has control characters", name)
+		}
+	}
+	if len(lines) != recipients {
+		s.t.Errorf("JSON has %d lines", len(lines))
+	}
+}
