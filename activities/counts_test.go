@@ -8,8 +8,8 @@ import (
 	"directmailer/workflows"
 )
 
-// The database and the contract have one name for each count. The compiler ensures that the fields are
-// the same.
+// The database and the contract have one name for each count. The compiler ensures that the fields
+// are the same.
 func TestCountsHaveTheSameNamesInTheDatabaseAndInTheContract(t *testing.T) {
 	t.Parallel()
 	_ = workflows.Counts(mailings.Counts{})

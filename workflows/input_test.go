@@ -14,14 +14,17 @@ import (
 func TestEveryProblemOfAnInputIsReportedAtOnceByItsField(t *testing.T) {
 	t.Parallel()
 	in := workflows.Input{
-		ID: "somebody@example.com", From: "News\r\nBcc: x@example.com", ReplyTo: "nobody", EnvelopeSender: "a@b@", Subject: "Hi\r\nBcc: x",
-		List: "../people", DropPoints: []string{"mx", "mx", "M X"}, BatchSize: 9000,
+		ID: "somebody@example.com", From: "News\r\nBcc: x@example.com", ReplyTo: "nobody", EnvelopeSender: "a@b@",
+		Subject: "Hi\r\nBcc: x",
+		List:    "../people", DropPoints: []string{"mx", "mx", "M X"}, BatchSize: 9000,
 		Retry: workflows.Retries{
 			DropPoint: workflows.Retry{Attempts: -1, Interval: workflows.Duration(time.Millisecond)},
 		},
-		OnUncertain: "perhaps", OnExhausted: "never", NotBefore: time.Unix(10, 0), NotAfter: time.Unix(5, 0), Resume: &workflows.Progress{},
+		OnUncertain: "perhaps", OnExhausted: "never", NotBefore: time.Unix(10, 0), NotAfter: time.Unix(5, 0),
+		Resume: &workflows.Progress{},
 	}
-	want := "id from reply_to envelope_sender subject list content drop_points[1] drop_points[2] batch_size retry.drop_point.attempts " +
+	want := "id from reply_to envelope_sender subject list content drop_points[1] drop_points[2] batch_size " +
+		"retry.drop_point.attempts " +
 		"retry.drop_point.interval on_uncertain on_exhausted not_after resume"
 	var fields []string
 	for _, p := range in.Validate() {
@@ -91,7 +94,8 @@ func TestSlipsInAJSONAreReportedWithAllOtherProblems(t *testing.T) {
 	}
 	for field, part := range map[string]string{
 		"from": "must be a text", "on_uncertian": "not a field", "batch_size": "whole number", "content.htlm": "not a field",
-		"retry.drop_point.interval": "duration", "retry.drop_point.tries": "not a field", "not_before": "a time", "subject": "missing", "list": "must name",
+		"retry.drop_point.interval": "duration", "retry.drop_point.tries": "not a field", "not_before": "a time",
+		"subject": "missing", "list": "must name",
 	} {
 		if !strings.Contains(got[field], part) {
 			t.Errorf("%s: got %q, want something with %q", field, got[field], part)
@@ -116,8 +120,8 @@ func TestWhatIsNoObjectIsNoInput(t *testing.T) {
 func TestSlipsSurviveThatTheInputIsHandedOn(t *testing.T) {
 	t.Parallel()
 	data := []byte(
-		`{"on_uncertian": "hold", "zz": 1, "aa": 2, "batch_size": "many", "content": "hello", "retry": {"page": 5, "lost": {}}, "drop_points": [1],
-		"resume": 7, "subject": "x", "": 1}`,
+		`{"on_uncertian": "hold", "zz": 1, "aa": 2, "batch_size": "many", "content": "hello",
+		"retry": {"page": 5, "lost": {}}, "drop_points": [1], "resume": 7, "subject": "x", "": 1}`,
 	)
 	var first workflows.Input
 	if err := json.Unmarshal(data, &first); err != nil {
@@ -215,7 +219,8 @@ func TestNulCharactersAreRefused(t *testing.T) {
 func TestIDsListsAndDropPointsHavePlainNames(t *testing.T) {
 	t.Parallel()
 	for id, good := range map[string]bool{
-		"spring-2026": true, "A.b_c-9": true, strings.Repeat("a", 100): true, strings.Repeat("a", 101): false, "a@b": false, "-a": false, "a-": false,
+		"spring-2026": true, "A.b_c-9": true, strings.Repeat("a", 100): true, strings.Repeat("a", 101): false, "a@b": false,
+		"-a": false, "a-": false,
 		"a--b": false, "a b": false, "a/b": false, "../a": false, "ü": false, "a\n": false,
 	} {
 		in := input()
@@ -225,7 +230,8 @@ func TestIDsListsAndDropPointsHavePlainNames(t *testing.T) {
 		}
 	}
 	for name, good := range map[string]bool{
-		"people": true, "a": true, "mx-1": true, "all_people_2026": true, strings.Repeat("a", 63): true, strings.Repeat("a", 64): false, "": false, "People": false,
+		"people": true, "a": true, "mx-1": true, "all_people_2026": true, strings.Repeat("a", 63): true,
+		strings.Repeat("a", 64): false, "": false, "People": false,
 		"a.b": false, "a--b": false, "-a": false, "a-": false, "a b": false, "a@b": false, "a\n": false, "../a": false,
 	} {
 		if got := workflows.ValidName(name); got != good {
@@ -320,47 +326,66 @@ func TestEachFieldIsHeldToItsBounds(t *testing.T) {
 		change func(*workflows.Input)
 		want   string // fields with a problem
 	}{
-		"query":                     {query(func(*workflows.Query) {}), ""},
-		"query: no source":          {query(func(q *workflows.Query) { q.Source = "" }), "query.source"},
-		"query: a DSN":              {query(func(q *workflows.Query) { q.Source = "postgres://u:p@db/crm" }), "query.source"},
-		"query: blank":              {query(func(q *workflows.Query) { q.SQL = " \n" }), "query.sql"},
-		"query: NUL":                {query(func(q *workflows.Query) { q.SQL = "SELECT '\x00'" }), "query.sql"},
-		"query: shortest":           {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second) }), ""},
-		"query: too short":          {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second - 1) }), "query.timeout"},
-		"query: longest":            {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(6 * time.Hour) }), ""},
-		"query: too long":           {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(6*time.Hour + 1) }), "query.timeout"},
-		"two audiences":             {func(in *workflows.Input) { in.Query = &workflows.Query{Source: "crm", SQL: "SELECT 1"} }, "list"},
-		"continue":                  {again(func(*workflows.Continuation) {}), ""},
-		"continue: nothing":         {again(func(c *workflows.Continuation) { c.Mailing = "" }), "continue.mailing"},
-		"continue: no ID":           {again(func(c *workflows.Continuation) { c.Mailing = "a@example.com" }), "continue.mailing"},
-		"continue: itself":          {again(func(c *workflows.Continuation) { c.Mailing = "spring-2" }), "continue.mailing"},
-		"continue: all outcomes":    {again(func(c *workflows.Continuation) { c.Outcomes = []string{"unsent", "failed", "bounced", "uncertain"} }), ""},
-		"continue: not those":       {again(func(c *workflows.Continuation) { c.Outcomes = []string{"unsent", "sent", "opted_out", "unsent"} }), "continue.outcomes[1] continue.outcomes[2] continue.outcomes[3]"},
-		"deferral":                  {deferral(10*time.Millisecond, 24*time.Hour, 240*time.Hour), ""},
-		"deferral: one pause":       {deferral(time.Hour, time.Hour, time.Hour), ""},
-		"deferral: too short":       {deferral(9*time.Millisecond, time.Hour, time.Hour), "deferral.first"},
-		"deferral: too long":        {deferral(25*time.Hour, 25*time.Hour, 241*time.Hour), "deferral.first deferral.most deferral.for"},
-		"deferral: shrinking":       {deferral(time.Hour, time.Minute, time.Hour), "deferral.most"},
-		"deferral: negative":        {deferral(-time.Hour, -time.Hour, -time.Hour), "deferral.first deferral.most deferral.for"},
-		"error limit":               {func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 100, 1 }, ""},
-		"error limit: too much":     {func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 101, -1 }, "max_error_percent error_minimum"},
-		"error limit: negative":     {func(in *workflows.Input) { in.MaxErrorPercent = -1 }, "max_error_percent"},
-		"rates":                     {rates(workflows.Rates{Mailing: "1000/h", DropPoints: map[string]workflows.Rate{"mx": "none"}, Domains: map[string]workflows.Rate{"gmail.com": "20/s"}}), ""},
-		"rates: names":              {rates(workflows.Rates{DropPoints: map[string]workflows.Rate{"MX": "1/s"}, Domains: map[string]workflows.Rate{"a b": "1/s", "GMail.com": "1/s"}}), "rates.drop_points.MX rates.domains.GMail.com rates.domains.a b"},
-		"static":                    {func(in *workflows.Input) { in.Content.Static = true }, ""},
-		"page":                      {page(func(*workflows.Content) {}), ""},
-		"page: with a text":         {page(func(c *workflows.Content) { c.Text = "Hello" }), ""},
-		"page: with an HTML":        {page(func(c *workflows.Content) { c.HTML = "Hello" }), "content.html"},
-		"page: static":              {page(func(c *workflows.Content) { c.Static = true }), "content.static"},
-		"page: two lines":           {page(func(c *workflows.Content) { c.PageURL += "\r\nHost: x" }), "content.page_url"},
-		"page: too long":            {page(func(c *workflows.Content) { c.PageURL += strings.Repeat("x", 4096) }), "content.page_url"},
-		"page: a file":              {page(func(c *workflows.Content) { c.PageURL = "file:///etc/passwd" }), "content.page_url"},
+		"query":            {query(func(*workflows.Query) {}), ""},
+		"query: no source": {query(func(q *workflows.Query) { q.Source = "" }), "query.source"},
+		"query: a DSN":     {query(func(q *workflows.Query) { q.Source = "postgres://u:p@db/crm" }), "query.source"},
+		"query: blank":     {query(func(q *workflows.Query) { q.SQL = " \n" }), "query.sql"},
+		"query: NUL":       {query(func(q *workflows.Query) { q.SQL = "SELECT '\x00'" }), "query.sql"},
+		"query: shortest":  {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second) }), ""},
+		"query: too short": {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second - 1) }),
+			"query.timeout"},
+		"query: longest": {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(6 * time.Hour) }), ""},
+		"query: too long": {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(6*time.Hour + 1) }),
+			"query.timeout"},
+		"two audiences": {func(in *workflows.Input) { in.Query = &workflows.Query{Source: "crm", SQL: "SELECT 1"} },
+			"list"},
+		"continue":          {again(func(*workflows.Continuation) {}), ""},
+		"continue: nothing": {again(func(c *workflows.Continuation) { c.Mailing = "" }), "continue.mailing"},
+		"continue: no ID": {again(func(c *workflows.Continuation) { c.Mailing = "a@example.com" }),
+			"continue.mailing"},
+		"continue: itself": {again(func(c *workflows.Continuation) { c.Mailing = "spring-2" }), "continue.mailing"},
+		"continue: all outcomes": {again(func(c *workflows.Continuation) {
+			c.Outcomes = []string{"unsent", "failed", "bounced", "uncertain"}
+		}), ""},
+		"continue: not those": {again(func(c *workflows.Continuation) {
+			c.Outcomes = []string{"unsent", "sent", "opted_out", "unsent"}
+		}), "continue.outcomes[1] continue.outcomes[2] continue.outcomes[3]"},
+		"deferral":            {deferral(10*time.Millisecond, 24*time.Hour, 240*time.Hour), ""},
+		"deferral: one pause": {deferral(time.Hour, time.Hour, time.Hour), ""},
+		"deferral: too short": {deferral(9*time.Millisecond, time.Hour, time.Hour), "deferral.first"},
+		"deferral: too long": {deferral(25*time.Hour, 25*time.Hour, 241*time.Hour),
+			"deferral.first deferral.most deferral.for"},
+		"deferral: shrinking": {deferral(time.Hour, time.Minute, time.Hour), "deferral.most"},
+		"deferral: negative": {deferral(-time.Hour, -time.Hour, -time.Hour),
+			"deferral.first deferral.most deferral.for"},
+		"error limit": {func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 100, 1 }, ""},
+		"error limit: too much": {func(in *workflows.Input) { in.MaxErrorPercent, in.ErrorMinimum = 101, -1 },
+			"max_error_percent error_minimum"},
+		"error limit: negative": {func(in *workflows.Input) { in.MaxErrorPercent = -1 }, "max_error_percent"},
+		"rates": {rates(workflows.Rates{Mailing: "1000/h", DropPoints: map[string]workflows.Rate{"mx": "none"},
+			Domains: map[string]workflows.Rate{"gmail.com": "20/s"}}), ""},
+		"rates: names": {rates(workflows.Rates{DropPoints: map[string]workflows.Rate{"MX": "1/s"},
+			Domains: map[string]workflows.Rate{"a b": "1/s", "GMail.com": "1/s"}}),
+			"rates.drop_points.MX rates.domains.GMail.com rates.domains.a b"},
+		"static":             {func(in *workflows.Input) { in.Content.Static = true }, ""},
+		"page":               {page(func(*workflows.Content) {}), ""},
+		"page: with a text":  {page(func(c *workflows.Content) { c.Text = "Hello" }), ""},
+		"page: with an HTML": {page(func(c *workflows.Content) { c.HTML = "Hello" }), "content.html"},
+		"page: static":       {page(func(c *workflows.Content) { c.Static = true }), "content.static"},
+		"page: two lines":    {page(func(c *workflows.Content) { c.PageURL += "\r\nHost: x" }), "content.page_url"},
+		"page: too long": {page(func(c *workflows.Content) { c.PageURL += strings.Repeat("x", 4096) }),
+			"content.page_url"},
+		"page: a file": {page(func(c *workflows.Content) { c.PageURL = "file:///etc/passwd" }),
+			"content.page_url"},
 		"page: host of a recipient": {page(func(c *workflows.Content) { c.PageURL = "{{.url}}" }), "content.page_url"},
 		"page: column and hosts": {page(func(c *workflows.Content) {
 			*c = workflows.Content{PageColumn: "page", PageHosts: []string{"www.example.com"}}
 		}), ""},
-		"page: column alone": {page(func(c *workflows.Content) { *c = workflows.Content{PageColumn: "page"} }), "content.page_hosts"},
-		"page: hosts alone":  {page(func(c *workflows.Content) { *c = workflows.Content{Text: "x", PageHosts: []string{"www.example.com"}} }), "content.page_hosts"},
+		"page: column alone": {page(func(c *workflows.Content) { *c = workflows.Content{PageColumn: "page"} }),
+			"content.page_hosts"},
+		"page: hosts alone": {page(func(c *workflows.Content) {
+			*c = workflows.Content{Text: "x", PageHosts: []string{"www.example.com"}}
+		}), "content.page_hosts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

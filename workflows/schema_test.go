@@ -21,7 +21,8 @@ var update = flag.Bool("update", false, "write docs/mailing.schema.json")
 
 const schemaFile = "../docs/mailing.schema.json"
 
-// TestSchemaIsThatOfTheGoTypes fails when docs/mailing.schema.json is stale: go test ./workflows -run Schema -update writes it.
+// TestSchemaIsThatOfTheGoTypes fails when docs/mailing.schema.json is stale.
+// go test ./workflows -run Schema -update writes it.
 func TestSchemaIsThatOfTheGoTypes(t *testing.T) {
 	want := schemaOf(t)
 	if *update {
@@ -65,14 +66,16 @@ func schemaOf(t *testing.T) []byte {
 	return append(data, '\n')
 }
 
-// nameRules adds the rules of names and of outcomes, which are constants that a struct's tag cannot use.
+// nameRules adds the rules of names and of outcomes, which are constants that a struct's tag cannot
+// use.
 func nameRules(schema *jsonschema.Schema) {
 	field := func(of *jsonschema.Schema, name string) *jsonschema.Schema {
 		property, _ := of.Properties.Get(name)
 		return property
 	}
 	rule := func(s *jsonschema.Schema, length uint64, pattern string) { s.MaxLength, s.Pattern = &length, pattern }
-	input, query, continuation := schema.Definitions["Input"], schema.Definitions["Query"], schema.Definitions["Continuation"]
+	definitions := schema.Definitions
+	input, query, continuation := definitions["Input"], definitions["Query"], definitions["Continuation"]
 	rule(field(input, "id"), naming.MaxIDLength, naming.IDPattern)
 	rule(field(continuation, "mailing"), naming.MaxIDLength, naming.IDPattern)
 	rule(field(input, "list"), naming.MaxLength, naming.Pattern)
@@ -129,7 +132,8 @@ func TestTheExamplesAreGoodInputsAndFitTheSchema(t *testing.T) {
 	}
 }
 
-// Whoever checks an input by the schema alone learns of each of these, and Validate refuses them as well.
+// Whoever checks an input by the schema alone learns of each of these, and Validate refuses them as
+// well.
 func TestTheSchemaRefusesWhatValidateRefuses(t *testing.T) {
 	t.Parallel()
 	schema := compiled(t)
@@ -170,22 +174,32 @@ func TestTheSchemaRefusesWhatValidateRefuses(t *testing.T) {
 		}
 	}
 	for _, change := range []string{
-		`{}`, `{"id": "a-1"}`, `{"retry": {"page": {"attempts": 1, "interval": "1m30s"}}}`, `{"drop_points": ["mx1", "mx2"]}`, `{"batch_size": 5000}`,
-		`{"on_uncertain": "hold", "on_exhausted": "fail"}`, `{"not_before": "2026-01-31T09:00:00+01:00"}`, `{"content": {"html": "<p>x"}}`,
-		`{"list": "left out", "query": {"source": "crm", "sql": "SELECT email FROM people"}}`, `{"list": "left out", "continue": {"mailing": "spring-1", "outcomes": ["unsent", "failed"]}}`,
-		`{"content": {"page_url": "https://www.example.com/{{.id}}"}}`, `{"deferral": {"first": "1m", "most": "1h", "for": "24h"}}`, `{"max_error_percent": 20, "error_minimum": 50}`,
+		`{}`, `{"id": "a-1"}`, `{"retry": {"page": {"attempts": 1, "interval": "1m30s"}}}`, `{"drop_points": ["mx1", "mx2"]}`,
+		`{"batch_size": 5000}`,
+		`{"on_uncertain": "hold", "on_exhausted": "fail"}`, `{"not_before": "2026-01-31T09:00:00+01:00"}`,
+		`{"content": {"html": "<p>x"}}`,
+		`{"list": "left out", "query": {"source": "crm", "sql": "SELECT email FROM people"}}`,
+		`{"list": "left out", "continue": {"mailing": "spring-1", "outcomes": ["unsent", "failed"]}}`,
+		`{"content": {"page_url": "https://www.example.com/{{.id}}"}}`,
+		`{"deferral": {"first": "1m", "most": "1h", "for": "24h"}}`, `{"max_error_percent": 20, "error_minimum": 50}`,
 		`{"rates": {"mailing": "1000/h", "drop_points": {"mx": "500/s"}, "domains": {"gmail.com": "20/s"}}}`,
 	} {
 		check(change, true)
 	}
 	for _, change := range []string{
-		`{"from": "left out"}`, `{"subject": "left out"}`, `{"list": "left out"}`, `{"content": "left out"}`, `{"content": {}}`, `{"content": "x"}`, `{"content": {"htlm": "x", "text": "y"}}`,
-		`{"from": ""}`, `{"subject": ""}`, `{"list": ""}`, `{"list": "../people"}`, `{"id": "a@example.com"}`, `{"batch_size": 5001}`, `{"batch_size": "500"}`, `{"on_uncertian": "hold"}`,
-		`{"on_uncertain": "maybe"}`, `{"on_exhausted": "x"}`, `{"retry": {"page": {"attempts": -1}}}`, `{"retry": {"page": {"attempts": 1001}}}`,
-		`{"retry": {"page": {"interval": "soon"}}}`, `{"retry": {"page": {"interval": 30}}}`, `{"retry": {"pages": {}}}`, `{"drop_points": "mx1"}`, `{"drop_points": ["mx1", "mx1"]}`,
+		`{"from": "left out"}`, `{"subject": "left out"}`, `{"list": "left out"}`, `{"content": "left out"}`,
+		`{"content": {}}`, `{"content": "x"}`, `{"content": {"htlm": "x", "text": "y"}}`,
+		`{"from": ""}`, `{"subject": ""}`, `{"list": ""}`, `{"list": "../people"}`, `{"id": "a@example.com"}`,
+		`{"batch_size": 5001}`, `{"batch_size": "500"}`, `{"on_uncertian": "hold"}`,
+		`{"on_uncertain": "maybe"}`, `{"on_exhausted": "x"}`, `{"retry": {"page": {"attempts": -1}}}`,
+		`{"retry": {"page": {"attempts": 1001}}}`,
+		`{"retry": {"page": {"interval": "soon"}}}`, `{"retry": {"page": {"interval": 30}}}`, `{"retry": {"pages": {}}}`,
+		`{"drop_points": "mx1"}`, `{"drop_points": ["mx1", "mx1"]}`,
 		`{"drop_points": ["MX"]}`, `{"not_before": "tomorrow"}`, `{"resume": {}}`,
-		`{"query": {"source": "crm", "sql": "SELECT email FROM people"}}`, `{"list": "left out", "query": {"source": "crm"}}`, `{"list": "left out", "continue": {"mailing": "spring-1", "outcomes": ["sent"]}}`,
-		`{"max_error_percent": 101}`, `{"rates": {"mailing": 5}}`, `{"deferral": {"first": 5}}`, `{"content": {"text": "x", "static": "yes"}}`,
+		`{"query": {"source": "crm", "sql": "SELECT email FROM people"}}`, `{"list": "left out", "query": {"source": "crm"}}`,
+		`{"list": "left out", "continue": {"mailing": "spring-1", "outcomes": ["sent"]}}`,
+		`{"max_error_percent": 101}`, `{"rates": {"mailing": 5}}`, `{"deferral": {"first": 5}}`,
+		`{"content": {"text": "x", "static": "yes"}}`,
 	} {
 		check(change, false)
 	}

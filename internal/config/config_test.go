@@ -81,7 +81,8 @@ func wantLines(t *testing.T, err error, want ...string) {
 
 func TestEveryProblemIsReportedAtOnceByItsVariable(t *testing.T) {
 	environment(t, map[string]string{
-		"DATABASE_URL": "", "DM_DROP_POINTS": "mx=ftp://127.0.0.1", "DM_MAX_BATCHES": "many", "DM_STOP_TIMEOUT": "soon", "DM_LOG_LEVEL": "LOUD", "DM_LOG_FORMAT": "xml",
+		"DATABASE_URL": "", "DM_DROP_POINTS": "mx=ftp://127.0.0.1", "DM_MAX_BATCHES": "many", "DM_STOP_TIMEOUT": "soon",
+		"DM_LOG_LEVEL": "LOUD", "DM_LOG_FORMAT": "xml",
 	})
 	_, err := config.LoadWorker()
 	wantLines(t, err,
@@ -142,8 +143,10 @@ func TestErrorsHoldNoCredentials(t *testing.T) {
 	const user, password = "secret-user", "secret-word"
 	at := user + ":" + password + "@127.0.0.1:25"
 	for _, points := range []string{
-		"smtp://" + at, "smtp://" + at + "?hello=x", "mx=smpt://" + at, "mx=smtp://" + at + "x", "mx=smtp://" + at + "?" + "connections=" + password,
-		"mx=smtp://" + user + ":" + "%zz" + password + "@h", "mx=smtp://" + at + " mx=smtp://" + at, "mx=smtp://" + at + "?tls=" + password, "mx = smtp://" + at,
+		"smtp://" + at, "smtp://" + at + "?hello=x", "mx=smpt://" + at, "mx=smtp://" + at + "x",
+		"mx=smtp://" + at + "?" + "connections=" + password,
+		"mx=smtp://" + user + ":" + "%zz" + password + "@h", "mx=smtp://" + at + " mx=smtp://" + at,
+		"mx=smtp://" + at + "?tls=" + password, "mx = smtp://" + at,
 		"mx=smtp://" + user + ":secret word@127.0.0.1", "mx=smtp://:" + password + "@127.0.0.1",
 	} {
 		environment(t, map[string]string{"DATABASE_URL": "postgres://" + at + "/mail", "DM_DROP_POINTS": points})
@@ -192,7 +195,8 @@ func TestSourcesAreNamedDatabases(t *testing.T) {
 			t.Errorf("%q: %v, %v", none, w.Sources, err)
 		}
 	}
-	given["DM_SOURCES"] = "crm=postgres://reader:secret@db.example.com/crm?sslmode=disable\n shop=postgresql://127.0.0.1:5433/shop"
+	given["DM_SOURCES"] = "crm=postgres://reader:secret@db.example.com/crm?sslmode=disable\n" +
+		" shop=postgresql://127.0.0.1:5433/shop"
 	environment(t, given)
 	w, err := config.LoadWorker()
 	if err != nil {
@@ -211,7 +215,8 @@ func TestSourcesAreNamedDatabases(t *testing.T) {
 
 func TestEveryBadSourceIsNamedAtOnceWithoutItsCredentials(t *testing.T) {
 	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25",
-		"DM_SOURCES": "crm=mysql://reader:secret@h/crm postgres://reader:secret@h/crm shop=postgres://h/shop shop=postgres://reader:secret@h/shop " +
+		"DM_SOURCES": "crm=mysql://reader:secret@h/crm postgres://reader:secret@h/crm shop=postgres://h/shop " +
+			"shop=postgres://reader:secret@h/shop " +
 			"Shop=postgres://reader:secret@h/x bad=postgres://reader:%zzsecret@h/x"})
 	_, err := config.LoadWorker()
 	wantLines(t, err,
@@ -306,7 +311,8 @@ func TestAFileOfASecretThatCannotBeUsedIsNamedWithoutItsContent(t *testing.T) {
 }
 
 func TestTheAddressOfTheWebUIIsAURL(t *testing.T) {
-	for given, want := range map[string]string{"": "", "http://127.0.0.1:8233/": "http://127.0.0.1:8233", "https://ui.example.com/temporal": "https://ui.example.com/temporal"} {
+	for given, want := range map[string]string{"": "", "http://127.0.0.1:8233/": "http://127.0.0.1:8233",
+		"https://ui.example.com/temporal": "https://ui.example.com/temporal"} {
 		environment(t, map[string]string{"DM_WEB_UI": given})
 		if s, err := config.LoadStarter(); err != nil || string(s.WebUI) != want {
 			t.Errorf("%q: %q, %v", given, s.WebUI, err)

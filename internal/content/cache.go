@@ -6,8 +6,8 @@ import (
 	"directmailer/internal/fifo"
 )
 
-// Cache keeps what was compiled for the latest maxContents mailings, by their IDs. An input does not
-// change once it is in the database, so an entry is never stale. It is safe for concurrent use.
+// Cache keeps what was compiled for the latest maxContents mailings, by their IDs. An input does
+// not change once it is in the database, so an entry is never stale. It is safe for concurrent use.
 type Cache[T any] struct {
 	entries *fifo.Cache[string, *entry[T]]
 }
@@ -22,9 +22,9 @@ func NewCache[T any]() *Cache[T] {
 	return &Cache[T]{entries: fifo.New[string](maxContents, fifo.One[*entry[T]])}
 }
 
-// Get returns what compile returns for the mailing. A mailing is compiled once: other callers for the
-// same mailing wait for that result. No caller waits for the compilation of another mailing. After an
-// error, the next call compiles again.
+// Get returns what compile returns for the mailing. A mailing is compiled once: other callers for
+// the same mailing wait for that result. No caller waits for the compilation of another mailing.
+// After an error, the next call compiles again.
 func (c *Cache[T]) Get(id string, compile func() (T, error)) (T, error) {
 	e := c.entries.GetOrAdd(id, func() *entry[T] { return &entry[T]{get: sync.OnceValues(compile)} })
 	done := false

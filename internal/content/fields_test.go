@@ -16,8 +16,10 @@ func TestFieldsThatNoColumnHasAreFoundWithLineAndColumn(t *testing.T) {
 	}{
 		{"plain", "Hello {{.first_name}},\n\nyou are {{.plna}}", []string{"plna 3:11"}},
 		{"columns and email are known", "{{.first_name}} {{.plan}} {{.email}}", nil},
-		{"in a condition and behind it", "{{if eq .x \"a\"}}é{{.y}}{{else}}{{.z}}{{end}}", []string{"x 1:9", "y 1:20", "z 1:34"}},
-		{"dot is something else inside with", "{{with .first_name}}{{.}}{{.nobody}}{{else}}{{.q}}{{end}}", []string{"q 1:47"}},
+		{"in a condition and behind it", "{{if eq .x \"a\"}}é{{.y}}{{else}}{{.z}}{{end}}",
+			[]string{"x 1:9", "y 1:20", "z 1:34"}},
+		{"dot is something else inside with", "{{with .first_name}}{{.}}{{.nobody}}{{else}}{{.q}}{{end}}",
+			[]string{"q 1:47"}},
 		{"the root by its variable", "{{with .plan}}{{$.gone}}{{end}}", []string{"gone 1:18"}},
 		{"as an argument", "{{printf \"%s\" (printf \"%s\" .gone)}}", []string{"gone 1:28"}},
 		{"in a template that is called", "{{define \"foot\"}}{{.gone}}{{end}}{{template \"foot\" .}}", []string{"gone 1:20"}},
@@ -55,7 +57,8 @@ func TestFieldsOfPagesAreColumnsAndStaticContentHasNone(t *testing.T) {
 	if strings.Join(got, " ") != "content.page_url content.text content.page_column" {
 		t.Errorf("got %v", got)
 	}
-	if problems := UnknownFields(workflows.Input{Content: workflows.Content{Text: "{{.gone}}", Static: true}}, nil); len(problems) > 0 {
+	if problems := UnknownFields(workflows.Input{Content: workflows.Content{Text: "{{.gone}}", Static: true}},
+		nil); len(problems) > 0 {
 		t.Errorf("static content: %v", problems)
 	}
 }

@@ -102,7 +102,8 @@ func TestADatabaseIsUsedOnlyWhenItIsMigrated(t *testing.T) {
 	if err := database.CheckMigrated(t.Context(), pool); err != nil {
 		t.Errorf("after: %v", err)
 	}
-	if _, err := pool.Exec(t.Context(), `DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`); err != nil {
+	if _, err := pool.Exec(t.Context(),
+		`DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`); err != nil {
 		t.Fatal(err)
 	}
 	if err := database.CheckMigrated(t.Context(), pool); !errors.Is(err, database.ErrNotMigrated) {
@@ -183,7 +184,8 @@ func TestAServerThatIsKilledInMidQueryIsUnavailableAndComesBack(t *testing.T) {
 func TestTooManyConnectionsAreUnavailable(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	if _, err := open(t, server.URL("mail")).Exec(t.Context(), `CREATE ROLE secret_role LOGIN PASSWORD 'secret-word' CONNECTION LIMIT 1`); err != nil {
+	if _, err := open(t, server.URL("mail")).Exec(t.Context(),
+		`CREATE ROLE secret_role LOGIN PASSWORD 'secret-word' CONNECTION LIMIT 1`); err != nil {
 		t.Fatal(err)
 	}
 	limited, err := url.Parse(server.URL("mail"))
@@ -208,7 +210,8 @@ func TestTooManyConnectionsAreUnavailable(t *testing.T) {
 func TestARefusedUserIsNotNamed(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	for _, user := range []*url.Userinfo{url.UserPassword("secret_user", "secret-word"), url.UserPassword("postgres", "secret-word")} {
+	for _, user := range []*url.Userinfo{url.UserPassword("secret_user", "secret-word"),
+		url.UserPassword("postgres", "secret-word")} {
 		at, err := url.Parse(server.URL("mail"))
 		if err != nil {
 			t.Fatal(err)
@@ -216,7 +219,8 @@ func TestARefusedUserIsNotNamed(t *testing.T) {
 		at.User = user
 		_, err = database.Open(t.Context(), at.String(), 1)
 		checkError(t, err, true)
-		if want := fmt.Sprintf("reach the database at %s: PostgreSQL error 28P01: the user or the password is refused", database.Place(at.String())); err == nil ||
+		if want := fmt.Sprintf("reach the database at %s: PostgreSQL error 28P01: the user or the password is refused",
+			database.Place(at.String())); err == nil ||
 			err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
@@ -253,7 +257,8 @@ func TestACallersOwnEndIsNotUnavailable(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := pool.Exec(ctx, `SELECT pg_sleep(600)`); ended <- err }()
 	for running := false; !running; {
-		err := pool.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`).
+		err := pool.QueryRow(t.Context(),
+			`SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`).
 			Scan(&running)
 		if err != nil {
 			t.Fatal(err)
@@ -270,7 +275,8 @@ func TestACallersOwnEndIsNotUnavailable(t *testing.T) {
 func TestClassesOfErrorsAreToldApart(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]bool{
-		"08006": true, "25006": true, "25P03": true, "28P01": true, "40001": true, "40P01": true, "53100": true, "53300": true, "55P03": true,
+		"08006": true, "25006": true, "25P03": true, "28P01": true, "40001": true, "40P01": true, "53100": true,
+		"53300": true, "55P03": true,
 		"57P01": true, "57P03": true, "57014": true, "58030": true, "XX000": true, "XX001": true,
 		"22P02": false, "23505": false, "42P01": false, "42501": false, "0A000": false, "3D000": false, "P0001": false,
 	} {
@@ -290,7 +296,8 @@ func TestClassesOfErrorsAreToldApart(t *testing.T) {
 func TestABadURLIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{
-		"postgres://secret-user:secret word@127.0.0.1:port/mail", "postgres://secret-user:%zz@127.0.0.1/mail", "mysql://secret@127.0.0.1/x", "secret",
+		"postgres://secret-user:secret word@127.0.0.1:port/mail", "postgres://secret-user:%zz@127.0.0.1/mail",
+		"mysql://secret@127.0.0.1/x", "secret",
 		"postgres://secret@127.0.0.1/mail?sslmode=secret", "postgres://secret@127.0.0.1/mail?pool_max_conns=secret",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -304,7 +311,8 @@ func TestABadURLIsNotRepeated(t *testing.T) {
 			t.Errorf("the place is %s", place)
 		}
 	}
-	if got := database.Place("postgres://secret-user:secret-word@db.example.com:6432/mail?sslmode=disable"); got != "db.example.com:6432/mail" {
+	got := database.Place("postgres://secret-user:secret-word@db.example.com:6432/mail?sslmode=disable")
+	if got != "db.example.com:6432/mail" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -317,7 +325,8 @@ func TestCountsOfAnOldDatabaseGetTheNewNames(t *testing.T) {
 	migrate(t, url)
 	pool := open(t, url)
 	for _, statement := range []string{
-		`INSERT INTO mailings (id, first_run_id, input, list, state, counts) VALUES ('old', 'run', '{}', 'people', 'completed',
+		`INSERT INTO mailings (id, first_run_id, input, list, state, counts)
+			VALUES ('old', 'run', '{}', 'people', 'completed',
 			'{"Sent": 1, "Bounced": 2, "Failed": 3, "OptedOut": 4, "Uncertain": 5, "Unsent": 6, "PossiblyTwice": 7}')`,
 		`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('open', 'run', '{}', 'people', 'sending')`,
 		`DELETE FROM goose_db_version WHERE version_id = 7`,

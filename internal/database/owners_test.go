@@ -255,7 +255,8 @@ type write struct {
 var (
 	comments = regexp.MustCompile(`--[^\n]*`)
 	writing  = regexp.MustCompile(`(?i)(\b(?:FOR|DO|ON|OR|AFTER|NO KEY)\s+)?\b` +
-		`(INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE\s+TABLE|TRUNCATE|COPY|UPDATE\s+ONLY|UPDATE)\s+(?:"?(\w+)"?\.)?("?\w+"?|\S)`)
+		`(INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE\s+TABLE|TRUNCATE|COPY|UPDATE\s+ONLY|UPDATE)` +
+		`\s+(?:"?(\w+)"?\.)?("?\w+"?|\S)`)
 )
 
 // writesOf finds the statements that write a table.
@@ -295,13 +296,14 @@ func TestWritesAreFoundHoweverTheyAreWritten(t *testing.T) {
 		"`SELECT 1 FROM mailings m FOR NO KEY UPDATE OF m`":            nil,
 		"`-- UPDATE mailings\nSELECT 1`":                               nil,
 		"`INSERT INTO lists VALUES (1) ON CONFLICT DO UPDATE SET a=1`": {{"INSERT INTO", "lists", true}},
-		"`WITH a AS (UPDATE mailings m SET x = 1) DELETE FROM spool`":  {{"UPDATE", "mailings", true}, {"DELETE FROM", "spool", true}},
-		"\"update mailings \" + \"set x = 1\"":                         {{"update", "mailings", false}},
-		"\"DELETE FROM \" + table + \" WHERE true\"":                   {{"DELETE FROM", "?", true}},
-		"fmt.Sprintf(`INSERT\nINTO %s`, table)":                        {{"INSERT\nINTO", "%", true}},
-		"\"TRUNCATE TABLE \" + `public.\"spool\"`":                     {{"TRUNCATE TABLE", "spool", true}},
-		"pgx.Identifier{\"batches\"}":                                  {{"COPY", "batches", true}},
-		"pgx.Identifier{\"public\", table}":                            {{"COPY", "?", true}},
+		"`WITH a AS (UPDATE mailings m SET x = 1) DELETE FROM spool`": {{"UPDATE", "mailings", true},
+			{"DELETE FROM", "spool", true}},
+		"\"update mailings \" + \"set x = 1\"":       {{"update", "mailings", false}},
+		"\"DELETE FROM \" + table + \" WHERE true\"": {{"DELETE FROM", "?", true}},
+		"fmt.Sprintf(`INSERT\nINTO %s`, table)":      {{"INSERT\nINTO", "%", true}},
+		"\"TRUNCATE TABLE \" + `public.\"spool\"`":   {{"TRUNCATE TABLE", "spool", true}},
+		"pgx.Identifier{\"batches\"}":                {{"COPY", "batches", true}},
+		"pgx.Identifier{\"public\", table}":          {{"COPY", "?", true}},
 	} {
 		texts, err := textsOf("sample.go", []byte("package p\n\nvar x = "+source+"\n"))
 		if err != nil {

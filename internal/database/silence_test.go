@@ -25,7 +25,8 @@ func TestTheServerNoticesAWorkerThatIsGoneWithinHalfAMinute(t *testing.T) {
 	}
 	for parameters, want := range map[string]string{"": "30000", "tcp_user_timeout=7000": "7000"} {
 		pool := open(t, url+separator+parameters)
-		for name, want := range map[string]string{"tcp_user_timeout": want, "tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"} {
+		for name, want := range map[string]string{"tcp_user_timeout": want, "tcp_keepalives_idle": "15",
+			"tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"} {
 			var got string
 			// What the kernel has, not what was asked for.
 			if err := pool.QueryRow(t.Context(), "SHOW "+name).Scan(&got); err != nil || got != want {
@@ -37,7 +38,8 @@ func TestTheServerNoticesAWorkerThatIsGoneWithinHalfAMinute(t *testing.T) {
 
 // startServer is a PostgreSQL that answers each statement as the test says; nil ends the
 // connection.
-func startServer(t *testing.T, answer func(sql string) pgproto3.BackendMessage) (url string, started *atomic.Pointer[pgproto3.StartupMessage]) {
+func startServer(t *testing.T, answer func(sql string) pgproto3.BackendMessage) (url string,
+	started *atomic.Pointer[pgproto3.StartupMessage]) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,15 +14,17 @@ import (
 // gather makes a batch's blob of the numbers that blobs made by kept hold.
 func (f *fixture) gather(known, size int) ledger.Gathered {
 	f.Helper()
-	g, err := f.ledger.Gather(f.Context(), f.key, ledger.Gathering{Known: known, Size: size, Linger: time.Hour, Pack: func(members []int32, blobs [][]byte) ([]byte, error) {
-		have := bytes.Join(blobs, nil)
-		for _, m := range members {
-			if !bytes.Contains(have, fmt.Append(nil, m)) {
-				return nil, nil
-			}
-		}
-		return kept(members)
-	}})
+	g, err := f.ledger.Gather(f.Context(), f.key,
+		ledger.Gathering{Known: known, Size: size, Linger: time.Hour,
+			Pack: func(members []int32, blobs [][]byte) ([]byte, error) {
+				have := bytes.Join(blobs, nil)
+				for _, m := range members {
+					if !bytes.Contains(have, fmt.Append(nil, m)) {
+						return nil, nil
+					}
+				}
+				return kept(members)
+			}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -33,7 +35,9 @@ func (f *fixture) gather(known, size int) ledger.Gathered {
 func (f *fixture) refuse(c *ledger.Claim, recipient, attempt int32, reply string) {
 	f.Helper()
 	f.intend(c, recipient, attempt)
-	if err := f.gate.Enter(c, &ledger.Result{Recipient: recipient, Attempt: attempt, Status: ledger.Deferred, Code: 451, Reply: reply}, nil).Wait(); err != nil {
+	if err := f.gate.Enter(c,
+		&ledger.Result{Recipient: recipient, Attempt: attempt, Status: ledger.Deferred, Code: 451, Reply: reply},
+		nil).Wait(); err != nil {
 		f.Fatal(err)
 	}
 }
@@ -373,7 +377,8 @@ func TestAMailingThatIsBeingEndedEarlyCountsWhatIsResolvedAndSendsNothingAgain(t
 			f.want(<-answer, closed{Ending: ledger.Ending{Recipients: chunk + 1, Counts: want}})
 			f.want(f.progress(), want)
 			var open int
-			f.row(`SELECT count(*) FROM recipients r WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = r.mailing AND d.recipient = r.number AND d.final)`)(&open)
+			f.row(`SELECT count(*) FROM recipients r WHERE
+				NOT EXISTS (SELECT FROM deliveries d WHERE d.mailing = r.mailing AND d.recipient = r.number AND d.final)`)(&open)
 			f.want(open, 0)
 		})
 	}

@@ -32,7 +32,8 @@ func TestADroppedSpoolIsRenderedAgainAndOutcomesStand(t *testing.T) {
 	if _, err := f.ledger.Claim(t.Context(), f.batch(1), false); !errors.Is(err, ledger.ErrNoSpool) {
 		t.Errorf("got %v, want ErrNoSpool", err)
 	}
-	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("again"), []ledger.Failure{{Recipient: 1, Reason: "too late"}}); err != nil {
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("again"),
+		[]ledger.Failure{{Recipient: 1, Reason: "too late"}}); err != nil {
 		t.Fatal(err)
 	}
 	c = f.claim(1, false)

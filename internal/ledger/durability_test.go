@@ -23,7 +23,8 @@ import (
 func (f *fixture) defaults(settings ...string) {
 	f.Helper()
 	for _, s := range settings {
-		f.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ` + strings.ReplaceAll(s, "'", "''") + `', current_database()); END $$`)
+		f.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ` + strings.ReplaceAll(s, "'", "''") +
+			`', current_database()); END $$`)
 	}
 	f.pool.Reset() // sessions that begin from now on have them
 }
@@ -32,10 +33,13 @@ func (f *fixture) defaults(settings ...string) {
 func (f *fixture) watched() {
 	f.Helper()
 	f.exec(
-		`CREATE TABLE seen (task text, isolation text, durability text, compiles text, nested_loops text, UNIQUE (task, isolation, durability, compiles, nested_loops))`,
+		`CREATE TABLE seen (task text, isolation text, durability text, compiles text, nested_loops text,
+			UNIQUE (task, isolation, durability, compiles, nested_loops))`,
 	)
 	f.exec(`CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO seen VALUES (TG_TABLE_NAME || ' ' || TG_OP, current_setting('transaction_isolation'), current_setting('synchronous_commit'),
+		INSERT INTO seen
+			VALUES (TG_TABLE_NAME || ' ' || TG_OP,
+				current_setting('transaction_isolation'), current_setting('synchronous_commit'),
 			current_setting('jit'), current_setting('enable_nestloop')) ON CONFLICT DO NOTHING;
 		RETURN NULL; END $$`)
 	for _, table := range []string{"mailings", "batches", "deliveries", "deferrals", "spool", "opt_outs"} {
@@ -91,7 +95,8 @@ func (f *fixture) aWholeLife() {
 // The ledger must not depend on the defaults of a server, a database or a role.
 func TestEveryTransactionOfTheLedgerSetsItsIsolationAndItsDurability(t *testing.T) {
 	t.Parallel()
-	for durability, want := range map[string]string{"off": "on", "local": "on", "on": "on", "remote_write": "remote_write", "remote_apply": "remote_apply"} {
+	for durability, want := range map[string]string{"off": "on", "local": "on", "on": "on", "remote_write": "remote_write",
+		"remote_apply": "remote_apply"} {
 		t.Run(durability, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, 6, 6)
@@ -106,17 +111,20 @@ func TestEveryTransactionOfTheLedgerSetsItsIsolationAndItsDurability(t *testing.
 			f.want(level, "repeatable read")
 			f.aWholeLife()
 			var tasks, isolation, durable []string
-			f.row(`SELECT array_agg(DISTINCT task), array_agg(DISTINCT isolation), array_agg(DISTINCT durability) FROM seen`)(&tasks, &isolation, &durable)
+			f.row(`SELECT array_agg(DISTINCT task), array_agg(DISTINCT isolation), array_agg(DISTINCT durability)
+				FROM seen`)(&tasks, &isolation, &durable)
 			f.want(isolation, []string{"read committed"})
 			f.want(durable, []string{want})
-			for _, task := range []string{"batches INSERT", "batches UPDATE", "deferrals DELETE", "deferrals INSERT", "deliveries INSERT", "deliveries UPDATE",
+			for _, task := range []string{"batches INSERT", "batches UPDATE", "deferrals DELETE", "deferrals INSERT",
+				"deliveries INSERT", "deliveries UPDATE",
 				"mailings UPDATE", "opt_outs INSERT", "spool DELETE", "spool INSERT", "spool UPDATE"} {
 				if !slices.Contains(tasks, task) {
 					t.Errorf("%s is not among what was seen: the test does not look at everything", task)
 				}
 			}
 			var compiled, hashed int
-			f.row(`SELECT count(*) FILTER (WHERE compiles = 'on'), count(*) FROM seen WHERE nested_loops = 'off'`)(&compiled, &hashed)
+			f.row(`SELECT count(*) FILTER (WHERE compiles = 'on'), count(*)
+				FROM seen WHERE nested_loops = 'off'`)(&compiled, &hashed)
 			f.want(compiled, 0) // plans without nested loops have costs for which they would be compiled
 			f.want(hashed > 0, true)
 		})
@@ -140,7 +148,8 @@ func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testin
 	f.pool = open()
 	for _, sql := range []string{
 		`ALTER SYSTEM SET synchronous_commit = off`, `ALTER SYSTEM SET default_transaction_isolation = 'repeatable read'`,
-		`ALTER SYSTEM SET wal_writer_delay = '10s'`, `ALTER SYSTEM SET wal_writer_flush_after = '1GB'`, // what is not waited for stays in memory
+		// what is not waited for stays in memory
+		`ALTER SYSTEM SET wal_writer_delay = '10s'`, `ALTER SYSTEM SET wal_writer_flush_after = '1GB'`,
 		`SELECT pg_reload_conf()`,
 	} {
 		f.exec(sql)
@@ -181,7 +190,8 @@ func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testin
 	for connection, want := range committed {
 		var intents, results int32
 		first := int32(connection * each)
-		f.row(`SELECT count(*), count(*) FILTER (WHERE status = 'sent') FROM deliveries WHERE recipient > $1 AND recipient <= $1 + $2`, first, want.intents)(&intents, &results)
+		f.row(`SELECT count(*), count(*) FILTER (WHERE status = 'sent') FROM deliveries WHERE recipient > $1
+			AND recipient <= $1 + $2`, first, want.intents)(&intents, &results)
 		if intents < want.intents || results < want.results {
 			t.Errorf(
 				"connection %d: %d intents and %d results were reported as committed, %d and %d are there",
@@ -212,7 +222,8 @@ func (f *fixture) setting(name, value string) {
 func (f *fixture) stopper(recipient int32) (release func()) {
 	f.Helper()
 	f.exec(
-		`CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
+		`CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
 	)
 	f.exec(
 		fmt.Sprintf(
@@ -242,7 +253,8 @@ func TestAClaimSeesTheIntentThatWasCommittedWhileItWaited(t *testing.T) {
 			claimed := make(chan answer, 1)
 			go func() { c, err := f.ledger.Claim(t.Context(), f.batch(1), true); claimed <- answer{c, err} }()
 			for waiting := 0; waiting < 2; {
-				f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)(&waiting)
+				f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+					AND wait_event_type = 'Lock'`)(&waiting)
 				if len(claimed) > 0 {
 					t.Fatal("the claim has not waited for the transaction of the gate")
 				}
@@ -265,11 +277,13 @@ func TestAnIntentWhoseCommitFailsIsNotReportedAsCommitted(t *testing.T) {
 	f := newFixture(t, 3, 3)
 	f.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$`)
 	f.exec(
-		`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON deliveries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.recipient = 2) EXECUTE FUNCTION refuse()`,
+		`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON deliveries DEFERRABLE INITIALLY DEFERRED
+			FOR EACH ROW WHEN (NEW.recipient = 2) EXECUTE FUNCTION refuse()`,
 	)
 	c := f.claim(1, false)
 	f.intend(c, 1, 1)
-	err := f.gate.Enter(c, &ledger.Result{Recipient: 1, Attempt: 1, Status: ledger.Sent, Final: true}, &ledger.Attempt{Recipient: 2, Number: 1}).Wait()
+	err := f.gate.Enter(c, &ledger.Result{Recipient: 1, Attempt: 1, Status: ledger.Sent, Final: true},
+		&ledger.Attempt{Recipient: 2, Number: 1}).Wait()
 	if err == nil || errors.Is(err, ledger.ErrFenced) {
 		t.Errorf("got %v", err)
 	}
@@ -287,7 +301,8 @@ func TestACommitWhoseSessionIsKilledIsRepeated(t *testing.T) {
 	ticket := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 1, Number: 1})
 	f.waitFor(1)
 	f.exec(
-		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+			AND wait_event_type = 'Lock'`,
 	)
 	release()
 	if err := ticket.Wait(); err != nil {

@@ -33,7 +33,8 @@ func TestADeferredRecipientStaysDeferredHoweverOftenItsBatchIsClaimed(t *testing
 	c = f.claim(1, false)
 	f.refuse(c, 1, 2, "later") // after an attempt without an answer
 	f.intend(c, 2, 1)
-	if err := f.gate.Enter(c, &ledger.Result{Recipient: 2, Attempt: 1, Status: ledger.Refused, Code: 550}, nil).Wait(); err != nil {
+	if err := f.gate.Enter(c, &ledger.Result{Recipient: 2, Attempt: 1, Status: ledger.Refused, Code: 550},
+		nil).Wait(); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -82,7 +83,8 @@ func TestPossiblyTwiceCountsOnlyWhoHasAnOutcomeAndWasHandedOverAgain(t *testing.
 	c = f.claim(1, false)
 	again := func(recipient, attempt int32, status ledger.Status) {
 		t.Helper()
-		if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: recipient, Number: attempt, PossiblyTwice: true}).Wait(); err != nil {
+		if err := f.gate.Enter(c, nil,
+			&ledger.Attempt{Recipient: recipient, Number: attempt, PossiblyTwice: true}).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		if status != ledger.Intent {
@@ -139,7 +141,8 @@ func TestEachOutcomeIsCountedAsItself(t *testing.T) {
 	f := newFixture(t, 21, 21)
 	first := int32(1)
 	// so many of each that no two counts are the same
-	for n, status := range []ledger.Status{ledger.Sent, ledger.Bounced, ledger.Failed, ledger.OptedOut, ledger.Uncertain, ledger.Unsent} {
+	for n, status := range []ledger.Status{ledger.Sent, ledger.Bounced, ledger.Failed, ledger.OptedOut, ledger.Uncertain,
+		ledger.Unsent} {
 		f.answered("mx", first, first+int32(n), status, "")
 		first += int32(n) + 1
 	}

@@ -45,9 +45,12 @@ func newFixture(t *testing.T, recipients, batchSize int) *fixture {
 func (f *fixture) fill(recipients, batchSize int) {
 	f.Helper()
 	f.ledger, f.gate = ledger.New(f.pool), ledger.NewGate(f.pool)
-	f.row(`INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable) VALUES ('m', 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients)(&f.key)
-	f.exec(`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}' FROM generate_series(1, $2::int) n`, f.key, recipients)
-	f.exec(`INSERT INTO batches (mailing, number, first, last) SELECT $1, n, (n-1)*$3+1, least(n*$3, $2) FROM generate_series(1, ceil($2::numeric/$3)::int) n`, f.key, recipients, batchSize)
+	f.row(`INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable)
+		VALUES ('m', 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients)(&f.key)
+	f.exec(`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}'
+		FROM generate_series(1, $2::int) n`, f.key, recipients)
+	f.exec(`INSERT INTO batches (mailing, number, first, last) SELECT $1, n, (n-1)*$3+1, least(n*$3, $2)
+		FROM generate_series(1, ceil($2::numeric/$3)::int) n`, f.key, recipients, batchSize)
 	for n := 1; (n-1)*batchSize < recipients; n++ {
 		if err := f.ledger.Store(f.Context(), f.batch(n), []byte("messages"), nil); err != nil {
 			f.Fatal(err)
@@ -98,7 +101,8 @@ func (f *fixture) rollback(tx pgx.Tx) {
 func (f *fixture) waitFor(n int) {
 	f.Helper()
 	for waiting := 0; waiting < n; {
-		f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)(&waiting)
+		f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+			AND wait_event_type = 'Lock'`)(&waiting)
 	}
 }
 
@@ -113,7 +117,8 @@ func (f *fixture) claim(n int, hold bool) *ledger.Claim {
 
 func (f *fixture) intend(c *ledger.Claim, recipient int32, attempt int32) {
 	f.Helper()
-	if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: recipient, Number: attempt, DropPoint: "mx"}).Wait(); err != nil {
+	if err := f.gate.Enter(c, nil,
+		&ledger.Attempt{Recipient: recipient, Number: attempt, DropPoint: "mx"}).Wait(); err != nil {
 		f.Fatal(err)
 	}
 }
@@ -311,7 +316,8 @@ func TestASecondAttemptAfterAnUncertainOneIsMarkedPossiblyTwice(t *testing.T) {
 	f.answer(c, 1, 2, ledger.Sent, "2.0.0")
 	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, PossiblyTwice: 1})
 	var lines []ledger.Line
-	if err := f.ledger.Report(t.Context(), f.key, nil, func(l ledger.Line) error { lines = append(lines, l); return nil }); err != nil {
+	if err := f.ledger.Report(t.Context(), f.key, nil,
+		func(l ledger.Line) error { lines = append(lines, l); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(lines) != 1 || !lines[0].PossiblyTwice || lines[0].Attempts != 2 || lines[0].Address != "r1@example.com" {
@@ -355,12 +361,16 @@ func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing
 		f.exec(`ALTER TABLE ` + table + ` SET (autovacuum_enabled = off)`)
 	}
 	another := func(id string) {
-		f.row(`INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable) VALUES ($2, 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients, id)(&f.key)
-		f.exec(`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}' FROM generate_series(1, $2::int) n`, f.key, recipients)
-		f.exec(`INSERT INTO batches (mailing, number, first, last) SELECT $1, n, (n-1)*$3+1, n*$3 FROM generate_series(1, $2::int/$3) n`, f.key, recipients, size)
+		f.row(`INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable)
+			VALUES ($2, 'run', '{}', 'l', 'sending', $1, $1) RETURNING key`, recipients, id)(&f.key)
+		f.exec(`INSERT INTO recipients SELECT $1, n, 'r' || n || '@example.com', 'r' || n || '@example.com', '{}'
+			FROM generate_series(1, $2::int) n`, f.key, recipients)
+		f.exec(`INSERT INTO batches (mailing, number, first, last) SELECT $1, n, (n-1)*$3+1, n*$3
+			FROM generate_series(1, $2::int/$3) n`, f.key, recipients, size)
 		f.exec(`INSERT INTO spool SELECT $1, n, 'x' FROM generate_series(1, $2::int/$3) n`, f.key, recipients, size)
 		f.exec(
-			`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point) SELECT $1, n, 1, 'sent', true, 'mx' FROM generate_series(1, $2::int) n`,
+			`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point)
+				SELECT $1, n, 1, 'sent', true, 'mx' FROM generate_series(1, $2::int) n`,
 			f.key,
 			sent,
 		)
@@ -369,7 +379,8 @@ func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing
 	f.exec(`ANALYZE`)
 	another("unknown")
 	f.exec(
-		`INSERT INTO opt_outs (address_key, reason) SELECT 'r' || n || '@example.com', 'asked' FROM generate_series(1, 20000, 7) n`,
+		`INSERT INTO opt_outs (address_key, reason) SELECT 'r' || n || '@example.com', 'asked'
+			FROM generate_series(1, 20000, 7) n`,
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // all of it takes a second or two
 	defer cancel()
@@ -387,7 +398,8 @@ func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing
 			if c.Tried[r].Final {
 				continue
 			}
-			attempt, result := ledger.Attempt{Recipient: r, Number: 1}, ledger.Result{Recipient: r, Attempt: 1, Status: ledger.Deferred}
+			attempt := ledger.Attempt{Recipient: r, Number: 1}
+			result := ledger.Result{Recipient: r, Attempt: 1, Status: ledger.Deferred}
 			if r%2 == 0 {
 				result.Status, result.Final, result.Enhanced = ledger.Bounced, true, "5.1.1"
 			}
@@ -452,8 +464,10 @@ func TestAnEndedMailingAccountsForEverybody(t *testing.T) {
 		}
 		f.want(e, ledger.Ending{Recipients: 5, Counts: mailings.Counts{Sent: 1, Uncertain: 1, Unsent: 3}})
 	}
-	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Uncertain, 3: ledger.Unsent, 4: ledger.Unsent, 5: ledger.Unsent})
-	if err := f.gate.Enter(c, &ledger.Result{Recipient: 2, Attempt: 1, Status: ledger.Sent, Final: true}, nil).Wait(); !errors.Is(err, ledger.ErrFenced) {
+	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Uncertain, 3: ledger.Unsent, 4: ledger.Unsent,
+		5: ledger.Unsent})
+	if err := f.gate.Enter(c, &ledger.Result{Recipient: 2, Attempt: 1, Status: ledger.Sent, Final: true},
+		nil).Wait(); !errors.Is(err, ledger.ErrFenced) {
 		t.Errorf("a late answer after the end: got %v, want ErrFenced", err)
 	}
 	var spooled int
@@ -465,11 +479,13 @@ func TestFailedRenderingIsAnOutcome(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 2, 2)
 	f.exec(`DELETE FROM spool`)
-	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"), []ledger.Failure{{Recipient: 2, Reason: "content.text: no field"}}); err != nil {
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"),
+		[]ledger.Failure{{Recipient: 2, Reason: "content.text: no field"}}); err != nil {
 		t.Fatal(err)
 	}
 	// Another attempt of the same rendering changes nothing.
-	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("y"), []ledger.Failure{{Recipient: 1, Reason: "other"}}); err != nil {
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("y"),
+		[]ledger.Failure{{Recipient: 1, Reason: "other"}}); err != nil {
 		t.Fatal(err)
 	}
 	c := f.claim(1, false)
@@ -546,11 +562,14 @@ func BenchmarkGate(b *testing.B) {
 			defer pool.Close()
 			l, g := ledger.New(pool), ledger.NewGate(pool)
 			var key int64
-			err = pool.QueryRow(b.Context(), `INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'r', '{}', 'l', 'sending') RETURNING key`).Scan(&key)
+			err = pool.QueryRow(b.Context(),
+				`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'r', '{}', 'l', 'sending')
+					RETURNING key`).Scan(&key)
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := pool.Exec(b.Context(), `INSERT INTO batches (mailing, number, first, last) VALUES ($1, 1, 1, 1)`, key); err != nil {
+			if _, err := pool.Exec(b.Context(), `INSERT INTO batches (mailing, number, first, last) VALUES ($1, 1, 1, 1)`,
+				key); err != nil {
 				b.Fatal(err)
 			}
 			if err := l.Store(b.Context(), ledger.Batch{Mailing: key, Number: 1}, []byte("x"), nil); err != nil {
@@ -566,7 +585,8 @@ func BenchmarkGate(b *testing.B) {
 				wg.Go(func() {
 					var result *ledger.Result
 					for n := connection; n < b.N; n += connections {
-						if err := g.Enter(c, result, &ledger.Attempt{Recipient: int32(n + 1), Number: 1, DropPoint: "mx"}).Wait(); err != nil {
+						if err := g.Enter(c, result,
+							&ledger.Attempt{Recipient: int32(n + 1), Number: 1, DropPoint: "mx"}).Wait(); err != nil {
 							b.Error(err)
 							return
 						}

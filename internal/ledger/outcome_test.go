@@ -17,7 +17,8 @@ import (
 // finals are the attempts that are outcomes of the recipient.
 func (f *fixture) finals(recipient int32) (attempts []string) {
 	f.Helper()
-	f.row(`SELECT coalesce(array_agg(attempt || ' ' || status ORDER BY attempt), '{}') FROM deliveries WHERE recipient = $1 AND final`, recipient)(&attempts)
+	f.row(`SELECT coalesce(array_agg(attempt || ' ' || status ORDER BY attempt), '{}') FROM deliveries
+		WHERE recipient = $1 AND final`, recipient)(&attempts)
 	return attempts
 }
 
@@ -47,7 +48,8 @@ func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 	f.intend(c, 3, 1)
 	f.intend(c, 4, 1)
 	f.exec(
-		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 0, 'failed', true), ($1, 3, 0, 'opted_out', true)`,
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES ($1, 1, 0, 'failed', true),
+			($1, 3, 0, 'opted_out', true)`,
 		f.key,
 	)
 	release := f.stopper(5) // while the first group is stopped, all others wait for the second one
@@ -74,7 +76,8 @@ func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 		[][]string{{"0 failed"}, {"1 sent"}, {"0 opted_out"}, {"1 sent"}},
 	)
 	var kept []string
-	f.row(`SELECT array_agg(recipient || ' ' || attempt || ' ' || status || ' ' || possibly_twice || ' ' || coalesce(reply, '') ORDER BY recipient)
+	f.row(`SELECT array_agg(recipient || ' ' || attempt || ' ' || status || ' ' || possibly_twice || ' '
+		|| coalesce(reply, '') ORDER BY recipient)
 		FROM deliveries WHERE NOT final`)(&kept)
 	f.want(kept, []string{"1 1 sent true queued", "2 2 bounced false ", "3 1 bounced false no such user"})
 	f.want(f.settle(c).Counts, mailings.Counts{Sent: 3, Failed: 1, OptedOut: 1, PossiblyTwice: 1})
@@ -193,7 +196,8 @@ func TestDeferredRecipientsWhoseMessagesCannotBeReadAreRenderedAgain(t *testing.
 			f.want(g, ledger.Gathered{Unrendered: []int{3}})
 			f.want(f.rendered(3), false)
 			var blobs, marked int
-			f.row(`SELECT (SELECT count(*) FROM spool), (SELECT count(rendered_at) FROM batches WHERE number = 3)`)(&blobs, &marked)
+			f.row(`SELECT (SELECT count(*) FROM spool),
+				(SELECT count(rendered_at) FROM batches WHERE number = 3)`)(&blobs, &marked)
 			f.want([]int{blobs, marked}, []int{0, 0})
 			if err := f.ledger.Store(t.Context(), f.batch(3), []byte("again"), nil); err != nil {
 				t.Fatal(err)

@@ -95,7 +95,8 @@ func TestABatchThatIsRenderedAgainChangesNoOutcome(t *testing.T) {
 	c := f.claim(1, false)
 	f.send(c, 1)
 	f.exec(`DELETE FROM spool`)
-	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"), []ledger.Failure{{Recipient: 1, Reason: "fails"}, {Recipient: 2, Reason: "fails"}}); err != nil {
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"),
+		[]ledger.Failure{{Recipient: 1, Reason: "fails"}, {Recipient: 2, Reason: "fails"}}); err != nil {
 		t.Fatal(err)
 	}
 	f.want(f.settle(f.claim(1, false)), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 1, Failed: 1}})
@@ -112,7 +113,8 @@ func TestPossiblyTwiceCountsOnlyAmongOutcomes(t *testing.T) {
 	c = f.claim(1, false) // all three are uncertain
 	twice := func(recipient, number int32, status ledger.Status) {
 		t.Helper()
-		if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: recipient, Number: number, PossiblyTwice: true}).Wait(); err != nil {
+		if err := f.gate.Enter(c, nil,
+			&ledger.Attempt{Recipient: recipient, Number: number, PossiblyTwice: true}).Wait(); err != nil {
 			t.Fatal(err)
 		}
 		f.answer(c, recipient, number, status, "")
@@ -197,10 +199,12 @@ func TestNothingIsSentFromAMailingThatIsBeingEnded(t *testing.T) {
 	f.send(c, 1)
 	tx := f.lock(`SELECT pg_advisory_xact_lock(1)`)
 	f.exec(
-		`CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
+		`CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
 	)
 	f.exec(
-		`CREATE TRIGGER wait_here BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.status = 'unsent') EXECUTE FUNCTION wait_here()`,
+		`CREATE TRIGGER wait_here BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.status = 'unsent')
+			EXECUTE FUNCTION wait_here()`,
 	)
 	answer := f.close(false)
 	f.waitFor(1)
@@ -237,7 +241,8 @@ func TestAReportShowsTheOutcomeAndNotALaterAttempt(t *testing.T) {
 	f.intend(c, 1, 1)
 	f.answer(c, 1, 1, ledger.NotSent, "")
 	f.exec(`DELETE FROM spool`)
-	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"), []ledger.Failure{{Recipient: 1, Reason: "the page is gone"}}); err != nil {
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"),
+		[]ledger.Failure{{Recipient: 1, Reason: "the page is gone"}}); err != nil {
 		t.Fatal(err)
 	}
 	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Failed})

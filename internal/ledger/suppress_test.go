@@ -29,7 +29,8 @@ func (f *fixture) ended(complete bool) ledger.Ending {
 func (f *fixture) suppressed() []string {
 	f.Helper()
 	var keys []string
-	f.row(`SELECT coalesce(array_agg(address_key || ' ' || reason || ' ' || coalesce(mailing, '') ORDER BY address_key), '{}') FROM opt_outs`)(&keys)
+	f.row(`SELECT coalesce(array_agg(address_key || ' ' || reason || ' ' || coalesce(mailing, '') ORDER BY address_key),
+		'{}') FROM opt_outs`)(&keys)
 	return keys
 }
 
@@ -114,7 +115,8 @@ func TestASuppressedAddressIsLeftOutOfABatchLikeOneThatAsked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 3, 3)
 	f.exec(
-		`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('r1@example.com', 'asked', NULL), ('r2@example.com', '5.1.1', 'earlier')`,
+		`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('r1@example.com', 'asked', NULL),
+			('r2@example.com', '5.1.1', 'earlier')`,
 	)
 	c := f.claim(1, false)
 	f.want(c.Tried, map[int32]ledger.Tried{1: {Final: true}, 2: {Final: true}})

@@ -178,7 +178,8 @@ func TestAReservationWaitsForOneThatMayYetFail(t *testing.T) {
 	for _, committed := range []bool{true, false} {
 		id := fmt.Sprintf("id-%t", committed)
 		tx := f.lock(
-			`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('` + id + `', 'first', '{}', 'people', 'preparing')`,
+			`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('` + id +
+				`', 'first', '{}', 'people', 'preparing')`,
 		)
 		ended := make(chan error, 1)
 		go func() {

@@ -82,7 +82,8 @@ func TestNullIsLeftOut(t *testing.T) {
 func TestEveryProblemIsReportedWithItsPath(t *testing.T) {
 	t.Parallel()
 	got, problems := decode(t, `{"z": 1, "name": 5, "on": "yes", "limit": 1.5, "a": 1, "names": ["x", 7, null],
-		"inner": {"attempts": 0, "at": "0001-01-01T00:00:00Z", "Hidden": "x", "-": 1, "deeper": {"attempts": "5", "tries": 1}},
+		"inner": {"attempts": 0, "at": "0001-01-01T00:00:00Z", "Hidden": "x", "-": 1,
+			"deeper": {"attempts": "5", "tries": 1}},
 		"maybe": 7, "speeds": {"a": null, "b": 5, "c": "1/s", "c": "2/s"}, "limit": 2, "Name": "x"}`)
 	want := `name: must be a text: put it in quotes
 on: must be true or false
@@ -133,7 +134,8 @@ speeds: must have fields of its own, as in {"name": "value"}`
 
 func TestANumberOutOfRangeIsTheNearestOne(t *testing.T) {
 	t.Parallel()
-	for data, want := range map[string]int{"99999999999999999999": 1<<63 - 1, "-99999999999999999999": -1 << 63, "-5": -5} {
+	for data, want := range map[string]int{"99999999999999999999": 1<<63 - 1, "-99999999999999999999": -1 << 63,
+		"-5": -5} {
 		if got, problems := decode(t, `{"limit": `+data+`}`); got.Limit != want || problems != "" {
 			t.Errorf("%s: got %d, %s", data, got.Limit, problems)
 		}

@@ -97,7 +97,8 @@ func (c *Client) RegisterSearchAttributes(ctx context.Context) error {
 		return nil
 	}
 	_, err = c.OperatorService().
-		AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: c.Namespace, SearchAttributes: wanted})
+		AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: c.Namespace,
+			SearchAttributes: wanted})
 	var exists *serviceerror.AlreadyExists
 	if err != nil && !errors.As(err, &exists) { // another worker was quicker
 		return fmt.Errorf("register search attributes with Temporal: %w", Explain(err))

@@ -97,7 +97,8 @@ func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	if err != nil || m.List != "query:crm" {
 		t.Errorf("the mailing's list is shown as %q, %v", m.List, err)
 	}
-	if rejects := []member.Reject{{Position: recipients + 2, Reason: "the address has no @"}, {Position: recipients + 3, Reason: "has no address"}}; !reflect.DeepEqual(
+	if rejects := []member.Reject{{Position: recipients + 2, Reason: "the address has no @"},
+		{Position: recipients + 3, Reason: "has no address"}}; !reflect.DeepEqual(
 		m.Rejects,
 		rejects,
 	) {

@@ -677,7 +677,8 @@ func (s *readers) Next() (member.Member, error) {
 	a, err := address.Parse(rig.Address(n))
 	return member.Member{Position: int64(n), Address: a, Attributes: fmt.Appendf(
 		nil,
-		`{"first_name":"Ann%d","last_name":"Müller","city":"Lübeck","number":"%d","voucher":"V-%08d","points":"%d","branch":"Harbour & Quay","street":"Fischergrube %d","token":"t%016x"}`,
+		`{"first_name":"Ann%d","last_name":"Müller","city":"Lübeck","number":"%d","voucher":"V-%08d","points":"%d",`+
+			`"branch":"Harbour & Quay","street":"Fischergrube %d","token":"t%016x"}`,
 		n%1000, n, n*7919%100000000, n%5000, n%90+1, n*2654435761)}, err
 }
 
@@ -694,14 +695,18 @@ func importReaders(r *rig.Rig, n int) {
 // newsletter returns the content of a usual mailing of at least so many octets: HTML of a page
 // builder, and text. The HTML has ten personalised places, the text four.
 func newsletter(t testing.TB, octets int) workflows.Content {
-	const story = `<tr><td style="padding:12px 24px;font-family:Georgia,serif;font-size:16px;line-height:24px;color:#333333">` + "\n" +
+	const story = `<tr>` +
+		`<td style="padding:12px 24px;font-family:Georgia,serif;font-size:16px;line-height:24px;color:#333333">` + "\n" +
 		`<h2 style="margin:0 0 8px;font-size:20px">The harbour is quiet this week</h2>` + "\n" +
-		`<p style="margin:0 0 12px">Since Monday the big cranes stand still, and whoever walks along the quay hears the gulls again. ` + "\n" +
+		`<p style="margin:0 0 12px">Since Monday the big cranes stand still, and whoever walks along the quay hears the ` +
+		`gulls again. ` + "\n" +
 		`The café at the old customs house has its tables outside – for the first time this year.</p>` + "\n" +
-		`<a href="https://www.example.com/stories/the-harbour-is-quiet?utm_source=letter" style="color:#0a58ca">Read on</a></td></tr>` + "\n"
+		`<a href="https://www.example.com/stories/the-harbour-is-quiet?utm_source=letter" style="color:#0a58ca">Read on</a>` +
+		`</td></tr>` + "\n"
 	const storyText = "The harbour is quiet this week. Since Monday the big cranes stand still,\nand whoever " +
 		"walks along the quay hears the gulls again.\nhttps://www.example.com/stories/the-harbour-is-quiet\n\n"
-	head := `<!DOCTYPE html><html><head><meta charset="utf-8"><title>The week in {{.city}}</title></head><body style="margin:0">` + "\n" +
+	head := `<!DOCTYPE html><html><head><meta charset="utf-8"><title>The week in {{.city}}</title></head>` +
+		`<body style="margin:0">` + "\n" +
 		`<table width="600" align="center"><tr><td><h1>Dear {{.first_name}} {{.last_name}},</h1>` + "\n" +
 		`<p>you are reader {{.number}}, and have {{.points}} points with {{.branch}}.</p></td></tr>` + "\n"
 	foot := `<tr><td><p>Your voucher: <b>{{.voucher}}</b>. We write to {{.email}}, {{.street}}.</p>` + "\n" +

@@ -6,8 +6,8 @@
 //
 //	go get -tool -modfile=tools/temporal/temporal.mod github.com/temporalio/cli/cmd/temporal@VERSION
 //
-// modernc.org/sqlite is newer than the Temporal CLI asks for. Before 1.51, a cancelled call made the
-// development server answer every later call with "interrupted (9)".
+// modernc.org/sqlite is newer than the Temporal CLI asks for. Before 1.51, a cancelled call made
+// the development server answer every later call with "interrupted (9)".
 package temporal
 
 import _ "embed"

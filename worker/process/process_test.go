@@ -29,7 +29,8 @@ func TestAHealthAddressThatCannotBeServedIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for address, want := range map[string]string{"nonsense": "missing port in address", taken.Addr().String(): "address already in use"} {
+	for address, want := range map[string]string{"nonsense": "missing port in address",
+		taken.Addr().String(): "address already in use"} {
 		c := config.Worker{HealthAddress: address, LogFormat: "text"}
 		err := process.Run(t.Context(), c, process.NewLogger(&bytes.Buffer{}, c))
 		if want := "serve health checks at " + address + " (DM_HEALTH_ADDRESS): " + want; err == nil ||

@@ -141,7 +141,8 @@ func TestOneMailboxHasOneKey(t *testing.T) {
 
 func TestOnlyALocalPartBeyondASCIINeedsSMTPUTF8(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]bool{"ada@bücher.example": false, "jürgen@example.com": true, `"a ü"@example.com`: true} {
+	for in, want := range map[string]bool{"ada@bücher.example": false, "jürgen@example.com": true,
+		`"a ü"@example.com`: true} {
 		if got := parse(t, in).NeedsUTF8(); got != want {
 			t.Errorf("%s: got %t, want %t", in, got, want)
 		}
@@ -317,10 +318,13 @@ func TestAMailboxMustBeOneThatMailCanBeDeliveredTo(t *testing.T) {
 // as itself.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		"ada@example.com", `"x> NOTIFY=NEVER"@example.com`, `"a\"\\b"@example.com`, "jürgen@bücher.example", "a@b.c\r\nDATA", "a@ａ．example", "\u212a@example.com",
+		"ada@example.com", `"x> NOTIFY=NEVER"@example.com`, `"a\"\\b"@example.com`, "jürgen@bücher.example", "a@b.c\r\nDATA",
+		"a@ａ．example", "\u212a@example.com",
 		"a@xn--bcher-kva.example", `"\ "@example.com`, "a@İ.example", "a@a\u00ad.example",
-		strings.Repeat("l", 65) + "@example.com", `"` + strings.Repeat(`\"`, 31) + `"@example.org`, `"` + strings.Repeat("x", 62) + `"@example.com`, `"a@b"@example.com`, "a@[192.0.2.1]", "a@b@c.example",
-		"\u2028@example.com", "\"\u3000\"@example.com", "a@" + strings.Repeat("d.", 125) + "example", "e\u0301@example.com", "a@e\u0301.example", "a@1.2.3.4", "<a@b.example>", "(c)a@b.example",
+		strings.Repeat("l", 65) + "@example.com", `"` + strings.Repeat(`\"`, 31) + `"@example.org`,
+		`"` + strings.Repeat("x", 62) + `"@example.com`, `"a@b"@example.com`, "a@[192.0.2.1]", "a@b@c.example",
+		"\u2028@example.com", "\"\u3000\"@example.com", "a@" + strings.Repeat("d.", 125) + "example", "e\u0301@example.com",
+		"a@e\u0301.example", "a@1.2.3.4", "<a@b.example>", "(c)a@b.example",
 	} {
 		f.Add(seed)
 	}
@@ -426,7 +430,8 @@ func readPath(s string) (argument, rest string) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	for name, in := range map[string]string{"ascii": "ada.lovelace@mail.example.com", "upper": "Ada.Lovelace@Example.COM", "unicode": "jürgen@bücher.example"} {
+	for name, in := range map[string]string{"ascii": "ada.lovelace@mail.example.com", "upper": "Ada.Lovelace@Example.COM",
+		"unicode": "jürgen@bücher.example"} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

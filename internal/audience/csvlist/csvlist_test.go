@@ -59,11 +59,12 @@ func TestColumnsBecomeFieldsWhateverSeparatesThem(t *testing.T) {
 	t.Parallel()
 	want := []row{{2, "ada@example.com", `{"first_name":"Ada","home_town":"London","prénom":"A"}`}}
 	for name, text := range map[string]string{
-		"comma":             "First Name,EMAIL,home-town,Prénom\nAda,ada@example.com,London,A\n",
-		"semicolon":         "First Name;E-Mail;home-town;Prénom\r\nAda;ada@example.com;London;A\r\n",
-		"tab":               "First Name\tE-mail address\thome-town\tPrénom\nAda\tada@example.com\tLondon\tA",
-		"mark":              "\ufeffFirst Name,mail,home-town,Prénom\nAda,ada@example.com,London,A\n",
-		"quotes":            "\"First Name\",\"rcp_email\",\"home-town\",\"Prénom\"\n\"Ada\",\"ada@example.com\",\"London\",\"A\"\n",
+		"comma":     "First Name,EMAIL,home-town,Prénom\nAda,ada@example.com,London,A\n",
+		"semicolon": "First Name;E-Mail;home-town;Prénom\r\nAda;ada@example.com;London;A\r\n",
+		"tab":       "First Name\tE-mail address\thome-town\tPrénom\nAda\tada@example.com\tLondon\tA",
+		"mark":      "\ufeffFirst Name,mail,home-town,Prénom\nAda,ada@example.com,London,A\n",
+		"quotes": "\"First Name\",\"rcp_email\",\"home-town\",\"Prénom\"\n" +
+			"\"Ada\",\"ada@example.com\",\"London\",\"A\"\n",
 		"commas in quotes":  "\"First Name\";\"email_address\";home-town;Pre\u0301nom\nAda;ada@example.com;London;A\n",
 		"blanks at address": " First Name , email ,home-town,Prénom\nAda, ada@example.com ,London,A\n\n",
 	} {
@@ -189,30 +190,32 @@ func TestAFileThatIsDoubtfulAsAWholeStopsTheImport(t *testing.T) {
 	t.Parallel()
 	good := "email,name\nada@example.com,Ada\n"
 	for text, want := range map[string]string{
-		"":                                      "people.csv: is empty",
-		"\ufeff":                                "people.csv: is empty",
-		"\n\n \n":                               "people.csv: is empty",
-		"name,city\nAda,London\n":               "people.csv:1: has no column for the e-mail address: name it email; the columns are name, city",
-		"ada@example.com\nbob@example.com\n":    "people.csv:1: holds an @ in column 1: the first line must name the columns",
-		"email,Name,name\n":                     "people.csv:1: columns 2 and 3 are both named name",
-		"email,first name,first-name\n":         "people.csv:1: columns 2 and 3 are both named first_name",
-		"email,2nd\n":                           `people.csv:1: column 2 ("2nd") cannot be a field`,
-		"email,a/b\n":                           `people.csv:1: column 2 ("a/b") cannot be a field`,
-		"email,first name,first.name\n":         "people.csv:1: columns 2 and 3 are both named first_name",
-		"email,{{x}}\n":                         `people.csv:1: column 2 ("{{x}}") cannot be a field`,
-		"email,,name\n":                         `people.csv:1: column 2 (without a name) cannot be a field`,
-		"\xff\xfee\x00m\x00a\x00i\x00l\x00":     "people.csv:1: is UTF-16",
-		"\xfe\xff\x00e\x00m\x00a\x00i\x00l":     "people.csv:1: is UTF-16",
-		"e\x00m\x00a\x00i\x00l\x00\n\x00":       "people.csv:1: is UTF-16",
-		"email,pr\xe9nom\n":                     "people.csv:1: column 2 is not UTF-8",
-		"email,name\rada@example.com,Ada\r":     "people.csv:1: has lines that end with a carriage return alone",
-		good + "bob@example.com,B\xf6b\n":       "people.csv:3: column 2 is not UTF-8",
-		good + "bob@example.com,\"\n\xf6\"\n":   "people.csv:3: column 2 is not UTF-8",
-		good + "bob@example.com,\x00\n":         "people.csv:3: column 2 holds a NUL",
-		good + "bob@example.com,B\"o\"b\n":      `people.csv:3: has a quotation mark (") inside a field`,
-		good + "bob@example.com,\"Bob\" x\n":    `people.csv:3: has a quotation mark (") that is not closed, or text after`,
-		good + "bob@example.com,\"Bob\n\nx,y\n": `people.csv:3: the row that begins here has a quotation mark (") that is not closed`,
-		"email,\"name\n":                        `people.csv:1: `,
+		"":        "people.csv: is empty",
+		"\ufeff":  "people.csv: is empty",
+		"\n\n \n": "people.csv: is empty",
+		"name,city\nAda,London\n": "people.csv:1: has no column for the e-mail address: name it email; " +
+			"the columns are name, city",
+		"ada@example.com\nbob@example.com\n":  "people.csv:1: holds an @ in column 1: the first line must name the columns",
+		"email,Name,name\n":                   "people.csv:1: columns 2 and 3 are both named name",
+		"email,first name,first-name\n":       "people.csv:1: columns 2 and 3 are both named first_name",
+		"email,2nd\n":                         `people.csv:1: column 2 ("2nd") cannot be a field`,
+		"email,a/b\n":                         `people.csv:1: column 2 ("a/b") cannot be a field`,
+		"email,first name,first.name\n":       "people.csv:1: columns 2 and 3 are both named first_name",
+		"email,{{x}}\n":                       `people.csv:1: column 2 ("{{x}}") cannot be a field`,
+		"email,,name\n":                       `people.csv:1: column 2 (without a name) cannot be a field`,
+		"\xff\xfee\x00m\x00a\x00i\x00l\x00":   "people.csv:1: is UTF-16",
+		"\xfe\xff\x00e\x00m\x00a\x00i\x00l":   "people.csv:1: is UTF-16",
+		"e\x00m\x00a\x00i\x00l\x00\n\x00":     "people.csv:1: is UTF-16",
+		"email,pr\xe9nom\n":                   "people.csv:1: column 2 is not UTF-8",
+		"email,name\rada@example.com,Ada\r":   "people.csv:1: has lines that end with a carriage return alone",
+		good + "bob@example.com,B\xf6b\n":     "people.csv:3: column 2 is not UTF-8",
+		good + "bob@example.com,\"\n\xf6\"\n": "people.csv:3: column 2 is not UTF-8",
+		good + "bob@example.com,\x00\n":       "people.csv:3: column 2 holds a NUL",
+		good + "bob@example.com,B\"o\"b\n":    `people.csv:3: has a quotation mark (") inside a field`,
+		good + "bob@example.com,\"Bob\" x\n":  `people.csv:3: has a quotation mark (") that is not closed, or text after`,
+		good + "bob@example.com,\"Bob\n\nx,y\n": `people.csv:3: the row that begins here has a quotation mark ` +
+			`(") that is not closed`,
+		"email,\"name\n": `people.csv:1: `,
 	} {
 		_, _, _, err := read(t, text)
 		var whole *csvlist.Error
@@ -253,7 +256,8 @@ func TestAMissingQuotationMarkDoesNotReadTheWholeFile(t *testing.T) {
 	for err == nil {
 		_, err = r.Next()
 	}
-	if want := "people.csv: the row after line 2 is longer than 1 MiB: is a closing quotation mark missing?"; err.Error() != want {
+	if want := "people.csv: the row after line 2 is longer than 1 MiB: is a closing quotation mark " +
+		"missing?"; err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if r.BytesRead() > 2<<20 {

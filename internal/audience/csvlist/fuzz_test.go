@@ -79,10 +79,14 @@ func plainRows(text string, comma byte) (rows [][]string, lines []int64, ok bool
 // begins in, in the order of the file; a member has the row's address, and its fields as JSON.
 func FuzzReader(f *testing.F) {
 	for _, seed := range []string{
-		"email,name\nada@example.com,Ada\n,\nx,y,z\n", "\ufeffE-Mail;Name\r\nada@example.com;\"A;d\"\"a\n\"\r\n", "e\x00m\x00", "mail\tname\n\"ada\"\"@example.com\t\\\x01\n",
-		"email\n\n\n ada@example.com \n\n\"\"\nbob@example.com", "email,a\n\"\nada@example.com\n\",\"\n\n\"\nbob@example.com,\"\r\n\"\r\n", "email,a\nada@example.com,b\"c\n",
-		"email,a\nada@example.com,\"b\" c\n", "email,a\nada@example.com,\"b\nc\n", "\n\nemail\nada@example.com\n", "email,a\nada@example.com\nada@example.com,b,c\n", "email\nada@example.com\r",
-		"email\nada@example.com\r\nbob@example.com\rx\n", "name,mail,e_mail\nx,ada@example.com,bob@example.com\n", "email,a\n\u00a0,\u2003\nada@example.com,\xff\n", "email\n\"a\"\"b\"\n\"\"\"a b\"\"@example.com\"\n",
+		"email,name\nada@example.com,Ada\n,\nx,y,z\n", "\ufeffE-Mail;Name\r\nada@example.com;\"A;d\"\"a\n\"\r\n",
+		"e\x00m\x00", "mail\tname\n\"ada\"\"@example.com\t\\\x01\n",
+		"email\n\n\n ada@example.com \n\n\"\"\nbob@example.com",
+		"email,a\n\"\nada@example.com\n\",\"\n\n\"\nbob@example.com,\"\r\n\"\r\n", "email,a\nada@example.com,b\"c\n",
+		"email,a\nada@example.com,\"b\" c\n", "email,a\nada@example.com,\"b\nc\n", "\n\nemail\nada@example.com\n",
+		"email,a\nada@example.com\nada@example.com,b,c\n", "email\nada@example.com\r",
+		"email\nada@example.com\r\nbob@example.com\rx\n", "name,mail,e_mail\nx,ada@example.com,bob@example.com\n",
+		"email,a\n\u00a0,\u2003\nada@example.com,\xff\n", "email\n\"a\"\"b\"\n\"\"\"a b\"\"@example.com\"\n",
 		"email\n" + strings.Repeat("a", 70) + "@example.com\n", "\"email\"\r\n\"ada@example.com\"\r\n", "",
 		"email,a\n\u201cada@example.com\u201d,\u2022bob@example.com\n\"'-ada@example.com\",x\n",
 	} {
@@ -139,7 +143,8 @@ func FuzzReader(f *testing.F) {
 		text := strings.TrimPrefix(string(data), "\ufeff")
 		header, _, _ := strings.Cut(strings.TrimLeft(text, "\r\n"), "\n")
 		comma := byte(0)
-		for _, c := range []byte(",;\t") { // the header has been taken: the one that divides it into the right number of columns
+		// the header has been taken: the one that divides it into the right number of columns
+		for _, c := range []byte(",;\t") {
 			if rows, _, ok := plainRows(text, c); ok && len(rows) > 0 && len(rows[0]) == len(r.Columns())+1 &&
 				(comma == 0 || strings.Count(header, string(c)) > strings.Count(header, string(comma))) {
 				comma = c

@@ -51,9 +51,9 @@ type Rows interface {
 
 const listColumns = `name, source, members, duplicates, rejected, columns, created_at`
 
-// Import copies the rows of a file into the list of that name, in one transaction. It replaces a list that
-// is there if replace is true, and otherwise returns ErrExists. It returns ErrEmpty when no row is usable.
-// An import waits for a mailing that is being prepared from the list.
+// Import copies the rows of a file into the list of that name, in one transaction. It replaces a
+// list that is there if replace is true, and otherwise returns ErrExists. It returns ErrEmpty when
+// no row is usable. An import waits for a mailing that is being prepared from the list.
 func (s *Store) Import(
 	ctx context.Context, name, file string, columns []string, rows Rows, replace bool,
 ) (list List, err error) {
@@ -135,9 +135,9 @@ func drop(ctx context.Context, tx pgx.Tx, id int64) error {
 // Staged is the table of the members that [Stage] has read.
 const Staged = "staged_members"
 
-// Stage copies the rows into the table [Staged], as those of list 0, and returns their number. The table
-// is temporary and belongs to the session of conn: nothing of it outlives a crash, and two sessions do
-// not meet.
+// Stage copies the rows into the table [Staged], as those of list 0, and returns their number. The
+// table is temporary and belongs to the session of conn: nothing of it outlives a crash, and two
+// sessions do not meet.
 func Stage(ctx context.Context, conn *pgxpool.Conn, rows Rows) (int64, error) {
 	_, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE staged_members (LIKE list_members INCLUDING INDEXES)`)
 	if err != nil {
@@ -157,8 +157,8 @@ type copyingTo interface {
 	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
 }
 
-// copyTo copies the rows into a table with the columns of list_members, as those of the list, and returns
-// their number.
+// copyTo copies the rows into a table with the columns of list_members, as those of the list, and
+// returns their number.
 func copyTo(ctx context.Context, db copyingTo, table pgx.Identifier, list int64, rows Rows) (int64, error) {
 	c := &copier{list: list, rows: rows}
 	n, err := db.CopyFrom(ctx, table, []string{"list_id", "position", "address", "address_key", "attributes"}, c)
@@ -223,8 +223,8 @@ type Entry struct {
 	Attributes map[string]string `json:"attributes"`
 }
 
-// First returns the first members of the list, at most limit. With a key, it returns only the members
-// whose address has it.
+// First returns the first members of the list, at most limit. With a key, it returns only the
+// members whose address has it.
 func (s *Store) First(ctx context.Context, name, key string, limit int) ([]Entry, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT m.position, m.address, m.attributes FROM list_members m JOIN lists l ON l.id = m.list_id

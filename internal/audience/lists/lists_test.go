@@ -103,7 +103,8 @@ func (f *fixture) addresses(name string) []string {
 // strays is the number of members that belong to no list.
 func (f *fixture) strays() (n int) {
 	f.Helper()
-	err := f.pool.QueryRow(f.Context(), `SELECT count(*) FROM list_members WHERE list_id NOT IN (SELECT id FROM lists)`).Scan(&n)
+	err := f.pool.QueryRow(f.Context(),
+		`SELECT count(*) FROM list_members WHERE list_id NOT IN (SELECT id FROM lists)`).Scan(&n)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -236,7 +237,9 @@ func (f *fixture) importBoth(replace bool) (first, second error) {
 		_, second = f.store.Import(f.Context(), "people", "quick.csv", columns, of("quick@example.com"), replace)
 	})
 	for waiting := false; !waiting; {
-		err := f.pool.QueryRow(f.Context(), `SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		err := f.pool.QueryRow(f.Context(),
+			`SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
+				AND wait_event_type = 'Lock'`).Scan(&waiting)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -339,7 +342,8 @@ func TestOptOutsAreAddedOnceListedInOrderAndRemoved(t *testing.T) {
 		int64(2),
 	)
 	f.want(change(f.store.AddOptOuts(t.Context(), []string{"b@example.com", "a@example.com"}, "5.1.1")), int64(1))
-	if _, err := f.pool.Exec(t.Context(), `UPDATE opt_outs SET mailing = 'm' WHERE address_key = 'b@example.com'`); err != nil {
+	if _, err := f.pool.Exec(t.Context(),
+		`UPDATE opt_outs SET mailing = 'm' WHERE address_key = 'b@example.com'`); err != nil {
 		t.Fatal(err)
 	}
 	all := func() (out []string) {

@@ -24,7 +24,8 @@ func (f *fixture) bounced(mailing string, keys ...string) {
 	f.Helper()
 	_, err := f.pool.Exec(
 		f.Context(),
-		`INSERT INTO opt_outs (address_key, reason, mailing) SELECT k, '5.1.1', $2 FROM unnest($1::text[]) k ON CONFLICT DO NOTHING`,
+		`INSERT INTO opt_outs (address_key, reason, mailing) SELECT k, '5.1.1', $2 FROM unnest($1::text[]) k
+			ON CONFLICT DO NOTHING`,
 		keys,
 		mailing,
 	)
@@ -62,7 +63,8 @@ func TestTheBouncesOfOneMailingAreRemovedAndRequestsStay(t *testing.T) {
 	if _, err := f.store.AddOptOuts(t.Context(), []string{"b@example.com"}, lists.Asked); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.pool.Exec(t.Context(), `INSERT INTO opt_outs VALUES ('e@example.com', 'asked', 'm')`); err != nil { // by a link in the mailing
+	// by a link in the mailing
+	if _, err := f.pool.Exec(t.Context(), `INSERT INTO opt_outs VALUES ('e@example.com', 'asked', 'm')`); err != nil {
 		t.Fatal(err)
 	}
 	n, err := f.store.RemoveBounced(t.Context(), "m")
@@ -80,13 +82,16 @@ func TestEveryChangeOfListsAndOptOutsSetsItsIsolationAndItsDurability(t *testing
 	for _, sql := range []string{
 		`CREATE TABLE seen (task text, settings text, UNIQUE (task, settings))`,
 		`CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO seen VALUES (TG_TABLE_NAME || ' ' || TG_OP, current_setting('transaction_isolation') || ', ' || current_setting('synchronous_commit'))
+			INSERT INTO seen
+				VALUES (TG_TABLE_NAME || ' ' || TG_OP, current_setting('transaction_isolation') || ', '
+					|| current_setting('synchronous_commit'))
 				ON CONFLICT DO NOTHING;
 			RETURN NULL; END $$`,
 		`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON lists FOR EACH STATEMENT EXECUTE FUNCTION see()`,
 		`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON opt_outs FOR EACH STATEMENT EXECUTE FUNCTION see()`,
 		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`,
-		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''', current_database()); END $$`,
+		`DO $$ BEGIN EXECUTE format(
+			'ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''', current_database()); END $$`,
 	} {
 		if _, err := f.pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -114,7 +119,8 @@ func TestEveryChangeOfListsAndOptOutsSetsItsIsolationAndItsDurability(t *testing
 		t.Fatal(err)
 	}
 	var want []string
-	for _, task := range []string{"lists DELETE", "lists INSERT", "lists UPDATE", "opt_outs DELETE", "opt_outs INSERT", "opt_outs UPDATE"} {
+	for _, task := range []string{"lists DELETE", "lists INSERT", "lists UPDATE", "opt_outs DELETE", "opt_outs INSERT",
+		"opt_outs UPDATE"} {
 		want = append(want, task+": read committed, on")
 	}
 	f.want(seen, want)

@@ -54,7 +54,8 @@ func Parse(name, url string) (Config, error) {
 	config, err := pgconn.ParseConfig(url)
 	if err != nil {
 		return Config{}, fmt.Errorf("source %s: its URL cannot be used: it must be like "+
-			"postgres://user:password@host:5432/database (are marks in the password written as %%xx? do the files that it names exist?)", name)
+			"postgres://user:password@host:5432/database (are marks in the password written as %%xx? do the files that it "+
+			"names exist?)", name)
 	}
 	database.SetTimeouts(config)
 	config.MaxProtocolMessageBodyLen = maxRow

@@ -24,7 +24,8 @@ const schema = `
 	CREATE DOMAIN iso AS text;
 	CREATE TYPE mood AS ENUM ('glad', 'sad');
 	CREATE TABLE people (id int PRIMARY KEY, email text, first_name text);
-	INSERT INTO people VALUES (1, 'ann@example.org', 'Ann'), (2, 'bob@example.org', NULL), (3, 'Cy@EXAMPLE.org', 'Cy "the" \Ü');
+	INSERT INTO people VALUES (1, 'ann@example.org', 'Ann'), (2, 'bob@example.org', NULL),
+		(3, 'Cy@EXAMPLE.org', 'Cy "the" \Ü');
 	CREATE TABLE hidden (email text);
 	CREATE SEQUENCE numbers;
 	CREATE FUNCTION tell() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no mail for ann@example.org'; END $$;
@@ -97,10 +98,14 @@ func TestValuesAreTextAsPostgreSQLPrintsThem(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
 	for expression, text := range map[string]string{
-		"true": "t", "12.50::numeric": "12.50", "1e20::float8": "1e+20", "DATE '2026-03-01'": "2026-03-01", "ARRAY['a','b c']": `{a,\"b c\"}`,
-		"'\\xff00'::bytea": `\\xff00`, "'glad'::mood": "glad", `'{"a": 1}'::jsonb`: `{\"a\": 1}`, "INTERVAL '90 minutes'": "01:30:00", "'NaN'::float8": "NaN",
-		"ROW(1, NULL, 'x')": "(1,,x)", "'x'::iso": "x", "'127.0.0.1/8'::inet": "127.0.0.1/8", "'ab'::char(4)": "ab  ", "E'a\\nb\\u0001'": `a\u000ab\u0001`,
-		"TIMESTAMP '2026-03-01 10:00:00.5'": "2026-03-01 10:00:00.5", "NULL::int": "", "9223372036854775807": "9223372036854775807",
+		"true": "t", "12.50::numeric": "12.50", "1e20::float8": "1e+20", "DATE '2026-03-01'": "2026-03-01",
+		"ARRAY['a','b c']": `{a,\"b c\"}`,
+		"'\\xff00'::bytea": `\\xff00`, "'glad'::mood": "glad", `'{"a": 1}'::jsonb`: `{\"a\": 1}`,
+		"INTERVAL '90 minutes'": "01:30:00", "'NaN'::float8": "NaN",
+		"ROW(1, NULL, 'x')": "(1,,x)", "'x'::iso": "x", "'127.0.0.1/8'::inet": "127.0.0.1/8", "'ab'::char(4)": "ab  ",
+		"E'a\\nb\\u0001'":                   `a\u000ab\u0001`,
+		"TIMESTAMP '2026-03-01 10:00:00.5'": "2026-03-01 10:00:00.5", "NULL::int": "",
+		"9223372036854775807": "9223372036854775807",
 	} {
 		want(
 			t,
@@ -144,9 +149,13 @@ func TestFurtherKindsOfStatementsThatAnswerRowsAreFine(t *testing.T) {
 func TestHostileRowsAreCountedAndLeftOut(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
-	sql := `SELECT email, pad FROM (VALUES (1, 'a@example.org', ''), (2, NULL, ''), (3, '', ''), (4, E'x@example.org\r\nRCPT TO:<y@example.org>', ''),
-		(5, 'x> NOTIFY=NEVER@example.org', ''), (6, 'x@example.org, y@example.org', ''), (7, 'nobody', ''), (8, 'b@example.org', repeat('x', 70000)),
-		(9, '<x@example.org>', ''), (10, repeat('x', 65) || '@example.org', ''), (11, 'c@example.org', E'a\r\nBcc: x@example.org')) v (n, email, pad) ORDER BY n`
+	sql := `SELECT email, pad
+		FROM (VALUES (1, 'a@example.org', ''), (2, NULL, ''), (3, '', ''),
+			(4, E'x@example.org\r\nRCPT TO:<y@example.org>', ''),
+		(5, 'x> NOTIFY=NEVER@example.org', ''), (6, 'x@example.org, y@example.org', ''), (7, 'nobody', ''),
+			(8, 'b@example.org', repeat('x', 70000)),
+		(9, '<x@example.org>', ''), (10, repeat('x', 65) || '@example.org', ''),
+			(11, 'c@example.org', E'a\r\nBcc: x@example.org')) v (n, email, pad) ORDER BY n`
 	want(
 		t,
 		s,
@@ -161,7 +170,8 @@ func TestALongAnswerIsStreamed(t *testing.T) {
 	t.Parallel()
 	rows, err := newSource(
 		t,
-	).Query(t.Context(), "crm", "SELECT 'r' || n || '@example.org' AS email, n FROM generate_series(1, 100000) n", patience)
+	).Query(t.Context(), "crm", "SELECT 'r' || n || '@example.org' AS email, n FROM generate_series(1, 100000) n",
+		patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,34 +204,49 @@ func TestALongAnswerIsStreamed(t *testing.T) {
 func TestWhatIsWrongWithAQueryIsSaidInItsOwnWordsWithoutData(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
+	const writes = "it writes, but may only read (PostgreSQL error 25006)"
+	const notThat = "the data, or a literal, is not what the query takes it for "
+	const twoStatements = "cannot insert multiple commands into a prepared statement (PostgreSQL error 42601)"
 	const hidden = "; PostgreSQL's message is not shown because it can quote data"
 	for sql, text := range map[string]string{
-		"SELECT email\nFROM people\nWHERE x = 1":                                     `line 3, column 7: column "x" does not exist (PostgreSQL error 42703)`,
-		"SELECT 'ü', email\nFORM people":                                             `line 2, column 6: syntax error at or near "people" (PostgreSQL error 42601)`,
-		"SELECT email FROM folk":                                                     `line 1, column 19: relation "folk" does not exist (PostgreSQL error 42P01)`,
-		"SELECT email FROM people WHERE \"ann@example.org\" = 1":                     `line 1, column 32: column "…" does not exist (PostgreSQL error 42703)`,
-		"SELECT email FROM people; DELETE FROM people":                               `cannot insert multiple commands into a prepared statement (PostgreSQL error 42601)`,
-		"COMMIT; SELECT email FROM people":                                           `cannot insert multiple commands into a prepared statement (PostgreSQL error 42601)`,
-		"COMMIT":                                                                     "answers no rows: it must be one SELECT",
-		"SET TRANSACTION READ WRITE":                                                 "answers no rows: it must be one SELECT",
-		"DELETE FROM people":                                                         "answers no rows: it must be one SELECT",
-		"COPY people TO STDOUT":                                                      "answers no rows: it must be one SELECT",
-		" -- nothing":                                                                "answers no rows: it must be one SELECT",
-		"SELECT first_name, id FROM people":                                          "has no column for the e-mail address: name it email; the columns are first_name, id",
-		"SELECT email, id, first_name AS \"ID\" FROM people":                         "columns 2 and 3 are both named id",
-		"SELECT email, count(*) OVER (), 1 + 1 FROM people":                          `column 3 ("?column?") cannot be a field of templates: its name must be letters, digits and _, and begin with a letter`,
-		"SELECT email, 1 AS \"ann@example.org\" FROM people":                         "has an @ in the name of column 2: give it another with AS",
-		"SELECT email FROM people WHERE id = $1":                                     "has parameters ($1): there is nothing to put in their place",
-		"INSERT INTO people VALUES (9) RETURNING email":                              "it writes, but may only read (PostgreSQL error 25006)",
-		"WITH x AS (INSERT INTO people VALUES (9) RETURNING email) SELECT * FROM x":  "it writes, but may only read (PostgreSQL error 25006)",
-		"SELECT email, nextval('numbers') AS n FROM people":                          "it writes, but may only read (PostgreSQL error 25006)",
-		"SELECT email, set_config('transaction_read_only', 'off', true) FROM people": "transaction read-write mode must be set before any query (PostgreSQL error 25001)",
-		"SELECT email, email::int AS n FROM people":                                  "the data, or a literal, is not what the query takes it for (PostgreSQL error 22P02)" + hidden,
-		"SELECT email, 1 / (id - 1) AS n FROM people":                                "the data, or a literal, is not what the query takes it for (PostgreSQL error 22012)" + hidden,
-		"SELECT email FROM people WHERE id = 'bob@example.org'":                      "line 1, column 37: the data, or a literal, is not what the query takes it for (PostgreSQL error 22P02)" + hidden,
-		"SELECT email, tell() FROM people":                                           "a function that it calls fails (PostgreSQL error P0001)",
-		"SELECT email, dig() FROM people":                                            "a function that it calls fails (PostgreSQL error 42703)",
-		"SELECT 'a@example.org' AS email, repeat('x', 9000000) AS x":                 "answers a row of more than 8 MiB",
+		"SELECT email\nFROM people\nWHERE x = 1": `line 3, column 7: column "x" does not exist ` +
+			`(PostgreSQL error 42703)`,
+		"SELECT 'ü', email\nFORM people": `line 2, column 6: syntax error at or near "people" ` +
+			`(PostgreSQL error 42601)`,
+		"SELECT email FROM folk": `line 1, column 19: relation "folk" does not exist ` +
+			`(PostgreSQL error 42P01)`,
+		"SELECT email FROM people WHERE \"ann@example.org\" = 1": `line 1, column 32: column "…" does not exist ` +
+			`(PostgreSQL error 42703)`,
+		"SELECT email FROM people; DELETE FROM people": twoStatements,
+		"COMMIT; SELECT email FROM people":             twoStatements,
+		"COMMIT":                                       "answers no rows: it must be one SELECT",
+		"SET TRANSACTION READ WRITE":                   "answers no rows: it must be one SELECT",
+		"DELETE FROM people":                           "answers no rows: it must be one SELECT",
+		"COPY people TO STDOUT":                        "answers no rows: it must be one SELECT",
+		" -- nothing":                                  "answers no rows: it must be one SELECT",
+		"SELECT first_name, id FROM people": "has no column for the e-mail address: name it email; " +
+			"the columns are first_name, id",
+		"SELECT email, id, first_name AS \"ID\" FROM people": "columns 2 and 3 are both named id",
+		"SELECT email, count(*) OVER (), 1 + 1 FROM people": `column 3 ("?column?") cannot be a field of templates: ` +
+			`its name must be letters, digits and _, and begin with a letter`,
+		"SELECT email, 1 AS \"ann@example.org\" FROM people": "has an @ in the name of column 2: " +
+			"give it another with AS",
+		"SELECT email FROM people WHERE id = $1": "has parameters ($1): " +
+			"there is nothing to put in their place",
+		"INSERT INTO people VALUES (9) RETURNING email":                             writes,
+		"WITH x AS (INSERT INTO people VALUES (9) RETURNING email) SELECT * FROM x": writes,
+		"SELECT email, nextval('numbers') AS n FROM people":                         writes,
+		"SELECT email, set_config('transaction_read_only', 'off', true) FROM people": "transaction read-write mode must be " +
+			"set before any query (PostgreSQL error 25001)",
+		"SELECT email, email::int AS n FROM people":   notThat + "(PostgreSQL error 22P02)" + hidden,
+		"SELECT email, 1 / (id - 1) AS n FROM people": notThat + "(PostgreSQL error 22012)" + hidden,
+		"SELECT email FROM people WHERE id = 'bob@example.org'": "line 1, column 37: " + notThat +
+			"(PostgreSQL error 22P02)" + hidden,
+		"SELECT email, tell() FROM people": "a function that it calls fails " +
+			"(PostgreSQL error P0001)",
+		"SELECT email, dig() FROM people": "a function that it calls fails " +
+			"(PostgreSQL error 42703)",
+		"SELECT 'a@example.org' AS email, repeat('x', 9000000) AS x": "answers a row of more than 8 MiB",
 	} {
 		_, _, err := read(t, s, sql)
 		var fault *query.Fault
@@ -257,7 +282,8 @@ func TestAUserWhoMayNotReadATableIsToldSo(t *testing.T) {
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	role := fmt.Sprintf("reader_%d", time.Now().UnixNano())
-	if _, err := conn.Exec(t.Context(), fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 's3cret'; GRANT SELECT ON people TO %[1]s", role)); err != nil {
+	if _, err := conn.Exec(t.Context(),
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 's3cret'; GRANT SELECT ON people TO %[1]s", role)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -374,7 +400,8 @@ func running(t testing.TB, url, mark string) (n int) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+	if err := conn.QueryRow(t.Context(),
+		`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 		AND state = 'active' AND query LIKE '%' || $1 || '%'`, mark).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
@@ -429,9 +456,12 @@ func TestDescribingDoesNotRun(t *testing.T) {
 		t.Errorf("got %q, %v", columns, err)
 	}
 	for sql, text := range map[string]string{
-		"SELECT x FROM people":                                           `line 1, column 8: column "x" does not exist (PostgreSQL error 42703)`,
-		"INSERT INTO people VALUES (9) RETURNING email":                  "it writes, or is no SELECT: it must be one SELECT that only reads",
-		"WITH x AS (DELETE FROM people RETURNING *) SELECT email FROM x": "it writes, or is no SELECT: it must be one SELECT that only reads",
+		"SELECT x FROM people": `line 1, column 8: column "x" does not exist ` +
+			`(PostgreSQL error 42703)`,
+		"INSERT INTO people VALUES (9) RETURNING email": "it writes, or is no SELECT: " +
+			"it must be one SELECT that only reads",
+		"WITH x AS (DELETE FROM people RETURNING *) SELECT email FROM x": "it writes, or is no SELECT: " +
+			"it must be one SELECT that only reads",
 	} {
 		_, err := s.Describe(t.Context(), "crm", sql, patience)
 		var fault *query.Fault
@@ -439,7 +469,8 @@ func TestDescribingDoesNotRun(t *testing.T) {
 			t.Errorf("%s\ngot  %v\nwant %s", sql, err, text)
 		}
 	}
-	for _, sql := range []string{"TABLE people;", "WITH p AS (SELECT * FROM people) SELECT email FROM p", "(SELECT email FROM people) UNION SELECT 'x' FROM people ORDER BY 1"} {
+	for _, sql := range []string{"TABLE people;", "WITH p AS (SELECT * FROM people) SELECT email FROM p",
+		"(SELECT email FROM people) UNION SELECT 'x' FROM people ORDER BY 1"} {
 		if _, err := s.Describe(t.Context(), "crm", sql, patience); err != nil {
 			t.Errorf("%s: %v", sql, err)
 		}
@@ -449,9 +480,12 @@ func TestDescribingDoesNotRun(t *testing.T) {
 func TestANameOrURLThatCannotBeUsedIsRefusedWithoutQuotingIt(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][2]string{
-		{"CRM", "postgres://reader:s3cret@h/crm"}, {"", "postgres://reader:s3cret@h/crm"}, {strings.Repeat("x", 64), "postgres://reader:s3cret@h/crm"},
-		{"crm", "mysql://reader:s3cret@h/crm"}, {"crm", "host=h user=reader password=s3cret"}, {"crm", "postgres://reader:s3%zzcret@h/crm"},
-		{"crm", "postgres://reader:s3cret@h:x/crm"}, {"crm", "postgres://reader:s3cret@h/crm?sslmode=s3cret"}, {"crm", "postgres://reader:s3cret@h/crm?sslrootcert=/s3cret"},
+		{"CRM", "postgres://reader:s3cret@h/crm"}, {"", "postgres://reader:s3cret@h/crm"},
+		{strings.Repeat("x", 64), "postgres://reader:s3cret@h/crm"},
+		{"crm", "mysql://reader:s3cret@h/crm"}, {"crm", "host=h user=reader password=s3cret"},
+		{"crm", "postgres://reader:s3%zzcret@h/crm"},
+		{"crm", "postgres://reader:s3cret@h:x/crm"}, {"crm", "postgres://reader:s3cret@h/crm?sslmode=s3cret"},
+		{"crm", "postgres://reader:s3cret@h/crm?sslrootcert=/s3cret"},
 	} {
 		got, err := query.Parse(c[0], c[1])
 		if err == nil {

@@ -61,7 +61,8 @@ func (f *fixture) freezeAnswer(a *answer) mailings.Frozen {
 func (f *fixture) recipients() []string {
 	f.Helper()
 	return f.strings(
-		`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients ORDER BY number`,
+		`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients
+			ORDER BY number`,
 	)
 }
 
@@ -71,15 +72,18 @@ func TestAnAnswerIsFrozenLikeAList(t *testing.T) {
 	f.exec(`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('stranger@example.com', 'asked')`)
 	want := mailings.Frozen{Members: 5, Duplicates: 1, Recipients: 4, OptedOut: 1, Batches: 2, Rejected: 2,
 		Rejects: []member.Reject{{Position: 2, Reason: "has no address"}, {Position: 5, Reason: "has no address"}}}
-	f.want(f.freezeAnswer(answered("b@example.com", "", "A@example.com", "c@example.com", "", "B@example.com", "d@example.com")), want)
-	f.want(f.recipients(), []string{"1 b@example.com b@example.com row 1", "2 c@example.com c@example.com row 4", "3 d@example.com d@example.com row 7",
+	f.want(f.freezeAnswer(answered("b@example.com", "", "A@example.com", "c@example.com", "", "B@example.com",
+		"d@example.com")), want)
+	f.want(f.recipients(), []string{"1 b@example.com b@example.com row 1", "2 c@example.com c@example.com row 4",
+		"3 d@example.com d@example.com row 7",
 		"4 A@example.com a@example.com row 3"})
 	m := f.get()
 	f.want(m.Frozen(), want)
 	f.want(m.State, "sending")
 	f.want(
 		f.strings(
-			`SELECT 'left' FROM list_members UNION ALL SELECT relname::text FROM pg_class WHERE relname ~ '^(staged|exceptions)'`,
+			`SELECT 'left' FROM list_members UNION ALL SELECT relname::text FROM pg_class
+				WHERE relname ~ '^(staged|exceptions)'`,
 		),
 		[]string{},
 	)
@@ -118,7 +122,8 @@ func TestAnAnswerWhoseConnectionIsKilledAtAnyPointLeavesNothing(t *testing.T) {
 	f := newFixture(t)
 	rows := f.everything()
 	// It waits for the end, so that no connection of the pool dies later.
-	const others = `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+	const others = `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()
+		AND pid <> pg_backend_pid()`
 	for row := range int64(2) { // while it is read
 		killed := answered("a@example.com", "b@example.com")
 		killed.before = func(at int64) error {
@@ -152,8 +157,10 @@ func TestAnAnswerWhoseConnectionIsKilledAtAnyPointLeavesNothing(t *testing.T) {
 		f.rollback(holder)
 		f.want(f.everything(), rows)
 	}
-	f.want(f.freezeAnswer(answered("a@example.com", "b@example.com")), mailings.Frozen{Members: 2, Recipients: 2, Batches: 1})
-	f.want(f.freezeAnswer(answered("x@example.com")), mailings.Frozen{Members: 2, Recipients: 2, Batches: 1}) // after the commit
+	f.want(f.freezeAnswer(answered("a@example.com", "b@example.com")),
+		mailings.Frozen{Members: 2, Recipients: 2, Batches: 1})
+	// after the commit
+	f.want(f.freezeAnswer(answered("x@example.com")), mailings.Frozen{Members: 2, Recipients: 2, Batches: 1})
 }
 
 func TestAnAnswerThatIsCancelledLeavesNothing(t *testing.T) {

@@ -113,7 +113,8 @@ func (f *fixture) manyMembers(n, duplicates, optedOut int) {
 	}
 	if optedOut > 0 {
 		f.exec(
-			`INSERT INTO opt_outs SELECT 'first.last' || n * $2::int || '@example.org', 'asked' FROM generate_series(1, $1::int / $2::int) n`,
+			`INSERT INTO opt_outs SELECT 'first.last' || n * $2::int || '@example.org', 'asked'
+				FROM generate_series(1, $1::int / $2::int) n`,
 			n,
 			optedOut,
 		)

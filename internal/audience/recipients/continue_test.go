@@ -30,10 +30,12 @@ func newEnded(t testing.TB) *fixture {
 	)
 	// An attempt before the last one counts for nothing.
 	f.exec(
-		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, 1, 0, 'uncertain', false FROM mailings`,
+		`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, 1, 0, 'uncertain', false
+			FROM mailings`,
 	)
 	f.exec(
-		`UPDATE mailings SET state = 'cancelled', closed_at = now(), counts = '{"sent": 1, "unsent": 2, "failed": 1, "bounced": 1, "uncertain": 1}'`,
+		`UPDATE mailings SET state = 'cancelled', closed_at = now(),
+			counts = '{"sent": 1, "unsent": 2, "failed": 1, "bounced": 1, "uncertain": 1}'`,
 	)
 	f.list("stranger@example.com") // what the list is now means nothing
 	f.reserve("m-2")
@@ -66,7 +68,9 @@ func TestAContinuationHasThoseWithTheOutcomesAsTheyWereFrozenThen(t *testing.T) 
 		{[]string{"failed"}, []string{"1 c@example.com c@example.com row 3"}},
 		{[]string{"bounced"}, []string{"1 d@example.com d@example.com row 4"}},
 		{[]string{"uncertain"}, []string{"1 e@example.com e@example.com row 5"}},
-		{[]string{"uncertain", "unsent"}, []string{"1 B@example.com b@example.com row 2", "2 e@example.com e@example.com row 5", "3 f@example.com f@example.com row 6"}},
+		{[]string{"uncertain", "unsent"},
+			[]string{"1 B@example.com b@example.com row 2", "2 e@example.com e@example.com row 5",
+				"3 f@example.com f@example.com row 6"}},
 	} {
 		f := newEnded(t)
 		f.want(
@@ -96,7 +100,8 @@ func TestWhoOptedOutSinceIsLastInAContinuationAndInNoBatch(t *testing.T) {
 	f.want(f.second(), []string{"1 c@example.com c@example.com row 3", "2 f@example.com f@example.com row 6",
 		"3 B@example.com b@example.com row 2", "4 d@example.com d@example.com row 4"})
 	f.want(f.strings(`SELECT recipient || ' ' || attempt || ' ' || status || ' ' || final FROM deliveries
-		WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2') ORDER BY recipient`), []string{"3 0 opted_out true", "4 0 opted_out true"})
+		WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2') ORDER BY recipient`),
+		[]string{"3 0 opted_out true", "4 0 opted_out true"})
 	f.want(
 		f.strings(
 			`SELECT first || '-' || last FROM batches WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2')`,
@@ -147,7 +152,8 @@ func TestAContinuationWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing
 	}()
 	f.someoneWaits()
 	f.exec(
-		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()
+			AND wait_event_type = 'Lock'`,
 	)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)
@@ -162,7 +168,8 @@ func TestWhatCannotBeContinuedIsToldApart(t *testing.T) {
 	f := newEnded(t)
 	f.reserve("open")
 	f.exec(
-		`INSERT INTO mailings (id, first_run_id, input, list, state, closed_at, counts) VALUES ('all-sent', 'run', '{}', 'people', 'completed', now(), '{"sent": 3}')`,
+		`INSERT INTO mailings (id, first_run_id, input, list, state, closed_at, counts)
+			VALUES ('all-sent', 'run', '{}', 'people', 'completed', now(), '{"sent": 3}')`,
 	)
 	rows := f.everything()
 	for _, c := range []struct {

@@ -71,7 +71,8 @@ func (f *fixture) members(n, optedOut int) {
 	f.Helper()
 	f.exec(`INSERT INTO lists (name, source, members) VALUES ('people', 'people.csv', $1)`, n)
 	f.exec(
-		`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1, 'r' || n || '@example.com', 'r' || n || '@example.com', '{"first_name": "Ann"}'
+		`INSERT INTO list_members SELECT (SELECT id FROM lists), n + 1,
+			'r' || n || '@example.com', 'r' || n || '@example.com', '{"first_name": "Ann"}'
 		FROM generate_series(1, $1::int) n`,
 		n,
 	)
@@ -125,7 +126,8 @@ func (f *fixture) everything() []string {
 	f.Helper()
 	return f.strings(`
 		SELECT 'mailing ' || m::text FROM mailings m UNION ALL SELECT 'recipient ' || r::text FROM recipients r
-		UNION ALL SELECT 'batch ' || b::text FROM batches b UNION ALL SELECT 'delivery ' || d::text FROM deliveries d ORDER BY 1`)
+		UNION ALL SELECT 'batch ' || b::text FROM batches b UNION ALL SELECT 'delivery ' || d::text FROM deliveries d
+			ORDER BY 1`)
 }
 
 func (f *fixture) want(got, want any) {
@@ -149,7 +151,8 @@ func TestOneRecipientAnAddressAndTheFirstRowWins(t *testing.T) {
 	f.want(f.freeze(2), mailings.Frozen{Members: 6, Duplicates: 3, Recipients: 3, Batches: 2})
 	f.want(
 		f.strings(
-			`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients ORDER BY number`,
+			`SELECT number || ' ' || address || ' ' || address_key || ' row ' || (attributes->>'row') FROM recipients
+				ORDER BY number`,
 		),
 		[]string{
 			"1 b@example.com b@example.com row 1", "2 A@example.com a@example.com row 2", "3 c@example.com c@example.com row 4"},
@@ -160,7 +163,8 @@ func TestWhoOptedOutComesLastWithAFinalDeliveryAndInNoBatch(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com", "d@example.com", "b@example.com")
 	f.exec(
-		`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('b@example.com', '5.1.1'), ('stranger@example.com', 'asked')`,
+		`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('b@example.com', '5.1.1'),
+			('stranger@example.com', 'asked')`,
 	)
 	f.want(f.freeze(10), mailings.Frozen{Members: 5, Duplicates: 1, Recipients: 4, OptedOut: 2, Batches: 1})
 	f.want(f.strings(`SELECT number || ' ' || address FROM recipients ORDER BY number`), []string{
@@ -196,7 +200,9 @@ func TestBatchesCoverEveryMailableRecipientOnce(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			f.members(c.members, c.optedOut)
-			f.want(f.freeze(c.size), mailings.Frozen{Members: int64(c.members), Recipients: int64(c.members), OptedOut: int64(c.optedOut), Batches: len(c.want)})
+			f.want(f.freeze(c.size),
+				mailings.Frozen{Members: int64(c.members), Recipients: int64(c.members), OptedOut: int64(c.optedOut),
+					Batches: len(c.want)})
 			f.want(f.strings(`SELECT number || ': ' || first || '-' || last FROM batches ORDER BY number`), c.want)
 			m := f.get()
 			f.want([]int64{m.Members, m.Duplicates, m.Recipients, m.Mailable, int64(m.Batches)},
@@ -246,7 +252,8 @@ func TestOneConnectionFreezesOneListAfterTheOther(t *testing.T) {
 		)
 		f.want(
 			f.strings(
-				`SELECT number || ' ' || address FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = $1) ORDER BY number`,
+				`SELECT number || ' ' || address FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = $1)
+					ORDER BY number`,
 				id,
 			),
 			[]string{"1 a@example.com", "2 b@example.com", "3 c@example.com"},
@@ -294,7 +301,8 @@ func TestAFreezeWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing.T) {
 	go func() { _, err := f.store.Freeze(t.Context(), "m", 1); ended <- err }()
 	f.someoneWaits()
 	f.exec(
-		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()
+			AND wait_event_type = 'Lock'`,
 	)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)
@@ -332,7 +340,9 @@ func (f *fixture) waiting(n int) {
 	f.Helper()
 	for began := time.Now(); ; {
 		var waiting int
-		err := f.pool.QueryRow(f.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		err := f.pool.QueryRow(f.Context(),
+			`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+				AND wait_event_type = 'Lock'`).Scan(&waiting)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -375,7 +385,8 @@ func TestAFreezeThatMeetsAnImportTakesTheOldListOrTheNewOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com", "b@example.com")
 	tx := f.lock(`
-		DELETE FROM list_members; DELETE FROM lists; INSERT INTO lists (name, source, members) VALUES ('people', 'new.csv', 1);
+		DELETE FROM list_members; DELETE FROM lists; INSERT INTO lists (name, source, members)
+			VALUES ('people', 'new.csv', 1);
 		INSERT INTO list_members SELECT id, 2, 'new@example.com', 'new@example.com', '{}' FROM lists`)
 	ended := make(chan error, 1)
 	go func() { _, err := f.store.Freeze(t.Context(), "m", 1); ended <- err }()
@@ -414,7 +425,8 @@ func TestRecipientsComeInOrderWithinTheirRange(t *testing.T) {
 	f.members(1000, 0)
 	f.freeze(100)
 	key := f.get().Key
-	f.exec(`INSERT INTO recipients VALUES ($1, 250, 'other@example.com', 'other@example.com', '{}')`, key+1) // another mailing's
+	// another mailing's
+	f.exec(`INSERT INTO recipients VALUES ($1, 250, 'other@example.com', 'other@example.com', '{}')`, key+1)
 	read := func(first, last int32) (numbers []int32) {
 		err := f.store.Range(t.Context(), key, first, last, func(r recipients.Recipient) error {
 			if want := fmt.Sprintf("r%d@example.com", r.Number); r.Address != want ||

@@ -69,14 +69,16 @@ func FuzzMessage(f *testing.F) {
 			t.Fatal(err)
 		}
 		for field, values := range std.Header {
-			if !strings.Contains(" From To Reply-To Subject Date Message-Id List-Id Mime-Version Content-Type Content-Transfer-Encoding ", " "+field+" ") || len(values) != 1 {
+			if !strings.Contains(" From To Reply-To Subject Date Message-Id List-Id Mime-Version Content-Type "+
+				"Content-Transfer-Encoding ", " "+field+" ") || len(values) != 1 {
 				t.Errorf("the field %s, %d times", field, len(values))
 			}
 		}
 		if got, err := new(mime.WordDecoder).DecodeHeader(std.Header.Get("Subject")); err != nil || got != subject {
 			t.Errorf("subject %q came back as %q, %v", subject, got, err)
 		}
-		for field, want := range map[string]string{"From": "news@example.com", "To": m.To.Address.String(), "Reply-To": "reply@example.net"} {
+		for field, want := range map[string]string{"From": "news@example.com", "To": m.To.Address.String(),
+			"Reply-To": "reply@example.net"} {
 			list, err := std.Header.AddressList(field)
 			if err != nil || len(list) != 1 || list[0].Name != name || list[0].Address != unquoted(want) {
 				t.Errorf("%s %q <%s> came back as %v, %v", field, name, want, list, err)

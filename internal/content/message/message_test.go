@@ -86,11 +86,14 @@ func checkWire(t testing.TB, b []byte, utf8 bool) {
 func TestTwoIndependentParsersReadWhatWasComposed(t *testing.T) {
 	t.Parallel()
 	subjects := []string{
-		"Hello", "a  b   c", "Grüße aus Köln", "Привет, Анна! Новости этой недели для вас и всей вашей семьи — в одном письме",
+		"Hello", "a  b   c", "Grüße aus Köln",
+		"Привет, Анна! Новости этой недели для вас и всей вашей семьи — в одном письме",
 		"春季通讯:给您的最新消息与优惠活动,敬请查看,谢谢您一直以来的支持与信任", "🎉 50 % off 🎉", "=?utf-8?q?not_encoded?=", " edge ", "tab\tinside",
-		strings.Repeat("a long subject in plain words ", 20) + "end", strings.Repeat("x", 1200), "O'Brien said \"hi\" \\ (ok) <x@y>", "e\u0301 combining", "",
+		strings.Repeat("a long subject in plain words ", 20) + "end", strings.Repeat("x", 1200),
+		"O'Brien said \"hi\" \\ (ok) <x@y>", "e\u0301 combining", "",
 	}
-	names := []string{"", "Anna", "Anna Müller", "O'Brien, Pat", `Pat "Patty" \ Smith`, "Иван Петров", "王小明", "News 🎉", "dots. and (parens)", "a@b", strings.Repeat("Long Name ", 30) + "End", "=?x?="}
+	names := []string{"", "Anna", "Anna Müller", "O'Brien, Pat", `Pat "Patty" \ Smith`, "Иван Петров", "王小明", "News 🎉",
+		"dots. and (parens)", "a@b", strings.Repeat("Long Name ", 30) + "End", "=?x?="}
 	for _, subject := range subjects {
 		for _, name := range names {
 			m := sample()
@@ -136,9 +139,12 @@ func TestBodiesComeBackExactly(t *testing.T) {
 	t.Parallel()
 	bodies := []string{
 		"", "x", "no end", "end\n", "crlf\r\nlf\nend\r\n", ".\n..\n.dot\n", "From here\nFrom\nFrom: x\n", "a=b==c=\n",
-		"trailing  \t \n \n\t\n", "tab\tinside\n", strings.Repeat("x", 5000), strings.Repeat("é", 3000) + "\n", strings.Repeat("🎉", 999),
-		strings.Repeat(strings.Repeat("y", 75)+".z\n", 3), strings.Repeat("q", 75) + "From x\n", strings.Repeat(" ", 200) + "\n", strings.Repeat("\t", 80),
-		strings.Repeat("z", 74) + " \n", strings.Repeat("z", 75) + " \n", strings.Repeat("z", 75) + "\n", strings.Repeat("z", 76) + "\n", "\x01\x7f\x1b[0m\n",
+		"trailing  \t \n \n\t\n", "tab\tinside\n", strings.Repeat("x", 5000), strings.Repeat("é", 3000) + "\n",
+		strings.Repeat("🎉", 999),
+		strings.Repeat(strings.Repeat("y", 75)+".z\n", 3), strings.Repeat("q", 75) + "From x\n",
+		strings.Repeat(" ", 200) + "\n", strings.Repeat("\t", 80),
+		strings.Repeat("z", 74) + " \n", strings.Repeat("z", 75) + " \n", strings.Repeat("z", 75) + "\n",
+		strings.Repeat("z", 76) + "\n", "\x01\x7f\x1b[0m\n",
 		"Zażółć gęślą jaźń — 你好, мир\n\n\n", "\n\n\nx", "--=_abc\n",
 	}
 	for _, body := range bodies {
@@ -151,7 +157,8 @@ func TestBodiesComeBackExactly(t *testing.T) {
 			root.FirstChild.NextSibling == nil {
 			t.Fatal(err)
 		}
-		for part, want := range map[*enmime.Part]string{root.FirstChild: body, root.FirstChild.NextSibling: "<b>" + body + "</b>"} {
+		for part, want := range map[*enmime.Part]string{root.FirstChild: body,
+			root.FirstChild.NextSibling: "<b>" + body + "</b>"} {
 			// The end of the last line belongs to the boundary.
 			if want = strings.TrimSuffix(canonical(want), "\r\n"); canonical(string(part.Content)) != want {
 				t.Errorf("%q came back as %q", want, part.Content)
@@ -263,7 +270,8 @@ func TestTheMessageIDIsStableUniqueAndSilent(t *testing.T) {
 	if strings.Contains(got, "anna") || strings.Contains(got, "mueller") {
 		t.Error("holds the address")
 	}
-	for _, other := range []string{ID("spring-2026", 8, "anna.mueller@example.org", "example.com"), ID("spring-2027", 7, "anna.mueller@example.org", "example.com")} {
+	for _, other := range []string{ID("spring-2026", 8, "anna.mueller@example.org", "example.com"),
+		ID("spring-2027", 7, "anna.mueller@example.org", "example.com")} {
 		if other == got {
 			t.Error("not unique")
 		}
@@ -302,7 +310,8 @@ func TestNoLineTakesMoreThanItMayAndNoCharacterIsSplit(t *testing.T) {
 }
 
 func FuzzQuotedPrintable(f *testing.F) {
-	for _, seed := range []string{"a=b", ".x\n..", "From me", "é \t\n", strings.Repeat("x", 100), strings.Repeat("a", 74) + " \r\nb"} {
+	for _, seed := range []string{"a=b", ".x\n..", "From me", "é \t\n", strings.Repeat("x", 100),
+		strings.Repeat("a", 74) + " \r\nb"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -334,7 +343,8 @@ func FuzzQuotedPrintable(f *testing.F) {
 }
 
 func FuzzHeader(f *testing.F) {
-	for _, seed := range []string{"Hello", "Grüße", "a  b", "=?utf-8?q?x?=", "x\r\nBcc: y", strings.Repeat("é", 100), strings.Repeat("a b ", 100), "\"q\\"} {
+	for _, seed := range []string{"Hello", "Grüße", "a  b", "=?utf-8?q?x?=", "x\r\nBcc: y", strings.Repeat("é", 100),
+		strings.Repeat("a b ", 100), "\"q\\"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -384,7 +394,8 @@ func page() *Message {
 	)
 	m.HTML = []byte(
 		strings.Repeat(
-			`<tr><td class="cell" style="font-family:sans-serif;color:#333">An item of the newsletter, <a href="https://example.com/x?id=42&amp;r=7">read more</a></td></tr>`+"\n",
+			`<tr><td class="cell" style="font-family:sans-serif;color:#333">An item of the newsletter, `+
+				`<a href="https://example.com/x?id=42&amp;r=7">read more</a></td></tr>`+"\n",
 			100,
 		),
 	)
@@ -438,7 +449,8 @@ func BenchmarkOthers(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			buf.Reset()
-			p, err := enmime.Builder().From(m.From.Name, m.From.Address.String()).To("", m.To.Address.String()).Subject(m.Subject).Text(m.Text).HTML(m.HTML).Build()
+			p, err := enmime.Builder().From(m.From.Name, m.From.Address.String()).
+				To("", m.To.Address.String()).Subject(m.Subject).Text(m.Text).HTML(m.HTML).Build()
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -454,7 +466,8 @@ func BenchmarkOthers(b *testing.B) {
 		for b.Loop() {
 			buf.Reset()
 			g := gomail.NewMsg()
-			if err := errors.Join(g.From(fmt.Sprintf("%s <%s>", m.From.Name, m.From.Address.String())), g.To(m.To.Address.String())); err != nil {
+			if err := errors.Join(g.From(fmt.Sprintf("%s <%s>", m.From.Name, m.From.Address.String())),
+				g.To(m.To.Address.String())); err != nil {
 				b.Fatal(err)
 			}
 			g.Subject(m.Subject)

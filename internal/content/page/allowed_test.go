@@ -162,10 +162,12 @@ func (w *watchedFetcher) mustRefuse(t *testing.T, where, want string) {
 
 // notPublic are addresses that the author of a mailing must not make a worker ask.
 var notPublic = []string{
-	"127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "100.127.255.255",
+	"127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1",
+	"169.254.169.254", "100.64.0.1", "100.127.255.255",
 	"192.0.0.8", "198.18.0.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
 	"::", "::1", "::127.0.0.1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1",
-	"::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1", "2002:7f00:1::1", "2002:a9fe:a9fe::",
+	"::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::7f00:1",
+	"64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1", "2002:7f00:1::1", "2002:a9fe:a9fe::",
 	"2001::1", "2001:db8::1", "100::1",
 }
 
@@ -235,7 +237,8 @@ func TestANameThatChangesItsAddressIsRefused(t *testing.T) {
 func TestAHostWithAPublicAddressIsNotRefusedForItsOthers(t *testing.T) {
 	t.Parallel()
 	w := watch(t, "")
-	for _, addresses := range [][]string{{"10.0.0.1", "1.1.1.1"}, {"1.1.1.1", "10.0.0.1"}, {"fd00::1", "1.1.1.1"}, {"2606:4700::1111", "127.0.0.1"}} {
+	for _, addresses := range [][]string{{"10.0.0.1", "1.1.1.1"}, {"1.1.1.1", "10.0.0.1"}, {"fd00::1", "1.1.1.1"},
+		{"2606:4700::1111", "127.0.0.1"}} {
 		w.names.set("www.example.com", addresses...)
 		places := locations(t, "http://www.example.com/")
 		_, err := get(t, w.Fetcher, places, anna())
@@ -297,7 +300,8 @@ func TestTheOperatorAllowsHostsAddressesAndNetworks(t *testing.T) {
 	w.names.set("pages.internal", "169.254.0.1")
 	w.names.set("other.internal", "10.1.2.3")
 	for where, want := range map[string]string{ // a host without a port is that of http and https
-		"http://10.1.2.3/": "10.1.2.3", "https://10.1.2.3/": "10.1.2.3", "https://other.internal/": "10.1.2.3", "http://pages.internal:443/": "169.254.0.1", "http://[fd00::1]:8080/": "fd00::1",
+		"http://10.1.2.3/": "10.1.2.3", "https://10.1.2.3/": "10.1.2.3", "https://other.internal/": "10.1.2.3",
+		"http://pages.internal:443/": "169.254.0.1", "http://[fd00::1]:8080/": "fd00::1",
 		"http://10.9.9.9/": "10.9.9.9", "http://10.1.2.3:443/": "10.1.2.3"} {
 		var away *Unavailable
 		if _, err := get(t, w.Fetcher, locations(t, where), anna()); !errors.As(err, &away) || w.taken() != want {
@@ -320,7 +324,8 @@ func TestEveryEntryOfTheListThatIsWrongIsReportedByItsPlace(t *testing.T) {
 	var a Allowed
 	err := a.UnmarshalText(
 		[]byte(
-			"http://user:secret@pages.internal good.example.com 10.0.0.0/33 a,b *.example.com ::ffff:10.0.0.0/104 pages.internal:0 user:secret@x",
+			"http://user:secret@pages.internal good.example.com 10.0.0.0/33 a,b *.example.com ::ffff:10.0.0.0/104 " +
+				"pages.internal:0 user:secret@x",
 		),
 	)
 	if err == nil {
@@ -353,8 +358,10 @@ func TestHostsThatWouldBeRefusedAreFoundBeforeTheStart(t *testing.T) {
 	for _, p := range w.Check(t.Context(), s) {
 		got = append(got, p.Error())
 	}
-	want := "content.page_hosts[1]: pages.internal is refused: its address 10.1.2.3 is not public; the operator can allow it with DM_PAGE_HOSTS=pages.internal\n" +
-		"content.page_hosts[3]: 127.0.0.1:8080 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:8080"
+	want := "content.page_hosts[1]: pages.internal is refused: its address 10.1.2.3 is not public; " +
+		"the operator can allow it with DM_PAGE_HOSTS=pages.internal\n" +
+		"content.page_hosts[3]: 127.0.0.1:8080 is refused: its address is not public; " +
+		"the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:8080"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("got\n%s", strings.Join(got, "\n"))
 	}
@@ -377,7 +384,8 @@ func TestARedirectToAnAddressThatIsNotPublicIsRefused(t *testing.T) {
 	)
 	var failure *Failure
 	if !errors.As(err, &failure) ||
-		failure.Reason != "169.254.169.254 is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=169.254.169.254" {
+		failure.Reason != "169.254.169.254 is refused: its address is not public; "+
+			"the operator can allow it with DM_PAGE_HOSTS=169.254.169.254" {
 		t.Errorf("got %v", err)
 	}
 	if got := w.taken(); got != "127.0.0.1" {
@@ -412,7 +420,8 @@ func TestARedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 		_, host, _ := strings.Cut(u, "://")
 		hosts = append(hosts, host)
 	}
-	for where, refused := range map[string]bool{secure.URL + "/down": true, secure.URL + "/around": true, up.URL + "/down": true, secure.URL + "/along": false, up.URL + "/end": false} {
+	for where, refused := range map[string]bool{secure.URL + "/down": true, secure.URL + "/around": true,
+		up.URL + "/down": true, secure.URL + "/along": false, up.URL + "/end": false} {
 		p, err := get(t, f, locations(t, where, hosts...), anna())
 		var failure *Failure
 		if refused && (!errors.As(err, &failure) || failure.Reason != "127.0.0.1 redirects from https to http") ||

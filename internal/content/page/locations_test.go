@@ -104,8 +104,11 @@ func TestTheProblemsOfASourceNameTheirFields(t *testing.T) {
 		{"https://www.example.com/{{.n", "", "content.page_url line 1, column 25: unclosed action"},
 		{"https://www.example.com:99999/", "", "content.page_url line 1, column 1: its host has no usable port"},
 		{"https://a_b..example/", "", "content.page_url line 1, column 1: its host is not a valid host name"},
-		{"https://www.example.com/", "www.example.org", "content.page_url line 1, column 1: its host is not one of page_hosts"},
-		{"https://www.example.com/", "www.example.com https://x.example a/b u@c x:y a.example:0", "content.page_hosts[1]: must be a host; content.page_hosts[2]: must be a host; content.page_hosts[3]: must be a host; content.page_hosts[4]: must be a host; content.page_hosts[5]: has no usable port"},
+		{"https://www.example.com/", "www.example.org",
+			"content.page_url line 1, column 1: its host is not one of page_hosts"},
+		{"https://www.example.com/", "www.example.com https://x.example a/b u@c x:y a.example:0",
+			"content.page_hosts[1]: must be a host; content.page_hosts[2]: must be a host; content.page_hosts[3]: " +
+				"must be a host; content.page_hosts[4]: must be a host; content.page_hosts[5]: has no usable port"},
 		{"", "", "content.page_hosts: are needed"},
 	} {
 		s, problems := NewLocations(c.template, "", strings.Fields(c.hosts))
@@ -122,7 +125,9 @@ func TestTheProblemsOfASourceNameTheirFields(t *testing.T) {
 // FuzzColumn: whatever a list says, only the allowed host is asked, and what goes over the wire is
 // one line without blanks.
 func FuzzColumn(f *testing.F) {
-	for _, s := range []string{"https://www.example.com/", "http://www.example.com:80/a?b c#d", "//evil.example", "https://www.example.com@evil.example", "https://www.example.com\\.evil.example/", "HTTPS://WWW.EXAMPLE.COM/%zz", "https://www.example.com/\r\nHost: x", "http://[::1]/", "https://www.example.com/?\xff"} {
+	for _, s := range []string{"https://www.example.com/", "http://www.example.com:80/a?b c#d", "//evil.example",
+		"https://www.example.com@evil.example", "https://www.example.com\\.evil.example/", "HTTPS://WWW.EXAMPLE.COM/%zz",
+		"https://www.example.com/\r\nHost: x", "http://[::1]/", "https://www.example.com/?\xff"} {
 		f.Add(s)
 	}
 	s, problems := NewLocations("", "page", []string{"www.example.com"})

@@ -162,13 +162,19 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		kind    string
 		want    string
 	}{
-		"400": {status(400), one, "answered 400"}, "401": {status(401), one, "answered 401"}, "403": {status(403), one, "answered 403"},
-		"404": {status(404), one, "answered 404"}, "410": {status(410), one, "answered 410"}, "451": {status(451), one, "answered 451"},
-		"204": {status(204), one, "answered 204"}, "206": {status(206), one, "answered 206"}, "304": {status(304), one, "answered 304"},
+		"400": {status(400), one, "answered 400"}, "401": {status(401), one, "answered 401"},
+		"403": {status(403), one, "answered 403"},
+		"404": {status(404), one, "answered 404"}, "410": {status(410), one, "answered 410"},
+		"451": {status(451), one, "answered 451"},
+		"204": {status(204), one, "answered 204"}, "206": {status(206), one, "answered 206"},
+		"304":            {status(304), one, "answered 304"},
 		"302 to nowhere": {status(302), one, "answered 302"},
-		"500":            {status(500), away, "answered 500"}, "501": {status(501), away, "answered 501"}, "502": {status(502), away, "answered 502"},
-		"503": {status(503), away, "answered 503"}, "504": {status(504), away, "answered 504"}, "599": {status(599), away, "answered 599"},
-		"408": {status(408), away, "answered 408"}, "425": {status(425), away, "answered 425"}, "429": {status(429), away, "answered 429"},
+		"500":            {status(500), away, "answered 500"}, "501": {status(501), away, "answered 501"},
+		"502": {status(502), away, "answered 502"},
+		"503": {status(503), away, "answered 503"}, "504": {status(504), away, "answered 504"},
+		"599": {status(599), away, "answered 599"},
+		"408": {status(408), away, "answered 408"}, "425": {status(425), away, "answered 425"},
+		"429":          {status(429), away, "answered 429"},
 		"image":        {typed("image/png", "x"), one, "neither text/html nor text/plain"},
 		"no type":      {typed("", "<p>x"), one, "does not say of which type"},
 		"bad type":     {typed("text/html; charset", "<p>x"), one, "neither"},
@@ -181,7 +187,8 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 			w.Header().Set("Content-Encoding", "br")
 			html("x")(w, r)
 		}, one, "compressed in a way"},
-		"no HTTP":      {func(w http.ResponseWriter, _ *http.Request) { cut(w, "220 anna@example.org ESMTP\r\n") }, away, "does not speak HTTP"},
+		"no HTTP": {func(w http.ResponseWriter, _ *http.Request) { cut(w, "220 anna@example.org ESMTP\r\n") }, away,
+			"does not speak HTTP"},
 		"dies at once": {func(w http.ResponseWriter, _ *http.Request) { cut(w, "") }, away, "the connection breaks"},
 		"dies in the middle": {func(w http.ResponseWriter, _ *http.Request) {
 			cut(w, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100\r\n\r\nhalf")
@@ -306,8 +313,10 @@ func TestAServerThatSaysWhenToComeAgainIsBelieved(t *testing.T) {
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{
-		"": 0, "0": 0, "30": 30 * time.Second, "-5": 0, "soon": 0, "7200": time.Hour, "18446744073709551615": time.Hour, "99999999999999999999999": time.Hour,
-		"Sun, 01 Mar 2026 12:10:00 GMT": 10 * time.Minute, "Sun, 01 Mar 2026 11:00:00 GMT": 0, "Mon, 01 Mar 2027 12:10:00 GMT": time.Hour,
+		"": 0, "0": 0, "30": 30 * time.Second, "-5": 0, "soon": 0, "7200": time.Hour, "18446744073709551615": time.Hour,
+		"99999999999999999999999":       time.Hour,
+		"Sun, 01 Mar 2026 12:10:00 GMT": 10 * time.Minute, "Sun, 01 Mar 2026 11:00:00 GMT": 0,
+		"Mon, 01 Mar 2027 12:10:00 GMT": time.Hour,
 	} {
 		if got := retryAfter(text, now); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
@@ -350,8 +359,10 @@ func TestRedirectsAreFollowedWithinTheAllowedHosts(t *testing.T) {
 		{"0", "http://localhost:" + port + "/", "not one of page_hosts"},
 		{"0", "http://127.0.0.1/", "not one of page_hosts"},
 		{"0", "http://anna:pw@127.0.0.1:" + port + "/", "with a user name"},
-		{"0", "file:///etc/passwd", "is not a URL of http or https"}, {"0", "gopher://127.0.0.1:" + port + "/", "is not a URL of http"},
-		{"0", "http://[::1", "the target is not a URL"}, {"0", "mailto:anna@example.org", "is not a URL of http"}, {"0", "http:foo", "without a host"},
+		{"0", "file:///etc/passwd", "is not a URL of http or https"},
+		{"0", "gopher://127.0.0.1:" + port + "/", "is not a URL of http"},
+		{"0", "http://[::1", "the target is not a URL"}, {"0", "mailto:anna@example.org", "is not a URL of http"},
+		{"0", "http:foo", "without a host"},
 	} {
 		p, err := get(t, quickFetcher(t), places, anna("n", c.n, "to", c.to))
 		var failure *Failure
@@ -411,7 +422,8 @@ func TestAPageIsAsLongAsItMayBeAlsoWhenItIsCompressed(t *testing.T) {
 			_, _ = w.Write(bytes.Repeat([]byte{0x80}, MaxBody/2))
 		}
 	})
-	for path, long := range map[string]bool{"/fits": false, "/bursts": true, "/announced": true, "/endless": true, "/grows": true} {
+	for path, long := range map[string]bool{"/fits": false, "/bursts": true, "/announced": true, "/endless": true,
+		"/grows": true} {
 		p, err := get(t, quickFetcher(t), locations(t, s.URL+path), anna())
 		if long && (err == nil || !strings.Contains(err.Error(), "longer than 10 MiB")) ||
 			!long && (err != nil || len(p.Text) != MaxBody) {
@@ -423,14 +435,15 @@ func TestAPageIsAsLongAsItMayBeAlsoWhenItIsCompressed(t *testing.T) {
 func TestPagesOfAnyCharsetComeOutAsUTF8(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ contentType, body, want string }{
-		"utf-8":             {"text/html; charset=UTF-8", "Größe €", "Größe €"},
-		"mark":              {"text/html; charset=iso-8859-1", "\ufeffGröße", "Größe"},
-		"latin-1":           {"text/html; charset=iso-8859-1", "Gr\xf6\xdfe \x80", "Größe €"},
-		"windows-1251":      {"text/html; charset=windows-1251", "\xcf\xf0\xe8\xe2\xe5\xf2", "Привет"},
-		"shift-jis":         {"text/plain; charset=Shift_JIS", "\x82\xb1\x82\xf1", "こん"},
-		"utf-16":            {"text/html", "\xff\xfeG\x00\xf6\x00", "Gö"},
-		"meta":              {"text/html", "<meta charset=windows-1251>\xcf", "<meta charset=windows-1251>П"},
-		"meta, pragma":      {"text/html", `<meta http-equiv="Content-Type" content="text/html; charset=koi8-r">` + "\xf0", `<meta http-equiv="Content-Type" content="text/html; charset=koi8-r">П`},
+		"utf-8":        {"text/html; charset=UTF-8", "Größe €", "Größe €"},
+		"mark":         {"text/html; charset=iso-8859-1", "\ufeffGröße", "Größe"},
+		"latin-1":      {"text/html; charset=iso-8859-1", "Gr\xf6\xdfe \x80", "Größe €"},
+		"windows-1251": {"text/html; charset=windows-1251", "\xcf\xf0\xe8\xe2\xe5\xf2", "Привет"},
+		"shift-jis":    {"text/plain; charset=Shift_JIS", "\x82\xb1\x82\xf1", "こん"},
+		"utf-16":       {"text/html", "\xff\xfeG\x00\xf6\x00", "Gö"},
+		"meta":         {"text/html", "<meta charset=windows-1251>\xcf", "<meta charset=windows-1251>П"},
+		"meta, pragma": {"text/html", `<meta http-equiv="Content-Type" content="text/html; charset=koi8-r">` + "\xf0",
+			`<meta http-equiv="Content-Type" content="text/html; charset=koi8-r">П`},
 		"meta in a text":    {"text/plain", "<meta charset=windows-1251>\xcf", "<meta charset=windows-1251>Ï"},
 		"undeclared":        {"text/html", strings.Repeat("x", 2000) + "Größe", strings.Repeat("x", 2000) + "Größe"},
 		"undeclared, old":   {"text/html", strings.Repeat("x", 2000) + "Gr\xf6\xdfe", strings.Repeat("x", 2000) + "Größe"},
@@ -582,10 +595,12 @@ func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 	var sizes []int
 	done := make(chan error, 1)
 	go func() {
-		done <- f.Each(t.Context(), "spring", places, 100, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(_ int, p render.Page, err error) error {
-			sizes = append(sizes, len(p.HTML))
-			return err
-		})
+		done <- f.Each(t.Context(), "spring", places, 100,
+			func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+			func(_ int, p render.Page, err error) error {
+				sizes = append(sizes, len(p.HTML))
+				return err
+			})
 	}()
 	for s.requests.Load() < perBatch || s.now.Load() > 1 {
 		time.Sleep(time.Millisecond)
@@ -629,12 +644,16 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 		t.Errorf("%d requests", n)
 	}
 	errTake := errors.New("no room")
-	if err := f.Each(t.Context(), "spring", places, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return errTake }); err != errTake {
+	if err := f.Each(t.Context(), "spring", places, 10,
+		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+		func(int, render.Page, error) error { return errTake }); err != errTake {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.Each(ctx, "spring", places, 10, func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) }, func(int, render.Page, error) error { return nil }); err != context.Canceled {
+	if err := f.Each(ctx, "spring", places, 10,
+		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
+		func(int, render.Page, error) error { return nil }); err != context.Canceled {
 		t.Errorf("got %v", err)
 	}
 }

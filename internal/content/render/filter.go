@@ -182,10 +182,9 @@ func harmlessCSS(s string) bool {
 
 // plainAttributes are the attributes whose name may come from a field. They load and run nothing.
 var plainAttributes = wordSet(`abbr align alt axis bgcolor border cellpadding cellspacing char charoff charset
-	checked class color cols colspan compact dir disabled face frame headers height hidden hspace id label lang name noshade nowrap open
-	readonly reversed role rowspan rows rules scope selected shape size span start
-	summary tabindex title translate type valign
-	value vspace width wrap`)
+	checked class color cols colspan compact dir disabled face frame headers height hidden hspace id label
+	lang name noshade nowrap open readonly reversed role rowspan rows rules scope selected shape size span
+	start summary tabindex title translate type valign value vspace width wrap`)
 
 // filterName returns the name of an attribute.
 func filterName(what string, args ...any) (string, error) {

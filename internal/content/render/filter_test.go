@@ -39,9 +39,11 @@ func TestHarmlessValuesPassAndBlanksAroundThemAreTrimmed(t *testing.T) {
 		{`<a href="myshop://{{.x}}">`, "a/b", `<a href="myshop://a/b">`},
 		{`<img src="{{.x}}">`, "cid:logo@example.com", `<img src="cid:logo@example.com">`},
 		{`<img src="{{.x}}">`, "data:image/png;base64,iVBORw0KGgo=", `<img src="data:image/png;base64,iVBORw0KGgo=">`},
-		{`<img srcset="{{.x}}">`, "https://example.com/a.png 1x,https://example.com/b,c.png 2x", `<img srcset="https://example.com/a.png 1x, https://example.com/b,c.png 2x">`},
+		{`<img srcset="{{.x}}">`, "https://example.com/a.png 1x,https://example.com/b,c.png 2x",
+			`<img srcset="https://example.com/a.png 1x, https://example.com/b,c.png 2x">`},
 		{`<td background="{{.x}}">`, "https://example.com/a.png", `<td background="https://example.com/a.png">`},
-		{`<p style="background:url('{{.x}}')">`, "https://example.com/a.png", `<p style="background:url('https://example.com/a.png')">`},
+		{`<p style="background:url('{{.x}}')">`, "https://example.com/a.png",
+			`<p style="background:url('https://example.com/a.png')">`},
 		{`<p style="color:{{.x}}">`, "rgb(10, 20, 30)", `<p style="color:rgb(10, 20, 30)">`},
 		{`<p style="color:{{.x}}">`, " rgba(10 20 30 / 50%) ", `<p style="color:rgba(10 20 30 / 50%)">`},
 		{`<p style="color:{{.x}}">`, "hsl(120deg 75% 25%)", `<p style="color:hsl(120deg 75% 25%)">`},
@@ -49,8 +51,10 @@ func TestHarmlessValuesPassAndBlanksAroundThemAreTrimmed(t *testing.T) {
 		{`<p style="color:{{.x}}">`, "red !important", `<p style="color:red !important">`},
 		{`<p style="width:{{.x}}">`, "calc((100% - 20px) / 2)", `<p style="width:calc((100% - 20px) / 2)">`},
 		{`<p style="color:{{.x}}">`, "var(--brand, #fff)", `<p style="color:var(--brand, #fff)">`},
-		{`<p style="background:{{.x}}">`, "linear-gradient(90deg, rgb(0,0,0), #fff 50%)", `<p style="background:linear-gradient(90deg, rgb(0,0,0), #fff 50%)">`},
-		{`<p style="font-family:{{.x}}">`, `"Open Sans", 'Größe', sans-serif`, `<p style="font-family:&#34;Open Sans&#34;, &#39;Größe&#39;, sans-serif">`},
+		{`<p style="background:{{.x}}">`, "linear-gradient(90deg, rgb(0,0,0), #fff 50%)",
+			`<p style="background:linear-gradient(90deg, rgb(0,0,0), #fff 50%)">`},
+		{`<p style="font-family:{{.x}}">`, `"Open Sans", 'Größe', sans-serif`,
+			`<p style="font-family:&#34;Open Sans&#34;, &#39;Größe&#39;, sans-serif">`},
 		{`<p style="font:{{.x}}">`, "12px/1.5 Arial", `<p style="font:12px/1.5 Arial">`},
 		{`<style>p{font-family:{{.x}}}</style>`, `"Open Sans"`, `<style>p{font-family:"Open Sans"}</style>`},
 		{`<td {{.x}}="1">`, "colspan", `<td colspan="1">`},
@@ -68,14 +72,17 @@ func TestHarmlessValuesPassAndBlanksAroundThemAreTrimmed(t *testing.T) {
 func TestAValueThatIsNotHarmlessFailsTheRecipientByItsNameAndPlace(t *testing.T) {
 	t.Parallel()
 	for page, values := range map[string][]string{
-		`<p><a href="{{.x}}">`: {"javascript:alert(1)", "JavaScript:alert(1)", " javascript:alert(1)", "java\tscript:alert(1)", "vbscript:x", "data:text/html,x", "data:image/svg+xml,x",
-			"javascript:8080/alert(1)", "file:///etc/passwd", "blob:x", "ms-msdt:x", "search-ms:x", "view-source:x", "\x01javascript:x", "data:x:8080"},
+		`<p><a href="{{.x}}">`: {"javascript:alert(1)", "JavaScript:alert(1)", " javascript:alert(1)",
+			"java\tscript:alert(1)", "vbscript:x", "data:text/html,x", "data:image/svg+xml,x",
+			"javascript:8080/alert(1)", "file:///etc/passwd", "blob:x", "ms-msdt:x", "search-ms:x", "view-source:x",
+			"\x01javascript:x", "data:x:8080"},
 		`<p><a href='{{.x | lower}}'>`:                          {"javascript:alert(1)"},
 		`<p><a href={{.x}}>`:                                    {"javascript:alert"},
 		`<p><img srcset="{{.x}} 2x">`:                           {"javascript:x", "https://example.com/a 1x, javascript:x"},
 		`<p style="background:url({{.x}})">`:                    {"javascript:x"},
 		`<p><meta content="0;url={{.x}}" http-equiv="refresh">`: {"javascript:x"},
-		`<p style="color:{{.x}}">`: {"red;background:url(x)", "url(https://example.com)", "expression(x)", "exp/**/ression(x)", `"a`, "a}b", `\65xpression(x)`, "rgb(", "rgb(1))", "</style>", "-moz-binding:x",
+		`<p style="color:{{.x}}">`: {"red;background:url(x)", "url(https://example.com)", "expression(x)",
+			"exp/**/ression(x)", `"a`, "a}b", `\65xpression(x)`, "rgb(", "rgb(1))", "</style>", "-moz-binding:x",
 			"image-set(a)", "rgb(url(x))", "--", "@import", "a`", "element(x)", "(1)", "<!--", "-->"},
 		`<p {{.x}}="a">`: {"onclick", "style", "href", "a b", "", "src", "background", "x onload"},
 	} {
@@ -100,10 +107,15 @@ func TestAValueThatIsNotHarmlessFailsTheRecipientByItsNameAndPlace(t *testing.T)
 // Whatever the value and its place, html/template's word for a value that it refuses is never sent.
 func TestNoPlaceSendsTheWordForAnUnsafeValue(t *testing.T) {
 	t.Parallel()
-	for _, place := range []string{`<a href="%">`, `<a href='%'>`, `<a href=%>`, `<img src="%">`, `<img srcset="%">`, `<p style="color:%">`, `<p style="background:url(%)">`,
-		`<p style="background:url('%')">`, `<p style='font-family:"%"'>`, `<style>p{color:%}</style>`, `<style>p{background:url("%")}</style>`, `<p %>`, `<p %="a">`, `<p a%="a">`, `<p onclick="f(%)">`, `<script>f(%)</script>`,
-		`<script>f("%")</script>`, "<script>f(`%`)</script>", `<script>f(/%/)</script>`, `<title>%</title>`, `<textarea>%</textarea>`, `<!-- % -->`, `<meta http-equiv="refresh" content="0;url=%">`, `<form action="%">`,
-		`<!--[if mso]><v:rect href="%" fillcolor="%"><![endif]-->`, `<svg><a xlink:href="%">`, `<object data="%">`, `<button formaction="%">`} {
+	for _, place := range []string{`<a href="%">`, `<a href='%'>`, `<a href=%>`, `<img src="%">`, `<img srcset="%">`,
+		`<p style="color:%">`, `<p style="background:url(%)">`,
+		`<p style="background:url('%')">`, `<p style='font-family:"%"'>`, `<style>p{color:%}</style>`,
+		`<style>p{background:url("%")}</style>`, `<p %>`, `<p %="a">`, `<p a%="a">`, `<p onclick="f(%)">`,
+		`<script>f(%)</script>`,
+		`<script>f("%")</script>`, "<script>f(`%`)</script>", `<script>f(/%/)</script>`, `<title>%</title>`,
+		`<textarea>%</textarea>`, `<!-- % -->`, `<meta http-equiv="refresh" content="0;url=%">`, `<form action="%">`,
+		`<!--[if mso]><v:rect href="%" fillcolor="%"><![endif]-->`, `<svg><a xlink:href="%">`, `<object data="%">`,
+		`<button formaction="%">`} {
 		page := strings.ReplaceAll(place, "%", "{{.x}}")
 		if strings.Contains(place, "`") {
 			page = strings.ReplaceAll(place, "%", "a")
@@ -113,7 +125,8 @@ func TestNoPlaceSendsTheWordForAnUnsafeValue(t *testing.T) {
 			t.Errorf("%s: %v", page, problem)
 			continue
 		}
-		for _, value := range append(hostile, "javascript:x", "expression(x)", "", "onclick", "\x00", "url(x)", "a 1x, javascript:x 2x") {
+		for _, value := range append(hostile, "javascript:x", "expression(x)", "", "onclick", "\x00", "url(x)",
+			"a 1x, javascript:x 2x") {
 			b, err := p.execute(&output{}, map[string]string{"x": value})
 			if strings.Contains(string(b), "ZgotmplZ") || err != nil && strings.Contains(err.Error(), "ZgotmplZ") {
 				t.Errorf("%s %q: got %s, %v", page, value, b, err)
@@ -169,13 +182,15 @@ func TestEveryErrorOfHTMLNamesItsLineAndColumn(t *testing.T) {
 		"<p>\n<!-- a\n<p>y":                                "line 2, column 1: a comment is not closed",
 		"<p>\n<![if mso":                                   "line 2, column 1: a declaration (<! or <?) is not closed",
 		"<p>\n<style>a{}":                                  "line 2, column 1: <style> is not closed",
-		"<p>\n {{if .x}}<!-- {{end}} -->":                  "line 2, column 7: the branches of {{if}} end in different places: one leaves a comment open",
-		"<p>\n{{range .x}}<a href='{{end}}'>":              "line 2, column ",
-		"<a>\n{{.x}} {{first_name}} {{.y}}":                `line 2, column 8: function "first_name" not defined: a field is written with a dot, {{.first_name}}`,
-		"<a>\n{{.x}}{{if .y}}\n{{end}}\n{{end}}":           "line 4, column 1: unexpected {{end}}",
-		"<a>\n{{if .x}}{{.y}}\n{{if .z}}{{end}}\n":         "line 2, column 1: unexpected EOF",
-		"<a>\n{{.x":                                        "line 2, column 1: unclosed action",
-		"<script>a = 'b{{.x}}\\\n":                         "line 1, column ",
+		"<p>\n {{if .x}}<!-- {{end}} -->": "line 2, column 7: the branches of {{if}} end in different places: " +
+			"one leaves a comment open",
+		"<p>\n{{range .x}}<a href='{{end}}'>": "line 2, column ",
+		"<a>\n{{.x}} {{first_name}} {{.y}}": `line 2, column 8: function "first_name" not defined: ` +
+			`a field is written with a dot, {{.first_name}}`,
+		"<a>\n{{.x}}{{if .y}}\n{{end}}\n{{end}}":   "line 4, column 1: unexpected {{end}}",
+		"<a>\n{{if .x}}{{.y}}\n{{if .z}}{{end}}\n": "line 2, column 1: unexpected EOF",
+		"<a>\n{{.x":                "line 2, column 1: unclosed action",
+		"<script>a = 'b{{.x}}\\\n": "line 1, column ",
 		"<p>{{define \"a\"}}<!-- x -->{{end}}{{template \"a\"}}<p title=\"{{template \"a\"}}\">": "line 1, column ",
 	} {
 		_, problem := compileHTML(page)

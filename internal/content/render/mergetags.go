@@ -14,19 +14,32 @@ import (
 // text rarely holds is here.
 var mergeTags = sync.OnceValue(func() []*regexp.Regexp {
 	return []*regexp.Regexp{
-		regexp.MustCompile(`\*\|[^|\n]{1,80}\|\*`),                                                        // *|FNAME|* (Mailchimp)
-		regexp.MustCompile(`%%[^%\s][^%\n]{0,80}%%`),                                                      // %%first_name%%, %%=v(@name)=%% (Salesforce)
-		regexp.MustCompile(`\[\[[^\[\]\n]{1,80}\]\]`),                                                     // [[name]], [[data:name]] (Mailjet)
-		regexp.MustCompile(`\[%[^%\n]{1,80}%\]`),                                                          // [%name%]
-		regexp.MustCompile(`\{%-?[ \t]*[a-z][^{}\n]{0,200}%\}`),                                           // {% if x %} (Liquid, Jinja, Django, Twig)
-		regexp.MustCompile(`\{#[ \t]*\w[^{}\n]{0,80}#\}`),                                                 // {# name #}
-		regexp.MustCompile(`\$?\{[$!]?[A-Za-z_][\w.-]{0,60}(?:[ \t]*[|:,][^{}\n]{0,80})?\}`),              // {$name}, {!Contact.Name}, ${name}, {NAME}, {name|there}
-		regexp.MustCompile(`<%[=@-]?[^%\n]{1,200}%>`),                                                     // <%= name %> (ERB, Adobe Campaign)
-		regexp.MustCompile(`%(?:[a-z]+(?:[._][a-z]+)+|[G-Z][A-Z0-9_]{2,60}|[A-F][G-Z_][A-Z0-9_]{1,60})%`), // %FIRSTNAME%, %recipient.name%
-		regexp.MustCompile(`\[(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[FL]?NAME|FIRSTNAME|LASTNAME|SURNAME|EMAIL|COMPANY|CITY|UNSUBSCRIBE|` +
-			`[Nn]ame,[^\[\]\n]{0,40}|(?i:first|last|full|user|company) ?name)\]`), // [FIRST_NAME], [FNAME], [Name,fallback=]
-		regexp.MustCompile(`##[A-Za-z][\w.-]{0,60}##|@@[A-Za-z][\w.-]{0,60}@@|#[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+#`), // ##name##
-		regexp.MustCompile(`(?:<<|&lt;&lt;)[ \t]?[A-Za-z][\w .-]{0,60}(?:>>|&gt;&gt;)`),                         // <<First Name>> (Word)
+		// *|FNAME|* (Mailchimp)
+		regexp.MustCompile(`\*\|[^|\n]{1,80}\|\*`),
+		// %%first_name%%, %%=v(@name)=%% (Salesforce)
+		regexp.MustCompile(`%%[^%\s][^%\n]{0,80}%%`),
+		// [[name]], [[data:name]] (Mailjet)
+		regexp.MustCompile(`\[\[[^\[\]\n]{1,80}\]\]`),
+		// [%name%]
+		regexp.MustCompile(`\[%[^%\n]{1,80}%\]`),
+		// {% if x %} (Liquid, Jinja, Django, Twig)
+		regexp.MustCompile(`\{%-?[ \t]*[a-z][^{}\n]{0,200}%\}`),
+		// {# name #}
+		regexp.MustCompile(`\{#[ \t]*\w[^{}\n]{0,80}#\}`),
+		// {$name}, {!Contact.Name}, ${name}, {NAME}, {name|there}
+		regexp.MustCompile(`\$?\{[$!]?[A-Za-z_][\w.-]{0,60}(?:[ \t]*[|:,][^{}\n]{0,80})?\}`),
+		// <%= name %> (ERB, Adobe Campaign)
+		regexp.MustCompile(`<%[=@-]?[^%\n]{1,200}%>`),
+		// %FIRSTNAME%, %recipient.name%
+		regexp.MustCompile(`%(?:[a-z]+(?:[._][a-z]+)+|[G-Z][A-Z0-9_]{2,60}|[A-F][G-Z_][A-Z0-9_]{1,60})%`),
+		// [FIRST_NAME], [FNAME], [Name,fallback=]
+		regexp.MustCompile(`\[(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+` +
+			`|[FL]?NAME|FIRSTNAME|LASTNAME|SURNAME|EMAIL|COMPANY|CITY|UNSUBSCRIBE` +
+			`|[Nn]ame,[^\[\]\n]{0,40}|(?i:first|last|full|user|company) ?name)\]`),
+		// ##name##, @@name@@, #FIRST_NAME#
+		regexp.MustCompile(`##[A-Za-z][\w.-]{0,60}##|@@[A-Za-z][\w.-]{0,60}@@|#[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+#`),
+		// <<First Name>> (Word)
+		regexp.MustCompile(`(?:<<|&lt;&lt;)[ \t]?[A-Za-z][\w .-]{0,60}(?:>>|&gt;&gt;)`),
 	}
 })
 

@@ -8,8 +8,11 @@ import (
 
 func TestMergeTagsOfOtherSystemsAreWarnedOf(t *testing.T) {
 	t.Parallel()
-	for _, tag := range []string{"*|FNAME|*", "*|IF:VIP|*", "%%first_name%%", "%%=v(@name)=%%", "[[name]]", "[[data:first_name:\"friend\"]]", "{$name}", "{$user.name|default:'x'}", "{% if vip %}", "{%- endif -%}",
-		"{name}", "{FIRST_NAME}", "{first_name|there}", "${name}", "{!Contact.FirstName}", "<%= name %>", "%FIRSTNAME%", "%recipient.first_name%", "[FIRST_NAME]", "[FNAME]", "[Name,fallback=friend]", "[first name]", "##name##", "@@name@@", "#FIRST_NAME#",
+	for _, tag := range []string{"*|FNAME|*", "*|IF:VIP|*", "%%first_name%%", "%%=v(@name)=%%", "[[name]]",
+		"[[data:first_name:\"friend\"]]", "{$name}", "{$user.name|default:'x'}", "{% if vip %}", "{%- endif -%}",
+		"{name}", "{FIRST_NAME}", "{first_name|there}", "${name}", "{!Contact.FirstName}", "<%= name %>", "%FIRSTNAME%",
+		"%recipient.first_name%", "[FIRST_NAME]", "[FNAME]", "[Name,fallback=friend]", "[first name]", "##name##", "@@name@@",
+		"#FIRST_NAME#",
 		"<<First Name>>", "&lt;&lt;Name&gt;&gt;", "[%name%]", "{# name #}"} {
 		for _, static := range []bool{false, true} {
 			s := spec()
@@ -40,8 +43,10 @@ func TestOrdinaryContentHasNoMergeTags(t *testing.T) {
 	t.Parallel()
 	s := newsletter(t)
 	s.Subject = "{{.first_name}}: 50% off, [NEWS] 100 %! [1] *|* {1} { a } $5 a@@b {"
-	s.Text = "{{if eq .x \"*|FNAME|*\"}}{{.y}}{{end}} 50 %% and %% (see [2]) #1 {}\n{{\"[[name]]\"}} https://example.com/%C3%84%20?a=%E2%82%AC#TOP <a@example.com> << {not a tag} 20%ABC"
-	s.HTML += `<style>p{color:red} .a{b}</style><script type="application/ld+json">{"name":"x", y:{name}}</script><p style="a:b">{"json": 1}</p><!--[if mso]><p>x</p><![endif]-->` +
+	s.Text = "{{if eq .x \"*|FNAME|*\"}}{{.y}}{{end}} 50 %% and %% (see [2]) #1 {}\n" +
+		"{{\"[[name]]\"}} https://example.com/%C3%84%20?a=%E2%82%AC#TOP <a@example.com> << {not a tag} 20%ABC"
+	s.HTML += `<style>p{color:red} .a{b}</style><script type="application/ld+json">{"name":"x", y:{name}}</script>` +
+		`<p style="a:b">{"json": 1}</p><!--[if mso]><p>x</p><![endif]-->` +
 		`<a href="https://example.com/?q=%E2AB%20{{.x}}">x</a> «Bonjour»`
 	for _, w := range MergeTags(s) {
 		t.Error(w.Error())

@@ -17,16 +17,21 @@ var pages = []string{
 	"<p class={{.a}}>x</p>",
 	"{{if .a}}<p>A {{.b}}</p>\n{{else}}<b>nothing</b>\n{{end}}{{if .b}}B{{end}}",
 	"<!--[if mso]><p>{{.a}}</p><![endif]--><!-- {{.b}} --><![if !mso]>{{.a}}<![endif]>",
-	"{{/* nothing */ -}}\r\n<p>{{.a}}</p>\r\n" + strings.Repeat("<p>The same for everybody, and long enough.</p>\r\n", 5) + "<i>{{.b}}",
-	strings.Repeat("line one = two\n.\nFrom here on\n", 9) + "{{.a}}" + strings.Repeat("\n  \t\n.x Größe\n", 20) + "{{.b}}" + strings.Repeat("no line break ", 20) + "{{.a}}\n",
+	"{{/* nothing */ -}}\r\n<p>{{.a}}</p>\r\n" + strings.Repeat("<p>The same for everybody, and long enough.</p>\r\n", 5) +
+		"<i>{{.b}}",
+	strings.Repeat("line one = two\n.\nFrom here on\n", 9) + "{{.a}}" + strings.Repeat("\n  \t\n.x Größe\n", 20) +
+		"{{.b}}" + strings.Repeat("no line break ", 20) + "{{.a}}\n",
 	"<style>p { color: {{.a}} }</style><script>var x = {{.b}}</script>", // not quick
 	"{{range $i, $c := .a}}{{$c}}{{end}}{{len .b}}",                     // not quick
 }
 
 // values are what recipients have in their fields.
 func values(rng *rand.Rand) string {
-	fixed := []string{"", "Anna", "O'Brien & <Sons>", `"x" + y`, "Müller", "javascript:alert(1)", "https://example.org/?a=b&c=d", "a b", "%41%zz", "\x00", "\xff\xfe", "\uFDD0\uFFFE", "-._~", "1;2", "{{.a}}", "..", "\u2028",
-		"no", "FALSE", "0", "0.0", "00x", "yes", "a-b", "--", "tel:+4930", " https://example.org ", "https://example.org/(a)", "data:image/png;base64,AA==", "www.example.org:80/"}
+	fixed := []string{"", "Anna", "O'Brien & <Sons>", `"x" + y`, "Müller", "javascript:alert(1)",
+		"https://example.org/?a=b&c=d", "a b", "%41%zz", "\x00", "\xff\xfe", "\uFDD0\uFFFE", "-._~", "1;2", "{{.a}}", "..",
+		"\u2028",
+		"no", "FALSE", "0", "0.0", "00x", "yes", "a-b", "--", "tel:+4930", " https://example.org ", "https://example.org/(a)",
+		"data:image/png;base64,AA==", "www.example.org:80/"}
 	if rng.IntN(3) > 0 {
 		return fixed[rng.IntN(len(fixed))]
 	}

@@ -102,8 +102,10 @@ func TestMessagesAreThoseOfTheGoldenFiles(t *testing.T) {
 	text := spec()
 	text.HTML = ""
 	text.From = `"Müller, \"Jo\" & Söhne" <"jo m"@example.com>`
-	text.Text = "{{.first_name}}\n.\n..two dots\nFrom here on\nFrom: no header\na=b=3D=\ntrailing spaces  \ntrailing tab\t\n\ttab first\n" +
-		strings.Repeat("word ", 300) + "\n" + strings.Repeat("x", 1500) + "\n" + strings.Repeat("é", 400) + "\r\n--=_abc\n{{.first_name}}"
+	text.Text = "{{.first_name}}\n.\n..two dots\nFrom here on\nFrom: no header\na=b=3D=\ntrailing spaces  \n" +
+		"trailing tab\t\n\ttab first\n" +
+		strings.Repeat("word ", 300) + "\n" + strings.Repeat("x", 1500) + "\n" + strings.Repeat("é", 400) +
+		"\r\n--=_abc\n{{.first_name}}"
 	long := spec()
 	long.Subject = strings.Repeat("A long subject for {{.first_name}} ", 12)
 	bare := spec()
@@ -164,8 +166,10 @@ func checkParsed(t *testing.T, name string, out []byte, info Info, s Spec, to Re
 	if err != nil || len(env.Errors) > 0 {
 		t.Fatalf("%s: %v %v", name, err, env.Errors)
 	}
-	wantSubject := strings.TrimSpace(strings.NewReplacer("{{.first_name}}", to.Attributes["first_name"], "{{.city}}", to.Attributes["city"]).Replace(s.Subject))
-	if got, err := new(mime.WordDecoder).DecodeHeader(std.Header.Get("Subject")); err != nil || got != wantSubject || env.GetHeader("Subject") != wantSubject {
+	wantSubject := strings.TrimSpace(strings.NewReplacer("{{.first_name}}", to.Attributes["first_name"], "{{.city}}",
+		to.Attributes["city"]).Replace(s.Subject))
+	if got, err := new(mime.WordDecoder).DecodeHeader(std.Header.Get("Subject")); err != nil || got != wantSubject ||
+		env.GetHeader("Subject") != wantSubject {
 		t.Errorf("%s: subject %q, enmime's %q", name, got, env.GetHeader("Subject"))
 	}
 	wantFrom, _ := mail.ParseAddress(s.From)
@@ -190,7 +194,8 @@ func TestRecipientDataIsEscapedForItsPlaceInHTML(t *testing.T) {
 	t.Parallel()
 	s := spec()
 	s.Text = "x"
-	s.HTML = `<p>{{.x}}</p><p title="{{.x}}" data-a={{.x}}><a href="{{.u}}">a</a><a href="https://example.com/?q={{.x}}">b</a>` +
+	s.HTML = `<p>{{.x}}</p><p title="{{.x}}" data-a={{.x}}><a href="{{.u}}">a</a>` +
+		`<a href="https://example.com/?q={{.x}}">b</a>` +
 		`<!--[if mso]><v:rect href="{{.u}}" alt="{{.x}}">{{.x}}</v:rect><![endif]--></p>`
 	_, env := render(t, s, anna("x", `"><script>alert('1')</script>--><!--`, "u", `https://example.com/"onclick='1'`))
 	for _, bad := range []string{"<script", `""`, "'1'", "--><!--"} {
@@ -208,9 +213,13 @@ func TestALineBreakInAFieldIsABlankInASubjectAndAddsNoHeader(t *testing.T) {
 	s := spec()
 	s.Subject = "Hello {{.first_name}}, hello"
 	for hostile, want := range map[string]string{
-		"Anna\r\nBcc: x@example.net": "Hello Anna Bcc: x@example.net, hello", "Anna\nBcc: x@example.net": "Hello Anna Bcc: x@example.net, hello",
-		"Anna\rBcc": "Hello Anna Bcc, hello", "Anna\x00": "Hello Anna, hello", "Anna\r\n": "Hello Anna, hello", "An\tna": "Hello An na, hello",
-		"An\v\f\x1b\x7fna": "Hello An na, hello", "An\u0085\u2028\u2029na": "Hello An na, hello", "An \n na": "Hello An na, hello", "  Anna  ": "Hello Anna, hello",
+		"Anna\r\nBcc: x@example.net": "Hello Anna Bcc: x@example.net, hello",
+		"Anna\nBcc: x@example.net":   "Hello Anna Bcc: x@example.net, hello",
+		"Anna\rBcc":                  "Hello Anna Bcc, hello", "Anna\x00": "Hello Anna, hello",
+		"Anna\r\n":         "Hello Anna, hello",
+		"An\tna":           "Hello An na, hello",
+		"An\v\f\x1b\x7fna": "Hello An na, hello", "An\u0085\u2028\u2029na": "Hello An na, hello",
+		"An \n na": "Hello An na, hello", "  Anna  ": "Hello Anna, hello",
 		"An  na": "Hello An  na, hello", "\n": "Hello , hello", "Zoë\u00a0": "Hello Zoë, hello",
 	} {
 		out, env := render(t, s, anna("first_name", hostile))
@@ -228,8 +237,10 @@ func TestALineBreakInAFieldIsABlankInASubjectAndAddsNoHeader(t *testing.T) {
 func TestALineBreakInAFieldIsOneInABody(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{
-		"a\r\nb": "a\nb", "a\nb": "a\nb", "a\rb": "a\nb", "a\x00b": "a\nb", "a\vb": "a\nb", "a\fb": "a\nb", "a\u2028b": "a\nb", "a\u0085b": "a\nb", "a\x1bb": "a\nb",
-		"a\x7fb": "a\nb", "a\tb": "a\tb", "a\n\n": "a", " a ": "a", "\ta": "a", "“a” – ü\u200b": "“a” – ü\u200b", "Ω": "Ω", "a\u00a0": "a", "a\xffb\n": "",
+		"a\r\nb": "a\nb", "a\nb": "a\nb", "a\rb": "a\nb", "a\x00b": "a\nb", "a\vb": "a\nb", "a\fb": "a\nb",
+		"a\u2028b": "a\nb", "a\u0085b": "a\nb", "a\x1bb": "a\nb",
+		"a\x7fb": "a\nb", "a\tb": "a\tb", "a\n\n": "a", " a ": "a", "\ta": "a", "“a” – ü\u200b": "“a” – ü\u200b", "Ω": "Ω",
+		"a\u00a0": "a", "a\xffb\n": "",
 	} {
 		s := spec()
 		s.Subject, s.Text, s.HTML = "x", "[{{.first_name}}]", "<pre>[{{.first_name}}]</pre>"
@@ -255,13 +266,16 @@ func TestEveryKindOfLineEndInATemplateWorks(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"\n", "\r\n", "\r\r\n", "\r\r\r\n", "\r"} {
 		s := spec()
-		s.Text, s.HTML = strings.ReplaceAll("a\n{{.first_name}}\n", "\n", end), strings.ReplaceAll("<p>a</p>\n<!-- {{.first_name}} -->\n<p>{{.first_name}}</p>\n", "\n", end)
+		s.Text = strings.ReplaceAll("a\n{{.first_name}}\n", "\n", end)
+		s.HTML = strings.ReplaceAll("<p>a</p>\n<!-- {{.first_name}} -->\n<p>{{.first_name}}</p>\n", "\n", end)
 		for _, static := range []bool{false, true} {
 			if s.Static = static; static {
-				s.Text, s.HTML = strings.ReplaceAll(s.Text, "{{.first_name}}", "Anna"), strings.ReplaceAll(s.HTML, "{{.first_name}}", "Anna")
+				s.Text = strings.ReplaceAll(s.Text, "{{.first_name}}", "Anna")
+				s.HTML = strings.ReplaceAll(s.HTML, "{{.first_name}}", "Anna")
 			}
 			_, env := render(t, s, anna())
-			if text, page := strings.ReplaceAll(env.Text, "\r\n", "\n"), strings.ReplaceAll(env.HTML, "\r\n", "\n"); strings.TrimSpace(text) != "a\nAnna" ||
+			text, page := strings.ReplaceAll(env.Text, "\r\n", "\n"), strings.ReplaceAll(env.HTML, "\r\n", "\n")
+			if strings.TrimSpace(text) != "a\nAnna" ||
 				strings.TrimSpace(page) != "<p>a</p>\n<!-- Anna -->\n<p>Anna</p>" {
 				t.Errorf("%q: got %q and %q", end, text, page)
 			}
@@ -276,7 +290,8 @@ func TestEveryKindOfLineEndInATemplateWorks(t *testing.T) {
 
 func TestAnAddressThatIsNoneFailsTheRecipient(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"", "x", "a@b.example> NOTIFY=NEVER", "a@b.example\r\nBcc: c@d.example", "a@bücher.example"} {
+	for _, bad := range []string{"", "x", "a@b.example> NOTIFY=NEVER", "a@b.example\r\nBcc: c@d.example",
+		"a@bücher.example"} {
 		r := anna()
 		r.Address = bad
 		if p := failure(t, spec(), r); p.Field != "to" || bad != "" && strings.Contains(p.Error(), bad+" ") {
@@ -303,8 +318,10 @@ func TestAllProblemsOfAContentAreReportedAtOnceWithTheirPlace(t *testing.T) {
 		t.Error("compiled")
 	}
 	want := []string{
-		"id: must be up to 100 letters", "from: has no @", "reply_to: has a line break", "list_id: is not of the form", "date: is missing",
-		"subject line 2, column 3: ", "content.text line 3, column 3: function \"nofunc\" not defined", "content.html line 2, column 32: {{if}} branches end in different contexts (one",
+		"id: must be up to 100 letters", "from: has no @", "reply_to: has a line break", "list_id: is not of the form",
+		"date: is missing",
+		"subject line 2, column 3: ", "content.text line 3, column 3: function \"nofunc\" not defined",
+		"content.html line 2, column 32: {{if}} branches end in different contexts (one",
 	}
 	if len(problems) != len(want) {
 		t.Errorf("%d problems", len(problems))
@@ -336,10 +353,17 @@ func TestAMissingFieldIsNamedWithItsPlaceAndNoDataIsInTheReason(t *testing.T) {
 	t.Parallel()
 	const secret = "SECRET"
 	for want, spoil := range map[string]func(*Spec){
-		`subject line 1, column 8: no field "first_nmae"`:       func(s *Spec) { s.Subject = "Dear {{.first_nmae}}" },
-		`content.html line 2, column 18: no field "first_nmae"`: func(s *Spec) { s.HTML = "<p>\n<p>ééé{{.x}}{{if .first_nmae}}x{{end}}" },
-		`content.html line 3, column 6: no field "gone"`:        func(s *Spec) { s.HTML = "<!--[if mso]><![endif]-->\n<p>\n<p>{{.gone}}"; s.Text = "" },
-		`content.html line 1, column 39: no field "gone"`:       func(s *Spec) { s.HTML = "<!--[if mso]><i></i><![endif]--><p>é{{.gone}}" },
+		`subject line 1, column 8: no field "first_nmae"`: func(s *Spec) { s.Subject = "Dear {{.first_nmae}}" },
+		`content.html line 2, column 18: no field "first_nmae"`: func(s *Spec) {
+			s.HTML = "<p>\n<p>ééé{{.x}}{{if .first_nmae}}x{{end}}"
+		},
+		`content.html line 3, column 6: no field "gone"`: func(s *Spec) {
+			s.HTML = "<!--[if mso]><![endif]-->\n<p>\n<p>{{.gone}}"
+			s.Text = ""
+		},
+		`content.html line 1, column 39: no field "gone"`: func(s *Spec) {
+			s.HTML = "<!--[if mso]><i></i><![endif]--><p>é{{.gone}}"
+		},
 		`content.text line 1, column 13: cannot evaluate .x`:    func(s *Spec) { s.Text = "1234{{range .x}}{{end}}" },
 		`content.text line 1, column 3: cannot evaluate slice`:  func(s *Spec) { s.Text = "{{slice .x 90 91}}" },
 		`content.text line 1, column 5: cannot evaluate .x.y: `: func(s *Spec) { s.Text = "{{.x.y}}" },
@@ -431,8 +455,10 @@ func TestARendererIsAsGoodAsNewAfterAFailure(t *testing.T) {
 func TestOnlyTheFieldsThatATemplateUsesAreLookedAt(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"{{.a}}{{if .b}}{{.c}}{{else}}{{.d}}{{end}}{{range splitList .e .f}}{{$.g}}{{end}}{{with .h}}x{{end}}":           "a b c d e f g h",
-		`{{template "x" .}}{{define "x"}}{{.a}}{{template "y" $}}{{end}}{{define "y"}}{{printf "%s" (or .b .c)}}{{end}}`: "a b c",
+		"{{.a}}{{if .b}}{{.c}}{{else}}{{.d}}{{end}}{{range splitList .e .f}}{{$.g}}{{end}}" +
+			"{{with .h}}x{{end}}": "a b c d e f g h",
+		`{{template "x" .}}{{define "x"}}{{.a}}{{template "y" $}}{{end}}` +
+			`{{define "y"}}{{printf "%s" (or .b .c)}}{{end}}`: "a b c",
 		"x":                       "",
 		"{{$x := .a}}{{$x}}":      "a",
 		`{{(dict "a" .b).a}}`:     "b",
@@ -480,8 +506,11 @@ func TestRenderersOfOneTemplateWorkAtTheSameTime(t *testing.T) {
 // long is a page of about 20 KB.
 func long(t testing.TB) Spec {
 	s := newsletter(t)
-	item := `<tr><td class="cell" style="font-family:sans-serif;color:#333;padding:12px">An item, {{.first_name}}: <a href="https://example.com/i?u={{.code}}">read more</a></td></tr>` + "\n"
-	s.HTML = strings.Replace(s.HTML, "<!-- items -->", strings.Repeat(item, 12)+strings.Repeat(`<tr><td class="cell" style="font-family:sans-serif;color:#333;padding:12px">Plain words of the newsletter which are the same for every reader of it.</td></tr>`+"\n", 70), 1)
+	item := `<tr><td class="cell" style="font-family:sans-serif;color:#333;padding:12px">An item, {{.first_name}}: ` +
+		`<a href="https://example.com/i?u={{.code}}">read more</a></td></tr>` + "\n"
+	s.HTML = strings.Replace(s.HTML, "<!-- items -->", strings.Repeat(item, 12)+
+		strings.Repeat(`<tr><td class="cell" style="font-family:sans-serif;color:#333;padding:12px">Plain words of the `+
+			`newsletter which are the same for every reader of it.</td></tr>`+"\n", 70), 1)
 	return s
 }
 

@@ -74,7 +74,8 @@ func TestAPageIsTheRecipientsOwnBody(t *testing.T) {
 		_, env := render(t, s, to)
 		return strings.TrimSuffix(env.Text, "\r\n"), env.HTML // as the parser does with one part of several
 	}
-	html := "<!DOCTYPE html><html><head><title>No</title></head><body><h1>Hello</h1><p>dmq0z {{.x}} &lt;<a href='https://example.com/?a={{b}}'>here</a></body></html>"
+	html := "<!DOCTYPE html><html><head><title>No</title></head><body><h1>Hello</h1>" +
+		"<p>dmq0z {{.x}} &lt;<a href='https://example.com/?a={{b}}'>here</a></body></html>"
 	text, got := page(s, Page{HTML: []byte(html)})
 	if got != html || !strings.Contains(text, "dmq0z {{.x}} <") ||
 		!strings.Contains(text, "https://example.com/?a={{b}}") ||
@@ -116,7 +117,8 @@ func TestAPageIsTheRecipientsOwnBody(t *testing.T) {
 func TestAHostilePageCostsNoMoreThanItsText(t *testing.T) {
 	t.Parallel()
 	for name, piece := range map[string]string{
-		"deep": "<div>", "tables": "<table><tr><td>", "open": "<a href='", "marks": "dmq", "lines": "\n \n", "long mark": "q", "comments": "<!--", "formats": "<b><i><a>", "braces": "{{", "spaces": "x    ",
+		"deep": "<div>", "tables": "<table><tr><td>", "open": "<a href='", "marks": "dmq", "lines": "\n \n", "long mark": "q",
+		"comments": "<!--", "formats": "<b><i><a>", "braces": "{{", "spaces": "x    ",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

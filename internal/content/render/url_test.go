@@ -20,14 +20,20 @@ func TestValuesAreEscapedForTheirPlaceInAURL(t *testing.T) {
 	t.Parallel()
 	u := mustCompileURL(
 		t,
-		`https://www.example.com:8443/{{.city}}/offers?for={{.first_name}}&by={{.email}}{{with .code}}&code={{.}}{{end}}#{{.city}}`,
+		`https://www.example.com:8443/{{.city}}/offers?for={{.first_name}}&by={{.email}}`+
+			`{{with .code}}&code={{.}}{{end}}#{{.city}}`,
 	).NewRenderer()
 	for _, c := range []struct{ name, city, code, want string }{
 		{"Anna", "Oslo", "", "https://www.example.com:8443/Oslo/offers?for=Anna&by=anna%40example.org#Oslo"},
-		{"a b+c", "a/b", "x=1&y=2", "https://www.example.com:8443/a%2Fb/offers?for=a%20b%2Bc&by=anna%40example.org&code=x%3D1%26y%3D2#a%2Fb"},
-		{"?x#y", "?q#f", "100%", "https://www.example.com:8443/%3Fq%23f/offers?for=%3Fx%23y&by=anna%40example.org&code=100%25#%3Fq%23f"},
-		{"a\r\nHost: evil.example", "a\\b", "\x00", "https://www.example.com:8443/a%5Cb/offers?for=a%0D%0AHost%3A%20evil.example&by=anna%40example.org&code=%00#a%5Cb"},
-		{"Zoë", "Łódź", "~-._", "https://www.example.com:8443/%C5%81%C3%B3d%C5%BA/offers?for=Zo%C3%AB&by=anna%40example.org&code=~-._#%C5%81%C3%B3d%C5%BA"},
+		{"a b+c", "a/b", "x=1&y=2",
+			"https://www.example.com:8443/a%2Fb/offers?for=a%20b%2Bc&by=anna%40example.org&code=x%3D1%26y%3D2#a%2Fb"},
+		{"?x#y", "?q#f", "100%",
+			"https://www.example.com:8443/%3Fq%23f/offers?for=%3Fx%23y&by=anna%40example.org&code=100%25#%3Fq%23f"},
+		{"a\r\nHost: evil.example", "a\\b", "\x00",
+			"https://www.example.com:8443/a%5Cb/offers?for=a%0D%0AHost%3A%20evil.example&by=anna%40example.org&code=%00#a%5Cb"},
+		{"Zoë", "Łódź", "~-._",
+			"https://www.example.com:8443/%C5%81%C3%B3d%C5%BA/offers?for=Zo%C3%AB&by=anna%40example.org&code=~-._" +
+				"#%C5%81%C3%B3d%C5%BA"},
 		{"../..", "..5", "", "https://www.example.com:8443/..5/offers?for=..%2F..&by=anna%40example.org#..5"},
 		{"@evil.example", "", "", "https://www.example.com:8443//offers?for=%40evil.example&by=anna%40example.org#"},
 	} {
@@ -71,26 +77,32 @@ func TestAURLThatARecipientCannotHaveFailsHimAlone(t *testing.T) {
 func TestATemplateThatIsNoURLIsAProblemWithItsPlace(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"":                                    "line 1, column 1: must begin with http:// or https://",
-		"{{.url}}":                            "line 1, column 1: must begin with http://",
-		"ftp://www.example.com/":              "line 1, column 1: must begin with http://",
-		"https://{{.host}}/":                  "line 1, column 9: the host, and a / behind it, must come before the first {{",
-		"https://www.example.com{{.path}}":    "line 1, column 24: the host, and a / behind it, must come before the first {{",
-		"https://www.{{.x}}.example.com/":     "line 1, column 13: the host, and a / behind it, must come before the first {{",
-		"{{if .x}}https://a.example/{{end}}":  "line 1, column 1: must begin with http://",
-		"https:///{{.x}}":                     "has no usable host",
-		"https://a b/":                        "has no usable host",
-		"https://a.example\\@b.example/":      "has no usable host",
-		"https://a.example:x/":                "has no usable host",
-		"https://user:pw@a.example/{{.x}}":    "has a user name or a password",
-		"https://a.example/a b":               "line 1, column 20: holds ' ', which a URL cannot: write it as %20",
-		"https://a.example/ü/{{.x}}\"":        "line 1, column 27: holds '\"', which a URL cannot: write it as %22",
-		"https://a.example/100%":              "line 1, column 22: holds '%', which a URL cannot: write it as %25",
-		"https://a.example/%zz":               "line 1, column 19: holds '%'",
-		"https://a.example/%2{{.x}}":          "line 1, column 19: holds '%'",
-		"https://a.example/{{.x | urlquery}}": "line 1, column 26: values are escaped for the URL by themselves: leave out urlquery",
-		"https://a.example/{{.x":              "line 1, column 19: unclosed action",
-		"https://a.example/{{shout .x}}":      `function "shout" not defined`,
+		"":                       "line 1, column 1: must begin with http:// or https://",
+		"{{.url}}":               "line 1, column 1: must begin with http://",
+		"ftp://www.example.com/": "line 1, column 1: must begin with http://",
+		"https://{{.host}}/":     "line 1, column 9: the host, and a / behind it, must come before the first {{",
+		"https://www.example.com{{.path}}": "line 1, column 24: the host, and a / behind it, " +
+			"must come before the first {{",
+		"https://www.{{.x}}.example.com/": "line 1, column 13: the host, and a / behind it, " +
+			"must come before the first {{",
+		"{{if .x}}https://a.example/{{end}}": "line 1, column 1: must begin with http://",
+		"https:///{{.x}}":                    "has no usable host",
+		"https://a b/":                       "has no usable host",
+		"https://a.example\\@b.example/":     "has no usable host",
+		"https://a.example:x/":               "has no usable host",
+		"https://user:pw@a.example/{{.x}}":   "has a user name or a password",
+		"https://a.example/a b": "line 1, column 20: holds ' ', which a URL cannot: " +
+			"write it as %20",
+		"https://a.example/ü/{{.x}}\"": "line 1, column 27: holds '\"', which a URL cannot: " +
+			"write it as %22",
+		"https://a.example/100%": "line 1, column 22: holds '%', which a URL cannot: " +
+			"write it as %25",
+		"https://a.example/%zz":      "line 1, column 19: holds '%'",
+		"https://a.example/%2{{.x}}": "line 1, column 19: holds '%'",
+		"https://a.example/{{.x | urlquery}}": "line 1, column 26: values are escaped for the URL by themselves: " +
+			"leave out urlquery",
+		"https://a.example/{{.x":                                 "line 1, column 19: unclosed action",
+		"https://a.example/{{shout .x}}":                         `function "shout" not defined`,
 		"https://a.example/{{if .x}}{{.y | js}}{{else}}x{{end}}": "leave out js",
 	} {
 		_, problem := CompileURL(text)

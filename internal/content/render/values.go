@@ -20,7 +20,8 @@ import (
 //
 //   - Blanks around a text do not count.
 //   - A value is false when it is empty, zero, or a word for no (see [noWords]).
-//   - Two values that both read as numbers are compared as numbers, two dates (2026-01-31) as dates.
+//   - Two values that both read as numbers are compared as numbers. Two dates (2026-01-31) are
+//     compared as dates.
 //   - Everything else is compared as text. A text is not less or greater than a number or a date:
 //     such a comparison fails the recipient.
 

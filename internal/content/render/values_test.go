@@ -108,7 +108,8 @@ func TestTruthIsWhatAnAuthorMeans(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`{{or .none "friend"}}`: "friend", `{{with .one}}{{.}}{{end}}`: "1", `{{and .one "b"}}`: "b", `{{if or .one .gone}}a{{end}}`: "a", `{{if and .none .gone}}a{{end}}`: "",
+		`{{or .none "friend"}}`: "friend", `{{with .one}}{{.}}{{end}}`: "1", `{{and .one "b"}}`: "b",
+		`{{if or .one .gone}}a{{end}}`: "a", `{{if and .none .gone}}a{{end}}`: "",
 	} {
 		if got, err := evaluated(t, text, map[string]any{"one": "1", "none": "no"}); err != nil || got != want {
 			t.Errorf("%s is %q, %v", text, got, err)
@@ -122,23 +123,32 @@ func TestComparisonsAreWhatAnAuthorMeans(t *testing.T) {
 		a, b any
 		want string // "<", "=" or ">"; "≠" and "≠=" for values without an order, and for codes
 	}{
-		{"20", "100", "<"}, {"484", "100", ">"}, {"20", 100, "<"}, {"100", 100, "="}, {"100.0", 100, "="}, {"100.00", "100", "="}, {" 100 ", "100", "="}, {"0.1", 0.1, "="}, {0.1, "0.10", "="},
-		{"-5", "3", "<"}, {"1e3", 1000, "="}, {"007", 7, "="}, {"9007199254740993", "9007199254740992", ">"}, {9007199254740993, "9007199254740992", ">"}, {int64(5), 5.0, "="}, {uint64(1 << 63), 5, ">"},
+		{"20", "100", "<"}, {"484", "100", ">"}, {"20", 100, "<"}, {"100", 100, "="}, {"100.0", 100, "="},
+		{"100.00", "100", "="}, {" 100 ", "100", "="}, {"0.1", 0.1, "="}, {0.1, "0.10", "="},
+		{"-5", "3", "<"}, {"1e3", 1000, "="}, {"007", 7, "="}, {"9007199254740993", "9007199254740992", ">"},
+		{9007199254740993, "9007199254740992", ">"}, {int64(5), 5.0, "="}, {uint64(1 << 63), 5, ">"},
 		{big.NewRat(1, 2), "0.5", "="}, {"12345678901234567890", "12345678901234567891", "<"}, {5, 3.5, ">"}, {"+5", 5, "="},
-		{"gold", "gold   ", "="}, {"gold", "silver", "<"}, {"gold", "Gold", ">"}, {"TRUE", "true", "="}, {"No", "no", "="}, {"", "", "="}, {"", "a", "<"},
-		{"2026-01-31", "2026-02-01", "<"}, {"2026-01-31", "2026-01-31 00:00", "="}, {day, "2026-03-04", "="}, {noon, "2026-03-04", ">"}, {noon, "2026-03-04T13:00:00+01:00", "="}, {day, noon, "<"}, {"2026-03-04 12:00:00+00", noon, "="},
-		{true, "TRUE", "≠="}, {true, "yes", "≠="}, {false, "no", "≠="}, {true, "no", "≠"}, {true, 1, "≠="}, {true, "maybe", "≠"}, {false, "f", "≠="}, {true, true, "≠="},
-		{"", 100, "≠"}, {"abc", 100, "≠"}, {"1,234", 100, "≠"}, {"12,5", 12, "≠"}, {"20 %", 20, "≠"}, {"abc", "100", "≠"}, {day, 5, "≠"}, {"31.01.2026", "2026-01-31", "≠"}, {"NaN", 1, "≠"}, {"0x10", 16, "≠"}, {"1_000", 1000, "≠"},
+		{"gold", "gold   ", "="}, {"gold", "silver", "<"}, {"gold", "Gold", ">"}, {"TRUE", "true", "="}, {"No", "no", "="},
+		{"", "", "="}, {"", "a", "<"},
+		{"2026-01-31", "2026-02-01", "<"}, {"2026-01-31", "2026-01-31 00:00", "="}, {day, "2026-03-04", "="},
+		{noon, "2026-03-04", ">"}, {noon, "2026-03-04T13:00:00+01:00", "="}, {day, noon, "<"},
+		{"2026-03-04 12:00:00+00", noon, "="},
+		{true, "TRUE", "≠="}, {true, "yes", "≠="}, {false, "no", "≠="}, {true, "no", "≠"}, {true, 1, "≠="},
+		{true, "maybe", "≠"}, {false, "f", "≠="}, {true, true, "≠="},
+		{"", 100, "≠"}, {"abc", 100, "≠"}, {"1,234", 100, "≠"}, {"12,5", 12, "≠"}, {"20 %", 20, "≠"}, {"abc", "100", "≠"},
+		{day, 5, "≠"}, {"31.01.2026", "2026-01-31", "≠"}, {"NaN", 1, "≠"}, {"0x10", 16, "≠"}, {"1_000", 1000, "≠"},
 		{"007", "7", "≠"}, {"01234", "1234", "≠"}, {"+4930", "4930", "≠"},
 	} {
 		fields := map[string]any{"a": c.a, "b": c.b}
 		equal := strings.HasSuffix(c.want, "=")
-		for text, want := range map[string]bool{"{{eq .a .b}}": equal, "{{eq .b .a}}": equal, "{{ne .a .b}}": !equal, `{{eq .a "nothing" .b}}`: equal, "{{.b | eq .a}}": equal} {
+		for text, want := range map[string]bool{"{{eq .a .b}}": equal, "{{eq .b .a}}": equal, "{{ne .a .b}}": !equal,
+			`{{eq .a "nothing" .b}}`: equal, "{{.b | eq .a}}": equal} {
 			if got, err := evaluated(t, text, fields); err != nil || got != fmt.Sprint(want) {
 				t.Errorf("%T %v, %T %v: %s is %s, %v", c.a, c.a, c.b, c.b, text, got, err)
 			}
 		}
-		for text, holds := range map[string]string{"{{lt .a .b}}": "<", "{{le .a .b}}": "<=", "{{gt .a .b}}": ">", "{{ge .a .b}}": ">="} {
+		for text, holds := range map[string]string{"{{lt .a .b}}": "<", "{{le .a .b}}": "<=", "{{gt .a .b}}": ">",
+			"{{ge .a .b}}": ">="} {
 			got, err := evaluated(t, text, fields)
 			switch {
 			case c.want == "≠" || strings.HasPrefix(c.want, "≠="):
@@ -166,9 +176,11 @@ func TestAComparisonThatHasNoAnswerFailsTheRecipientWithWhatToWrite(t *testing.T
 		}
 		field := map[bool]string{false: FieldText, true: FieldHTML}[html]
 		for value, want := range map[string]string{
-			"many":  field + " line 2, column 6: cannot evaluate gt .points 100: only two numbers, two dates (2026-01-31) or two texts can be compared",
+			"many": field + " line 2, column 6: cannot evaluate gt .points 100: only two numbers, two dates " +
+				"(2026-01-31) or two texts can be compared",
 			"1,234": field + " line 2, column 6: cannot evaluate gt .points 100: only two numbers",
-			"":      field + " line 2, column 6: cannot evaluate gt .points 100: an empty value is compared with a number or a date: use default",
+			"": field + " line 2, column 6: cannot evaluate gt .points 100: an empty value is compared with a number or a " +
+				"date: use default",
 		} {
 			if p := failure(t, s, anna("points", value)); !strings.HasPrefix(p.Error(), want) ||
 				strings.Contains(p.Error(), "many") ||

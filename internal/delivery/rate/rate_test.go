@@ -15,9 +15,12 @@ const day = 24 * time.Hour
 func TestARateIsReadAsPeopleWriteIt(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]rate.Rate{
-		"20/s": {20, time.Second}, "500/min": {500, time.Minute}, "10000/h": {10000, time.Hour}, "1000 per hour": {1000, time.Hour},
-		"2/m": {2, time.Minute}, " 5 / Second ": {5, time.Second}, "10,000/h": {10000, time.Hour}, "1,234,567 per day": {1234567, day},
-		"1/d": {1, day}, "007/sec": {7, time.Second}, "3 PER MINUTES": {3, time.Minute}, "1000000/s": {1000000, time.Second},
+		"20/s": {20, time.Second}, "500/min": {500, time.Minute}, "10000/h": {10000, time.Hour},
+		"1000 per hour": {1000, time.Hour},
+		"2/m":           {2, time.Minute}, " 5 / Second ": {5, time.Second}, "10,000/h": {10000, time.Hour},
+		"1,234,567 per day": {1234567, day},
+		"1/d":               {1, day}, "007/sec": {7, time.Second}, "3 PER MINUTES": {3, time.Minute},
+		"1000000/s":     {1000000, time.Second},
 		"86400000000/d": {86400000000, day}, "unlimited": {}, "None": {},
 	} {
 		got, err := rate.Parse(text)
@@ -34,11 +37,15 @@ func TestARateIsReadAsPeopleWriteIt(t *testing.T) {
 func TestWhatIsNoRateIsRefusedWithAReason(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"": "is not like", "20": "is not like", "/s": "is not like", "20/": "is not like", "20/fortnight": "is not like", "20/s/s": "is not like",
-		"-1/s": "is not like", "+1/s": "is not like", "0x10/s": "is not like", "1e3/s": "is not like", "10,00/s": "is not like", "1,0000/s": "is not like",
-		",100/s": "is not like", "1000,/s": "is not like", "٣/s": "is not like", "1\x00/s": "is not like", "20 pers": "is not like",
-		"0/s": "would send nothing", "0.5/s": "has a fraction", "1000001/s": "more than 1000000/s", "99999999999999999999999999/d": "more than 1000000/s",
-		strings.Repeat("9", 1000): "is not like",
+		"": "is not like", "20": "is not like", "/s": "is not like", "20/": "is not like", "20/fortnight": "is not like",
+		"20/s/s": "is not like",
+		"-1/s":   "is not like", "+1/s": "is not like", "0x10/s": "is not like", "1e3/s": "is not like",
+		"10,00/s": "is not like", "1,0000/s": "is not like",
+		",100/s": "is not like", "1000,/s": "is not like", "٣/s": "is not like", "1\x00/s": "is not like",
+		"20 pers": "is not like",
+		"0/s":     "would send nothing", "0.5/s": "has a fraction", "1000001/s": "more than 1000000/s",
+		"99999999999999999999999999/d": "more than 1000000/s",
+		strings.Repeat("9", 1000):      "is not like",
 	} {
 		got, err := rate.Parse(text)
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 200 ||
@@ -51,7 +58,8 @@ func TestWhatIsNoRateIsRefusedWithAReason(t *testing.T) {
 func TestTheIntervalNeverExceedsTheRate(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{
-		"1/s": time.Second, "3/s": 333333334, "10000/s": 100 * time.Microsecond, "1/d": day, "7/d": 12342857142858, "1000000/s": time.Microsecond, "none": 0,
+		"1/s": time.Second, "3/s": 333333334, "10000/s": 100 * time.Microsecond, "1/d": day, "7/d": 12342857142858,
+		"1000000/s": time.Microsecond, "none": 0,
 	} {
 		r, err := rate.Parse(text)
 		if err != nil {
@@ -87,7 +95,8 @@ func TestARateIsTextInJSON(t *testing.T) {
 
 func TestARateThatCannotBeReadBackIsNotWritten(t *testing.T) {
 	t.Parallel()
-	for _, r := range []rate.Rate{{1, 0}, {0, time.Second}, {-1, time.Second}, {1, time.Millisecond}, {1, 2 * time.Second}, {1000001, time.Second}} {
+	for _, r := range []rate.Rate{{1, 0}, {0, time.Second}, {-1, time.Second}, {1, time.Millisecond}, {1, 2 * time.Second},
+		{1000001, time.Second}} {
 		if text, err := r.MarshalText(); err == nil {
 			t.Errorf("%+v is written as %q", r, text)
 		}
@@ -96,7 +105,8 @@ func TestARateThatCannotBeReadBackIsNotWritten(t *testing.T) {
 
 func TestThePackageNeedsOnlyTheStandardLibrary(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command("go", "list", "-buildvcs=false", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").
+	out, err := exec.Command("go", "list", "-buildvcs=false", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}",
+		".").
 		CombinedOutput()
 	if got := strings.Fields(string(out)); err != nil || len(got) != 1 ||
 		got[0] != "directmailer/internal/delivery/rate" {

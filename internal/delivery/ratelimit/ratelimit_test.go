@@ -290,7 +290,8 @@ func TestAHigherRateIsUsedAtOnce(t *testing.T) {
 	stop()
 	all.check(t, parse(t, "500/s"))
 	t.Logf("%d messages %s after the change", all.count(), time.Since(changed))
-	if took := time.Since(changed); took > 30*time.Second { // two, on a machine that is not busy; the old rate would take months
+	// two, on a machine that is not busy; the old rate would take months
+	if took := time.Since(changed); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -526,7 +527,8 @@ func TestAServersClockThatIsSetBackStopsNothing(t *testing.T) {
 	if err := wait(t.Context(), p, domain); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, url).Exec(t.Context(), `UPDATE rate_limits SET frame_at = frame_at + 86400 * 1000000000::bigint`); err != nil {
+	if _, err := open(t, url).Exec(t.Context(),
+		`UPDATE rate_limits SET frame_at = frame_at + 86400 * 1000000000::bigint`); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -576,7 +578,8 @@ func TestWhatCannotBeALimitIsRefused(t *testing.T) {
 	p := workers(t, servertest.Database(t), 1)[0]
 	for _, s := range []ratelimit.Scope{
 		{}, {Kind: 9, Name: "x"}, {Kind: ratelimit.Mailing, Name: "spring"}, {Kind: ratelimit.Mailing, Name: "+1"},
-		ratelimit.OfDomain(""), ratelimit.OfDomain("Example.com"), ratelimit.OfDomain("müller.example"), ratelimit.OfDomain("a@example.com"),
+		ratelimit.OfDomain(""), ratelimit.OfDomain("Example.com"), ratelimit.OfDomain("müller.example"),
+		ratelimit.OfDomain("a@example.com"),
 		ratelimit.OfDropPoint(""), ratelimit.OfDropPoint("m x"), ratelimit.OfDropPoint("m\x00"),
 	} {
 		if err := p.Set(t.Context(), s, parse(t, "1/s")); err == nil {
@@ -594,13 +597,15 @@ func TestWhatCannotBeALimitIsRefused(t *testing.T) {
 func TestAScopeIsReadAsPeopleWriteIt(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]ratelimit.Scope{
-		"mx": mx, "example.com": domain, "Example.COM": domain, "Müller.example": ratelimit.OfDomain("xn--mller-kva.example"), "mx-2": ratelimit.OfDropPoint("mx-2"),
+		"mx": mx, "example.com": domain, "Example.COM": domain, "Müller.example": ratelimit.OfDomain("xn--mller-kva.example"),
+		"mx-2": ratelimit.OfDropPoint("mx-2"),
 	} {
 		if got, err := ratelimit.ParseScope(text); err != nil || got != want {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "a b", "ann@example.com", ".", "example.", ".com", "exa mple.com", "example.com\r\nx", "[192.0.2.1]"} {
+	for _, text := range []string{"", "a b", "ann@example.com", ".", "example.", ".com", "exa mple.com",
+		"example.com\r\nx", "[192.0.2.1]"} {
 		if got, err := ratelimit.ParseScope(text); err == nil {
 			t.Errorf("%q is taken as %v", text, got)
 		}

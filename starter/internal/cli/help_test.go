@@ -30,7 +30,8 @@ func every(cmd *cobra.Command, each func(*cobra.Command)) {
 func TestEveryCommandIsDescribedAlike(t *testing.T) {
 	t.Parallel()
 	verbs := map[string]bool{}
-	for _, verb := range strings.Fields("Start Manage Preview List Show Watch Pause Resume Cancel Resolve Close Export Import Delete Add Remove " +
+	for _, verb := range strings.Fields("Start Manage Preview List Show Watch Pause Resume Cancel Resolve Close Export " +
+		"Import Delete Add Remove " +
 		"Set Clear Check Update Run Print Explain Generate") {
 		verbs[verb] = true
 	}
@@ -83,7 +84,8 @@ func TestEveryCommandOfAMailingHasAShortForm(t *testing.T) {
 			t.Errorf("%s has no short form: %v", cmd.CommandPath(), err)
 		}
 	}
-	for _, sub := range []string{"start", "ls", "show", "watch", "pause", "resume", "cancel", "resolve", "close", "report", "preview"} {
+	for _, sub := range []string{"start", "ls", "show", "watch", "pause", "resume", "cancel", "resolve", "close", "report",
+		"preview"} {
 		if cmd, _, err := root.Find([]string{"mailing", sub}); err != nil || cmd.Name() != sub {
 			t.Errorf("there is no `starter mailing %s`", sub)
 		}
@@ -132,9 +134,11 @@ func TestAnUnknownWordIsBadUsageEverywhere(t *testing.T) {
 func TestWhatCannotBeAnIDIsSaidBeforeAnythingIsAsked(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"show", "a b"}, {"show", ""}, {"watch", "a b"}, {"pause", "a b"}, {"resume", "a b"}, {"cancel", "a b"}, {"close", "a b"},
+		{"show", "a b"}, {"show", ""}, {"watch", "a b"}, {"pause", "a b"}, {"resume", "a b"}, {"cancel", "a b"},
+		{"close", "a b"},
 		{"report", "a b"}, {"resolve", "a b", "--as", "sent"}, {"mailing", "show", "a b"}, {"start", "--continue", "a b"},
-		{"start", "-f", "x.yaml", "--id", "a b"}, {"start", "-f", "x.yaml", "--id", ""}, {"rate", "set", "--mailing", "a b", "5/s"},
+		{"start", "-f", "x.yaml", "--id", "a b"}, {"start", "-f", "x.yaml", "--id", ""},
+		{"rate", "set", "--mailing", "a b", "5/s"},
 		{"rate", "clear", "--mailing", "a b"}, {"optout", "remove", "--mailing", "a b", "--bounced"},
 	} {
 		if code, _, errs := run(t, args...); code != exit.BadInput ||
@@ -142,7 +146,8 @@ func TestWhatCannotBeAnIDIsSaidBeforeAnythingIsAsked(t *testing.T) {
 			t.Errorf("starter %q: code %d, %s", args, code, errs)
 		}
 	}
-	for _, args := range [][]string{{"list", "show", "a b"}, {"list", "delete", "a b"}, {"list", "import", "a b", "x.csv"}} {
+	for _, args := range [][]string{{"list", "show", "a b"}, {"list", "delete", "a b"},
+		{"list", "import", "a b", "x.csv"}} {
 		if code, _, errs := run(t, args...); code != exit.BadInput ||
 			!strings.Contains(errs, "is not a valid list name") {
 			t.Errorf("starter %q: code %d, %s", args, code, errs)

@@ -73,7 +73,8 @@ func (a *app) readFile(path, id string, withList bool) (plan, error) {
 	return p, nil
 }
 
-// warnOfMergeTags warns of merge tags of other systems, which every recipient would see as they are.
+// warnOfMergeTags warns of merge tags of other systems, which every recipient would see as they
+// are.
 func (a *app) warnOfMergeTags(p plan) {
 	tags := faultList{}
 	for _, tag := range render.MergeTags(content.Spec(p.in, time.Time{})) {

@@ -147,8 +147,10 @@ func (f *File) place(field string) place {
 // place is a line and a column of the mailing file, from 1; the column counts characters.
 type place struct {
 	line, column int
-	block        int          // how far the lines of a block are indented, which begins in the next line; 0 if the value is none
-	joined       *joinedLines // the lines of a block that have become one line; nil if they are as they were
+	// block is the indentation of a block that begins in the next line; 0 if the value is no block.
+	block int
+	// joined are the lines of a block that have become one line; nil if they are as they were.
+	joined *joinedLines
 }
 
 // within returns the place of a line and column of the template that begins at p. Only a literal

@@ -128,7 +128,8 @@ not_after: "2026-02-01T00:00:00Z"
 		OnUncertain: workflows.Hold,
 		OnExhausted: workflows.Fail,
 		Deferral: workflows.Deferral{
-			First: workflows.Duration(10 * time.Minute), Most: workflows.Duration(2 * time.Hour), For: workflows.Duration(48 * time.Hour),
+			First: workflows.Duration(10 * time.Minute), Most: workflows.Duration(2 * time.Hour),
+			For: workflows.Duration(48 * time.Hour),
 		},
 		MaxErrorPercent: 5,
 		ErrorMinimum:    200,
@@ -167,16 +168,21 @@ func otherInputs(t *testing.T) (read []workflows.Input) {
 		yaml string
 		want workflows.Input
 	}{
-		{"query:\n  source: crm\n  sql: |\n    SELECT email, first_name\n    FROM people\n  timeout: 90s\ncontent: {text: Hello, static: true}\n", workflows.Input{
-			Query:   &workflows.Query{Source: "crm", SQL: "SELECT email, first_name\nFROM people\n", Timeout: workflows.Duration(90 * time.Second)},
+		{"query:\n  source: crm\n  sql: |\n    SELECT email, first_name\n    FROM people\n  timeout: 90s\n" +
+			"content: {text: Hello, static: true}\n", workflows.Input{
+			Query: &workflows.Query{Source: "crm", SQL: "SELECT email, first_name\nFROM people\n",
+				Timeout: workflows.Duration(90 * time.Second)},
 			Content: workflows.Content{Text: "Hello", Static: true},
 		}},
-		{"continue: {mailing: spring-2026, outcomes: [failed, unsent]}\ncontent: {text: Hello, page_url: 'https://www.example.com/{{.id}}'}\n", workflows.Input{
+		{"continue: {mailing: spring-2026, outcomes: [failed, unsent]}\ncontent: " +
+			"{text: Hello, page_url: 'https://www.example.com/{{.id}}'}\n", workflows.Input{
 			Continue: &workflows.Continuation{Mailing: "spring-2026", Outcomes: []string{"failed", "unsent"}},
 			Content:  workflows.Content{Text: "Hello", PageURL: "https://www.example.com/{{.id}}"},
 		}},
-		{"list: people\ncontent:\n  static: false\n  page_column: page\n  page_hosts:\n  - www.example.com\n  - www.example.com:8080\n", workflows.Input{
-			List: "people", Content: workflows.Content{PageColumn: "page", PageHosts: []string{"www.example.com", "www.example.com:8080"}},
+		{"list: people\ncontent:\n  static: false\n  page_column: page\n  page_hosts:\n  - www.example.com\n" +
+			"  - www.example.com:8080\n", workflows.Input{
+			List: "people", Content: workflows.Content{PageColumn: "page",
+				PageHosts: []string{"www.example.com", "www.example.com:8080"}},
 		}},
 	} {
 		c.want.From, c.want.Subject = "news@example.com", "News"
@@ -238,12 +244,14 @@ func TestTheListMayBeANameAlone(t *testing.T) {
 
 func TestAFileFromWindowsIsReadAsAnyOther(t *testing.T) {
 	t.Parallel()
-	const text = "from: news@example.com\r\nsubject: \"Spring\r\n  news\"\r\nlist: people\r\n%scontent:\r\n  text: |\r\n    a\r\n    b\r\n"
+	const text = "from: news@example.com\r\nsubject: \"Spring\r\n  news\"\r\nlist: people\r\n%scontent:\r\n  text: |\r\n" +
+		"    a\r\n    b\r\n"
 	f := load(t, map[string]string{"mailing.yaml": fmt.Sprintf(text, "")})
 	if f.Input.Subject != "Spring news" || f.Input.Content.Text != "a\nb\n" {
 		t.Errorf("got %+v", f.Input)
 	}
-	if got := faults(t, map[string]string{"mailing.yaml": fmt.Sprintf(text, "form: x\r\n")}); got != "mailing.yaml:5:1: form: is not a field of a mailing" {
+	got := faults(t, map[string]string{"mailing.yaml": fmt.Sprintf(text, "form: x\r\n")})
+	if got != "mailing.yaml:5:1: form: is not a field of a mailing" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -271,7 +279,8 @@ func TestAPathInTheMailingFileIsRelativeToItUnlessAbsolute(t *testing.T) {
 	t.Parallel()
 	other := filepath.Join(t.TempDir(), "people.csv")
 	f := load(t, map[string]string{
-		"mailing.yaml": "from: news@example.com\nsubject: News\nlist: {name: people, file: " + other + "}\ncontent: {text_file: ./a/../newsletter.txt}\n", "newsletter.txt": "Hello", "a/x": "",
+		"mailing.yaml": "from: news@example.com\nsubject: News\nlist: {name: people, file: " + other +
+			"}\ncontent: {text_file: ./a/../newsletter.txt}\n", "newsletter.txt": "Hello", "a/x": "",
 	})
 	if f.ListFile != other || f.Input.Content.Text != "Hello" {
 		t.Errorf("got %+v", f)
@@ -308,7 +317,9 @@ mailing.yaml:6:14: content.text_file: missing.txt: there is no such file
 mailing.yaml:7:3: content.markdown: is not a field of a mailing
 mailing.yaml:8:20: drop_points[1]: must be a text: put it in quotes
 mailing.yaml:8:23: drop_points[2]: is there twice
-mailing.yaml:8:28: drop_points[3]: must name a drop point: up to 63 lower-case letters and digits, with single - or _ between them
+mailing.yaml:8:28: drop_points[3]: must name a drop point: up to 63 lower-case letters and digits, ` +
+		`` +
+		`with single - or _ between them
 mailing.yaml:9:13: batch_size: must be a whole number
 mailing.yaml:11:20: retry.list.attempts: must not be 0: leave it out for the default
 mailing.yaml:11:33: retry.list.interval: must be a duration such as "30s" or "5m"
@@ -337,88 +348,142 @@ func TestAFaultSaysWhatIsWrongAndWhere(t *testing.T) {
 		)
 	}
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":            {"", "mailing.yaml: is empty"},
-		"comments only":    {"# a mailing\n", "mailing.yaml: is empty"},
-		"null":             {"~\n", "mailing.yaml: is empty"},
-		"mark only":        {"\ufeff", "mailing.yaml: is empty"},
-		"a text":           {"Hello\n", "mailing.yaml:1:1: is no mailing"},
-		"a list":           {"- from: x\n", "mailing.yaml:1:1: is no mailing"},
-		"two documents":    {short + content + "---\n" + short, "mailing.yaml:6:1: a second document begins here"},
-		"not UTF-8":        {short + "reply_to: caf\xe9\n", "mailing.yaml: is not UTF-8 (line 4): save it as UTF-8"},
-		"NUL":              {"f\x00r\x00", "mailing.yaml: has a NUL character (line 1)"},
-		"too long":         {strings.Repeat("# long\n", 1<<20), "mailing.yaml: is longer than 2 MiB"},
-		"given twice":      {short + "from: a@example.com\n" + content, "mailing.yaml:4:1: from: is given twice"},
-		"open quotes":      {"from: \"news\n", "mailing.yaml:1:7: a quotation mark opens here, and none closes it"},
-		"open brace":       {"content: {\n", "mailing.yaml:1:10: { opens here, and nothing closes it: a text that begins with {"},
-		"tab":              {"content:\n\ttext: x\n", "mailing.yaml:2:1: a tab stands here: YAML is indented with blanks only"},
-		"template":         {"subject: {{.first_name}}, hello\n", `mailing.yaml:1:10: is not a field and its value: a text that begins with { [ & * ! | > @ or %, or has ": " or " #" in it, must be in quotes`},
-		"colon":            {"subject: News: today\n", `mailing.yaml:1:14: a second ": " stands in this value, or the line is indented too far: a text that begins`},
-		"open list":        {"drop_points: [a,\n  b\nsubject: x\n", "mailing.yaml:1:14: what begins here with [ is no list and no fields"},
-		"bracket in text":  {"subject: [Spring] news\n", "mailing.yaml:1:19: is not a field and its value: a text that begins with {"},
-		"template alone":   {"subject: {{.first_name}}\nfrom: news@example.com\nlist: people\n" + content, "mailing.yaml:1:10: subject: must be a text: put it in quotes"},
-		"at sign":          {"from: @news\n", "mailing.yaml:1:7: a text must not begin with @: put it in quotes"},
-		"tab in a text":    {"content:\n  text: |\n    a\n  \tb: c\n", "mailing.yaml:4:3: a tab stands here"},
-		"indented":         {"from: a@example.com\n subject: x\n", "mailing.yaml:2:9: a second \": \" stands in this value, or the line is indented too far"},
-		"no colon":         {"from: a@example.com\nsubject\nlist: people\n", "mailing.yaml:2:1: has no \": \" after a field's name"},
+		"empty":         {"", "mailing.yaml: is empty"},
+		"comments only": {"# a mailing\n", "mailing.yaml: is empty"},
+		"null":          {"~\n", "mailing.yaml: is empty"},
+		"mark only":     {"\ufeff", "mailing.yaml: is empty"},
+		"a text":        {"Hello\n", "mailing.yaml:1:1: is no mailing"},
+		"a list":        {"- from: x\n", "mailing.yaml:1:1: is no mailing"},
+		"two documents": {short + content + "---\n" + short, "mailing.yaml:6:1: a second document begins here"},
+		"not UTF-8":     {short + "reply_to: caf\xe9\n", "mailing.yaml: is not UTF-8 (line 4): save it as UTF-8"},
+		"NUL":           {"f\x00r\x00", "mailing.yaml: has a NUL character (line 1)"},
+		"too long":      {strings.Repeat("# long\n", 1<<20), "mailing.yaml: is longer than 2 MiB"},
+		"given twice":   {short + "from: a@example.com\n" + content, "mailing.yaml:4:1: from: is given twice"},
+		"open quotes":   {"from: \"news\n", "mailing.yaml:1:7: a quotation mark opens here, and none closes it"},
+		"open brace": {"content: {\n",
+			"mailing.yaml:1:10: { opens here, and nothing closes it: a text that begins with {"},
+		"tab": {"content:\n\ttext: x\n",
+			"mailing.yaml:2:1: a tab stands here: YAML is indented with blanks only"},
+		"template": {"subject: {{.first_name}}, hello\n",
+			`mailing.yaml:1:10: is not a field and its value: a text that begins with { [ & * ! | > @ or %, or has ": ` +
+				`" or " #" in it, must be in quotes`},
+		"colon": {"subject: News: today\n",
+			`mailing.yaml:1:14: a second ": " stands in this value, or the line is indented too far: a text that begins`},
+		"open list": {"drop_points: [a,\n  b\nsubject: x\n",
+			"mailing.yaml:1:14: what begins here with [ is no list and no fields"},
+		"bracket in text": {"subject: [Spring] news\n",
+			"mailing.yaml:1:19: is not a field and its value: a text that begins with {"},
+		"template alone": {"subject: {{.first_name}}\nfrom: news@example.com\nlist: people\n" + content,
+			"mailing.yaml:1:10: subject: must be a text: put it in quotes"},
+		"at sign":       {"from: @news\n", "mailing.yaml:1:7: a text must not begin with @: put it in quotes"},
+		"tab in a text": {"content:\n  text: |\n    a\n  \tb: c\n", "mailing.yaml:4:3: a tab stands here"},
+		"indented": {"from: a@example.com\n subject: x\n",
+			"mailing.yaml:2:9: a second \": \" stands in this value, or the line is indented too far"},
+		"no colon": {"from: a@example.com\nsubject\nlist: people\n",
+			"mailing.yaml:2:1: has no \": \" after a field's name"},
 		"escape":           {"subject: \"50\\% off\"\n", "mailing.yaml:1:13: is not an escape sequence"},
 		"unknown alias":    {"from: *x\n", "mailing.yaml:1:7: has an anchor, an alias or a tag"},
 		"list and a field": {"- a\nb: c\n", "mailing.yaml:2:1: is not an item of the list above"},
 		"name is a list":   {short + content + "[a, b]: c\n", "mailing.yaml:5:1: a field's name must be a plain text"},
-		"part given twice": {short + "content: {text: a, html_file: a, html_file: b}\n", "mailing.yaml:4:34: content.html_file: is given twice"},
-		"list's name is 5": {"from: news@example.com\nsubject: News\nlist: {name: 5, file: people.csv, x: 1}\n" + content, "mailing.yaml:3:14: list.name: must be a text: put it in quotes\nmailing.yaml:3:35: list.x: is not a field of a mailing"},
-		"misread":          {short + content + "misread: [{field: a, message: b}]\n", "mailing.yaml:5:1: misread: is not a field of a mailing"},
-		"a fraction":       {short + content + "batch_size: 1e3\n", "mailing.yaml:5:13: batch_size: must be a whole number"},
-		"a huge number":    {short + content + "batch_size: 99999999999999999999999\n", "mailing.yaml:5:13: batch_size: must be a whole number"},
-		"after accents":    {short + "content: {text: 'Zoë ü', static: 5}\n", "mailing.yaml:4:34: content.static: must be true or false"},
-		"alias bomb":       {bomb, "mailing.yaml:1:1: a: is not a field of a mailing\n"},
-		"alias":            {"from: &x news@example.com\nreply_to: *x\nsubject: News\nlist: people\n" + content, "mailing.yaml:1:7: from: has an anchor, an alias or a tag (&, *, !): write the value itself, or put the text in quotes\nmailing.yaml:2:11: reply_to: has an"},
+		"part given twice": {short + "content: {text: a, html_file: a, html_file: b}\n",
+			"mailing.yaml:4:34: content.html_file: is given twice"},
+		"list's name is 5": {"from: news@example.com\nsubject: News\nlist: {name: 5, file: people.csv, x: 1}\n" + content,
+			"mailing.yaml:3:14: list.name: must be a text: put it in quotes\nmailing.yaml:3:35: list.x: " +
+				"is not a field of a mailing"},
+		"misread": {short + content + "misread: [{field: a, message: b}]\n",
+			"mailing.yaml:5:1: misread: is not a field of a mailing"},
+		"a fraction": {short + content + "batch_size: 1e3\n", "mailing.yaml:5:13: batch_size: must be a whole number"},
+		"a huge number": {short + content + "batch_size: 99999999999999999999999\n",
+			"mailing.yaml:5:13: batch_size: must be a whole number"},
+		"after accents": {short + "content: {text: 'Zoë ü', static: 5}\n",
+			"mailing.yaml:4:34: content.static: must be true or false"},
+		"alias bomb": {bomb, "mailing.yaml:1:1: a: is not a field of a mailing\n"},
+		"alias": {"from: &x news@example.com\nreply_to: *x\nsubject: News\nlist: people\n" + content,
+			"mailing.yaml:1:7: from: has an anchor, an alias or a tag (&, *, !): write the value itself, " +
+				"or put the text in quotes\nmailing.yaml:2:11: reply_to: has an"},
 		"alias of content": {short + "content: *x\n", "mailing.yaml:4:10: has an anchor"},
-		"merge":            {short + content + "<<: {reply_to: a@example.com}\n", "mailing.yaml:5:1: <<: is not a field of a mailing"},
-		"tag":              {short + content + "batch_size: !!int 5\n", "mailing.yaml:5:13: batch_size: has an anchor"},
-		"number too large": {short + content + "batch_size: 9223372036854775807\n", "mailing.yaml:5:13: batch_size: must be 1 to 5000"},
-		"wrapping number":  {short + content + "batch_size: 18446744073709551615\n", "mailing.yaml:5:13: batch_size: must be 1 to 5000"},
-		"no content":       {short, "mailing.yaml: content: is empty"},
-		"empty content":    {short + "content:\n", "mailing.yaml:4:1: content: is empty"},
-		"empty part":       {short + "content:\n  html: ''\n", "mailing.yaml:4:1: content: is empty"},
-		"content a text":   {short + "content: Hello\n", "mailing.yaml:4:10: content: must have fields of its own: text, html, static, page_url, page_column, page_hosts"},
-		"both":             {short + "content: {text: Hello, text_file: newsletter.txt}\n", "mailing.yaml:4:35: content.text_file: is there besides content.text"},
+		"merge": {short + content + "<<: {reply_to: a@example.com}\n",
+			"mailing.yaml:5:1: <<: is not a field of a mailing"},
+		"tag": {short + content + "batch_size: !!int 5\n", "mailing.yaml:5:13: batch_size: has an anchor"},
+		"number too large": {short + content + "batch_size: 9223372036854775807\n",
+			"mailing.yaml:5:13: batch_size: must be 1 to 5000"},
+		"wrapping number": {short + content + "batch_size: 18446744073709551615\n",
+			"mailing.yaml:5:13: batch_size: must be 1 to 5000"},
+		"no content":    {short, "mailing.yaml: content: is empty"},
+		"empty content": {short + "content:\n", "mailing.yaml:4:1: content: is empty"},
+		"empty part":    {short + "content:\n  html: ''\n", "mailing.yaml:4:1: content: is empty"},
+		"content a text": {short + "content: Hello\n",
+			"mailing.yaml:4:10: content: must have fields of its own: text, html, static, page_url, page_column, page_hosts"},
+		"both": {short + "content: {text: Hello, text_file: newsletter.txt}\n",
+			"mailing.yaml:4:35: content.text_file: is there besides content.text"},
 		"file is a folder": {short + "content: {html_file: .}\n", "is not a file"},
-		"file is Latin-1":  {short + "content: {html_file: latin1.html}\n", "mailing.yaml:4:22: content.html_file: latin1.html: is not UTF-8 (line 2): save it as UTF-8"},
-		"file too long":    {short + "content: {html_file: long.html}\n", "mailing.yaml:4:22: content.html_file: long.html: is longer than 1 MiB"},
-		"file's odd name":  {short + "content: {html_file: \"a\\nb\"}\n", `a\nb": there is no such file`},
-		"absolute file":    {short + "content: {html_file: /etc/passwd}\n", "mailing.yaml:4:22: content.html_file: /etc/passwd: is not in the folder of the mailing file: put it there"},
-		"file above":       {short + "content: {html_file: ../newsletter.txt}\n", "is not in the folder of the mailing file"},
-		"no file's name":   {short + "content: {html_file: ''}\n", "mailing.yaml:4:22: content.html_file: names no file"},
-		"no list's file":   {"from: news@example.com\nsubject: News\nlist: {name: people, file: ''}\n" + content, "mailing.yaml:3:28: list.file: names no file"},
-		"no list's name":   {"from: news@example.com\nsubject: News\nlist: {file: people.csv}\n" + content, "mailing.yaml:3:1: list: must name a list"},
-		"bad list's name":  {"from: news@example.com\nsubject: News\nlist: {name: A List, file: people.csv}\n" + content, "mailing.yaml:3:14: list: must name a list"},
-		"line break":       {"from: news@example.com\nsubject: \"News\\r\\nBcc: x@example.com\"\nlist: people\n" + content, "mailing.yaml:2:10: subject: has a line break"},
-		"zero interval":    {short + content + "retry: {page: {interval: 0s}}\n", "mailing.yaml:5:26: retry.page.interval: must not be zero"},
-		"query a text":     {strings.Replace(short, "list: people", "query: SELECT 1", 1) + content, "mailing.yaml:3:8: query: must have fields of its own"},
-		"query's source":   {strings.Replace(short, "list: people", "query:\n  source: CRM\n  sql: SELECT 1", 1) + content, "mailing.yaml:4:11: query.source: must name a source database"},
-		"query's field":    {strings.Replace(short, "list: people", "query:\n  source: crm\n  sql: SELECT 1\n  dsn: x", 1) + content, "mailing.yaml:6:3: query.dsn: is not a field of a mailing"},
-		"no SQL":           {strings.Replace(short, "list: people", "query: {source: crm}", 1) + content, "mailing.yaml:3:1: query.sql: is missing"},
-		"query and list":   {short + "query: {source: crm, sql: SELECT 1}\n" + content, "mailing.yaml:3:7: list: only one of list, query and continue"},
-		"nobody to send":   {strings.Replace(short, "list: people\n", "", 1) + content, "mailing.yaml: list: must name a list, unless query or continue says"},
-		"bad outcome":      {strings.Replace(short, "list: people", "continue: {mailing: spring-1, outcomes: [failed, sent]}", 1) + content, "mailing.yaml:3:50: continue.outcomes[1]: must be unsent, failed, bounced or uncertain"},
-		"outcome a number": {strings.Replace(short, "list: people", "continue: {mailing: spring-1, outcomes: [5]}", 1) + content, "mailing.yaml:3:42: continue.outcomes[0]: must be a text: put it in quotes"},
-		"deferral":         {short + content + "deferral: {first: soon, most: 25h}\n", "mailing.yaml:5:19: deferral.first: must be a duration such as \"30s\" or \"5m\"\nmailing.yaml:5:31: deferral.most: must not be shorter"},
-		"error limit":      {short + content + "max_error_percent: 5%\nerror_minimum: 0\n", "mailing.yaml:5:20: max_error_percent: must be a whole number\nmailing.yaml:6:16: error_minimum: must not be 0"},
-		"rate a number":    {short + content + "rates: {mailing: 20}\n", "mailing.yaml:5:18: rates.mailing: must be a rate such as 20/s, 500/min or none"},
-		"rates a text":     {short + content + "rates:\n  domains: 20/s\n", "mailing.yaml:6:12: rates.domains: must have fields of its own"},
-		"rate of nobody":   {short + content + "rates:\n  domains:\n    gmail.com: 20/s\n    GMX.de: 1/s\n    example.org:\n", "mailing.yaml:8:13: rates.domains.GMX.de: must be written as gmx.de\nmailing.yaml:9:5: rates.domains.example.org: must be a rate"},
-		"static a text":    {short + "content: {text: Hello, static: 'yes'}\n", "mailing.yaml:4:32: content.static: must be true or false"},
-		"page and HTML":    {short + "content:\n  page_url: https://www.example.com/\n  html_file: latin1.html\n", "mailing.yaml:6:14: content.html_file: latin1.html: is not UTF-8"},
-		"page and a part":  {short + "content:\n  page_url: https://www.example.com/\n  html: x\n", "mailing.yaml:6:9: content.html: is there besides a page"},
-		"page's host":      {short + "content: {page_column: page}\n", "mailing.yaml:4:1: content.page_hosts: are needed with page_column"},
-		"page's scheme":    {short + "content: {page_url: ftp://www.example.com/}\n", "mailing.yaml:4:21: content.page_url: must begin with http:// or https://"},
-		"hosts a text":     {short + "content: {page_url: 'https://www.example.com/', page_hosts: www.example.com}\n", "mailing.yaml:4:61: content.page_hosts: must be a list, as in"},
-		"times in reverse": {short + content + "not_before: 2026-02-01T00:00:00Z\nnot_after: 2026-01-01T00:00:00Z\n", "mailing.yaml:6:12: not_after: must be later than not_before"},
+		"file is Latin-1": {short + "content: {html_file: latin1.html}\n",
+			"mailing.yaml:4:22: content.html_file: latin1.html: is not UTF-8 (line 2): save it as UTF-8"},
+		"file too long": {short + "content: {html_file: long.html}\n",
+			"mailing.yaml:4:22: content.html_file: long.html: is longer than 1 MiB"},
+		"file's odd name": {short + "content: {html_file: \"a\\nb\"}\n", `a\nb": there is no such file`},
+		"absolute file": {short + "content: {html_file: /etc/passwd}\n",
+			"mailing.yaml:4:22: content.html_file: /etc/passwd: is not in the folder of the mailing file: put it there"},
+		"file above":     {short + "content: {html_file: ../newsletter.txt}\n", "is not in the folder of the mailing file"},
+		"no file's name": {short + "content: {html_file: ''}\n", "mailing.yaml:4:22: content.html_file: names no file"},
+		"no list's file": {"from: news@example.com\nsubject: News\nlist: {name: people, file: ''}\n" + content,
+			"mailing.yaml:3:28: list.file: names no file"},
+		"no list's name": {"from: news@example.com\nsubject: News\nlist: {file: people.csv}\n" + content,
+			"mailing.yaml:3:1: list: must name a list"},
+		"bad list's name": {"from: news@example.com\nsubject: News\nlist: {name: A List, file: people.csv}\n" + content,
+			"mailing.yaml:3:14: list: must name a list"},
+		"line break": {"from: news@example.com\nsubject: \"News\\r\\nBcc: x@example.com\"\nlist: people\n" + content,
+			"mailing.yaml:2:10: subject: has a line break"},
+		"zero interval": {short + content + "retry: {page: {interval: 0s}}\n",
+			"mailing.yaml:5:26: retry.page.interval: must not be zero"},
+		"query a text": {strings.Replace(short, "list: people", "query: SELECT 1", 1) + content,
+			"mailing.yaml:3:8: query: must have fields of its own"},
+		"query's source": {strings.Replace(short, "list: people", "query:\n  source: CRM\n  sql: SELECT 1", 1) + content,
+			"mailing.yaml:4:11: query.source: must name a source database"},
+		"query's field": {strings.Replace(short, "list: people", "query:\n  source: crm\n  sql: SELECT 1\n  dsn: x", 1) +
+			content, "mailing.yaml:6:3: query.dsn: is not a field of a mailing"},
+		"no SQL": {strings.Replace(short, "list: people", "query: {source: crm}", 1) + content,
+			"mailing.yaml:3:1: query.sql: is missing"},
+		"query and list": {short + "query: {source: crm, sql: SELECT 1}\n" + content,
+			"mailing.yaml:3:7: list: only one of list, query and continue"},
+		"nobody to send": {strings.Replace(short, "list: people\n", "", 1) + content,
+			"mailing.yaml: list: must name a list, unless query or continue says"},
+		"bad outcome": {strings.Replace(short, "list: people", "continue: {mailing: spring-1, outcomes: [failed, sent]}", 1) +
+			content, "mailing.yaml:3:50: continue.outcomes[1]: must be unsent, failed, bounced or uncertain"},
+		"outcome a number": {strings.Replace(short, "list: people", "continue: {mailing: spring-1, outcomes: [5]}", 1) +
+			content, "mailing.yaml:3:42: continue.outcomes[0]: must be a text: put it in quotes"},
+		"deferral": {short + content + "deferral: {first: soon, most: 25h}\n",
+			"mailing.yaml:5:19: deferral.first: must be a duration such as \"30s\" or \"5m\"\n" +
+				"mailing.yaml:5:31: deferral.most: must not be shorter"},
+		"error limit": {short + content + "max_error_percent: 5%\nerror_minimum: 0\n",
+			"mailing.yaml:5:20: max_error_percent: must be a whole number\nmailing.yaml:6:16: error_minimum: must not be 0"},
+		"rate a number": {short + content + "rates: {mailing: 20}\n",
+			"mailing.yaml:5:18: rates.mailing: must be a rate such as 20/s, 500/min or none"},
+		"rates a text": {short + content + "rates:\n  domains: 20/s\n",
+			"mailing.yaml:6:12: rates.domains: must have fields of its own"},
+		"rate of nobody": {short + content + "rates:\n  domains:\n    gmail.com: 20/s\n    GMX.de: 1/s\n    example.org:\n",
+			"mailing.yaml:8:13: rates.domains.GMX.de: must be written as gmx.de\nmailing.yaml:9:5: rates.domains.example.org: " +
+				"must be a rate"},
+		"static a text": {short + "content: {text: Hello, static: 'yes'}\n",
+			"mailing.yaml:4:32: content.static: must be true or false"},
+		"page and HTML": {short + "content:\n  page_url: https://www.example.com/\n  html_file: latin1.html\n",
+			"mailing.yaml:6:14: content.html_file: latin1.html: is not UTF-8"},
+		"page and a part": {short + "content:\n  page_url: https://www.example.com/\n  html: x\n",
+			"mailing.yaml:6:9: content.html: is there besides a page"},
+		"page's host": {short + "content: {page_column: page}\n",
+			"mailing.yaml:4:1: content.page_hosts: are needed with page_column"},
+		"page's scheme": {short + "content: {page_url: ftp://www.example.com/}\n",
+			"mailing.yaml:4:21: content.page_url: must begin with http:// or https://"},
+		"hosts a text": {short + "content: {page_url: 'https://www.example.com/', page_hosts: www.example.com}\n",
+			"mailing.yaml:4:61: content.page_hosts: must be a list, as in"},
+		"times in reverse": {short + content + "not_before: 2026-02-01T00:00:00Z\nnot_after: 2026-01-01T00:00:00Z\n",
+			"mailing.yaml:6:12: not_after: must be later than not_before"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := faults(t, map[string]string{
-				"mailing.yaml": test.text, "newsletter.txt": "Hello", "latin1.html": "<p>\ncaf\xe9", "long.html": strings.Repeat("x", 1<<20+1),
+				"mailing.yaml": test.text, "newsletter.txt": "Hello", "latin1.html": "<p>\ncaf\xe9",
+				"long.html": strings.Repeat("x", 1<<20+1),
 			})
 			if strings.HasPrefix(test.want, "mailing.yaml") && !strings.HasPrefix(got, test.want) ||
 				!strings.Contains(got, test.want) {
@@ -516,11 +581,13 @@ retry:
 func TestAFaultOfATemplateIsLocatedWhereItIsWritten(t *testing.T) {
 	t.Parallel()
 	f := load(t, map[string]string{
-		"mailing.yaml":    short + "content:\n  html_file: newsletter.html\n  text: |\n    Hello\n    {{.first_name | shout}}\n",
+		"mailing.yaml": short + "content:\n  html_file: newsletter.html\n  text: |\n    Hello\n" +
+			"    {{.first_name | shout}}\n",
 		"newsletter.html": "<p>\n  {{if .x}}\n</p>\n",
 	})
 	_, problems := render.Compile(render.Spec{
-		Mailing: "m", From: f.Input.From, Subject: f.Input.Subject, Text: f.Input.Content.Text, HTML: f.Input.Content.HTML, Date: time.Unix(0, 0),
+		Mailing: "m", From: f.Input.From, Subject: f.Input.Subject, Text: f.Input.Content.Text, HTML: f.Input.Content.HTML,
+		Date: time.Unix(0, 0),
 	})
 	var got []string
 	for _, p := range problems {

@@ -180,7 +180,8 @@ func TestLineEndsOfAnyKindAreLineEnds(t *testing.T) {
 			t.Errorf("%q: got %+v", end, f.Input)
 		}
 		bad := strings.ReplaceAll(text, "\n", end) + fmt.Sprintf("form: x%s", end)
-		if got := faults(t, map[string]string{"mailing.yaml": bad}); got != "mailing.yaml:9:1: form: is not a field of a mailing" {
+		got := faults(t, map[string]string{"mailing.yaml": bad})
+		if got != "mailing.yaml:9:1: form: is not a field of a mailing" {
 			t.Errorf("%q: got %s", end, got)
 		}
 	}

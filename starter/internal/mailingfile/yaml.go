@@ -157,8 +157,8 @@ func (f *File) from(at place) string {
 	return string(line[min(at.column-1, len(line)):])
 }
 
-// isBehindQuotes reports whether a quotation mark stands before a place, or before the blanks before
-// it.
+// isBehindQuotes reports whether a quotation mark stands before a place, or before the blanks
+// before it.
 func (r *reader) isBehindQuotes(at place) bool {
 	line := []rune(r.file.from(place{line: at.line, column: 1}))
 	before := strings.TrimRight(string(line[:min(max(at.column-1, 0), len(line))]), " \t")

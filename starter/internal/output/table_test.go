@@ -32,7 +32,8 @@ func TestATableFitsOnAPageWhateverIsInIt(t *testing.T) {
 		"nothing":    {},
 		"short":      {{"mx", "connects", 1000}},
 		"long names": {{strings.Repeat("backup-relay-", 8), "x", 123_456_789}},
-		"long texts": {{"mx", strings.Repeat("tls: the certificate is valid for other.example.com; ", 5), 1}, {"y", strings.Repeat("x", 300), 2}},
+		"long texts": {{"mx", strings.Repeat("tls: the certificate is valid for other.example.com; ", 5), 1},
+			{"y", strings.Repeat("x", 300), 2}},
 		"wide runes": {{"mx", strings.Repeat("小", 200), 9999}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +157,8 @@ func TestAnArrayIsJSONAtEveryLength(t *testing.T) {
 
 func TestNumbersAndNounsReadAsPeopleWriteThem(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -999: "-999", 1234567: "1,234,567"} {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -999: "-999",
+		1234567: "1,234,567"} {
 		if got := output.Thousands(n); got != want {
 			t.Errorf("thousands(%d) = %q, want %q", n, got, want)
 		}
@@ -164,7 +166,8 @@ func TestNumbersAndNounsReadAsPeopleWriteThem(t *testing.T) {
 	for _, c := range []struct {
 		n          int
 		noun, want string
-	}{{1, "row", "1 row"}, {2, "row", "2 rows"}, {0, "batch", "0 batches"}, {1, "address", "1 address"}, {3000, "address", "3,000 addresses"}} {
+	}{{1, "row", "1 row"}, {2, "row", "2 rows"}, {0, "batch", "0 batches"}, {1, "address", "1 address"},
+		{3000, "address", "3,000 addresses"}} {
 		if got := output.Count(c.n, c.noun); got != c.want {
 			t.Errorf("count(%d, %q) = %q, want %q", c.n, c.noun, got, c.want)
 		}

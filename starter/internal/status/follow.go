@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// readInterval is the time between two reads of the database. Where a read takes long, it grows up to
-	// maxReadInterval, so that at most a twentieth of the time goes into reads.
+	// readInterval is the time between two reads of the database. Where a read takes long, it grows up
+	// to maxReadInterval, so that at most a twentieth of the time goes into reads.
 	readInterval    = 500 * time.Millisecond
 	maxReadInterval = 5 * time.Second
 	// askInterval is the time between two questions to the workflow.

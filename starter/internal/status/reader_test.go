@@ -16,7 +16,8 @@ import (
 	"directmailer/workflows"
 )
 
-// newReader returns a reader of a database that has the mailing "stored", which run "first" has reserved.
+// newReader returns a reader of a database that has the mailing "stored", which run "first" has
+// reserved.
 func newReader(t *testing.T) *Reader {
 	t.Helper()
 	pool, err := database.Open(t.Context(), servertest.Database(t), 4)

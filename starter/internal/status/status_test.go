@@ -32,12 +32,16 @@ func TestADropPointSaysHowItDoes(t *testing.T) {
 	at := time.Date(2026, 11, 23, 10, 15, 2, 0, time.Local)
 	for want, p := range map[string]workflows.DropPointStatus{
 		"mx": {Name: "mx", InList: true},
-		"mx has left the list, next probe at " + output.Moment(at) + ", after 5 failures: connection refused": {Name: "mx", Failures: 5, Until: at, LastFailure: "connection refused"},
-		"mx waits until " + output.Moment(at) + ", after 1 failure: 421":                                      {Name: "mx", InList: true, Failures: 1, Until: at, LastFailure: "421"},
-		"mx, back in the list, on trial with one batch at a time: 421":                                        {Name: "mx", InList: true, OnTrial: true, LastFailure: "421"},
-		"mx waits until " + output.Moment(at) + ", after attempt 1 of 5: 421":                                 {Name: "mx", InList: true, Failures: 1, Attempts: 5, Until: at, LastFailure: "421"},
-		"mx is retried, after attempt 1 of 5: 421":                                                            {Name: "mx", InList: true, Failures: 1, Attempts: 5, LastFailure: "421"},
-		"mx, in the list again: 421":                                                                          {Name: "mx", InList: true, LastFailure: "421", Proven: true},
+		"mx has left the list, next probe at " + output.Moment(at) + ", after 5 failures: connection refused": {Name: "mx",
+			Failures: 5, Until: at, LastFailure: "connection refused"},
+		"mx waits until " + output.Moment(at) + ", after 1 failure: 421": {Name: "mx", InList: true, Failures: 1, Until: at,
+			LastFailure: "421"},
+		"mx, back in the list, on trial with one batch at a time: 421": {Name: "mx", InList: true, OnTrial: true,
+			LastFailure: "421"},
+		"mx waits until " + output.Moment(at) + ", after attempt 1 of 5: 421": {Name: "mx", InList: true, Failures: 1,
+			Attempts: 5, Until: at, LastFailure: "421"},
+		"mx is retried, after attempt 1 of 5: 421": {Name: "mx", InList: true, Failures: 1, Attempts: 5, LastFailure: "421"},
+		"mx, in the list again: 421":               {Name: "mx", InList: true, LastFailure: "421", Proven: true},
 	} {
 		if got := describeDropPoint(p); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -49,9 +53,12 @@ func TestWhatIsWaitedForIsSaidWithSinceAndUntil(t *testing.T) {
 	t.Parallel()
 	since, until := time.Date(2026, 11, 23, 10, 0, 0, 0, time.Local), time.Date(2026, 11, 23, 10, 30, 0, 0, time.Local)
 	for want, v := range map[string]Status{
-		"waits for not_before (until " + output.Moment(until) + ")":                                         {State: workflows.StateWaiting, Doing: "waits for not_before", Until: until},
-		"somebody has paused it (since " + output.Moment(since) + ")":                                       {State: workflows.StatePaused, Doing: "somebody has paused it", Since: since},
-		"waits, because of x (since " + output.Moment(since) + ", next probe " + output.Moment(until) + ")": {State: workflows.StateSuspended, Doing: "waits, because of x", Since: since, Until: until},
+		"waits for not_before (until " + output.Moment(until) + ")": {State: workflows.StateWaiting,
+			Doing: "waits for not_before", Until: until},
+		"somebody has paused it (since " + output.Moment(since) + ")": {State: workflows.StatePaused,
+			Doing: "somebody has paused it", Since: since},
+		"waits, because of x (since " + output.Moment(since) + ", next probe " + output.Moment(until) +
+			")": {State: workflows.StateSuspended, Doing: "waits, because of x", Since: since, Until: until},
 		"renders and sends": {State: workflows.StateSending, Doing: "renders and sends"},
 	} {
 		if got := v.describeDoing(); got != want {
@@ -123,7 +130,8 @@ func TestTheListOfMailingsFitsOnAPage(t *testing.T) {
 			}
 		})
 	}
-	if got, want := otherOutcomes(long), "open 10,000,000, bounced 23,456,789, failed 3,456,789, opted out 456,789, uncertain 56,789, unsent 6,789"; got != want {
+	if got, want := otherOutcomes(long), "open 10,000,000, bounced 23,456,789, failed 3,456,789, opted out 456,789, "+
+		"uncertain 56,789, unsent 6,789"; got != want {
 		t.Errorf("the other outcomes are %q, want %q", got, want)
 	}
 	var b bytes.Buffer
@@ -171,9 +179,12 @@ func TestAMailingIsShownWithWhatItDoesAndWaitsFor(t *testing.T) {
 	var b bytes.Buffer
 	s.Render(&b)
 	for _, want := range []string{
-		"newsletter", "suspended", "the database is away", "since", "next probe", "render a batch: no page; attempt 2 of 5 has failed",
-		"2 recipients refused for now, next round at", "query:crm", "2,000 members, 3 of which repeat an address", "4, 3 rendered, 2 closed",
-		"to gmail.com", "Ledger, open", "│ open ", "997", "1 recipient may have got the message twice: `starter report newsletter` names them",
+		"newsletter", "suspended", "the database is away", "since", "next probe",
+		"render a batch: no page; attempt 2 of 5 has failed",
+		"2 recipients refused for now, next round at", "query:crm", "2,000 members, 3 of which repeat an address",
+		"4, 3 rendered, 2 closed",
+		"to gmail.com", "Ledger, open", "│ open ", "997",
+		"1 recipient may have got the message twice: `starter report newsletter` names them",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())

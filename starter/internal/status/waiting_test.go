@@ -97,13 +97,11 @@ func TestWorkThatFailsAlikeIsToldOnceWithItsNumberAndTheFirstNextAttempt(t *test
 	)
 	got := waitingOf(t.Context(), nil, "q", all, now)
 	want := []string{
-		"close the ledger: its worker has stopped: it sent no heartbeat; attempt 2 has failed, next attempt at " + output.Moment(
-			at,
-		),
+		"close the ledger: its worker has stopped: it sent no heartbeat; attempt 2 has failed, next attempt at " +
+			output.Moment(at),
 		"render a batch: the page server is unavailable: 503; attempt 2 of 10 has failed, the next one runs",
-		"send 8 batches: drop point mx refuses us: MAIL FROM was refused: 550 5.1.0; attempt 2 of 5 has failed, next attempt at " + output.Moment(
-			at,
-		),
+		"send 8 batches: drop point mx refuses us: MAIL FROM was refused: 550 5.1.0; attempt 2 of 5 has failed, " +
+			"next attempt at " + output.Moment(at),
 	}
 	for i, w := range got {
 		if i >= len(want) || describe(w) != want[i] {
