@@ -52,6 +52,8 @@ const (
 	Deferred    = smtp.Deferred   // refused for now
 	Refused     = smtp.Refused    // the drop point refuses us; no recipient is to blame
 	Uncertain   = smtp.Uncertain  // handed over or not: no answer was seen
+	Unclear     = smtp.Unclear    // refused for good, because of the recipient or of us
+	Unfit       = smtp.Unfit      // this drop point cannot take the message; another one may
 )
 
 // OutcomeOf returns what an error of Acquire, Begin or Finish means.

@@ -158,7 +158,7 @@ func (c *connection) finish(ctx context.Context, it *item) (*item, error) {
 func (c *connection) failed(ctx context.Context, it *item, err error) error {
 	answer := droppoint.AnswerOf(err)
 	switch droppoint.OutcomeOf(err) {
-	case droppoint.Bounced:
+	case droppoint.Bounced, droppoint.Unclear, droppoint.Unfit:
 		c.answered(it, resultOf(it, ledger.Bounced, answer, err.Error()))
 		return nil
 	case droppoint.Deferred:

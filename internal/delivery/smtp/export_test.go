@@ -1,7 +1,36 @@
 package smtp
 
+import (
+	"regexp"
+	"strings"
+)
+
 // Pipelining reports whether the server has listed PIPELINING.
 func (c *Conn) Pipelining() bool { return c.ext.pipelining }
 
 // Secure reports whether the connection is encrypted.
 func (c *Conn) Secure() bool { return c.secure }
+
+// Wording is a line of wordings.tsv as its test needs it.
+type Wording struct {
+	Server, Reply, Source string
+	Class                 Class // that of its replies
+	Matches               bool  // the pattern matches the reply
+}
+
+// Wordings returns the lines of wordings.tsv.
+func Wordings() (all []Wording) {
+	class := map[meaning]Class{us: Refused, theMessage: Unfit, theRecipient: Bounced}
+	for _, w := range wordings() {
+		text := strings.ToLower(w.reply)
+		all = append(all, Wording{w.server, w.reply, w.source, class[w.means], regexp.MustCompile(w.pattern).MatchString(text) ||
+			strings.HasPrefix(w.pattern, "^")})
+	}
+	return all
+}
+
+// CutEnhanced divides the text of a reply into its enhanced status code and the rest.
+func CutEnhanced(text string, code int) (EnhancedCode, string) {
+	e, rest, _ := cutEnhanced([]byte(text), code)
+	return e, string(rest)
+}

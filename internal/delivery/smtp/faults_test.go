@@ -94,7 +94,7 @@ func TestAServerThatGaveUpBeforeTheDotHasCertainlyNotAccepted(t *testing.T) {
 		"":                          smtp.Connection,
 		"421 4.4.2 too slow":        smtp.Connection,
 		"451 4.4.2 too slow":        smtp.Connection,
-		"552 5.3.4 too much for us": smtp.Bounced,
+		"552 5.3.4 too much for us": smtp.Unfit,
 	} {
 		addr, wait := play(t, pipelining, func(p *peer) {
 			for range 3 {
@@ -296,7 +296,7 @@ func TestPipelinedEnvelopesAreAnsweredOrNeverSent(t *testing.T) {
 		t.Parallel()
 		s, c := start(t, smtptest.Options{Script: at("DOT", 1, smtptest.Action{Reply: "554 5.6.0 bad"})})
 		b := message("b@example.org")
-		if _, err := c.Finish(b); smtp.Classify(err) != smtp.Bounced {
+		if _, err := c.Finish(b); smtp.Classify(err) != smtp.Unfit {
 			t.Fatalf("got %v", err)
 		}
 		if err := c.Begin(t.Context(), b); err != nil {

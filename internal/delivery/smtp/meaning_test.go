@@ -41,7 +41,7 @@ func TestWhatServersSayOfThemselvesBlamesNoRecipient(t *testing.T) {
 // 550 4.7.1 is not a refusal by policy.
 func TestAnEnhancedCodeOfAnotherClassMeansNothing(t *testing.T) {
 	t.Parallel()
-	for reply, want := range map[string]smtp.Class{"550 4.7.1 unknown": smtp.Bounced,
+	for reply, want := range map[string]smtp.Class{"550 4.7.1 no": smtp.Unclear,
 		"452 2.3.1 later": smtp.Deferred} {
 		s := smtptest.Start(t, smtptest.Options{Script: at("RCPT", 1, smtptest.Action{Reply: reply})})
 		if err := send(t, dial(t, s, smtp.Options{}), "a@example.org"); smtp.Classify(err) != want {

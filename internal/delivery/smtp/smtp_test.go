@@ -98,14 +98,14 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}{
 		{"MAIL", "550 5.1.8 bad sender", smtp.Refused, true},
 		{"MAIL", "452 4.3.1 disk full", smtp.Connection, true},
-		{"MAIL", "552 5.3.4 too big", smtp.Bounced, true},
+		{"MAIL", "552 5.3.4 too big", smtp.Unfit, true},
 		{"RCPT", "550 5.1.1 <a@example.org> unknown", smtp.Bounced, true},
-		{"RCPT", "550 unknown", smtp.Bounced, true},
+		{"RCPT", "550 no thanks", smtp.Unclear, true},
 		{"RCPT", "554 5.7.1 relay denied", smtp.Refused, true},
 		{"RCPT", "451 4.7.1 greylisted", smtp.Deferred, true},
 		{"DATA", "451 4.3.0 later", smtp.Deferred, true},
 		{"DATA", "554 5.5.0 no", smtp.Refused, true},
-		{"DOT", "554 5.6.0 bad message", smtp.Bounced, true},
+		{"DOT", "554 5.6.0 bad message", smtp.Unfit, true},
 		{"DOT", "550 5.7.1 spam", smtp.Refused, true},
 		{"DOT", "452 4.2.2 over quota", smtp.Deferred, true},
 		{"MAIL", "421 4.3.2 closing", smtp.Connection, false},
@@ -339,7 +339,7 @@ func TestWhatTheServerDoesNotTakeIsNotSentToIt(t *testing.T) {
 	for want, m := range map[string]*smtp.Message{"5.3.4": big, "5.6.7": foreign} {
 		var r *smtp.Refusal
 		if err := c.Begin(t.Context(), m); !errors.As(err, &r) || r.Enhanced.String() != want ||
-			smtp.Classify(err) != smtp.Bounced {
+			smtp.Classify(err) != smtp.Unfit {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
