@@ -22,9 +22,8 @@ type Wording struct {
 func Wordings() (all []Wording) {
 	class := map[meaning]Class{us: Refused, theMessage: Unfit, theRecipient: Bounced}
 	for _, w := range wordings() {
-		text := strings.ToLower(w.reply)
-		all = append(all, Wording{w.server, w.reply, w.source, class[w.means], regexp.MustCompile(w.pattern).MatchString(text) ||
-			strings.HasPrefix(w.pattern, "^")})
+		matches := regexp.MustCompile(w.pattern).MatchString(strings.ToLower(w.reply))
+		all = append(all, Wording{w.server, w.reply, w.source, class[w.means], matches})
 	}
 	return all
 }

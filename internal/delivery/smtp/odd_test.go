@@ -96,7 +96,7 @@ func refusedOnce(t *testing.T, odd smtptest.Odd, pipelining bool) {
 	}
 	var refusal *smtp.Refusal
 	if err := send(t, c, "b@example.org"); !errors.As(err, &refusal) || refusal.Code != 550 ||
-		smtp.Classify(err) != smtp.Bounced {
+		smtp.Classify(err) != smtp.Unclear {
 		t.Fatalf("refused with %v", err)
 	}
 	wantClean(t, refusal.Text)
