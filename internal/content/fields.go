@@ -7,6 +7,7 @@ import (
 	"text/template/parse"
 	"unicode/utf8"
 
+	"directmailer/internal/audience/member"
 	"directmailer/internal/content/render"
 	"directmailer/workflows"
 )
@@ -33,8 +34,16 @@ func UnknownFields(in workflows.Input, columns []string) []render.Problem {
 
 func unknownField(field, name string, known []string) render.Problem {
 	message := fmt.Sprintf("no column of the list is named %s: there are %s", name, strings.Join(known, ", "))
+	for _, k := range known {
+		if letters(k) == letters(name) {
+			message = fmt.Sprintf("no column of the list is named %s: write %s", name, member.Action(k))
+		}
+	}
 	return render.Problem{Field: field, Message: message}
 }
+
+// letters returns a name without what people spell differently: capitals, blanks and underscores.
+func letters(name string) string { return strings.ReplaceAll(member.FieldName(name), "_", "") }
 
 func unknownIn(field, text string, known []string) []render.Problem {
 	tree := parse.New(field)
@@ -120,6 +129,7 @@ func (w *fieldWalker) node(n parse.Node, dot bool) {
 			for _, arg := range c.Args {
 				w.node(arg, dot)
 			}
+			w.indexed(c, dot)
 		}
 	case *parse.ChainNode:
 		w.node(n.Node, dot)
@@ -131,5 +141,16 @@ func (w *fieldWalker) node(n parse.Node, dot bool) {
 		if n.Ident[0] == "$" && len(n.Ident) > 1 {
 			w.uses = append(w.uses, fieldUse{n.Ident[1], n.Pos})
 		}
+	}
+}
+
+// indexed collects the field of {{index . "name"}}, which reaches names that have no {{.name}}.
+func (w *fieldWalker) indexed(c *parse.CommandNode, dot bool) {
+	if len(c.Args) != 3 || c.Args[0].String() != "index" && c.Args[0].String() != "get" {
+		return
+	}
+	name, ok := c.Args[2].(*parse.StringNode)
+	if of := c.Args[1].String(); ok && (dot && of == "." || of == "$") {
+		w.uses = append(w.uses, fieldUse{name.Text, name.Pos})
 	}
 }

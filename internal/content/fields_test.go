@@ -23,6 +23,8 @@ func TestFieldsThatNoColumnHasAreFoundWithLineAndColumn(t *testing.T) {
 		{"the root by its variable", "{{with .plan}}{{$.gone}}{{end}}", []string{"gone 1:18"}},
 		{"as an argument", "{{printf \"%s\" (printf \"%s\" .gone)}}", []string{"gone 1:28"}},
 		{"in a template that is called", "{{define \"foot\"}}{{.gone}}{{end}}{{template \"foot\" .}}", []string{"gone 1:20"}},
+		{"by its name in quotes", `{{index . "gone"}}{{index $ "plan"}}{{with .plan}}{{index . "x"}}{{get $ "y z"}}{{end}}`,
+			[]string{"gone 1:11", "y z 1:74"}},
 		{"text that is no template is left to the compiler", "{{.first_name", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -60,5 +62,26 @@ func TestFieldsOfPagesAreColumnsAndStaticContentHasNone(t *testing.T) {
 	if problems := UnknownFields(workflows.Input{Content: workflows.Content{Text: "{{.gone}}", Static: true}},
 		nil); len(problems) > 0 {
 		t.Errorf("static content: %v", problems)
+	}
+}
+
+func TestAFieldInAnotherSpellingIsAnsweredWithTheRightOne(t *testing.T) {
+	t.Parallel()
+	columns := []string{"first_name", "ชื่อ_เล่น"}
+	for text, want := range map[string]string{
+		`{{.FirstName}}`:             "no column of the list is named FirstName: write {{.first_name}}",
+		`{{index . "First name"}}`:   "no column of the list is named First name: write {{.first_name}}",
+		`{{index . "ชื่อเล่น"}}`:     "no column of the list is named ชื่อเล่น: write {{index . \"ชื่อ_เล่น\"}}",
+		`{{.firstnames}}`:            "no column of the list is named firstnames: there are email, first_name, ชื่อ_เล่น",
+		`{{index . "ชื่อ_เล่น"}}`:    "",
+		`{{.email}}{{.first_name}} `: "",
+	} {
+		got := ""
+		for _, p := range UnknownFields(workflows.Input{Content: workflows.Content{Text: text}}, columns) {
+			got += p.Message
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
 	}
 }

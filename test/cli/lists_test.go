@@ -65,6 +65,40 @@ func TestAnImportReportsDuplicatesAndRejectedRowsByLine(t *testing.T) {
 	s.run("list", "show", "people").wantError(t, 4)
 }
 
+func TestAnImportSaysWhatBecomesOfEachColumn(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.write("people.csv", "Submitted,Your e-mail,Email,\"Who are you, really?\",นามแฝง ชื่อ,Name,NAME,,---\n"+
+		"today,x,pat@example.org,Pat,แพท,P,Q,,\n")
+	s.run("list", "import", "people", "people.csv").want(t, 0, "{{.email}} (the address)", "{{.who_are_you_really}}",
+		"{{index . \"นามแฝง_ชื่อ\"}}", "{{.name_2}}", "left out: it has no name", "left out: its name has no letter",
+		"1 member")
+	var l struct {
+		Columns []string
+		Mapping []struct {
+			Column        int
+			Header, Field string
+			Address       bool
+		}
+	}
+	s.run("list", "import", "people", "people.csv", "--replace", "--output", "json").want(t, 0).decode(t, &l)
+	if got := fmt.Sprint(l.Mapping); got != "[{1 Submitted submitted false} {2 Your e-mail your_e_mail false} "+
+		"{3 Email email true} {4 Who are you, really? who_are_you_really false} {5 นามแฝง ชื่อ นามแฝง_ชื่อ false} "+
+		"{6 Name name false} {7 NAME name_2 false} {8   false} {9 ---  false}]" {
+		t.Errorf("mapping: %s", got)
+	}
+	s.write("letter.yaml", "from: news@example.com\nsubject: Hello {{.Name}}\nlist: {name: people, file: people.csv}\n"+
+		"content:\n  text: |\n    {{.Who are you, really?}}\n")
+	s.run("preview", "-f", "letter.yaml").wantError(t, 2,
+		"the column Who are you, really? is {{.who_are_you_really}}")
+	s.write("letter.yaml", "from: news@example.com\nsubject: Hello {{.Name}}\nlist: {name: people, file: people.csv}\n"+
+		"content:\n  text: |\n    {{.name}} {{index . \"นามแฝง_ชื่อ\"}}\n")
+	s.run("preview", "-f", "letter.yaml").wantError(t, 2, "no column of the list is named Name: write {{.name}}")
+	s.write("letter.yaml", "from: news@example.com\nsubject: Hello {{.name}}\nlist: {name: people, file: people.csv}\n"+
+		"content:\n  text: |\n    {{.who_are_you_really}} ({{index . \"นามแฝง_ชื่อ\"}})\n")
+	s.run("preview", "-f", "letter.yaml").want(t, 0, "Subject: Hello P", "Pat (=E0=B9=81=E0=B8=9E=E0=B8=97)")
+}
+
 func TestOptOutsComeFromAFileTheInputOrTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)

@@ -3,9 +3,8 @@
 //
 // The file is UTF-8, with or without a byte order mark. Commas, semicolons or tabs separate the
 // columns: the one that the header has most of. The first line names the columns. One of them holds
-// the e-mail address; the others become the fields of templates. A field's name is the column's in
-// lower case, with _ for blanks, dots and hyphens: "First name" is {{.first_name}}. A name that
-// still cannot be a field is an error.
+// the e-mail address; the others become the fields of templates (see [member.FieldName]): "First
+// name" is {{.first_name}}.
 //
 // A fault of the whole file (its encoding, its quotes, its header) ends the reading with an
 // [*Error]. A row that cannot be used becomes a [member.Reject], and the reading goes on. Neither
@@ -151,6 +150,9 @@ func NewReader(input io.Reader, name string) (*Reader, error) {
 
 // Columns returns the names of the fields that templates see, in the order of the file.
 func (r *Reader) Columns() []string { return r.header.Columns() }
+
+// Mapping returns what becomes of each column of the file.
+func (r *Reader) Mapping() []member.Column { return r.header.Mapping() }
 
 // Next returns the next member, io.EOF after the last, or an [*Error] that ends the reading. The
 // member's attributes are valid until the next call.

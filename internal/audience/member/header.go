@@ -2,113 +2,145 @@ package member
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
-// addressColumns are the names under which a column is taken for the e-mail address, in the form
-// that fields have. If a table has several, the first of this order is taken.
+// addressColumns are the fields that are taken for the e-mail address. If a table has several, the
+// first of this order is taken.
 var addressColumns = []string{
 	"email", "e_mail", "email_address", "e_mail_address", "emailaddress", "mail", "mail_address", "rcp_email",
+	"e_mail_adresse", "email_adresse", "mailadresse", "adresse_e_mail", "adresse_email", "courriel",
+	"correo_electrónico", "correo_electronico", "correo", "indirizzo_e_mail", "indirizzo_email", "e_mailadres",
+	"emailadres", "e_post", "epost", "endereço_de_e_mail", "adres_e_mail", "e_mail_1_value", "メールアドレス",
+	"电子邮件", "электронная_почта",
 	"address", // of a report of ours; elsewhere it may be a street
+}
+
+// Column is what becomes of a column of a table.
+type Column struct {
+	Number  int    `json:"column"` // from 1
+	Header  string `json:"header"` // as the table has it
+	Field   string `json:"field"`  // as templates know it; empty: the column is left out
+	Address bool   `json:"address,omitempty"`
+	// Same is the number of an earlier column whose name becomes the same field, or 0. The field of
+	// this column has a number behind its name.
+	Same int `json:"same_as,omitempty"`
 }
 
 // Header is the columns of a table of people.
 type Header struct {
-	names   []string // of fields
-	keys    []string // the names as JSON, with what stands before and behind: `,"name":`
-	address int      // the column that holds the address
+	columns []Column
+	fields  []field // all but the address
+	address int     // the column that holds the address
 }
 
-// ReadHeader makes a Header of the names of columns. One of them must be an address column. Error
-// texts continue a sentence ("has no column …").
+// field is a column that templates see.
+type field struct {
+	column int
+	key    string // its name as JSON, with what stands before and behind: `,"name":`
+}
+
+// ReadHeader makes a Header of the names of columns. One of them must be an address column. A
+// column whose name has neither a letter nor a digit is left out. Error texts continue a sentence
+// ("has no column …").
 func ReadHeader(cells []string) (Header, error) {
-	var h Header
-	seen := map[string]int{}
-	for i, cell := range cells {
-		if strings.Contains(cell, "@") {
-			return Header{}, fmt.Errorf(
-				"holds an @ in column %d: the first line must name the columns, one of them email",
-				i+1,
-			)
-		}
-		name := fieldName(cell)
-		if !isField(name) {
-			return Header{}, fmt.Errorf(
-				"column %d (%s) cannot be a field of templates: its name must be letters, digits "+
-					"and _, and begin with a letter",
-				i+1,
-				shown(cell),
-			)
-		}
-		if first, ok := seen[name]; ok {
-			return Header{}, fmt.Errorf("columns %d and %d are both named %s", first+1, i+1, name)
-		}
-		seen[name] = i
-		h.names = append(h.names, name)
+	if i := addressIn(cells); i >= 0 {
+		return Header{}, fmt.Errorf(
+			"holds an @ in column %d: the first line must name the columns, one of them email", i+1)
 	}
-	h.address = -1
+	h := Header{columns: nameColumns(cells), address: -1}
 	for _, name := range addressColumns {
-		if i, ok := seen[name]; ok {
-			h.address = i
-			break
+		for i, c := range h.columns {
+			if c.Field == name && h.address < 0 {
+				h.address = i
+			}
 		}
 	}
 	if h.address < 0 {
 		return Header{}, fmt.Errorf("has no column for the e-mail address: name it email; the columns are %s",
-			joined(h.names))
+			joined(h.columns))
 	}
-	for _, name := range h.names {
-		key := appendString([]byte{','}, name)
-		h.keys = append(h.keys, string(append(key, ':')))
+	h.columns[h.address].Address = true
+	for i, c := range h.columns {
+		if c.Same == h.address+1 {
+			return Header{}, fmt.Errorf("columns %d and %d are both named %s: rename the one that is not mailed",
+				c.Same, c.Number, h.columns[h.address].Field)
+		}
+		if c.Field != "" && i != h.address {
+			key := appendString([]byte{','}, c.Field)
+			h.fields = append(h.fields, field{i, string(append(key, ':'))})
+		}
 	}
 	return h, nil
 }
 
+// addressIn returns the first cell that may be an address, or -1.
+func addressIn(cells []string) int {
+	for i, cell := range cells {
+		before, after, found := strings.Cut(cell, "@")
+		last, _ := utf8.DecodeLastRuneInString(before)
+		first, _ := utf8.DecodeRuneInString(after)
+		if found && before != "" && after != "" && !unicode.IsSpace(last) && !unicode.IsSpace(first) {
+			return i
+		}
+	}
+	return -1
+}
+
+// nameColumns names the fields of the columns. A name that an earlier column has gets a number.
+func nameColumns(cells []string) []Column {
+	columns := make([]Column, len(cells))
+	byField := map[string]int{} // the number of the first column with that name
+	for i, cell := range cells {
+		c := Column{Number: i + 1, Header: cell, Field: FieldName(cell)}
+		if first, there := byField[c.Field]; there {
+			c.Same = first
+		} else if c.Field != "" {
+			byField[c.Field] = c.Number
+		}
+		columns[i] = c
+	}
+	for i := range columns {
+		c := &columns[i]
+		for n := 2; c.Same > 0; n++ {
+			name := fmt.Sprintf("%s_%d", c.Field, n)
+			if _, there := byField[name]; !there {
+				byField[name], c.Field = c.Number, name
+				break
+			}
+		}
+	}
+	return columns
+}
+
+// Mapping returns what becomes of each column of the table.
+func (h *Header) Mapping() []Column { return append([]Column{}, h.columns...) }
+
 // Columns returns the names of the fields that templates see: all but the address.
-func (h *Header) Columns() []string {
-	return slices.Delete(slices.Clone(h.names), h.address, h.address+1)
-}
+func (h *Header) Columns() []string { return Fields(h.columns) }
 
-// fieldName returns the field that a column becomes.
-func fieldName(cell string) string {
-	name := strings.ToLower(norm.NFC.String(strings.TrimSpace(cell)))
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '.' || unicode.IsSpace(r) {
-			return '_'
-		}
-		return r
-	}, name)
-}
-
-// isField reports whether a template's parser takes name for a field.
-func isField(name string) bool {
-	for i, r := range name {
-		if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r)) {
-			return false
+// Fields returns the names of the fields that templates see: all but the address.
+func Fields(mapping []Column) []string {
+	names := []string{}
+	for _, c := range mapping {
+		if c.Field != "" && !c.Address {
+			names = append(names, c.Field)
 		}
 	}
-	return name != ""
-}
-
-// shown returns a column's name as an error shows it.
-func shown(cell string) string {
-	if strings.TrimSpace(cell) == "" {
-		return "without a name"
-	}
-	if utf8.RuneCountInString(cell) > 40 {
-		cell = string([]rune(cell)[:40]) + "…"
-	}
-	return fmt.Sprintf("%q", cell)
+	return names
 }
 
 // joined joins up to 20 names.
-func joined(names []string) string {
+func joined(columns []Column) string {
 	const most = 20
+	var names []string
+	for _, c := range columns {
+		if c.Field != "" {
+			names = append(names, c.Field)
+		}
+	}
 	if len(names) > most {
 		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
 	}

@@ -43,7 +43,7 @@ type Pasted struct {
 // attributes to buf. A reason that is not empty says why the row cannot be used.
 func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, reason string) {
 	m = Member{Position: position, Attributes: buf}
-	if want := len(h.names); len(fields) != want {
+	if want := len(h.columns); len(fields) != want {
 		return m, fmt.Sprintf("has %s, but the header names %s", count(len(fields), "field"), count(want, "column"))
 	}
 	text := fields[h.address]
@@ -68,16 +68,13 @@ func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, 
 // appendAttributes appends all fields but the address as a JSON object.
 func (h *Header) appendAttributes(b []byte, fields []string) []byte {
 	b = append(b, '{')
-	for i, value := range fields {
-		if i == h.address {
-			continue
-		}
-		key := h.keys[i]
+	for _, f := range h.fields {
+		key := f.key
 		if b[len(b)-1] == '{' {
 			key = key[1:]
 		}
 		b = append(b, key...)
-		b = appendString(b, value)
+		b = appendString(b, fields[f.column])
 	}
 	return append(b, '}')
 }

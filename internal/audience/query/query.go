@@ -212,6 +212,12 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 	if r.header, err = member.ReadHeader(names); err != nil {
 		return nil, r.fault("%v", err)
 	}
+	for _, c := range r.header.Mapping() {
+		if c.Same > 0 { // nobody reads which of them got a number
+			return nil, r.fault("columns %d and %d are both named %s: give one another name with AS",
+				c.Same, c.Number, member.FieldName(c.Header))
+		}
+	}
 	r.fields = make([]string, len(names))
 	return ctx, nil
 }

@@ -20,6 +20,7 @@ const maxShown = 20
 // imported is the answer of an import.
 type imported struct {
 	lists.List
+	Mapping []member.Column `json:"mapping"`
 	Rejects []member.Reject `json:"rejects"`
 	Pasted  []member.Pasted `json:"pasted"` // rows that lost marks around their address
 }
@@ -44,7 +45,7 @@ func (a *app) importList(
 	replace, all bool,
 ) (imported, error) {
 	file := output.Base(path)
-	done := imported{Rejects: []member.Reject{}, Pasted: []member.Pasted{}}
+	done := imported{Mapping: r.Mapping(), Rejects: []member.Reject{}, Pasted: []member.Pasted{}}
 	shown := a.reportRejects(file, r, func(x member.Reject) {
 		if all {
 			done.Rejects = append(done.Rejects, x)

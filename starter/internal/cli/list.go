@@ -68,6 +68,7 @@ repeat an address are kept, and the address gets one message.`,
 		if format.JSON() {
 			err = output.WriteJSON(a.Out, done)
 		} else {
+			columnMapping.Render(a.Out, done.Mapping)
 			fmt.Fprintf(a.Out, "list %s: %s\n", done.Name, done.describe())
 		}
 		if err == nil && done.Rejected > 0 {

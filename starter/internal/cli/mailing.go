@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"directmailer/internal/audience/csvlist"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/content"
 	"directmailer/internal/content/render"
 	"directmailer/starter/internal/exit"
@@ -53,18 +54,19 @@ func (a *app) readFile(path, id string, withList bool) (plan, error) {
 	case p.in.ID == "":
 		p.in.ID = derivedID(path, time.Now())
 	}
+	var mapping []member.Column
+	if p.listFile != "" && withList {
+		mapping, err = mappingOf(p.listFile)
+	}
 	for _, problem := range content.Check(p.in) {
-		faults.problem(f, problem)
+		faults.problem(f, explainField(p, problem, mapping))
 	}
 	if !p.in.NotAfter.IsZero() && !p.in.NotAfter.After(time.Now()) {
 		faults.problem(f, render.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"})
 	}
-	if p.listFile != "" && withList {
-		columns, err := columnsOf(p.listFile)
-		faults.add(err)
-		if err == nil {
-			faults.fields(p, columns)
-		}
+	faults.add(err)
+	if mapping != nil {
+		faults.fields(p, member.Fields(mapping))
 	}
 	if err := faults.report(a); err != nil {
 		return p, err
@@ -98,13 +100,13 @@ func checkID(id string) error {
 	return nil
 }
 
-func columnsOf(path string) ([]string, error) {
+func mappingOf(path string) ([]member.Column, error) {
 	r, err := csvlist.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	return r.Columns(), nil
+	return r.Mapping(), nil
 }
 
 // faultList collects what is wrong with a mailing, one line each.

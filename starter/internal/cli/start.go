@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -203,6 +204,9 @@ func (a *app) start(ctx context.Context, s *store, p plan) (done started, err er
 		list, err := a.importList(ctx, s, p.in.List, p.listFile, r, true, false)
 		if err != nil {
 			return done, err
+		}
+		if slices.ContainsFunc(list.Mapping, isRenamed) {
+			columnMapping.Render(a.Err, list.Mapping)
 		}
 		a.say("list %s: %s", list.Name, list.describe())
 		done.Rejected = list.Rejected
