@@ -2,18 +2,24 @@ package droppoint
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"directmailer/internal/delivery/smtp"
 )
 
+// usualReopenPatience is how long a message waits for a connection in the place of one that the
+// server has closed. Then the message is for any connection.
+const usualReopenPatience = 5 * time.Second
+
 // pooledConn is a [Conn] on a connection of the pool. It replaces the connection when it has
 // carried its limit of messages, or when the server has closed it between two messages.
 type pooledConn struct {
 	dropPoint *DropPoint
-	raw       rawConn
+	raw       rawConn       // nil after it was closed and could not be replaced
 	beginTook time.Duration // of the message that has begun
 	isNew     bool          // no message has begun on raw: the server has no reason to close it
+	isFirst   bool          // the message that has begun is the first on raw
 }
 
 // Begin is described at [Conn].
@@ -26,34 +32,91 @@ func (c *pooledConn) Begin(ctx context.Context, m *Message) error {
 			return err
 		}
 	}
-	err := c.raw.begin(ctx, m)
-	if !c.isNew && smtp.ClosedBetweenMessages(err) && ctx.Err() == nil {
+	err := c.begin(ctx, m)
+	if !c.isFirst && smtp.ClosedBetweenMessages(err) && ctx.Err() == nil {
 		c.raw.abort()
 		if err := c.reopen(ctx); err != nil {
 			return err
 		}
-		err = c.raw.begin(ctx, m)
+		err = c.begin(ctx, m)
 	}
-	c.isNew = false
+	return c.judge(err)
+}
+
+func (c *pooledConn) begin(ctx context.Context, m *Message) error {
+	c.isFirst, c.isNew = c.isNew, false
+	err := c.raw.begin(ctx, m)
+	if err == nil {
+		c.dropPoint.lastAnswer.Store(time.Now().UnixNano())
+	}
 	return err
 }
 
-// reopen replaces the connection. If that fails, the closed one stays, and the caller releases it.
+// reopen replaces the connection, which is closed. A connection that takes long to open is for
+// later messages.
 func (c *pooledConn) reopen(ctx context.Context) error {
-	c.isNew = true
-	raw, err := c.dropPoint.transport.open(ctx)
-	if err != nil {
-		return err
+	c.raw = nil
+	c.dropPoint.lost()
+	limited, cancel := context.WithTimeout(ctx, c.dropPoint.reopenPatience)
+	defer cancel()
+	conn, err := c.dropPoint.Acquire(limited)
+	switch {
+	case err == nil:
+		other := conn.(*pooledConn)
+		c.raw, c.isNew = other.raw, other.isNew
+		return nil
+	case ctx.Err() != nil:
+		return &smtp.ConnError{Phase: smtp.PhaseConnect, Cause: ctx.Err()}
+	case limited.Err() != nil:
+		return &noConnection{&smtp.ConnError{Phase: smtp.PhaseConnect, Cause: errNotYetOpen}}
 	}
-	c.raw = raw
-	return nil
+	return err
+}
+
+var errNotYetOpen = errors.New("a new connection is not open yet")
+
+// judge returns err. If err says that the drop point gives fewer connections, and others work, the
+// pool learns of it, and the error is a [noConnection].
+func (c *pooledConn) judge(err error) error {
+	switch {
+	case err == nil:
+	case smtp.WantsFewerConnections(err), c.isFirst && smtp.ClosedBetweenMessages(err):
+		if c.dropPoint.refused(err) {
+			return &noConnection{err}
+		}
+	}
+	return err
+}
+
+// noConnection is an error of a message without a connection, although the drop point works.
+type noConnection struct{ cause error }
+
+func (e *noConnection) Error() string { return e.cause.Error() }
+func (e *noConnection) Unwrap() error { return e.cause }
+
+// OnlyLacksConnections reports whether err, of Begin or Finish, means no failure of the drop point:
+// it gives fewer connections than configured, or a new one is not open yet. Acquire waits for one.
+func OnlyLacksConnections(err error) bool {
+	_, ok := errors.AsType[*noConnection](err)
+	return ok
 }
 
 // Finish is described at [Conn].
 func (c *pooledConn) Finish(next *Message) (Answer, error) {
 	began := time.Now()
-	defer func() { c.dropPoint.recordAnswer(c.beginTook + time.Since(began)) }()
-	return c.raw.finish(next)
+	answer, err := c.raw.finish(next)
+	c.dropPoint.recordAnswer(c.beginTook + time.Since(began))
+	if OutcomeOf(err) != Uncertain {
+		c.dropPoint.lastAnswer.Store(time.Now().UnixNano())
+	}
+	if err != nil {
+		return answer, c.judge(err)
+	}
+	if c.isFirst {
+		c.isFirst = false
+		c.dropPoint.proven()
+	}
+	return answer, nil
 }
 
 // PipelinesNext is described at [Conn].
@@ -64,16 +127,15 @@ func (c *pooledConn) PipelinesNext() bool {
 
 // Release is described at [Conn].
 func (c *pooledConn) Release() {
-	if c.raw.alive() {
-		c.dropPoint.putIdle(c.raw)
-	} else {
-		c.raw.close()
+	if c.raw != nil {
+		c.dropPoint.release(c.raw)
 	}
-	<-c.dropPoint.inUse
 }
 
 // Abort is described at [Conn].
 func (c *pooledConn) Abort() {
-	c.raw.abort()
-	<-c.dropPoint.inUse
+	if c.raw != nil {
+		c.raw.abort()
+		c.dropPoint.lost()
+	}
 }

@@ -48,7 +48,8 @@ var realFiles = files{write: (*os.File).Write, sync: (*os.File).Sync, rename: os
 
 // open checks that files can be written and that the directory can be synced. So a directory that
 // is missing, or cannot keep a message durably, is found before a message begins.
-func (d *directory) open(context.Context) (rawConn, error) {
+func (d *directory) open(_ context.Context, at func(step string)) (rawConn, error) {
+	at("open the drop directory")
 	info, err := os.Stat(d.path)
 	if err == nil && !info.IsDir() {
 		err = errors.New("is not a directory")

@@ -2,6 +2,7 @@ package droppoint
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,23 +21,36 @@ const (
 
 // DropPoint is a drop point and its pool of connections. All batches and mailings of a worker share
 // it. It is safe for concurrent use.
+//
+// The pool opens connections in goroutines of its own. So a connection that takes longer to open
+// than the turn of a batch is used by a later turn.
 type DropPoint struct {
-	config    Config
-	transport transport
-	inUse     chan struct{} // holds a value for each connection in use; its capacity is their limit
-	waiters   atomic.Int32  // callers of Acquire that wait
-	speed     atomic.Int64  // recent time to an answer, in nanoseconds
-	slowUsers atomic.Int32  // batches that have one of the slowSlots
+	config     Config
+	transport  transport
+	speed      atomic.Int64    // recent time to an answer, in nanoseconds
+	slowUsers  atomic.Int32    // batches that have one of the slowSlots
+	lastAnswer atomic.Int64    // when a connection has opened or answered last, as Unix nanoseconds
+	ctx        context.Context // of connections that are being opened; it ends with close
+	cancel     context.CancelFunc
+
+	reopenPatience time.Duration
 
 	mu         sync.Mutex
+	inUse      int
+	opening    []*opening
 	idle       []idleConn // the most recently used is the last
-	timerIsSet bool       // closeExpired will run
-	closed     bool       // connections that are released are closed
+	waiters    []*waiter  // callers of Acquire, the first to be served first
+	allowance  allowance
+	missed     *failure    // a failure that nobody has heard of; nil if there is none
+	tryTimer   *time.Timer // will try one more connection; nil if no timer is set
+	timerIsSet bool        // closeExpired will run
+	closed     bool        // connections that are released are closed
 }
 
 // transport opens connections to one kind of drop point.
 type transport interface {
-	open(ctx context.Context) (rawConn, error)
+	// open calls at with each step that it begins.
+	open(ctx context.Context, at func(step string)) (rawConn, error)
 }
 
 // rawConn is a connection as its transport opens it. A [Conn] wraps it.
@@ -55,8 +69,19 @@ type idleConn struct {
 	since time.Time
 }
 
+// waiter is a caller of Acquire that waits.
+type waiter struct{ answer chan acquired }
+
+// acquired is what a waiter gets: a connection in use, or a failure.
+type acquired struct {
+	raw    rawConn
+	isNew  bool // it was opened just now
+	failed *failure
+}
+
 func newDropPoint(c Config) *DropPoint {
-	d := &DropPoint{config: c, inUse: make(chan struct{}, c.Connections)}
+	d := &DropPoint{config: c, allowance: newAllowance(c.Connections), reopenPatience: usualReopenPatience}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if c.SMTP != nil {
 		d.transport = &smtpTransport{*c.SMTP, c.Idempotency}
 	} else {
@@ -74,37 +99,134 @@ func (d *DropPoint) String() string { return d.config.String() }
 // Connections returns how many connections can be in use at a time.
 func (d *DropPoint) Connections() int { return d.config.Connections }
 
-// Acquire returns an idle connection, or opens one. While all connections are in use, it waits
-// until one is released or ctx ends. The caller must call Release or Abort on the connection.
+// Acquire returns an idle connection, or waits until one is released or has opened, or until ctx
+// ends. While the drop point gives fewer connections than configured, Acquire waits for those that
+// it gives. The caller must call Release or Abort on the connection.
+//
+// An error that is not that of ctx means that no connection can be opened, and that no other works.
+// Every caller that waits gets it.
 func (d *DropPoint) Acquire(ctx context.Context) (Conn, error) {
-	d.waiters.Add(1)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if raw := d.takeIdle(); raw != nil {
+		return &pooledConn{dropPoint: d, raw: raw}, nil
+	}
+	w := d.wait()
 	select {
-	case d.inUse <- struct{}{}:
-		d.waiters.Add(-1)
+	case got := <-w.answer:
+		return d.connOf(got)
 	case <-ctx.Done():
-		d.waiters.Add(-1)
-		return nil, ctx.Err()
+		return nil, d.leave(w, ctx.Err())
 	}
-	if err := ctx.Err(); err != nil { // both cases were ready
-		<-d.inUse
-		return nil, err
+}
+
+func (d *DropPoint) connOf(got acquired) (Conn, error) {
+	if got.failed != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.heard(got.failed)
+		return nil, got.failed.cause
 	}
-	if c := d.takeIdle(); c != nil {
-		return &pooledConn{dropPoint: d, raw: c}, nil
+	return &pooledConn{dropPoint: d, raw: got.raw, isNew: got.isNew}, nil
+}
+
+// wait makes a waiter. It is answered at once by a failure that nobody has heard of.
+func (d *DropPoint) wait() *waiter {
+	w := &waiter{answer: make(chan acquired, 1)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.missed; f != nil && f.isRecent(time.Now()) {
+		d.heard(f)
+		w.answer <- acquired{failed: f}
+		return w
 	}
-	c, err := d.transport.open(ctx)
-	if err != nil {
-		<-d.inUse
-		return nil, err
+	d.waiters = append(d.waiters, w)
+	d.openMore()
+	return w
+}
+
+// leave ends the waiting, and returns err. A connection that has come meanwhile goes to another
+// waiter. A failure is kept for the next one who asks, unless somebody else has heard of it.
+func (d *DropPoint) leave(w *waiter, err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := slices.Index(d.waiters, w); i >= 0 {
+		d.waiters = slices.Delete(d.waiters, i, i+1)
+		return err
 	}
-	return &pooledConn{dropPoint: d, raw: c, isNew: true}, nil
+	switch got := <-w.answer; {
+	case got.failed == nil:
+		d.inUse--
+		d.deliver(got.raw, got.isNew)
+	case !got.failed.heard:
+		d.missed = got.failed
+	}
+	return err
+}
+
+// deliver gives a connection to the first waiter, or keeps it. It needs mu.
+func (d *DropPoint) deliver(raw rawConn, isNew bool) {
+	switch {
+	case len(d.waiters) > 0:
+		w := d.waiters[0]
+		d.waiters = slices.Delete(d.waiters, 0, 1)
+		d.inUse++
+		w.answer <- acquired{raw: raw, isNew: isNew}
+	case d.closed:
+		go raw.close()
+	default:
+		d.putIdle(raw)
+	}
+}
+
+// open returns how many connections are open or being opened. It needs mu.
+func (d *DropPoint) open() int { return d.inUse + len(d.idle) + len(d.opening) }
+
+// release takes a connection back that its user has finished with.
+func (d *DropPoint) release(raw rawConn) {
+	if raw.alive() && d.keep(raw) {
+		return
+	}
+	raw.close() // before another is opened: the server counts it until then
+	d.lost()
+}
+
+// keep gives a connection to a waiter, or keeps it idle. It returns false if the connection must be
+// closed, because fewer may be open now.
+func (d *DropPoint) keep(raw rawConn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if d.closed || d.open() > d.allowance.limit(now) || d.allowance.lends(d.open(), now) {
+		return false
+	}
+	d.inUse--
+	d.deliver(raw, false)
+	return true
+}
+
+// lost frees the place of a connection in use that is closed.
+func (d *DropPoint) lost() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inUse--
+	d.openMore()
 }
 
 // HasWaiters reports whether a caller of Acquire waits for a connection.
-func (d *DropPoint) HasWaiters() bool { return d.waiters.Load() > 0 }
+func (d *DropPoint) HasWaiters() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.waiters) > 0
+}
 
 // HasFree reports whether Acquire would return a connection without waiting for another caller.
-func (d *DropPoint) HasFree() bool { return len(d.inUse) < cap(d.inUse) }
+func (d *DropPoint) HasFree() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.idle) > 0 || d.open() < d.allowance.limit(time.Now())
+}
 
 // IsSlow reports whether recent answers took a second or more.
 func (d *DropPoint) IsSlow() bool { return d.speed.Load() >= int64(slowAnswer) }
@@ -132,83 +254,3 @@ func (d *DropPoint) AcquireSlowSlot() bool {
 
 // ReleaseSlowSlot returns a slot.
 func (d *DropPoint) ReleaseSlowSlot() { d.slowUsers.Add(-1) }
-
-// Check opens a connection and closes it, without sending a message.
-func (d *DropPoint) Check(ctx context.Context) Health {
-	began := time.Now()
-	c, err := d.transport.open(ctx)
-	if err == nil {
-		c.close()
-	}
-	return Health{Took: time.Since(began), Err: err}
-}
-
-// takeIdle returns an idle connection that is alive, or nil.
-func (d *DropPoint) takeIdle() rawConn {
-	for {
-		d.mu.Lock()
-		n := len(d.idle)
-		if n == 0 {
-			d.mu.Unlock()
-			return nil
-		}
-		c := d.idle[n-1]
-		d.idle = d.idle[:n-1]
-		d.mu.Unlock()
-		if c.alive() {
-			return c.rawConn
-		}
-		c.abort() // a server may close a connection between messages
-	}
-}
-
-func (d *DropPoint) putIdle(c rawConn) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		go c.close()
-		return
-	}
-	d.idle = append(d.idle, idleConn{c, time.Now()})
-	if !d.timerIsSet {
-		d.timerIsSet = true
-		time.AfterFunc(maxIdle, d.closeExpired)
-	}
-}
-
-// closeExpired closes connections that were idle for too long. It sets the timer for its next run
-// while any connection is idle.
-func (d *DropPoint) closeExpired() {
-	d.closeIdle(maxIdle)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timerIsSet = len(d.idle) > 0; d.timerIsSet {
-		time.AfterFunc(maxIdle/2, d.closeExpired)
-	}
-}
-
-// close closes the idle connections, and makes Release close the others.
-func (d *DropPoint) close() {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
-	d.closeIdle(0)
-}
-
-// closeIdle closes connections that were idle for at least olderThan.
-func (d *DropPoint) closeIdle(olderThan time.Duration) {
-	d.mu.Lock()
-	var expired, kept []idleConn
-	for _, c := range d.idle {
-		if time.Since(c.since) >= olderThan {
-			expired = append(expired, c)
-		} else {
-			kept = append(kept, c)
-		}
-	}
-	d.idle = kept
-	d.mu.Unlock()
-	for _, c := range expired {
-		c.close()
-	}
-}

@@ -12,8 +12,10 @@ type smtpTransport struct {
 	idempotency string // name of the header field, or empty
 }
 
-func (t *smtpTransport) open(ctx context.Context) (rawConn, error) {
-	c, err := smtp.Dial(ctx, t.options)
+func (t *smtpTransport) open(ctx context.Context, at func(step string)) (rawConn, error) {
+	options := t.options
+	options.OnPhase = func(p smtp.Phase) { at(string(p)) }
+	c, err := smtp.Dial(ctx, options)
 	if err != nil {
 		return nil, err
 	}

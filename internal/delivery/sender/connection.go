@@ -57,7 +57,7 @@ func (c *connection) sendAll(ctx context.Context) error {
 		}
 		if err := c.acquire(); err != nil {
 			c.queue.unreserve(c.dropPoint)
-			if c.acquiring.Err() != nil { // no connection is needed any more: the drop point has not failed
+			if ended := c.acquiring.Err(); ended != nil && errors.Is(err, ended) { // the drop point has not failed
 				return c.queue.stopError(ctx)
 			}
 			return err
@@ -231,7 +231,7 @@ func (c *connection) retry(it *item) error {
 // afterLoss returns nil if a new connection is worth a try after one was lost, or else the error of
 // the drop point.
 func (c *connection) afterLoss(ctx context.Context, cause error) error {
-	if c.worked {
+	if c.worked || droppoint.OnlyLacksConnections(cause) {
 		c.worked = false
 		return nil
 	}

@@ -14,6 +14,7 @@ func (c *Conn) authenticate() error {
 	if c.options.Username == "" {
 		return nil
 	}
+	c.options.begins(PhaseAuth)
 	auth := c.mechanism()
 	if auth == nil {
 		return &ConnError{Phase: PhaseAuth, Cause: errNoAuth}

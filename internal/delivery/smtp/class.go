@@ -28,7 +28,8 @@ import (
 //	530, 534, 535, 538                                          Refused: authentication
 //	anything else                                               Unclear
 //
-// Exceptions of 4xx: 4.3.1 and 4.3.2 (disk full, shutdown) are Connection.
+// Exceptions of 4xx: 4.3.1 and 4.3.2 (disk full, shutdown) are Connection. So are 432, and words
+// about too many connections, with any code.
 //
 // Errors without a reply, and special cases:
 //
@@ -80,6 +81,8 @@ func Classify(err error) Class {
 func (e *Refusal) class() Class {
 	switch {
 	case e.Code == 421:
+		return Connection
+	case e.wantsFewerConnections():
 		return Connection
 	case e.Code == 0:
 		return e.classOfOurOwn()

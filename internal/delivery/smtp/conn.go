@@ -52,6 +52,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	if o.ServerName == "" {
 		o.ServerName = host
 	}
+	o.begins(PhaseConnect)
 	dialer := net.Dialer{Timeout: o.Timeouts.Connect}
 	socket, err := dialer.DialContext(ctx, "tcp", o.Addr)
 	if err != nil {

@@ -27,6 +27,7 @@ func (c *Conn) openSession(ctx context.Context) error {
 			return err
 		}
 	}
+	c.options.begins(PhaseGreeting)
 	if err := c.expect(PhaseGreeting, c.options.Timeouts.Greeting, 220); err != nil {
 		return err
 	}
@@ -41,6 +42,7 @@ func (c *Conn) openSession(ctx context.Context) error {
 
 // sayHello sends EHLO, or HELO to a server that does not know EHLO, and reads the extensions.
 func (c *Conn) sayHello() error {
+	c.options.begins(PhaseHello)
 	c.ext = extensions{}
 	err := c.command(PhaseHello, "EHLO "+c.options.Hello, 250)
 	var refusal *Refusal
@@ -106,6 +108,7 @@ func (c *Conn) startTLS(ctx context.Context) error {
 		}
 		return nil
 	}
+	c.options.begins(PhaseStartTLS)
 	if err := c.command(PhaseStartTLS, "STARTTLS", 220); err != nil {
 		return err
 	}
@@ -121,7 +124,8 @@ func (c *Conn) startTLS(ctx context.Context) error {
 }
 
 func (c *Conn) handshakeTLS(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, c.options.Timeouts.Greeting)
+	c.options.begins(PhaseTLS)
+	limited, cancel := context.WithTimeout(ctx, c.options.Timeouts.Command)
 	defer cancel()
 	config := &tls.Config{ServerName: c.options.ServerName, RootCAs: c.options.RootCAs, MinVersion: tls.VersionTLS12}
 	t := tls.Client(c.socket, config)

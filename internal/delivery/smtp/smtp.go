@@ -40,19 +40,20 @@ const (
 
 // Timeouts limit each phase of a session. The default of each is in [DefaultTimeouts].
 type Timeouts struct {
-	Connect  time.Duration
-	Greeting time.Duration // for the greeting, and for the TLS handshake
-	Command  time.Duration // for the answer to a command
+	Connect  time.Duration // for the TCP connection
+	Greeting time.Duration
+	Command  time.Duration // for the answer to a command, and for the TLS handshake
 	Body     time.Duration // for writing 256 KiB of the body
 	Dot      time.Duration // for the answer to the final dot
 }
 
-// DefaultTimeouts are short for phases that can be tried again without loss. For the body and the
-// dot they are those of RFC 5321, section 4.5.3.2: a client that does not wait causes duplicates.
+// DefaultTimeouts are at least those of RFC 5321, section 4.5.3.2, which has none for the TCP
+// connection. Servers delay their greeting on purpose, and a client that does not wait for the
+// answer to a dot causes duplicates.
 var DefaultTimeouts = Timeouts{
-	Connect:  20 * time.Second,
-	Greeting: time.Minute,
-	Command:  2 * time.Minute,
+	Connect:  30 * time.Second,
+	Greeting: 5 * time.Minute,
+	Command:  5 * time.Minute,
 	Body:     3 * time.Minute,
 	Dot:      10 * time.Minute,
 }
@@ -97,6 +98,15 @@ type Options struct {
 	// round trip, unless the server delays the answer to the dot because of it.
 	NextBehindDot bool
 	Timeouts      Timeouts
+	// OnPhase is called with each phase that begins until the session is open. It can be nil.
+	OnPhase func(Phase)
+}
+
+// begins tells OnPhase of a phase.
+func (o *Options) begins(p Phase) {
+	if o.OnPhase != nil {
+		o.OnPhase(p)
+	}
 }
 
 // Message is a complete message and its envelope. The addresses are as on the wire, with the domain

@@ -71,6 +71,10 @@ type Options struct {
 	Password   string
 	Extensions []string // further lines of the answer to EHLO, such as "SIZE 1000"
 	Addr       string   // host:port to listen on; default: a free port of the loopback
+	// MaxOpen limits the open connections. Each further one is greeted with TooMany, by default "421
+	// 4.3.2 too many connections", and closed. 0 is no limit.
+	MaxOpen int
+	TooMany string
 }
 
 // Message is an accepted message.
@@ -94,6 +98,7 @@ type Server struct {
 	received []Message
 	conns    map[net.Conn]struct{}
 	opened   int
+	admitted int // open connections that were not one too many
 	busy     int // messages between MAIL and the answer to the final dot
 	commands []string
 	closed   bool
@@ -210,12 +215,19 @@ func (s *Server) serve() {
 		s.opened++
 		session := &session{server: s, number: s.opened, nc: nc}
 		s.conns[nc] = struct{}{}
+		session.tooMany = s.options.MaxOpen > 0 && s.admitted >= s.options.MaxOpen
+		if !session.tooMany {
+			s.admitted++
+		}
 		s.mu.Unlock()
 		s.wg.Go(func() {
 			session.run()
 			session.open(false)
 			s.mu.Lock()
 			delete(s.conns, nc)
+			if !session.tooMany {
+				s.admitted--
+			}
 			s.mu.Unlock()
 			_ = nc.Close()
 		})
@@ -235,10 +247,19 @@ type session struct {
 	to      string
 	opened  bool
 	raw     bool // nothing ends the line of the next reply
+	tooMany bool
 }
 
 func (c *session) run() {
 	o := c.server.options
+	if c.tooMany {
+		reply := o.TooMany
+		if reply == "" {
+			reply = "421 4.3.2 too many connections"
+		}
+		_, _ = io.WriteString(c.nc, reply+"\r\n")
+		return
+	}
 	if o.ImplicitTLS {
 		c.nc, c.secure = tls.Server(c.nc, c.server.tls), true
 	}

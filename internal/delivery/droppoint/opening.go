@@ -1,0 +1,170 @@
+package droppoint
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+const (
+	// missedFor is how long a failure is kept that came while nobody waited for a connection.
+	missedFor = time.Minute
+	// worksFor is how long a drop point counts as working after an answer on any connection.
+	worksFor = time.Minute
+)
+
+// opening is a connection that is being opened. The pool's mu guards it.
+type opening struct {
+	since time.Time
+	step  string
+}
+
+// failure is a failure to open a connection while no other works. If it comes while nobody waits,
+// between two turns for example, the next caller of Acquire gets it. So it is counted, once. The
+// pool's mu guards it.
+type failure struct {
+	cause error
+	at    time.Time
+	heard bool // somebody has got it
+}
+
+func (f *failure) isRecent(now time.Time) bool { return now.Sub(f.at) < missedFor }
+
+// heard notes that somebody has got the failure. It needs mu.
+func (d *DropPoint) heard(f *failure) {
+	f.heard = true
+	if d.missed == f {
+		d.missed = nil
+	}
+}
+
+// openMore opens connections for those who wait, as many as may be open. It needs mu.
+func (d *DropPoint) openMore() {
+	now := time.Now()
+	for !d.closed && len(d.opening) < len(d.waiters) && d.open() < d.allowance.limit(now) {
+		o := &opening{since: now}
+		d.opening = append(d.opening, o)
+		go d.openOne(o)
+	}
+	if d.tryTimer == nil && !d.closed && len(d.opening) < len(d.waiters) && d.allowance.isReduced() {
+		d.tryTimer = time.AfterFunc(max(d.allowance.tryAt.Sub(now), time.Millisecond), func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.tryTimer = nil
+			d.openMore()
+		})
+	}
+}
+
+// openOne opens one connection, whether or not anybody still waits for it.
+func (d *DropPoint) openOne(o *opening) {
+	raw, err := d.transport.open(d.ctx, func(step string) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		o.step = step
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opening = slices.DeleteFunc(d.opening, func(other *opening) bool { return other == o })
+	if err != nil {
+		d.notOpened(err)
+		return
+	}
+	d.missed = nil
+	d.lastAnswer.Store(time.Now().UnixNano())
+	d.allowance.opened(d.open()+1, time.Now())
+	d.deliver(raw, true)
+}
+
+// notOpened handles a failure to open a connection. While others work, it means that the drop point
+// gives fewer connections, and those who wait get one of the others. While others are being opened,
+// their end decides. Otherwise nobody can get a connection. It needs mu.
+func (d *DropPoint) notOpened(err error) {
+	now := time.Now()
+	switch {
+	case d.works(now), len(d.opening) > 0:
+		d.allowance.refused(d.open(), err, now)
+		d.openMore()
+		return
+	}
+	f := &failure{cause: err, at: now}
+	if len(d.waiters) == 0 {
+		d.missed = f
+	}
+	d.allowance.reset()
+	for _, w := range d.waiters {
+		w.answer <- acquired{failed: f}
+	}
+	d.waiters = nil
+}
+
+// works reports whether connections are open, and one of them was answered not long ago. It needs
+// mu.
+func (d *DropPoint) works(now time.Time) bool {
+	return d.inUse+len(d.idle) > 0 && now.Sub(time.Unix(0, d.lastAnswer.Load())) < worksFor
+}
+
+// refused notes that the drop point has refused a connection after it was opened, for a reason. It
+// returns false if no other connection works.
+func (d *DropPoint) refused(reason error) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inUse-- // not this one
+	defer func() { d.inUse++ }()
+	now := time.Now()
+	if !d.works(now) {
+		return false
+	}
+	d.allowance.refused(d.open(), reason, now)
+	return true
+}
+
+// proven notes that a new connection has carried a message.
+func (d *DropPoint) proven() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.allowance.proven()
+}
+
+// Check opens a connection and closes it, without sending a message. A drop point that gives no
+// further connection while others work is usable.
+func (d *DropPoint) Check(ctx context.Context) Health {
+	began := time.Now()
+	c, err := d.transport.open(ctx, func(string) {})
+	if err == nil {
+		c.close()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil && ctx.Err() == nil && d.works(time.Now()) {
+		err = nil
+	}
+	return Health{Took: time.Since(began), Err: err}
+}
+
+// Opening returns since when the oldest connection is being opened, and its present step, if none
+// is open. Otherwise the time is zero.
+func (d *DropPoint) Opening() (since time.Time, step string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.opening) == 0 || d.inUse+len(d.idle) > 0 {
+		return time.Time{}, ""
+	}
+	return d.opening[0].since, d.opening[0].step
+}
+
+// State is what a drop point allows this worker now.
+type State struct {
+	Connections int
+	Reason      error // why Connections is less than configured; nil if it is not
+}
+
+// State returns what the drop point allows.
+func (d *DropPoint) State() State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.allowance.isReduced() {
+		return State{Connections: d.allowance.most}
+	}
+	return State{Connections: d.allowance.learned, Reason: d.allowance.reason}
+}

@@ -1,0 +1,42 @@
+package delivery_test
+
+import (
+	"testing"
+
+	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
+)
+
+// The server gives three connections, and the worker may open eight. Nobody is deferred, and the
+// drop point never fails.
+func TestAServerWithThreeConnectionsGetsTheWholeMailing(t *testing.T) {
+	t.Parallel()
+	const recipients = 300
+	s := smtptest.Start(t, smtptest.Options{MaxOpen: 3})
+	r := rig.New(t, "mx=smtp://"+s.Addr())
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(20)
+	in.Retry.DropPoint.Attempts = 1 // a failure would suspend the mailing
+	run := r.Start(in)
+	if result := r.Result(run); result.Counts.Sent != recipients {
+		t.Errorf("%+v", result)
+	}
+	if d := r.Judge(s.Copies(), recipients); d > 0 {
+		t.Errorf("%d duplicates", d)
+	}
+	status, err := r.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range status.DropPoints {
+		if p.LastFailure != "" || p.Failures > 0 {
+			t.Errorf("a failure of the drop point was counted: %+v", p)
+		}
+	}
+	var others int
+	row := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE status <> 'sent'`)
+	if err := row.Scan(&others); err != nil || others > 0 {
+		t.Errorf("%d attempts were not sent: %v", others, err)
+	}
+}
