@@ -46,7 +46,8 @@ changes nothing. Without --id, and without an id in the file, the ID is derived 
 name and the time.
 
 The command leaves out rows of the list file that cannot be used, and reports them by line. The
-exit code is then 3.
+exit code is then 3. With --watch, the exit code first tells how the mailing ended, as that of
+` + "`starter watch`" + ` does.
 
 With --continue, a new mailing goes to those recipients of an earlier mailing that had one of
 the outcomes. The earlier mailing must have ended. The new one has its content and settings, or

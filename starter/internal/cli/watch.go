@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,10 @@ func (a *app) watchCommand() *cobra.Command {
 		Long: `Shows a mailing's progress, what it waits for and until when, and at its end the closed ledger.
 On a terminal it shows a progress bar, else a line every few seconds. With --output json it
 writes a JSON object a line, the last one for the end.
+
+The exit code tells how the mailing ended: 0 when all recipients were sent to, 9 when it
+completed and nobody was sent to, 10 when it completed and some recipients are bounced, failed or
+uncertain, 8 when it did not complete. Recipients who have opted out do not count as missed.
 
 Ctrl-C stops watching. The mailing continues.`,
 		Example: "  starter watch newsletter-2026-11",
@@ -39,7 +44,7 @@ Ctrl-C stops watching. The mailing continues.`,
 }
 
 // watch follows the mailing to its end and shows it. The error tells an end other than completed,
-// or that ctx was cancelled.
+// that recipients of a completed mailing were not sent to, or that ctx was cancelled.
 func (a *app) watch(ctx context.Context, s *store, id string, asJSON bool) error {
 	d := status.NewJSONDisplay(a.Out)
 	if !asJSON {
@@ -72,10 +77,10 @@ func (a *app) watch(ctx context.Context, s *store, id string, asJSON bool) error
 	return errors.Join(err, endError(v))
 }
 
-// endError is nil for a completed mailing.
+// endError is nil for a completed mailing that was sent to every recipient who had not opted out.
 func endError(v status.Status) error {
 	if v.State == workflows.StateCompleted {
-		return nil
+		return missedError(v)
 	}
 	verb := map[workflows.State]string{workflows.StateFailed: "failed", workflows.StateExpired: "has expired"}[v.State]
 	if verb == "" {
@@ -89,4 +94,39 @@ func endError(v status.Status) error {
 		text += fmt.Sprintf(": `starter close %s` closes its ledger", v.ID)
 	}
 	return exit.Errorf(exit.NotCompleted, "%s", text)
+}
+
+// missedError tells which recipients of a completed mailing were not sent to. It is nil if there
+// are none. Opted-out recipients are none: they are not to be sent to.
+func missedError(v status.Status) error {
+	if !v.Closed {
+		return nil // the counts are not known
+	}
+	var missed []string
+	for _, m := range []struct {
+		outcome string
+		n       int64
+	}{
+		{"bounced", v.Bounced}, {"failed", v.Failed}, {"uncertain", v.Uncertain}, {"unsent", v.Unsent},
+	} {
+		if m.n > 0 {
+			missed = append(missed, output.Thousands(m.n)+" "+m.outcome)
+		}
+	}
+	code, text := exit.SomeNotSent, ""
+	switch {
+	case v.Sent == 0 && v.Uncertain == 0:
+		code, text = exit.NobodySent, "nobody was sent to"
+		if v.OptedOut > 0 {
+			missed = append(missed, output.Thousands(v.OptedOut)+" opted out")
+		}
+	case len(missed) == 0:
+		return nil
+	default:
+		text = "not all recipients were sent to"
+	}
+	if len(missed) > 0 {
+		text += " (" + strings.Join(missed, ", ") + ")"
+	}
+	return exit.Errorf(code, "mailing %s completed, but %s: see `starter report %s`", v.ID, text, v.ID)
 }

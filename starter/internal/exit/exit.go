@@ -17,6 +17,8 @@ const (
 	NoDatabase   Code = 6
 	NoTemporal   Code = 7
 	NotCompleted Code = 8
+	NobodySent   Code = 9
+	SomeNotSent  Code = 10
 	Interrupted  Code = 130
 )
 
@@ -39,6 +41,12 @@ var Codes = []struct {
 	{
 		NotCompleted,
 		"the mailing ended other than completed (cancelled, failed, expired, terminated), or a check\nfailed",
+	},
+	{NobodySent, "the mailing completed, and nobody was sent to: no recipient was left, or nobody's message\nwent out"},
+	{
+		SomeNotSent,
+		"the mailing completed, and some recipients were not sent to: they are bounced, failed or\n" +
+			"uncertain. Opted-out recipients do not count",
 	},
 	{Interrupted, "interrupted"},
 }
