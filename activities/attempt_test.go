@@ -94,6 +94,7 @@ var perType = map[policy.ErrorType]int{
 	policy.MailingExists:        1,
 	policy.ListUnusable:         1,
 	policy.BatchTooLarge:        1,
+	policy.NothingRendered:      1,
 	policy.SpoolMissing:         1,
 	policy.DatabaseUnavailable:  4,
 	policy.SourceUnavailable:    5,

@@ -50,6 +50,12 @@ func (s *crowd) Rejected() int64 { return 0 }
 // prepared is a mailing whose list is frozen into one batch.
 func prepared(t *testing.T, size int, content workflows.Content) (*pgxpool.Pool, *Activities) {
 	t.Helper()
+	return preparedInBatches(t, size, 5000, content)
+}
+
+// preparedInBatches is prepared with the number of recipients in a batch.
+func preparedInBatches(t *testing.T, size, batch int, content workflows.Content) (*pgxpool.Pool, *Activities) {
+	t.Helper()
 	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +83,7 @@ func prepared(t *testing.T, size int, content workflows.Content) (*pgxpool.Pool,
 	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, 5000); err != nil {
+	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, batch); err != nil {
 		t.Fatal(err)
 	}
 	return pool, New(pool, nil, nil, loopback(t), slog.New(slog.NewTextHandler(io.Discard, nil)))
@@ -105,12 +111,18 @@ func asProblems(in workflows.Input) (out []workflows.Problem) {
 // renderOnce does one attempt at the batch.
 func renderOnce(t *testing.T, a *Activities) (workflows.Rendered, error) {
 	t.Helper()
+	return renderCalled(t, a, workflows.RenderCall{Mailing: "spring", Batch: 1, Retry: retries})
+}
+
+// renderCalled does one attempt at a batch.
+func renderCalled(t *testing.T, a *Activities, call workflows.RenderCall) (workflows.Rendered, error) {
+	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.SetTestTimeout(time.Minute)
 	env.RegisterActivityWithOptions(a.RenderBatch, activity.RegisterOptions{Name: policy.RenderBatch})
 	var out workflows.Rendered
-	v, err := env.ExecuteActivity(policy.RenderBatch, workflows.RenderCall{Mailing: "spring", Batch: 1, Retry: retries})
+	v, err := env.ExecuteActivity(policy.RenderBatch, call)
 	if err != nil {
 		return out, err
 	}

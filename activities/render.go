@@ -18,8 +18,9 @@ import (
 
 // RenderBatch composes the exact bytes of a batch's messages and stores them in the spool. A
 // recipient whose message cannot be composed gets the outcome failed, with the reason, and the
-// batch goes on. If the batch is rendered already, RenderBatch does nothing: bytes that may have
-// been sent never change.
+// batch goes on. If none of the mailing's first recipients has a message, RenderBatch stores
+// nothing, see [workflows.RenderCall]. If the batch is rendered already, RenderBatch does nothing:
+// bytes that may have been sent never change.
 func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall) (workflows.Rendered, error) {
 	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.Rendered, error) {
 		m, c, err := a.content(ctx, call.Mailing)
@@ -39,6 +40,11 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 		blob, failures, err := a.compose(ctx, encoder, m, c, batch, span)
 		if err != nil {
 			return workflows.Rendered{}, err
+		}
+		if call.Sample > 0 && len(failures) == span.Len() {
+			if err := a.sampled(ctx, m, c, call.Sample, failures); err != nil {
+				return workflows.Rendered{}, err
+			}
 		}
 		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
 			if c.Pages != nil { // do not fetch the pages again because the database is unavailable

@@ -43,6 +43,10 @@ type RenderCall struct {
 	Mailing string  `json:"mailing"`
 	Batch   int     `json:"batch"`
 	Retry   Retries `json:"retry"`
+	// Sample is how many recipients of the mailing, from its first one on, must not all be without
+	// a message. If they are, RenderBatch stores nothing of the batch and ends with the error type
+	// NothingRendered. With 0 there is no such check.
+	Sample int `json:"sample,omitempty"`
 }
 
 // Rendered is the answer of RenderBatch.

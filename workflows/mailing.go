@@ -48,6 +48,8 @@ type mailing struct {
 	speed      speed
 	alarm      alarm
 
+	renderAnyway bool // an operator accepts that the first recipients have no message
+
 	cancelWork func()           // ends the steps before the closing; nil before they begin
 	sends      workflow.Context // of the SendBatch activities
 	stopSends  func()           // makes SendBatch activities hand back their batches
@@ -80,7 +82,8 @@ func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 	m := &mailing{
 		in: in, id: info.WorkflowExecution.ID, log: workflow.GetLogger(ctx),
 		step: p.Step, ending: p.Ending, state: p.State, prepared: p.Prepared, paused: p.Paused,
-		points: newDropPoints(p.DropPoints, in.Retry.DropPoint),
+		renderAnyway: p.RenderAnyway,
+		points:       newDropPoints(p.DropPoints, in.Retry.DropPoint),
 		queue: batchQueue{
 			BatchProgress: p.BatchProgress, window: p.Window,
 			listed: p.Prepared.Batches, batchSize: in.BatchSize, pages: p.Pages,

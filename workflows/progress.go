@@ -19,6 +19,9 @@ type Progress struct {
 	OutcomeProgress
 	Window SendWindow `json:"window,omitzero"`
 	Paused *Pause     `json:"paused,omitempty"`
+	// RenderAnyway is true after an operator has resumed a mailing that was suspended for
+	// [CauseRendering]: recipients without a message are failed from then on.
+	RenderAnyway bool `json:"render_anyway,omitempty"`
 	SuspensionProgress
 }
 
@@ -142,5 +145,6 @@ const (
 	CausePage       Cause = "page"        // rendered mail is still sent
 	CauseDropPoints Cause = "drop_points" // mail is still rendered
 	CauseErrors     Cause = "errors"      // the error limit: an operator decides
+	CauseRendering  Cause = "rendering"   // the first recipients have no message: an operator decides
 	CauseUnexpected Cause = "unexpected"  // an activity fails again and again for an unforeseen reason
 )

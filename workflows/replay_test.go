@@ -15,7 +15,7 @@ import (
 )
 
 // histories returns the files of real mailings' histories. They were recorded with `go test
-// ./test/operation -run 'TestHistories|TestALong|TestCancel' -args -record
+// ./test/operation -run 'TestHistories|TestALong|TestCancel|TestNobodyIsFailed' -args -record
 // ../../workflows/testdata/histories`. They stand for mailings that run when a new version comes:
 // none is removed.
 func histories(t *testing.T) []string {

@@ -35,7 +35,9 @@ type testRig struct {
 	mostSends int
 	mostAhead int
 
-	batches int
+	batches  int
+	prepared *workflows.Prepared // the answer of PrepareList; nil: ten recipients for each batch
+
 	open    func(workflows.OpenCall) (workflows.Opened, error)
 	prepare func() error
 	render  func(workflows.RenderCall) error
@@ -97,6 +99,9 @@ func (rig *testRig) PrepareList(_ context.Context, c workflows.PrepareCall) (wor
 		if err := rig.prepare(); err != nil {
 			return workflows.Prepared{}, err
 		}
+	}
+	if rig.prepared != nil {
+		return *rig.prepared, nil
 	}
 	return workflows.Prepared{
 		Members:    int64(rig.batches) * 10,

@@ -60,9 +60,9 @@ func (m *mailing) sendAll(ctx workflow.Context) error {
 }
 
 // stopOrAllowSends makes SendBatch activities hand back their batches while the mailing is paused,
-// has reached its error limit or fails, and while the run drains. Otherwise it allows new ones.
+// waits for an operator's decision or fails, and while the run drains. Otherwise it allows new ones.
 func (m *mailing) stopOrAllowSends(ctx workflow.Context, drains bool) {
-	stop := drains || m.paused != nil || m.failure != "" || m.suspension.isFor(CauseErrors)
+	stop := drains || m.paused != nil || m.failure != "" || m.suspension.awaitsOperator()
 	switch {
 	case stop && m.sends.Err() == nil:
 		m.stopSends()
@@ -109,7 +109,7 @@ func (m *mailing) nextWakeUp(ctx workflow.Context) wakeUp {
 	if m.paused == nil && m.failure == "" {
 		m.suspension.wakeUps(&w)
 		m.points.wakeUps(&w)
-		m.queue.wakeUps(&w, !m.suspension.isFor(CauseErrors, CauseDatabase))
+		m.queue.wakeUps(&w, !m.suspension.awaitsOperator() && !m.suspension.isFor(CauseDatabase))
 	}
 	return w
 }
@@ -118,16 +118,21 @@ func (m *mailing) nextWakeUp(ctx workflow.Context) wakeUp {
 func (m *mailing) startRender(ctx workflow.Context, batch int) {
 	m.suspension.inherited = false
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		call := RenderCall{Mailing: m.id, Batch: batch, Retry: m.suspension.retries(m.in.Retry)}
+		call := RenderCall{
+			Mailing: m.id, Batch: batch, Retry: m.suspension.retries(m.in.Retry), Sample: m.renderSample(),
+		}
 		var out Rendered
 		err := m.execute(ctx, policy.RenderBatch, "render "+m.queue.name(batch), call, &out)
 		m.changed = true
 		m.queue.endRender(batch, err)
-		if err != nil {
+		switch {
+		case err == nil:
+			m.recovered(ctx, CausePage, CauseDatabase, CauseUnexpected)
+		case typeOf(err) == policy.NothingRendered:
+			m.nothingRendered(ctx, errorText(err))
+		default:
 			m.activityFailed(ctx, err)
-			return
 		}
-		m.recovered(ctx, CausePage, CauseDatabase, CauseUnexpected)
 	})
 }
 
@@ -156,7 +161,7 @@ func (m *mailing) startSend(batch int, points []UsableDropPoint) {
 		if resumes != m.outcomes.resumes { // the operator who resumed the mailing knew of this batch
 			m.outcomes.forgiveSince(before)
 		}
-		if m.failure == "" && !m.suspension.isFor(CauseErrors) {
+		if m.failure == "" && !m.suspension.awaitsOperator() {
 			if reason := m.outcomes.overLimit(m.in.MaxErrorPercent, m.in.ErrorMinimum); reason != "" {
 				_ = m.suspendOrFail(ctx, CauseErrors, reason, 0)
 				m.stopSends()
@@ -216,7 +221,7 @@ func (m *mailing) applyReports(ctx workflow.Context, reports []DropPointReport) 
 		case left:
 			inList := m.points.inList()
 			m.log.Warn("drop point left the mailing's list", "drop_point", r.Name, "left", inList)
-			if inList == 0 && !m.suspension.isFor(CauseErrors) {
+			if inList == 0 && !m.suspension.awaitsOperator() {
 				m.withoutDropPoints(ctx)
 			}
 		}

@@ -83,12 +83,44 @@ func (m *mailing) activityFailed(ctx workflow.Context, err error) {
 		return
 	}
 	cause, interval := causeOf(err, m.in.Retry)
-	if m.suspension.isFor(CauseErrors) || m.suspension.isFor(CauseDropPoints) && m.points.inList() == 0 {
+	if m.suspension.awaitsOperator() || m.suspension.isFor(CauseDropPoints) && m.points.inList() == 0 {
 		// The present cause stays, because it stops more. The work fails again later if it must.
 		m.suspension.BackoffUntil = workflow.Now(ctx).Add(time.Duration(interval))
 		return
 	}
 	_ = m.suspendOrFail(ctx, cause, errorText(err), interval)
+}
+
+const (
+	// mostSampled is the number of recipients, from the first one on, after which a mailing without
+	// any message is suspended. A shorter list counts as a whole.
+	mostSampled = 100
+	// leastSampled is the number of recipients below which a list is too short to tell a fault of
+	// the content from faults of the data.
+	leastSampled = 10
+)
+
+// renderSample returns how many of the first recipients must not all be without a message; 0 if
+// that does not matter.
+func (m *mailing) renderSample() int {
+	n := int(min(m.prepared.Recipients-m.prepared.OptedOut, mostSampled))
+	if m.renderAnyway || n < leastSampled {
+		return 0
+	}
+	return n
+}
+
+// nothingRendered suspends a mailing whose first recipients all have no message, or makes it fail.
+// Their batches are in the queue again and nobody is failed yet. An operator decides whether the
+// mailing goes on.
+func (m *mailing) nothingRendered(ctx workflow.Context, reason string) {
+	m.suspension.probing = false
+	// After a resume, the batch is rendered again without the check.
+	if m.failure != "" || m.renderAnyway || m.suspension.awaitsOperator() {
+		return
+	}
+	_ = m.suspendOrFail(ctx, CauseRendering, reason, 0)
+	m.stopSends()
 }
 
 // causeOf returns what a mailing waits for after an activity has used up its attempts, and the time

@@ -69,13 +69,16 @@ func (s *suspension) isFor(causes ...Cause) bool {
 	return s.Suspended != nil && slices.Contains(causes, s.Suspended.Cause)
 }
 
+// awaitsOperator reports whether only an operator ends the suspension.
+func (s *suspension) awaitsOperator() bool { return s.isFor(CauseErrors, CauseRendering) }
+
 // allows reports whether an activity that needs what cause names may start. Rendering and inFlight
 // are the RenderBatch activities, and all activities, that are in flight.
 func (s *suspension) allows(needs Cause, rendering, inFlight int) bool {
 	switch s.cause() {
 	case "":
 		return true
-	case CauseErrors:
+	case CauseErrors, CauseRendering:
 		return false
 	case CauseDropPoints: // dropPoints decides which of them can be used
 		return true
@@ -88,7 +91,7 @@ func (s *suspension) allows(needs Cause, rendering, inFlight int) bool {
 // probe allows one activity if a probe is due or an operator asks for one. It waits until the
 // activities that need what is unavailable have ended.
 func (s *suspension) probe(rendering, inFlight int, now time.Time) {
-	if s.Suspended == nil || s.probing || s.isFor(CauseDropPoints, CauseErrors) {
+	if s.Suspended == nil || s.probing || s.awaitsOperator() || s.isFor(CauseDropPoints) {
 		return
 	}
 	idle := inFlight == 0 || s.Suspended.Cause == CausePage && rendering == 0
@@ -132,7 +135,7 @@ func (s *suspension) describe() string {
 		return "goes on"
 	case s.probing:
 		return "tries again after: " + s.Suspended.Reason
-	case s.isFor(CauseErrors):
+	case s.awaitsOperator():
 		return "waits to be resumed or cancelled, because " + s.Suspended.Reason
 	}
 	every, _ := s.Suspended.Every.MarshalText()

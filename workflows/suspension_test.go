@@ -8,7 +8,7 @@ import (
 func suspendedFor(cause Cause) suspension {
 	var s suspension
 	interval := Duration(time.Minute)
-	if cause == CauseErrors {
+	if cause == CauseErrors || cause == CauseRendering {
 		interval = 0
 	}
 	s.begin(cause, "why", interval, epoch)
@@ -24,6 +24,7 @@ func TestASuspensionStopsOnlyWhatNeedsTheMissingResource(t *testing.T) {
 		CausePage:       {false, true},
 		CauseDropPoints: {true, true}, // the drop points themselves decide what can be sent
 		CauseErrors:     {false, false},
+		CauseRendering:  {false, false},
 		CauseUnexpected: {false, false},
 	} {
 		var s suspension

@@ -92,7 +92,8 @@ func (u *updates) resume(ctx workflow.Context) (string, error) {
 	m.points.endRest()
 	if m.suspension.Suspended != nil {
 		m.outcomes.forgive()
-		if m.suspension.isFor(CauseErrors) {
+		m.renderAnyway = m.renderAnyway || m.suspension.isFor(CauseRendering)
+		if m.suspension.awaitsOperator() {
 			m.endSuspension(ctx)
 		} else {
 			m.suspension.askForProbe()

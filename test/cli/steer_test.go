@@ -277,7 +277,7 @@ func (s *shell) startUncertain(server *lostAnswerServer) (id string) {
 	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
 	s.worker()
 	id = newID(s.t)
-	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(s.t, 3)
+	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(s.t, 10)
 	if m := s.show(id); m.Uncertain != 1 || m.Sent != 2 {
 		s.t.Fatalf("%+v", m)
 	}

@@ -51,6 +51,36 @@ func TestPauseTakesEffectInTheMiddleOfABatchAndResumeGoesOnWithNobodyTwice(t *te
 	}
 }
 
+// A program starts a mailing whose text nobody can get. An operator sees why before anybody is
+// failed, and decides.
+func TestNobodyIsFailedForATemplateThatSuitsNobodyUntilTheMailingIsResumed(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	s := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(25)
+	in.Content = workflows.Content{Text: "Dear {{.name.first}}"}
+	run := r.Start(in)
+	r.AwaitStatus("it is suspended with the reason", func(st workflows.Status) bool {
+		return st.State == workflows.StateSuspended && strings.HasPrefix(st.Doing,
+			"waits to be resumed or cancelled, because none of the first 60 recipients can be rendered: content.text line 1")
+	})
+	for address, line := range r.Report() {
+		if line.Outcome != ledger.Open {
+			t.Fatalf("%s is %s", address, line.Outcome)
+		}
+	}
+	r.MustUpdate(workflows.ResumeUpdate)
+	if result := r.Result(run); result.Counts != (workflows.Counts{Failed: recipients}) || len(s.Received()) > 0 {
+		t.Errorf("%+v, %d received", result, len(s.Received()))
+	}
+	if *record != "" {
+		saveHistory(r, run.GetID(), run.GetRunID(), "nothing-rendered")
+	}
+}
+
 func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
 	t.Parallel()
 	const recipients, first = 1000, 100

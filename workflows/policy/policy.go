@@ -137,6 +137,10 @@ const (
 	// No further attempt, because a batch keeps its size. The mailing fails.
 	BatchTooLarge ErrorType = "BatchTooLarge" // the messages of a batch do not fit into the spool
 
+	// No further attempt of the activity, because the content or the data must change. The workflow
+	// is suspended until an operator decides. Nothing of the batch is stored.
+	NothingRendered ErrorType = "NothingRendered" // no message for any of the mailing's first recipients
+
 	// No further attempt of the activity. The workflow renders the batch again.
 	SpoolMissing ErrorType = "SpoolMissing" // the batch is not closed and has no rendered messages
 
@@ -193,6 +197,7 @@ var decisions = map[ErrorType]decision{
 	MailingExists:        {},
 	ListUnusable:         {},
 	BatchTooLarge:        {},
+	NothingRendered:      {},
 	SpoolMissing:         {},
 	DatabaseUnavailable:  {setting: Database},
 	SourceUnavailable:    {setting: List},
