@@ -311,7 +311,19 @@ func (p *Postgres) endLeftover() error {
 func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(p.bin, name), args...)
 	cmd.Dir = p.options.Dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGDATA="+p.dir())
+	cmd.Env = databaseEnvironment(p.dir())
 	cmd.SysProcAttr = p.account.attr()
 	return cmd
+}
+
+// databaseEnvironment returns what PostgreSQL's programs need, and no more: they can run as another
+// user, and this program's environment has passwords.
+func databaseEnvironment(dataFolder string) []string {
+	env := []string{"LC_ALL=C", "PGDATA=" + dataFolder}
+	for _, name := range []string{"PATH", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
+		if value, set := os.LookupEnv(name); set {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }

@@ -2,6 +2,7 @@ package servers_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -346,6 +347,33 @@ func TestThePasswordIsOnNoCommandLine(t *testing.T) {
 	}
 	if !programs["initdb"] || !programs["postgres"] {
 		t.Errorf("of the commands that know the folder, only %v were seen", programs)
+	}
+}
+
+// The server can run as another user, who must not learn what this program's environment holds.
+func TestPostgresDoesNotGetTheEnvironmentOfItsStarter(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	t.Setenv("DM_DROP_POINTS", "mx=smtp://user:a-secret@mail.example.com")
+	dir := filepath.Join(folder(t), "pg")
+	startPostgres(t, dir)
+	files, err := filepath.Glob(dir + "/*/postmaster.pid")
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files with a PID: %v, %v", files, err)
+	}
+	content, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _, _ := strings.Cut(string(content), "\n")
+	env, err := os.ReadFile("/proc/" + pid + "/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(env, []byte("PGDATA=")) || bytes.Contains(env, []byte("a-secret")) {
+		t.Errorf("the environment has PGDATA: %t, and the secret: %t", bytes.Contains(env, []byte("PGDATA=")),
+			bytes.Contains(env, []byte("a-secret")))
 	}
 }
 

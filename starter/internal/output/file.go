@@ -4,13 +4,23 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 )
 
+// ErrNotAFile says that the name of an output belongs to something that is no regular file.
+var ErrNotAFile = errors.New("is not a regular file: choose another name, or - for the standard output")
+
 // ToFile lets write fill a new file. The file gets its name when it is complete, so a reader never
-// sees half of it. Only its owner may read it, because it is about people.
+// sees half of it. Only its owner may read it, because it is about people. A file of that name is
+// replaced. Anything else of that name, also a link, is ErrNotAFile.
+//
+// The error is an *os.PathError or *os.LinkError for a file that cannot be written.
 func ToFile(name string, write func(io.Writer) error) error {
-	aside := name + ".tmp"
-	f, err := os.OpenFile(aside, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return &os.PathError{Op: "write", Path: name, Err: ErrNotAFile}
+	}
+	// The name beside it is new and cannot be guessed, so nobody can have made it before.
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		var path *os.PathError
 		if errors.As(err, &path) {
@@ -26,10 +36,10 @@ func ToFile(name string, write func(io.Writer) error) error {
 		err = closeErr
 	}
 	if err == nil {
-		err = os.Rename(aside, name)
+		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		_ = os.Remove(aside)
+		_ = os.Remove(f.Name())
 	}
 	return err
 }

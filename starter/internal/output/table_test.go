@@ -3,8 +3,6 @@ package output_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
-	"os"
 	"strings"
 	"testing"
 
@@ -109,26 +107,6 @@ func TestADescriptionLeavesOutWhatIsEmptyAndKeepsTextsOnOneLine(t *testing.T) {
 	output.RenderFields(&b, []output.Field{{"mailing", "m"}, {"reason", ""}, {"doing", long}})
 	if strings.Contains(b.String(), "reason") || !strings.Contains(b.String(), long) {
 		t.Error(b.String())
-	}
-}
-
-func TestAFileAppearsWhenItIsComplete(t *testing.T) {
-	t.Parallel()
-	path := t.TempDir() + "/report.csv"
-	err := output.ToFile(path, func(w io.Writer) error {
-		if _, err := os.Stat(path); err == nil {
-			t.Error("the file is there before it is complete")
-		}
-		_, err := w.Write([]byte("x"))
-		return err
-	})
-	info, statErr := os.Stat(path)
-	if err != nil || statErr != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v, %v", err, statErr, info)
-	}
-	if err := output.ToFile(t.TempDir()+"/nowhere/report.csv", nil); err == nil ||
-		strings.Contains(err.Error(), ".tmp") {
-		t.Errorf("%v", err)
 	}
 }
 
