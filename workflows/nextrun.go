@@ -65,7 +65,8 @@ func (m *mailing) progress() Progress {
 	return Progress{
 		Step: m.step, Ending: m.ending, State: m.state, Prepared: m.prepared, Pages: m.queue.pages,
 		DropPoints: m.points.all, BatchProgress: m.queue.BatchProgress, OutcomeProgress: m.outcomes.OutcomeProgress,
-		Window: m.queue.window, Paused: m.paused, RenderAnyway: m.renderAnyway, SuspensionProgress: m.suspension.SuspensionProgress,
+		Window: m.queue.window, Paused: m.paused, RenderAnyway: m.renderAnyway,
+		SuspensionProgress: m.suspension.SuspensionProgress,
 	}
 }
 

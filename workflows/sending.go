@@ -60,7 +60,8 @@ func (m *mailing) sendAll(ctx workflow.Context) error {
 }
 
 // stopOrAllowSends makes SendBatch activities hand back their batches while the mailing is paused,
-// waits for an operator's decision or fails, and while the run drains. Otherwise it allows new ones.
+// waits for an operator's decision or fails, and while the run drains. Otherwise it allows new
+// ones.
 func (m *mailing) stopOrAllowSends(ctx workflow.Context, drains bool) {
 	stop := drains || m.paused != nil || m.failure != "" || m.suspension.awaitsOperator()
 	switch {

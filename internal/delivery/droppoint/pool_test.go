@@ -197,15 +197,16 @@ func TestADropPointThatGivesFewerConnectionsIsUsedWithThose(t *testing.T) {
 		}
 	}
 	for name, o := range map[string]smtptest.Options{
-		"421 at the banner":      {MaxOpen: given},
-		"554 at the banner":      {MaxOpen: given, TooMany: "554 5.7.1 too many connections from you"},
-		"closed at the banner":   {Script: over("connect", &smtptest.Action{Die: true})},
-		"421 at EHLO":            {Script: over("EHLO", &smtptest.Action{Reply: "421 4.7.0 try again later"})},
-		"421 at MAIL":            {Script: over("MAIL", &smtptest.Action{Reply: "421 4.3.2 come back later"})},
-		"closed at MAIL":         {Script: over("MAIL", &smtptest.Action{Die: true})},
-		"451 at RCPT":            {Script: over("RCPT", &smtptest.Action{Reply: "451 4.7.1 Too many open connections"})},
-		"550 at RCPT":            {Script: over("RCPT", &smtptest.Action{Reply: "550 Too many connections from your host"})},
-		"432 at the dot":         {Script: over("DOT", &smtptest.Action{Reply: "432 4.3.2 STOREDRV; sender thread limit exceeded"})},
+		"421 at the banner":    {MaxOpen: given},
+		"554 at the banner":    {MaxOpen: given, TooMany: "554 5.7.1 too many connections from you"},
+		"closed at the banner": {Script: over("connect", &smtptest.Action{Die: true})},
+		"421 at EHLO":          {Script: over("EHLO", &smtptest.Action{Reply: "421 4.7.0 try again later"})},
+		"421 at MAIL":          {Script: over("MAIL", &smtptest.Action{Reply: "421 4.3.2 come back later"})},
+		"closed at MAIL":       {Script: over("MAIL", &smtptest.Action{Die: true})},
+		"451 at RCPT":          {Script: over("RCPT", &smtptest.Action{Reply: "451 4.7.1 Too many open connections"})},
+		"550 at RCPT":          {Script: over("RCPT", &smtptest.Action{Reply: "550 Too many connections from your host"})},
+		"432 at the dot": {Script: over("DOT",
+			&smtptest.Action{Reply: "432 4.3.2 STOREDRV; sender thread limit exceeded"})},
 		"421 with words, at dot": {Script: over("DOT", &smtptest.Action{Reply: "421 too many concurrent SMTP connections"})},
 	} {
 		t.Run(name, func(t *testing.T) {

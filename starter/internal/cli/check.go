@@ -15,7 +15,7 @@ import (
 	"directmailer/internal/config"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
-	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 )
@@ -69,11 +69,11 @@ each check took. All checks run at the same time, for at most 15 seconds.`,
 
   # check a mail server before the workers use it
   DM_DROP_POINTS='mx=smtp://mail.example.com' starter check --output json`,
-		Args: needs(),
+		Args: command.Needs(),
 	}
 	format := output.AddFormat(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := settings()
+		c, err := command.Settings()
 		if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func runChecks(ctx context.Context, c config.Starter) []finding {
 				Seconds: time.Since(began).Seconds(),
 			}
 			if err != nil {
-				found[i].Result, found[i].Detail = unusable, textOf(err)
+				found[i].Result, found[i].Detail = unusable, command.TextOf(err)
 			}
 		})
 	}
@@ -154,7 +154,7 @@ func runChecks(ctx context.Context, c config.Starter) []finding {
 }
 
 func checkDatabase(ctx context.Context, url string) (string, error) {
-	pool, err := openPool(ctx, url)
+	pool, err := command.OpenPool(ctx, url)
 	if err != nil {
 		return "", err
 	}
@@ -170,7 +170,7 @@ func checkDatabase(ctx context.Context, url string) (string, error) {
 }
 
 func checkTemporal(ctx context.Context) (string, error) {
-	c, err := dial(ctx)
+	c, err := command.Dial(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -182,14 +182,14 @@ func checkTemporal(ctx context.Context) (string, error) {
 }
 
 func checkWorkers(ctx context.Context, queue string) (string, error) {
-	c, err := dial(ctx)
+	c, err := command.Dial(ctx)
 	if err != nil {
 		return "", errors.New("not known, because Temporal does not answer")
 	}
 	defer c.Close()
-	n, last, err := pollers(ctx, c, queue)
+	n, last, err := command.Pollers(ctx, c, queue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
 	if err != nil {
-		return "", temporalFailure("read the task queue", err)
+		return "", command.TemporalFailure("read the task queue", err)
 	}
 	if n == 0 {
 		return "", fmt.Errorf("none polls the task queue %q: start one, or check DM_TASK_QUEUE", queue)
@@ -200,21 +200,6 @@ func checkWorkers(ctx context.Context, queue string) (string, error) {
 		queue,
 		output.Duration(time.Since(last)),
 	), nil
-}
-
-// pollers counts the workers that asked for work on the queue in the last minutes, and returns when
-// the last one did.
-func pollers(ctx context.Context, c *temporalclient.Client, queue string) (n int, last time.Time, err error) {
-	d, err := c.DescribeTaskQueue(ctx, queue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
-	if err != nil {
-		return 0, last, err
-	}
-	for _, p := range d.Pollers {
-		if at := p.LastAccessTime.AsTime(); at.After(last) {
-			last = at
-		}
-	}
-	return len(d.Pollers), last, nil
 }
 
 func checkDropPoint(ctx context.Context, c droppoint.Config) (string, error) {

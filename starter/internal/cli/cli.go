@@ -1,5 +1,6 @@
-// Package cli holds the commands of the program starter: one file for each command or group of
-// commands.
+// Package cli is the tree of the commands of the program starter, and holds those for operators:
+// check, migrate, dev, demo, help and completion. The others are in packages of their own, a file
+// for each command: start, mailing, audience and rates. Package command has what they share.
 //
 // A command writes its answer to the standard output. It writes everything else (progress,
 // warnings, rejected rows, errors) to the standard error. Nothing that a command prints holds a
@@ -10,25 +11,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/buildinfo"
-	"directmailer/internal/config"
+	"directmailer/starter/internal/cli/audience"
+	"directmailer/starter/internal/cli/command"
+	"directmailer/starter/internal/cli/mailing"
+	"directmailer/starter/internal/cli/rates"
+	"directmailer/starter/internal/cli/start"
 	"directmailer/starter/internal/exit"
 )
 
-// Streams are the program's standard input, output and error.
-type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
-}
-
 // Run executes the command line args (without the program's name) and returns the exit code.
 // Cancelling ctx interrupts the command, which first stops what it has started.
-func Run(ctx context.Context, args []string, s Streams) exit.Code {
-	a := &app{Streams: s}
+func Run(ctx context.Context, args []string, s command.Streams) exit.Code {
+	a := &app{command.App{Streams: s}}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(s.In)
@@ -38,11 +36,11 @@ func Run(ctx context.Context, args []string, s Streams) exit.Code {
 	if err == nil {
 		return exit.Done
 	}
-	code := codeOf(err)
+	code := command.CodeOf(err)
 	if ctx.Err() != nil && code != exit.Interrupted {
 		err, code = errors.New("interrupted"), exit.Interrupted
 	}
-	fmt.Fprintln(s.Err, "starter: "+textOf(err))
+	fmt.Fprintln(s.Err, "starter: "+command.TextOf(err))
 	return code
 }
 
@@ -55,8 +53,8 @@ func Documented() *cobra.Command {
 	return root
 }
 
-// app is what the commands share.
-type app struct{ Streams }
+// app makes the commands.
+type app struct{ command.App }
 
 const (
 	groupMailings = "mailings"
@@ -77,7 +75,7 @@ func (a *app) root() *cobra.Command {
 }
 
 func (a *app) newRoot() *cobra.Command {
-	root := group(&cobra.Command{
+	root := command.Group(&cobra.Command{
 		Use:   "starter",
 		Short: "Start mailings, watch them, and account for every recipient",
 		Long: `Starts mailings, watches them, and accounts for every recipient.
@@ -124,7 +122,7 @@ func (a *app) addCommands(root *cobra.Command) {
 		}
 	}
 	add(groupMailings, a.mailingCommand())
-	add(groupAudience, a.listCommand(), a.optoutCommand(), a.rateCommand())
+	add(groupAudience, append(audience.Commands(a.App), rates.Command(a.App))...)
 	add(groupRun, a.checkCommand(), a.migrateCommand(), a.devCommand(), a.demoCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(groupRun)
@@ -134,7 +132,7 @@ func (a *app) addCommands(root *cobra.Command) {
 }
 
 func (a *app) mailingCommand() *cobra.Command {
-	cmd := group(&cobra.Command{
+	cmd := command.Group(&cobra.Command{
 		Use:     "mailing",
 		Aliases: []string{"mailings"},
 		Short:   "Manage mailings: all commands of a mailing, under their full names",
@@ -150,22 +148,5 @@ func (a *app) mailingCommand() *cobra.Command {
 // mailingCommands returns the commands of a mailing. Each call makes new ones, for `starter
 // mailing` and for the short forms.
 func (a *app) mailingCommands() []*cobra.Command {
-	return []*cobra.Command{
-		a.startCommand(), a.previewCommand(), a.lsCommand(), a.showCommand(), a.watchCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.cancelCommand(), a.resolveCommand(), a.closeCommand(), a.reportCommand(),
-	}
-}
-
-// settings reads the environment.
-func settings() (config.Starter, error) {
-	c, err := config.LoadStarter()
-	if err != nil {
-		return c, exit.Errorf(exit.BadInput, "%w", err)
-	}
-	return c, nil
-}
-
-// say tells the user, on the standard error, what is not an answer.
-func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.Err, format+"\n", args...)
+	return append(start.Commands(a.App), mailing.Commands(a.App)...)
 }

@@ -11,6 +11,10 @@ import (
 
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/config"
+	"directmailer/starter/internal/cli/audience"
+	"directmailer/starter/internal/cli/command"
+	"directmailer/starter/internal/cli/mailing"
+	"directmailer/starter/internal/cli/start"
 	"directmailer/starter/internal/dev"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
@@ -29,7 +33,7 @@ time. It prints the variables that other shells need.
 It uses a DATABASE_URL, TEMPORAL_ADDRESS or DM_DROP_POINTS that is set already. Without a
 ` + "`temporal`" + ` on PATH it builds Temporal's server once, which takes some minutes.`,
 		Example: "  starter dev\n  starter dev --data ./data",
-		Args:    needs(),
+		Args:    command.Needs(),
 	}
 	cmd.Flags().
 		StringVar(&dir, "data", "", "folder for all data (default: direct-mailer/dev in the user's data folder)")
@@ -43,10 +47,10 @@ func (a *app) dev(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	s, err := dev.Start(ctx, dev.Options{Dir: dir, FixedPorts: true, Say: a.say, Err: a.Err})
+	s, err := dev.Start(ctx, dev.Options{Dir: dir, FixedPorts: true, Say: a.Say, Err: a.Err})
 	defer func() {
 		s.Stop(ctx)
-		a.say("stopped; the data is in %s", dir)
+		a.Say("stopped; the data is in %s", dir)
 	}()
 	if err != nil {
 		return err
@@ -86,7 +90,7 @@ folder the mailing continues.`,
   starter demo --keep
 
   starter demo --output json`,
-		Args: needs(),
+		Args: command.Needs(),
 	}
 	cmd.Flags().StringVar(&dir, "data", "", "folder for data and messages (default: a new temporary one)")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep everything running until Ctrl-C")
@@ -97,77 +101,66 @@ folder the mailing continues.`,
 		if format.JSON() { // the answer is the last line; what people read goes to the standard error
 			out = a.Err
 		}
-		app := &app{Streams{In: a.In, Out: out, Err: a.Err}}
-		d := dev.Demo{Commands: &demoCommands{app: app}, Dir: dir, Keep: keep, Out: out, Say: app.say, Err: a.Err}
+		app := command.App{Streams: command.Streams{In: a.In, Out: out, Err: a.Err}}
+		d := dev.Demo{Commands: &demoCommands{app: app}, Dir: dir, Keep: keep, Out: out, Say: app.Say, Err: a.Err}
 		return d.Run(cmd.Context(), func(r dev.Result, v status.Status) error {
 			if format.JSON() {
 				if err := output.WriteLine(a.Out, r); err != nil {
 					return err
 				}
 			}
-			return endError(v)
+			return mailing.EndError(v)
 		})
 	}
 	return cmd
 }
 
 // demoCommands are the commands that the demo uses.
-type demoCommands struct{ app *app }
+type demoCommands struct{ app command.App }
 
 func (d *demoCommands) Interrupted(ctx context.Context) string {
-	s, err := openStore(ctx)
+	s, err := command.OpenStore(ctx)
 	if err != nil {
 		return ""
 	}
-	defer s.close()
-	if latest, err := d.app.latest(ctx, s, "", 1); err == nil && len(latest) > 0 && !latest[0].Ended() {
+	defer s.Close()
+	if latest, err := mailing.Latest(ctx, d.app, s, "", 1); err == nil && len(latest) > 0 && !latest[0].Ended() {
 		return latest[0].ID
 	}
 	return ""
 }
 
 func (d *demoCommands) Send(ctx context.Context, file, id, prefix string) error {
-	p, err := d.app.readMailing(file, id)
-	if err != nil {
-		return err
-	}
-	p.in.List = prefix + p.in.List
-	s, err := openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	_, err = d.app.start(ctx, s, p)
-	return err
+	return start.File(ctx, d.app, file, id, prefix)
 }
 
 func (d *demoCommands) OptOut(ctx context.Context, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
-		return fileFailure(err)
+		return command.FileFailure(err)
 	}
 	defer f.Close()
-	keys, _, err := d.app.scanAddresses(output.Base(file), f)
+	keys, _, err := audience.ScanAddresses(d.app, output.Base(file), f)
 	if err != nil {
 		return err
 	}
-	s, err := openStore(ctx)
+	s, err := command.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	_, err = s.lists.AddOptOuts(ctx, keys, lists.Asked)
+	defer s.Close()
+	_, err = s.Lists.AddOptOuts(ctx, keys, lists.Asked)
 	return err
 }
 
 func (d *demoCommands) Follow(ctx context.Context, id string) (status.Status, error) {
-	s, err := openStore(ctx)
+	s, err := command.OpenStore(ctx)
 	if err != nil {
 		return status.Status{}, err
 	}
-	defer s.close()
+	defer s.Close()
 	display := status.NewDisplay(d.app.Out)
-	v, err := s.status.Follow(ctx, tryDial, id, display)
+	v, err := s.Status.Follow(ctx, command.TryDial, id, display)
 	display.End(v)
 	return v, err
 }

@@ -9,59 +9,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"directmailer/internal/config"
+	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 )
-
-// group makes a command that only has subcommands. Without an argument it shows its help. A word
-// that is not a subcommand is bad usage.
-func group(cmd *cobra.Command) *cobra.Command {
-	cmd.Args = cobra.ArbitraryArgs
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return cmd.Help()
-		}
-		return unknownCommand(cmd, args[0])
-	}
-	return cmd
-}
-
-// unknownCommand says that a group has no such subcommand, and which one is probably meant.
-func unknownCommand(cmd *cobra.Command, name string) error {
-	hint := "see `" + cmd.CommandPath() + " --help`"
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
-	} else if cmd.Name() == "list" {
-		hint += "; `starter mailing ls` lists mailings"
-	}
-	return exit.Usagef("%q is not a command: %s", output.Typed(name), hint)
-}
-
-// needs checks the number of arguments. It takes their names for the message.
-func needs(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < len(names):
-			return exit.Usagef("%s is missing: %s", names[len(args)], usageLine(cmd))
-		case len(args) > len(names):
-			return exit.Usagef("unexpected argument %q: %s", output.Typed(args[len(names)]), usageLine(cmd))
-		}
-		return nil
-	}
-}
-
-// needsMailing checks that the only argument is a mailing's ID.
-func needsMailing(cmd *cobra.Command, args []string) error {
-	if err := needs("the mailing's ID")(cmd, args); err != nil {
-		return err
-	}
-	return checkID(args[0])
-}
-
-func usageLine(cmd *cobra.Command) string {
-	return "usage: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
-}
 
 // flagError words the errors of the flag parser, which has the words of Go's strconv.
 func flagError(cmd *cobra.Command, err error) error {
@@ -176,10 +127,10 @@ func helpCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			cmd, rest, err := c.Root().Find(args)
 			if err != nil || cmd == nil {
-				return unknownCommand(c.Root(), args[0])
+				return command.UnknownCommand(c.Root(), args[0])
 			}
 			if len(rest) > 0 && cmd.HasSubCommands() {
-				return unknownCommand(cmd, rest[0])
+				return command.UnknownCommand(cmd, rest[0])
 			}
 			if len(rest) > 0 {
 				return exit.Usagef("`%s` has no subcommands: see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
@@ -198,13 +149,13 @@ func addCompletion(root *cobra.Command) {
 		if cmd.Name() != "completion" {
 			continue
 		}
-		group(cmd)
+		command.Group(cmd)
 		cmd.Short = "Print the completion script of a shell"
 		cmd.Long = `Prints a script that completes commands, flags, list names and mailing IDs. See the help of your
 shell's subcommand for how to load it.`
 		cmd.Example = "  # complete in this bash, from now on\n  source <(starter completion bash)"
 		for _, shell := range cmd.Commands() {
-			shell.Args = needs()
+			shell.Args = command.Needs()
 			shell.Short = "Print the completion script for " + shell.Name()
 			shell.Example = "  starter completion " + shell.Name()
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 )
 
@@ -15,7 +16,7 @@ import (
 func run(t *testing.T, args ...string) (code exit.Code, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	code = Run(context.Background(), args, Streams{In: strings.NewReader(""), Out: &o, Err: &e})
+	code = Run(context.Background(), args, command.Streams{In: strings.NewReader(""), Out: &o, Err: &e})
 	return code, o.String(), e.String()
 }
 

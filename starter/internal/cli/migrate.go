@@ -8,6 +8,7 @@ import (
 
 	"directmailer/internal/buildinfo"
 	"directmailer/internal/database"
+	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 )
@@ -20,9 +21,9 @@ func (a *app) migrateCommand() *cobra.Command {
 can be repeated. While Temporal does not answer, the command leaves the search attributes to the
 first worker that connects.`,
 		Example: "  DATABASE_URL=postgres://user:password@127.0.0.1:5432/mail starter migrate",
-		Args:    needs(),
+		Args:    command.Needs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := settings()
+			c, err := command.Settings()
 			if err != nil {
 				return err
 			}
@@ -32,7 +33,7 @@ first worker that connects.`,
 }
 
 func (a *app) migrate(ctx context.Context, url string) error {
-	if err := needDatabaseURL(url); err != nil {
+	if err := command.NeedDatabaseURL(url); err != nil {
 		return err
 	}
 	before, after, err := database.Migrate(ctx, url)
@@ -44,14 +45,14 @@ func (a *app) migrate(ctx context.Context, url string) error {
 	} else {
 		fmt.Fprintf(a.Out, "database: updated from version %d to %d\n", before, after)
 	}
-	temporal, err := dial(ctx)
+	temporal, err := command.Dial(ctx)
 	if err != nil {
-		a.say("starter: warning: %s; the first worker that connects registers the search attributes", textOf(err))
+		a.Say("starter: warning: %s; the first worker that connects registers the search attributes", command.TextOf(err))
 		return ctx.Err()
 	}
 	defer temporal.Close()
 	if err := temporal.RegisterSearchAttributes(ctx); err != nil {
-		return temporalFailure("register search attributes", err)
+		return command.TemporalFailure("register search attributes", err)
 	}
 	fmt.Fprintf(a.Out, "Temporal: search attributes are registered in namespace %s\n", temporal.Namespace)
 	return nil
@@ -62,7 +63,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print which build this is",
 		Example: "  starter version\n  starter version --output json",
-		Args:    needs(),
+		Args:    command.Needs(),
 	}
 	format := output.AddFormat(cmd, "table", "json")
 	cmd.RunE = func(*cobra.Command, []string) error {

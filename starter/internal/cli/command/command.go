@@ -1,0 +1,71 @@
+// Package command has what the commands of starter share: the program's streams, the database and
+// Temporal, the check of arguments, completion, and the exit codes of errors.
+package command
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"directmailer/internal/config"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+)
+
+// Streams are the program's standard input, output and error.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// App is what the commands share.
+type App struct{ Streams }
+
+// Say tells the user, on the standard error, what is not an answer.
+func (a App) Say(format string, args ...any) {
+	fmt.Fprintf(a.Err, format+"\n", args...)
+}
+
+// Write lets do write the file, or the standard output if name is "" or "-".
+func (a App) Write(name string, do func(io.Writer) error) error {
+	if name == "" || name == "-" {
+		return do(a.Out)
+	}
+	return FileFailure(output.ToFile(name, do))
+}
+
+// AddYes gives a command the flag that answers its question.
+func AddYes(cmd *cobra.Command, yes *bool) {
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, "answer yes to the question")
+}
+
+// Confirm asks a question whose answer must be yes. Without a terminal only --yes is an answer.
+func (a App) Confirm(yes bool, format string, args ...any) error {
+	if yes {
+		return nil
+	}
+	question := fmt.Sprintf(format, args...)
+	if f, ok := a.In.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return exit.Usagef("%s Nothing was done: answer with --yes", question)
+	}
+	fmt.Fprint(a.Err, question+" [y/N] ")
+	line, err := bufio.NewReader(a.In).ReadString('\n')
+	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
+		return nil
+	}
+	return exit.Errorf(exit.BadInput, "nothing was done")
+}
+
+// Settings reads the environment.
+func Settings() (config.Starter, error) {
+	c, err := config.LoadStarter()
+	if err != nil {
+		return c, exit.Errorf(exit.BadInput, "%w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,281 @@
+package start
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/member"
+	"directmailer/internal/ledger"
+	"directmailer/starter/internal/cli/command"
+	"directmailer/starter/internal/cli/listfile"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+)
+
+// dryRunResult is the answer of `starter start --dry-run`.
+type dryRunResult struct {
+	Mailing  string `json:"mailing"`
+	Audience string `json:"audience"`
+	// Counted tells whether this shell could read the audience. The counts below are zero if not.
+	Counted    bool  `json:"counted"`
+	Members    int64 `json:"members"`
+	Rejected   int64 `json:"rejected"`
+	Duplicates int64 `json:"duplicates"`
+	// Recipients are the different addresses. Sendable are those that have not opted out.
+	Recipients int64 `json:"recipients"`
+	OptedOut   int64 `json:"opted_out"`
+	Sendable   int64 `json:"sendable"`
+	// Domains are the recipient domains of the sendable, largest first, at most ten.
+	Domains      []domainCount `json:"domains"`
+	DomainsInAll int           `json:"domains_in_all"`
+}
+
+type domainCount struct {
+	Domain     string `json:"domain"`
+	Recipients int64  `json:"recipients"`
+}
+
+// domainCounts describes the recipient domains of a dry run.
+var domainCounts = output.Table[domainCount]{
+	{Title: "domain", Wrap: 40, Cell: func(d domainCount) string { return output.Clean(d.Domain) }},
+	{Title: "recipients", Right: true, Cell: func(d domainCount) string { return output.Thousands(d.Recipients) }},
+}
+
+// topDomains is how many domains a dry run names.
+const topDomains = 10
+
+// dryRun does what start does, except that it changes nothing: it checks everything, and counts the
+// recipients.
+func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, asJSON bool) error {
+	c, err := command.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := notTaken(ctx, s, c, p.in.ID); err != nil {
+		return err
+	}
+	r := dryRunResult{Mailing: p.in.ID, Audience: p.in.Audience(), Domains: []domainCount{}}
+	if err := a.countAudience(ctx, s, p, &r); err != nil {
+		return err
+	}
+	a.warnOfNoWorker(ctx)
+	if asJSON {
+		err = output.WriteJSON(a.Out, r)
+	} else {
+		a.showDryRun(r)
+	}
+	if err == nil && r.Rejected > 0 {
+		return rejectedError(p, r.Rejected)
+	}
+	return err
+}
+
+func (a *app) showDryRun(r dryRunResult) {
+	fields := []output.Field{{Name: "mailing", Text: r.Mailing}, {Name: "audience", Text: r.Audience}}
+	if r.Counted {
+		fields = append(fields,
+			output.Field{Name: "members", Text: output.Thousands(r.Members)},
+			output.Field{Name: "rejected rows", Text: output.Thousands(r.Rejected)},
+			output.Field{Name: "duplicates", Text: output.Thousands(r.Duplicates)},
+			output.Field{Name: "recipients", Text: output.Thousands(r.Recipients)},
+			output.Field{Name: "opted out", Text: output.Thousands(r.OptedOut)},
+			output.Field{Name: "would be sent", Text: output.Thousands(r.Sendable)})
+	} else {
+		text := "not counted: DM_SOURCES of this shell does not have the source"
+		fields = append(fields, output.Field{Name: "recipients", Text: text})
+	}
+	output.RenderFields(a.Out, fields)
+	if len(r.Domains) > 0 {
+		domainCounts.Render(a.Out, r.Domains)
+	}
+	if more := r.DomainsInAll - len(r.Domains); more > 0 {
+		fmt.Fprintf(a.Out, "… and %s\n", output.Count(more, "more domain"))
+	}
+	fmt.Fprintln(a.Out, "dry run: nothing was started")
+}
+
+// countAudience reads the whole audience once.
+func (a *app) countAudience(ctx context.Context, s *command.Store, p plan, r *dryRunResult) error {
+	if p.listFile == "" {
+		if err := a.checkAudience(ctx, s, p); err != nil {
+			return err
+		}
+	}
+	counter := audienceCounter{
+		ctx:     ctx,
+		store:   s,
+		seen:    map[uint64]struct{}{},
+		domains: map[string]int64{},
+		seed:    maphash.MakeSeed(),
+	}
+	var err error
+	switch {
+	case p.listFile != "":
+		r.Rejected, err = a.countFile(p.listFile, &counter)
+	case p.in.Query != nil:
+		var known bool
+		if known, err = a.countQuery(ctx, p, &counter); err == nil && !known {
+			return nil
+		}
+	case p.in.Continue != nil:
+		err = countContinuation(ctx, s, p, &counter)
+	default:
+		err = s.Lists.Members(ctx, p.in.List, counter.add)
+	}
+	if err == nil {
+		err = counter.flush()
+	}
+	counter.fill(r)
+	return err
+}
+
+func (a *app) countFile(path string, counter *audienceCounter) (rejected int64, err error) {
+	r, err := listfile.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	end := listfile.ReportRejects(a.App, output.Base(path), r, func(member.Reject) {})
+	defer end()
+	for {
+		m, err := r.Next()
+		switch {
+		case err == io.EOF && r.Rejected() > 0 && counter.members == 0:
+			return r.Rejected(), exit.Usagef("%s has no usable row", output.Base(path))
+		case err == io.EOF:
+			return r.Rejected(), nil
+		case err != nil:
+			return r.Rejected(), listfile.Failure(err)
+		}
+		if err := counter.addKey(m.Address.Key()); err != nil {
+			return r.Rejected(), err
+		}
+	}
+}
+
+// countQuery runs the query, if this shell has the source.
+func (a *app) countQuery(ctx context.Context, p plan, counter *audienceCounter) (known bool, err error) {
+	q := p.in.WithDefaults().Query
+	sources, err := knownSources()
+	if err != nil || !sources.Has(q.Source) {
+		return false, err
+	}
+	rows, err := sources.Query(ctx, q.Source, q.SQL, time.Duration(q.Timeout))
+	if err != nil {
+		return true, queryFailure(p, err)
+	}
+	defer rows.Close()
+	for {
+		m, err := rows.Next()
+		if err == io.EOF {
+			if n := rows.Pasted(); n > 0 {
+				a.Say("took quotation marks, bullets, dashes or invisible characters off %s",
+					output.Count(n, "address"))
+			}
+			return true, nil
+		}
+		if err != nil {
+			return true, queryFailure(p, err)
+		}
+		if err := counter.addKey(m.Address.Key()); err != nil {
+			return true, err
+		}
+	}
+}
+
+// countContinuation counts the recipients of the earlier mailing that are continued.
+func countContinuation(ctx context.Context, s *command.Store, p plan, counter *audienceCounter) error {
+	c := p.in.WithDefaults().Continue
+	old, err := s.Mailings.Get(ctx, c.Mailing)
+	if err != nil {
+		return command.NotFound(err, c.Mailing)
+	}
+	var outcomes []ledger.Status
+	for _, o := range c.Outcomes {
+		outcomes = append(outcomes, ledger.Status(o))
+	}
+	return s.Ledger.Report(ctx, old.Key, outcomes, func(l ledger.Line) error { return counter.add(l.Address) })
+}
+
+// audienceCounter counts addresses. It keeps a hash of each, to tell duplicates.
+type audienceCounter struct {
+	ctx   context.Context
+	store *command.Store
+	seed  maphash.Seed
+
+	members, recipients, optedOut int64
+	seen                          map[uint64]struct{}
+	domains                       map[string]int64
+	chunk                         []string // different addresses whose opt-outs are not looked up yet
+}
+
+func (c *audienceCounter) add(text string) error {
+	a, err := address.Parse(text)
+	if err != nil {
+		return errors.New("a stored address cannot be read") // it was checked when it was stored
+	}
+	return c.addKey(a.Key())
+}
+
+func (c *audienceCounter) addKey(key string) error {
+	c.members++
+	hash := maphash.String(c.seed, key)
+	if _, there := c.seen[hash]; there {
+		return nil
+	}
+	c.seen[hash] = struct{}{}
+	c.recipients++
+	if c.chunk = append(c.chunk, key); len(c.chunk) < command.KeysAtOnce {
+		return nil
+	}
+	return c.flush()
+}
+
+// flush looks up which of the chunk have opted out, and counts the domains of the others.
+func (c *audienceCounter) flush() error {
+	if len(c.chunk) == 0 {
+		return nil
+	}
+	out, err := c.store.Lists.OptedOut(c.ctx, c.chunk)
+	if err != nil {
+		return err
+	}
+	c.optedOut += int64(len(out))
+	for _, key := range c.chunk {
+		c.domains[domainOf(key)]++
+	}
+	for _, key := range out {
+		if d := domainOf(key); c.domains[d] > 1 {
+			c.domains[d]--
+		} else {
+			delete(c.domains, d)
+		}
+	}
+	c.chunk = c.chunk[:0]
+	return nil
+}
+
+func domainOf(key string) string { return key[strings.LastIndexByte(key, '@')+1:] }
+
+func (c *audienceCounter) fill(r *dryRunResult) {
+	r.Counted = true
+	r.Members, r.Duplicates, r.Recipients = c.members, c.members-c.recipients, c.recipients
+	r.OptedOut, r.Sendable = c.optedOut, c.recipients-c.optedOut
+	for d, n := range c.domains {
+		r.Domains = append(r.Domains, domainCount{d, n})
+	}
+	slices.SortFunc(r.Domains, func(a, b domainCount) int {
+		return cmp.Or(cmp.Compare(b.Recipients, a.Recipients), cmp.Compare(a.Domain, b.Domain))
+	})
+	r.DomainsInAll = len(r.Domains)
+	r.Domains = r.Domains[:min(topDomains, len(r.Domains))]
+}

@@ -1,0 +1,244 @@
+package start
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	enumspb "go.temporal.io/api/enums/v1"
+
+	"directmailer/internal/config"
+	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/cli/command"
+	"directmailer/starter/internal/cli/listfile"
+	"directmailer/starter/internal/cli/mailing"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+)
+
+// startOptions are the flags of `starter start`.
+type startOptions struct {
+	file, id      string
+	watch, dryRun bool
+	of            continuation
+	json          bool
+}
+
+func (a *app) startCommand() *cobra.Command {
+	var o startOptions
+	cmd := &cobra.Command{
+		Use:   "start {-f FILE | --continue ID}",
+		Short: "Start a mailing",
+		Long: `Starts the mailing that a YAML file describes. The command first checks everything that can be
+checked, and reports every problem at once with its place in the file. Then it imports the list
+file that the mailing names, which replaces the list of that name, and starts the mailing. The
+mailing continues without this shell.
+
+An ID is used once and never again. The command refuses a second start of the same ID, and
+changes nothing. Without --id, and without an id in the file, the ID is derived from the file's
+name and the time.
+
+The command leaves out rows of the list file that cannot be used, and reports them by line. The
+exit code is then 3. With --watch, the exit code first tells how the mailing ended, as that of
+` + "`starter watch`" + ` does.
+
+With --continue, a new mailing goes to those recipients of an earlier mailing that had one of
+the outcomes. The earlier mailing must have ended. The new one has its content and settings, or
+those of a file; it ignores that file's list. Its ID is the earlier one with -2, -3, … The
+command refuses to continue the same recipients twice, unless --id gives the new mailing an ID
+of its own.
+
+With --dry-run the command checks everything and counts the recipients. It starts nothing and
+changes nothing.`,
+		Example: `  starter start -f newsletter.yaml
+  starter start -f newsletter.yaml --id newsletter-2026-11 --watch
+
+  # check everything and count the recipients, and start nothing
+  starter start -f newsletter.yaml --dry-run
+
+  # send to the recipients that were left out when it was cancelled
+  starter start --continue newsletter-2026-11
+
+  # send a corrected message to the recipients that failed
+  starter start --continue newsletter-2026-11 --outcome failed -f corrected.yaml`,
+		Args: command.Needs(),
+	}
+	cmd.Flags().StringVarP(&o.file, "file", "f", "", "mailing file")
+	cmd.Flags().StringVar(&o.id, "id", "", "ID of the mailing: letters and digits, with single . _ or - between them")
+	cmd.Flags().BoolVar(&o.watch, "watch", false, "watch the mailing until it ends")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "check everything, count the recipients, and start nothing")
+	cmd.Flags().StringVar(&o.of.of, "continue", "", "ID of the mailing to continue")
+	cmd.Flags().StringSliceVar(&o.of.outcomes, "outcome", nil,
+		"with --continue: recipients with these outcomes: "+strings.Join(continuable, ", ")+" (default unsent)")
+	format := output.AddFormat(cmd, "table", "json")
+	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
+	_ = cmd.RegisterFlagCompletionFunc("continue", command.CompleteID)
+	_ = cmd.RegisterFlagCompletionFunc(
+		"outcome",
+		cobra.FixedCompletions(continuable, cobra.ShellCompDirectiveNoFileComp),
+	)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.json = format.JSON()
+		if o.watch && o.dryRun {
+			return exit.Usagef("give either --watch or --dry-run: a dry run starts nothing to watch")
+		}
+		if cmd.Flags().Changed("id") {
+			if err := command.CheckID(o.id); err != nil {
+				return err
+			}
+		}
+		p, s, err := a.planStart(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if o.dryRun {
+			return a.dryRun(cmd.Context(), s, p, o.json)
+		}
+		return a.begin(cmd.Context(), s, p, o)
+	}
+	return cmd
+}
+
+// planStart makes the plan of the mailing, and opens the database.
+func (a *app) planStart(ctx context.Context, o startOptions) (plan, *command.Store, error) {
+	if o.of.of == "" {
+		if len(o.of.outcomes) > 0 {
+			return plan{}, nil, exit.Usagef("--outcome needs --continue")
+		}
+		p, err := a.readMailing(o.file, o.id)
+		if err != nil {
+			return plan{}, nil, err
+		}
+		s, err := command.OpenStore(ctx)
+		return p, s, err
+	}
+	of := o.of
+	of.file, of.id = o.file, o.id
+	if err := of.check(); err != nil {
+		return plan{}, nil, err
+	}
+	s, err := command.OpenStore(ctx)
+	if err != nil {
+		return plan{}, nil, err
+	}
+	p, err := a.planContinuation(ctx, s, of)
+	if err != nil {
+		s.Close()
+	}
+	return p, s, err
+}
+
+// started is the answer of `starter start`.
+type started struct {
+	Mailing  string `json:"mailing"`
+	Audience string `json:"audience"`
+	Rejected int64  `json:"rejected"` // rows of the list file
+	WebUI    string `json:"web_ui,omitempty"`
+}
+
+// begin starts the mailing, says where it is shown, and watches it if that is wanted.
+func (a *app) begin(ctx context.Context, s *command.Store, p plan, o startOptions) error {
+	done, err := a.start(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.json && !o.watch:
+		err = output.WriteJSON(a.Out, done)
+	case !o.json:
+		fmt.Fprintf(a.Out, "mailing %s is started\n", done.Mailing)
+		if done.WebUI != "" {
+			fmt.Fprintf(a.Out, "  %s\n", done.WebUI)
+		}
+	}
+	a.warnOfNoWorker(ctx)
+	if o.watch {
+		err = mailing.Watch(ctx, a.App, s, p.in.ID, o.json)
+	} else if !o.json {
+		fmt.Fprintf(a.Out, "  starter watch %s\n", done.Mailing)
+	}
+	if err == nil && done.Rejected > 0 {
+		err = rejectedError(p, done.Rejected)
+	}
+	return err
+}
+
+func rejectedError(p plan, rejected int64) error {
+	return exit.Errorf(
+		exit.RowsRejected,
+		"mailing %s leaves out %s of %s, rejected above",
+		p.in.ID,
+		output.Count(rejected, "row"),
+		output.Base(p.listFile),
+	)
+}
+
+// start imports the list and starts the mailing. If its ID is known already, start does nothing.
+func (a *app) start(ctx context.Context, s *command.Store, p plan) (done started, err error) {
+	conf, err := command.Settings()
+	if err != nil {
+		return done, err
+	}
+	c, err := command.Dial(ctx)
+	if err != nil {
+		return done, err
+	}
+	defer c.Close()
+	if err := notTaken(ctx, s, c, p.in.ID); err != nil {
+		return done, err
+	}
+	done = started{Mailing: p.in.ID, Audience: p.in.Audience(), WebUI: webUI(conf.WebUI, c, p.in.ID)}
+	if p.listFile != "" {
+		r, err := listfile.Open(p.listFile)
+		if err != nil {
+			return done, err
+		}
+		defer r.Close()
+		list, err := listfile.Import(ctx, a.App, s, p.in.List, p.listFile, r, true, false)
+		if err != nil {
+			return done, err
+		}
+		if slices.ContainsFunc(list.Mapping, listfile.IsRenamed) {
+			listfile.Mapping.Render(a.Err, list.Mapping)
+		}
+		a.Say("list %s: %s", list.Name, list.Describe())
+		done.Rejected = list.Rejected
+	} else if err := a.checkAudience(ctx, s, p); err != nil {
+		return done, err
+	}
+	return done, startWorkflow(ctx, c, conf.TaskQueue, p)
+}
+
+// webUI returns where the Web UI shows the mailing, or "" if that is not known.
+func webUI(ui config.WebUI, c *temporalclient.Client, id string) string {
+	path := "/namespaces/" + url.PathEscape(c.Namespace) + "/workflows/" + url.PathEscape(id)
+	host, _, _ := net.SplitHostPort(c.Address)
+	switch {
+	case ui != "":
+		return string(ui) + path
+	case strings.HasSuffix(host, ".tmprl.cloud"), strings.HasSuffix(host, ".api.temporal.io"):
+		return "https://cloud.temporal.io" + path
+	}
+	return ""
+}
+
+// warnOfNoWorker warns where no worker asks for work, so that a started mailing waits.
+func (a *app) warnOfNoWorker(ctx context.Context) {
+	conf, err := command.Settings()
+	if err != nil {
+		return
+	}
+	c, err := command.TryDial(ctx)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	if n, _, err := command.Pollers(ctx, c, conf.TaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY); err == nil && n == 0 {
+		a.Say("starter: warning: no worker polls the task queue %q: the mailing waits until one does", conf.TaskQueue)
+	}
+}

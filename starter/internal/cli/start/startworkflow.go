@@ -1,0 +1,147 @@
+package start
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"directmailer/internal/temporalclient"
+	"directmailer/starter/internal/cli/command"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/status"
+	"directmailer/workflows"
+)
+
+// attributeTimeout is how long a new search attribute may need until all of Temporal knows it.
+const attributeTimeout = 20 * time.Second
+
+// startWorkflow starts the workflow. If Temporal does not have the search attributes, it registers
+// them first.
+func startWorkflow(ctx context.Context, c *temporalclient.Client, queue string, p plan) error {
+	err := startOnce(ctx, c, queue, p)
+	if unknownAttribute(err) {
+		if err := c.RegisterSearchAttributes(ctx); err != nil {
+			return command.TemporalFailure("register search attributes", err)
+		}
+		for end := time.Now().Add(attributeTimeout); unknownAttribute(err) && time.Now().Before(end); {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(200 * time.Millisecond):
+			}
+			err = startOnce(ctx, c, queue, p)
+		}
+	}
+	var already *serviceerror.WorkflowExecutionAlreadyStarted
+	if errors.As(err, &already) {
+		return taken(p.in.ID)
+	}
+	if temporalclient.Unreachable(err) { // it may have come through
+		return exit.Errorf(
+			exit.NoTemporal,
+			"Temporal did not answer, so mailing %s may be started or not: see `starter show %s`. "+
+				"It is safe to start it again under the same ID",
+			p.in.ID,
+			p.in.ID,
+		)
+	}
+	return command.TemporalFailure("start the mailing", err)
+}
+
+func startOnce(ctx context.Context, c *temporalclient.Client, queue string, p plan) error {
+	summary, details := p.describe()
+	_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       p.in.ID,
+		TaskQueue:                                queue,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		StaticSummary:                            summary,
+		StaticDetails:                            details,
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			workflows.StateAttribute.ValueSet(
+				string(status.StateStarted),
+			),
+			workflows.ListAttribute.ValueSet(p.in.Audience()),
+		),
+	}, workflows.MailingType, p.in)
+	return err
+}
+
+func unknownAttribute(err error) bool {
+	var invalid *serviceerror.InvalidArgument
+	if !errors.As(err, &invalid) {
+		return false
+	}
+	return strings.Contains(err.Error(), workflows.StateAttribute.GetName()) ||
+		strings.Contains(err.Error(), workflows.ListAttribute.GetName())
+}
+
+// describe is what the Web UI shows of the mailing besides its progress. It names no recipient.
+func (p plan) describe() (summary, details string) {
+	in := p.in.WithDefaults()
+	summary = fmt.Sprintf("%s to %s", p.name, audienceWords(in))
+	var b strings.Builder
+	fmt.Fprintf(&b, "Mailing file `%s`, %s", p.name, audienceWords(in))
+	if p.listFile != "" {
+		fmt.Fprintf(&b, " from `%s`", output.Base(p.listFile))
+	}
+	points := "all of the workers"
+	if len(in.DropPoints) > 0 {
+		points = strings.Join(in.DropPoints, ", ")
+	}
+	fmt.Fprintf(
+		&b,
+		"\n\n- drop points: %s\n- batches of %d\n- recipients whose answer was lost: %s\n- when attempts are used up: %s\n",
+		points,
+		in.BatchSize,
+		in.OnUncertain,
+		in.OnExhausted,
+	)
+	return firstBytes(summary, 300), firstBytes(b.String(), 4000)
+}
+
+// audienceWords says to whom a mailing goes: "the list customers".
+func audienceWords(in workflows.Input) string {
+	switch {
+	case in.Query != nil:
+		return "a query on " + in.Query.Source
+	case in.Continue != nil:
+		return strings.Join(in.Continue.Outcomes, ", ") + " of " + in.Continue.Mailing
+	}
+	return "the list " + in.List
+}
+
+// firstBytes cuts a text to n octets, for the limits of Temporal.
+func firstBytes(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// derivedID derives an ID from a file's name and the time: newsletter-20261123-101502.
+func derivedID(path string, now time.Time) string {
+	name := filepath.Base(path)
+	name = strings.TrimSuffix(name, filepath.Ext(name))
+	words := strings.FieldsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9')
+	})
+	stem := strings.Join(words, "-")
+	if len(stem) > 60 {
+		stem = strings.TrimRight(stem[:60], "-")
+	}
+	if stem == "" {
+		stem = "mailing"
+	}
+	return stem + "-" + now.UTC().Format("20060102-150405")
+}
