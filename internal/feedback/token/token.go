@@ -1,5 +1,5 @@
-// Package token makes and reads the signed tokens that name a recipient of a mailing to the outside:
-// in unsubscribe links, in bounce addresses and in tests.
+// Package token makes and reads the signed tokens that name a recipient of a mailing to the
+// outside: in unsubscribe links, in bounce addresses and in tests.
 //
 // A token holds a kind, the key of a mailing and the number of a recipient, and a keyed hash over
 // them (HMAC-SHA-256, RFC 2104, cut to 96 bits). It holds no address and no secret. The same

@@ -56,8 +56,8 @@ func TestAFileThatFailsLeavesNothingAndTheOldOneStays(t *testing.T) {
 	}
 }
 
-// Somebody else can prepare names in a folder such as /tmp, to read what is written there or to have
-// it written elsewhere.
+// Somebody else can prepare names in a folder such as /tmp, to read what is written there or to
+// have it written elsewhere.
 func TestAFileIsNeverWrittenIntoWhatSomebodyElseHasPrepared(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
