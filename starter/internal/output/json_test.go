@@ -35,7 +35,8 @@ func FuzzTextsOfOthers(f *testing.F) {
 			}
 		}
 		var table bytes.Buffer
-		output.RenderFields(&table, []output.Field{{Name: "reply", Text: text}})
+		reply := func(text string) []output.Field { return []output.Field{{Name: "reply", Text: text}} }
+		output.Record[string]{Fields: reply}.Render(&table, text)
 		if strings.ContainsFunc(strings.ReplaceAll(table.String(), "\n", ""), invisible) {
 			t.Errorf("%q is shown as %q", text, table.String())
 		}

@@ -2,7 +2,6 @@ package output
 
 import (
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -121,30 +120,4 @@ func newWriter(w io.Writer) table.Writer {
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	return t
-}
-
-// Field is one line of a description: a name and a text.
-type Field struct{ Name, Text string }
-
-// RenderFields writes the description of one thing for people. It leaves out fields without a text.
-// On a terminal it wraps long texts. Elsewhere each text stays on one line, so that grep finds it.
-func RenderFields(w io.Writer, fields []Field) {
-	shown := slices.DeleteFunc(slices.Clone(fields), func(f Field) bool { return f.Text == "" })
-	if len(shown) == 0 {
-		return
-	}
-	t := Table[Field]{
-		{Cell: func(f Field) string { return f.Name }},
-		{Cell: func(f Field) string { return Clean(f.Text) }, Wrap: 40},
-	}
-	cells := make([][]string, len(shown))
-	out := newWriter(w)
-	for i, f := range shown {
-		cells[i] = []string{t[0].Cell(f), t[1].Cell(f)}
-		out.AppendRow(asRow(cells[i]))
-	}
-	if columns, ok := Terminal(w); ok {
-		out.SetColumnConfigs(t.layout(cells, max(columns, minWidth)))
-	}
-	out.Render()
 }

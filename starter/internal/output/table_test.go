@@ -100,16 +100,6 @@ func TestTheSameRowsAreATableAndJSON(t *testing.T) {
 	}
 }
 
-func TestADescriptionLeavesOutWhatIsEmptyAndKeepsTextsOnOneLine(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("because of something ", 20)
-	var b bytes.Buffer
-	output.RenderFields(&b, []output.Field{{"mailing", "m"}, {"reason", ""}, {"doing", long}})
-	if strings.Contains(b.String(), "reason") || !strings.Contains(b.String(), long) {
-		t.Error(b.String())
-	}
-}
-
 func TestAnArrayIsJSONAtEveryLength(t *testing.T) {
 	t.Parallel()
 	for n := range 3 {

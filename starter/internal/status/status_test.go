@@ -177,7 +177,7 @@ func TestAMailingIsShownWithWhatItDoesAndWaitsFor(t *testing.T) {
 		Rates: []Limit{{Kind: "domain", Name: "gmail.com"}},
 	}
 	var b bytes.Buffer
-	s.Render(&b)
+	One.Render(&b, &s)
 	for _, want := range []string{
 		"newsletter", "suspended", "the database is away", "since", "next probe",
 		"render a batch: no page; attempt 2 of 5 has failed",
@@ -195,7 +195,7 @@ func TestAMailingIsShownWithWhatItDoesAndWaitsFor(t *testing.T) {
 	}
 	terminated := Status{ID: "x", State: workflows.StateTerminated, Stored: true}
 	b.Reset()
-	terminated.Render(&b)
+	One.Render(&b, &terminated)
 	if !strings.Contains(b.String(), "`starter close x` closes it") {
 		t.Errorf("a terminated mailing does not say how to close its ledger:\n%s", b.String())
 	}

@@ -11,19 +11,21 @@ import (
 	"directmailer/workflows"
 )
 
-// Render shows a mailing to people: what it does, and its ledger.
-func (s *Status) Render(w io.Writer) {
-	output.RenderFields(w, s.fields())
-	for _, p := range s.Problems {
-		fmt.Fprintf(w, "  %s\n", output.Clean(p.String()))
-	}
-	if s.Stored && s.PreparedAt != nil {
-		s.RenderLedger(w)
-	}
+// One describes the answer of `starter show`: what a mailing does, and its ledger.
+var One = output.Record[*Status]{
+	Fields: fieldsOf,
+	Rest: func(w io.Writer, s *Status) {
+		for _, p := range s.Problems {
+			fmt.Fprintf(w, "  %s\n", output.Clean(p.String()))
+		}
+		if s.Stored && s.PreparedAt != nil {
+			s.RenderLedger(w)
+		}
+	},
 }
 
-// fields describes the mailing. A field without a text is not shown.
-func (s *Status) fields() []output.Field {
+// fieldsOf describes the mailing. A field without a text is not shown.
+func fieldsOf(s *Status) []output.Field {
 	var all []output.Field
 	add := func(name, text string) { all = append(all, output.Field{Name: name, Text: text}) }
 	add("mailing", s.ID)

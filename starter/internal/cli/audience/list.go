@@ -2,6 +2,7 @@ package audience
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -145,9 +146,41 @@ func (a *app) listLs() *cobra.Command {
 // listHead is how many members `list show` shows.
 const listHead = 10
 
+// shownList is a list with its first members.
 type shownList struct {
 	lists.List
 	First []lists.Entry `json:"first"`
+}
+
+// oneList describes the answer of `starter list show`.
+var oneList = output.Record[shownList]{
+	Fields: func(l shownList) []output.Field {
+		return []output.Field{
+			{Name: "list", Text: l.Name},
+			{Name: "members", Text: output.Thousands(l.Members)},
+			{Name: "duplicates", Text: output.Thousands(l.Duplicates)},
+			{Name: "rejected rows", Text: output.Thousands(l.Rejected)},
+			{Name: "file", Text: l.Source},
+			{Name: "imported", Text: output.Moment(l.CreatedAt)},
+		}
+	},
+	Rest: renderMembers,
+}
+
+// renderMembers writes the first members, with the columns that the list has.
+func renderMembers(w io.Writer, l shownList) {
+	members := output.Table[lists.Entry]{
+		{Title: "line", Right: true, Cell: func(e lists.Entry) string { return fmt.Sprint(e.Position) }},
+		{Title: "address", Wrap: 16, Cell: func(e lists.Entry) string { return output.Clean(e.Address) }},
+	}
+	for _, c := range l.Columns {
+		members = append(members, output.Column[lists.Entry]{Title: output.Clean(c), Wrap: 8,
+			Cell: func(e lists.Entry) string { return output.Clean(e.Attributes[c]) }})
+	}
+	members.Render(w, l.First)
+	if more := l.Members - int64(len(l.First)); more > 0 {
+		fmt.Fprintf(w, "… and %s more\n", output.Thousands(more))
+	}
 }
 
 func (a *app) listShow() *cobra.Command {
@@ -173,36 +206,9 @@ func (a *app) listShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if format.JSON() {
-			return output.WriteJSON(a.Out, shownList{l, head})
-		}
-		a.showList(l, head)
-		return nil
+		return oneList.Write(a.Out, format, shownList{l, head})
 	}
 	return cmd
-}
-
-func (a *app) showList(l lists.List, head []lists.Entry) {
-	output.RenderFields(a.Out, []output.Field{
-		{Name: "list", Text: l.Name},
-		{Name: "members", Text: output.Thousands(l.Members)},
-		{Name: "duplicates", Text: output.Thousands(l.Duplicates)},
-		{Name: "rejected rows", Text: output.Thousands(l.Rejected)},
-		{Name: "file", Text: l.Source},
-		{Name: "imported", Text: output.Moment(l.CreatedAt)},
-	})
-	members := output.Table[lists.Entry]{
-		{Title: "line", Right: true, Cell: func(e lists.Entry) string { return fmt.Sprint(e.Position) }},
-		{Title: "address", Wrap: 16, Cell: func(e lists.Entry) string { return output.Clean(e.Address) }},
-	}
-	for _, c := range l.Columns {
-		members = append(members, output.Column[lists.Entry]{Title: output.Clean(c), Wrap: 8,
-			Cell: func(e lists.Entry) string { return output.Clean(e.Attributes[c]) }})
-	}
-	members.Render(a.Out, head)
-	if more := l.Members - int64(len(head)); more > 0 {
-		fmt.Fprintf(a.Out, "… and %s more\n", output.Thousands(more))
-	}
 }
 
 func (a *app) listDelete() *cobra.Command {

@@ -45,11 +45,7 @@ closes its ledger.`,
 		if err != nil {
 			return err
 		}
-		if format.JSON() {
-			return output.WriteJSON(a.Out, v)
-		}
-		v.Render(a.Out)
-		return nil
+		return status.One.Write(a.Out, format, &v)
 	}
 	return cmd
 }

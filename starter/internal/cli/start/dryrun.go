@@ -52,9 +52,36 @@ var domainCounts = output.Table[domainCount]{
 // topDomains is how many domains a dry run names.
 const topDomains = 10
 
+// dryRuns describes the answer of a dry run.
+var dryRuns = output.Record[dryRunResult]{
+	Fields: func(r dryRunResult) []output.Field {
+		fields := []output.Field{{Name: "mailing", Text: r.Mailing}, {Name: "audience", Text: r.Audience}}
+		if !r.Counted {
+			text := "not counted: DM_SOURCES of this shell does not have the source"
+			return append(fields, output.Field{Name: "recipients", Text: text})
+		}
+		return append(fields,
+			output.Field{Name: "members", Text: output.Thousands(r.Members)},
+			output.Field{Name: "rejected rows", Text: output.Thousands(r.Rejected)},
+			output.Field{Name: "duplicates", Text: output.Thousands(r.Duplicates)},
+			output.Field{Name: "recipients", Text: output.Thousands(r.Recipients)},
+			output.Field{Name: "opted out", Text: output.Thousands(r.OptedOut)},
+			output.Field{Name: "would be sent", Text: output.Thousands(r.Sendable)})
+	},
+	Rest: func(w io.Writer, r dryRunResult) {
+		if len(r.Domains) > 0 {
+			domainCounts.Render(w, r.Domains)
+		}
+		if more := r.DomainsInAll - len(r.Domains); more > 0 {
+			fmt.Fprintf(w, "… and %s\n", output.Count(more, "more domain"))
+		}
+		fmt.Fprintln(w, "dry run: nothing was started")
+	},
+}
+
 // dryRun does what start does, except that it changes nothing: it checks everything, and counts the
 // recipients.
-func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, asJSON bool) error {
+func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *output.Format) error {
 	c, err := command.Dial(ctx)
 	if err != nil {
 		return err
@@ -68,39 +95,11 @@ func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, asJSON bool)
 		return err
 	}
 	a.warnOfNoWorker(ctx)
-	if asJSON {
-		err = output.WriteJSON(a.Out, r)
-	} else {
-		a.showDryRun(r)
-	}
+	err = dryRuns.Write(a.Out, format, r)
 	if err == nil && r.Rejected > 0 {
 		return rejectedError(p, r.Rejected)
 	}
 	return err
-}
-
-func (a *app) showDryRun(r dryRunResult) {
-	fields := []output.Field{{Name: "mailing", Text: r.Mailing}, {Name: "audience", Text: r.Audience}}
-	if r.Counted {
-		fields = append(fields,
-			output.Field{Name: "members", Text: output.Thousands(r.Members)},
-			output.Field{Name: "rejected rows", Text: output.Thousands(r.Rejected)},
-			output.Field{Name: "duplicates", Text: output.Thousands(r.Duplicates)},
-			output.Field{Name: "recipients", Text: output.Thousands(r.Recipients)},
-			output.Field{Name: "opted out", Text: output.Thousands(r.OptedOut)},
-			output.Field{Name: "would be sent", Text: output.Thousands(r.Sendable)})
-	} else {
-		text := "not counted: DM_SOURCES of this shell does not have the source"
-		fields = append(fields, output.Field{Name: "recipients", Text: text})
-	}
-	output.RenderFields(a.Out, fields)
-	if len(r.Domains) > 0 {
-		domainCounts.Render(a.Out, r.Domains)
-	}
-	if more := r.DomainsInAll - len(r.Domains); more > 0 {
-		fmt.Fprintf(a.Out, "… and %s\n", output.Count(more, "more domain"))
-	}
-	fmt.Fprintln(a.Out, "dry run: nothing was started")
 }
 
 // countAudience reads the whole audience once.

@@ -97,7 +97,7 @@ changes nothing.`,
 		}
 		defer s.Close()
 		if o.dryRun {
-			return a.dryRun(cmd.Context(), s, p, o.json)
+			return a.dryRun(cmd.Context(), s, p, format)
 		}
 		return a.begin(cmd.Context(), s, p, o)
 	}
