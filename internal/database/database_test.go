@@ -219,15 +219,15 @@ func TestARefusedUserIsNotNamed(t *testing.T) {
 		at.User = user
 		_, err = database.Open(t.Context(), at.String(), 1)
 		checkError(t, err, true)
-		if want := fmt.Sprintf("reach the database at %s: PostgreSQL error 28P01: the user or the password is refused",
-			database.Place(at.String())); err == nil ||
+		if want := fmt.Sprintf("reach the database at %s: PostgreSQL error 28P01: the user or the password is refused: "+
+			"correct DATABASE_URL", database.Place(at.String())); err == nil ||
 			err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
 	_, err := database.Open(t.Context(), server.URL("nowhere"), 1)
 	checkError(t, err, false)
-	if err != nil && !strings.HasSuffix(err.Error(), "there is no such database") {
+	if err != nil && !strings.Contains(err.Error(), "there is no such database") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -19,12 +19,8 @@ func TestTheServerNoticesAWorkerThatIsGoneWithinHalfAMinute(t *testing.T) {
 	if !strings.HasPrefix(database.Place(url), "127.0.0.1:") && !strings.HasPrefix(database.Place(url), "localhost:") {
 		t.Skip("the tests' PostgreSQL is not reached over TCP")
 	}
-	separator := "?"
-	if strings.Contains(url, "?") {
-		separator = "&"
-	}
 	for parameters, want := range map[string]string{"": "30000", "tcp_user_timeout=7000": "7000"} {
-		pool := open(t, url+separator+parameters)
+		pool := open(t, withParameters(url, parameters))
 		for name, want := range map[string]string{"tcp_user_timeout": want, "tcp_keepalives_idle": "15",
 			"tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"} {
 			var got string
@@ -74,6 +70,7 @@ func serve(
 		started.Store(m)
 	}
 	b.Send(&pgproto3.AuthenticationOk{})
+	b.Send(&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: make([]byte, 4)})
 	for {
 		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		if b.Flush() != nil {
@@ -86,6 +83,12 @@ func serve(
 		q, ok := m.(*pgproto3.Query)
 		if !ok {
 			return
+		}
+		if strings.Contains(q.String, "pg_backend_pid") {
+			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("pg_backend_pid")}}})
+			b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("7")}})
+			b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
+			continue
 		}
 		reply := answer(q.String)
 		if reply == nil {

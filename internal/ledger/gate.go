@@ -306,7 +306,7 @@ func (g *Gate) run(ctx context.Context, sql string, args []any) error {
 	clear(g.args.held)
 	var batch pgx.Batch
 	batch.Queue(database.BeginReadCommitted)
-	batch.Queue(database.RaiseDurability)
+	batch.Queue(database.TransactionSettings)
 	batch.Queue(sql, args...).Query(func(rows pgx.Rows) error {
 		_, err := collect(rows, g.args.held)
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"directmailer/internal/database"
 	"directmailer/internal/mailings"
 )
 
@@ -27,8 +28,7 @@ var readProgress = statement("progress")
 // reconciled counts. It returns ErrNoBatch if there is no such mailing.
 func (l *Ledger) Progress(ctx context.Context, mailing int64) (p Progress, err error) {
 	// One snapshot: no batch is closed between its counter and its rows.
-	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, l.pool, snapshot, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadOnly, func(tx pgx.Tx) error {
 		ended, err := p.readCounters(ctx, tx, mailing)
 		if err != nil || ended {
 			return err

@@ -2,10 +2,13 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
 // Open is the outcome of a recipient that has none yet.
@@ -38,22 +41,28 @@ func (l *Ledger) Report(ctx context.Context, mailing int64, outcomes []Status, e
 	for i, o := range outcomes {
 		wanted[i] = string(o)
 	}
-	rows, err := l.pool.Query(ctx, readReport, pgx.NamedArgs{"mailing": mailing, "outcomes": wanted})
+	read := func(rows pgx.Rows) error {
+		for rows.Next() {
+			line, err := pgx.RowToStructByName[Line](rows)
+			if err != nil {
+				return fmt.Errorf("read a line of the ledger: %w", err)
+			}
+			if err := each(line); err != nil {
+				return &callersError{err}
+			}
+		}
+		return nil
+	}
+	err := database.Read(ctx, l.pool, read, readReport, pgx.NamedArgs{"mailing": mailing, "outcomes": wanted})
+	var callers *callersError
+	if errors.As(err, &callers) {
+		return callers.error
+	}
 	if err != nil {
-		return fmt.Errorf("read the ledger: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		line, err := pgx.RowToStructByName[Line](rows)
-		if err != nil {
-			return fmt.Errorf("read a line of the ledger: %w", err)
-		}
-		if err := each(line); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read the ledger: %w", err)
 	}
 	return nil
 }
+
+// callersError is an error of the caller's function, which is returned as it is.
+type callersError struct{ error }

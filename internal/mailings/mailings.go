@@ -80,7 +80,7 @@ func (s *Store) Reserve(ctx context.Context, id, firstRunID, list string, input 
 				VALUES (@id, @first_run_id, @list, @input, 'preparing')
 				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
 			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = @id LIMIT 1`,
-			pgx.NamedArgs{"id": id, "first_run_id": firstRunID, "list": list, "input": input}).Scan(&owner)
+			pgx.NamedArgs{"id": id, "first_run_id": firstRunID, "list": list, "input": string(input)}).Scan(&owner)
 	})
 	if errors.Is(err, pgx.ErrNoRows) { // another start committed the ID between the two halves of the statement
 		return s.Reserve(ctx, id, firstRunID, list, input)

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"directmailer/internal/audience/member"
+	"directmailer/internal/database"
 )
 
 // Frozen says what became of an audience: a list, the answer of a query, or the recipients that an
@@ -39,13 +40,21 @@ func ShareByID(ctx context.Context, tx pgx.Tx, id string) (Mailing, error) {
 
 // SetFrozen writes down that the audience is frozen: the mailing's state is now "sending".
 func SetFrozen(ctx context.Context, tx pgx.Tx, key int64, f Frozen) error {
+	var rejects *string // NULL without any
+	if f.Rejects != nil {
+		text, err := database.JSON(f.Rejects)
+		if err != nil {
+			return err
+		}
+		rejects = &text
+	}
 	_, err := tx.Exec(ctx, `
 		UPDATE mailings SET prepared_at = now(), state = 'sending', members = @members, duplicates = @duplicates,
 			recipients = @recipients, mailable = @mailable, batches = @batches, rejected = @rejected, rejects = @rejects
 		WHERE key = @key`,
 		pgx.NamedArgs{
 			"key": key, "members": f.Members, "duplicates": f.Duplicates, "recipients": f.Recipients,
-			"mailable": f.Mailable(), "batches": f.Batches, "rejected": f.Rejected, "rejects": f.Rejects,
+			"mailable": f.Mailable(), "batches": f.Batches, "rejected": f.Rejected, "rejects": rejects,
 		})
 	return err
 }
@@ -83,7 +92,11 @@ func Revise(ctx context.Context, tx pgx.Tx, key int64) (ending bool, counts *Cou
 
 // SetCounts replaces the counts of a mailing that has ended.
 func SetCounts(ctx context.Context, tx pgx.Tx, key int64, counts Counts) error {
-	_, err := tx.Exec(ctx, `UPDATE mailings SET counts = $2 WHERE key = $1`, key, counts)
+	text, err := database.JSON(counts)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `UPDATE mailings SET counts = $2 WHERE key = $1`, key, text)
 	return err
 }
 
@@ -102,7 +115,15 @@ type End struct {
 
 // SetEnded writes down the end of a mailing. A mailing that has ended keeps its first end.
 func SetEnded(ctx context.Context, tx pgx.Tx, key int64, e End) error {
-	_, err := tx.Exec(
+	counts, err := database.JSON(e.Counts)
+	if err != nil {
+		return err
+	}
+	suppression, err := database.JSON(e.Suppression)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(
 		ctx,
 		`
 		UPDATE mailings SET state = @state, reason = @reason, counts = @counts, suppression = @suppression,
@@ -112,8 +133,8 @@ func SetEnded(ctx context.Context, tx pgx.Tx, key int64, e End) error {
 			"key":         key,
 			"state":       e.State,
 			"reason":      e.Reason,
-			"counts":      e.Counts,
-			"suppression": e.Suppression,
+			"counts":      counts,
+			"suppression": suppression,
 		},
 	)
 	return err

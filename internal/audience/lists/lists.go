@@ -136,32 +136,22 @@ func drop(ctx context.Context, tx pgx.Tx, id int64) error {
 const Staged = "staged_members"
 
 // Stage copies the rows into the table [Staged], as those of list 0, and returns their number. The
-// table is temporary and belongs to the session of conn: nothing of it outlives a crash, and two
-// sessions do not meet.
-func Stage(ctx context.Context, conn *pgxpool.Conn, rows Rows) (int64, error) {
-	_, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE staged_members (LIKE list_members INCLUDING INDEXES)`)
+// table is temporary and ends with the transaction: nothing of it outlives a crash, two sessions do
+// not meet, and a transaction pooler keeps the session for as long.
+func Stage(ctx context.Context, tx pgx.Tx, rows Rows) (int64, error) {
+	_, err := tx.Exec(ctx, `
+		CREATE TEMPORARY TABLE staged_members (LIKE list_members INCLUDING INDEXES) ON COMMIT DROP`)
 	if err != nil {
 		return 0, err
 	}
-	return copyTo(ctx, conn, pgx.Identifier{"staged_members"}, 0, rows)
-}
-
-// Unstage removes the rows that [Stage] has copied.
-func Unstage(ctx context.Context, conn *pgxpool.Conn) error {
-	_, err := conn.Exec(ctx, `DROP TABLE IF EXISTS staged_members`)
-	return err
-}
-
-// copyingTo is a transaction or a connection.
-type copyingTo interface {
-	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
+	return copyTo(ctx, tx, pgx.Identifier{"staged_members"}, 0, rows)
 }
 
 // copyTo copies the rows into a table with the columns of list_members, as those of the list, and
 // returns their number.
-func copyTo(ctx context.Context, db copyingTo, table pgx.Identifier, list int64, rows Rows) (int64, error) {
+func copyTo(ctx context.Context, tx pgx.Tx, table pgx.Identifier, list int64, rows Rows) (int64, error) {
 	c := &copier{list: list, rows: rows}
-	n, err := db.CopyFrom(ctx, table, []string{"list_id", "position", "address", "address_key", "attributes"}, c)
+	n, err := tx.CopyFrom(ctx, table, []string{"list_id", "position", "address", "address_key", "attributes"}, c)
 	if c.err != nil {
 		return 0, c.err // the rows' own error, without the driver's words around it
 	}

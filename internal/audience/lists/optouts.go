@@ -90,13 +90,13 @@ func (s *Store) change(ctx context.Context, sql string, args ...any) (n int64, e
 
 // OptOuts calls each for every opt-out, in the order of addresses, while it reads.
 func (s *Store) OptOuts(ctx context.Context, each func(OptOut) error) error {
-	rows, err := s.pool.Query(ctx, `
-		SELECT address_key, reason, coalesce(mailing, ''), added_at FROM opt_outs ORDER BY address_key`)
-	if err != nil {
-		return fmt.Errorf("read the opt-outs: %w", err)
+	read := func(rows pgx.Rows) error {
+		var o OptOut
+		_, err := pgx.ForEachRow(rows, []any{&o.Address, &o.Reason, &o.Mailing, &o.AddedAt}, func() error { return each(o) })
+		return err
 	}
-	var o OptOut
-	_, err = pgx.ForEachRow(rows, []any{&o.Address, &o.Reason, &o.Mailing, &o.AddedAt}, func() error { return each(o) })
+	err := database.Read(ctx, s.pool, read, `
+		SELECT address_key, reason, coalesce(mailing, ''), added_at FROM opt_outs ORDER BY address_key`)
 	if err != nil {
 		return fmt.Errorf("read the opt-outs: %w", err)
 	}

@@ -3,13 +3,12 @@ package recipients
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/member"
+	"directmailer/internal/database"
 	"directmailer/internal/mailings"
 )
 
@@ -24,22 +23,36 @@ type Answer interface {
 // FreezeAnswer does what [Store.Freeze] does, but with the members that answer hands out. They are
 // read before the mailing is touched: an answer that takes hours keeps nobody waiting. It returns
 // ErrEmptyList when there are no members, or mailings.ErrNotFound.
+//
+// One transaction stages the answer and freezes it, because a transaction pooler keeps a session,
+// and its temporary tables, for no longer. It needs no snapshot, which would be as old as the first
+// row: nobody else sees the staged members, and one statement alone reads the opt-outs.
 func (s *Store) FreezeAnswer(
 	ctx context.Context, id string, answer Answer, batchSize int,
-) (mailings.Frozen, error) {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return mailings.Frozen{}, fmt.Errorf("stage the answer: %w", err)
-	}
-	defer release(conn)
-	members, err := lists.Stage(ctx, conn, answer)
-	if err != nil {
-		if ctx.Err() != nil { // a cancelled COPY can end in the error of its closed connection
-			err = ctx.Err()
+) (f mailings.Frozen, err error) {
+	err = pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		members, err := lists.Stage(ctx, tx, answer)
+		if err != nil {
+			if ctx.Err() != nil { // a cancelled COPY can end in the error of its closed connection
+				err = ctx.Err()
+			}
+			return fmt.Errorf("stage the answer: %w", err)
 		}
-		return mailings.Frozen{}, fmt.Errorf("stage the answer: %w", err)
+		f, err = freezeIn(ctx, tx, id, batchSize, insertAnswer(answer, members))
+		if err != nil {
+			return fmt.Errorf("freeze the answer: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return mailings.Frozen{}, err
 	}
-	insert := func(ctx context.Context, tx pgx.Tx, m mailings.Mailing) (mailings.Frozen, error) {
+	return f, nil
+}
+
+// insertAnswer inserts the members of an answer that are staged.
+func insertAnswer(answer Answer, members int64) audience {
+	return func(ctx context.Context, tx pgx.Tx, m mailings.Mailing) (mailings.Frozen, error) {
 		if members == 0 {
 			return mailings.Frozen{}, ErrEmptyList
 		}
@@ -47,15 +60,4 @@ func (s *Store) FreezeAnswer(
 		f.Rejected, f.Rejects = answer.Rejected(), answer.Rejects()
 		return f, err
 	}
-	return freeze(ctx, conn, id, batchSize, insert)
-}
-
-// release gives the connection back without the staged members, or ends it.
-func release(conn *pgxpool.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := lists.Unstage(ctx, conn); err != nil {
-		_ = conn.Conn().Close(ctx)
-	}
-	conn.Release()
 }

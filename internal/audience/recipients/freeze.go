@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
 	"directmailer/internal/ledger"
@@ -40,12 +41,7 @@ func (s *Store) Freeze(ctx context.Context, id string, batchSize int) (mailings.
 // audience inserts the recipients of the mailing, those who opted out last, and counts both.
 type audience func(ctx context.Context, tx pgx.Tx, m mailings.Mailing) (mailings.Frozen, error)
 
-// beginner is a pool, or one connection of it.
-type beginner interface {
-	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
-}
-
-func freeze(ctx context.Context, db beginner, id string, batchSize int, insert audience) (mailings.Frozen, error) {
+func freeze(ctx context.Context, db *pgxpool.Pool, id string, batchSize int, insert audience) (mailings.Frozen, error) {
 	f, err := tryFreeze(ctx, db, id, batchSize, insert)
 	for overtaken(err) && ctx.Err() == nil {
 		f, err = tryFreeze(ctx, db, id, batchSize, insert)
@@ -64,39 +60,46 @@ func overtaken(err error) bool {
 }
 
 func tryFreeze(
-	ctx context.Context, db beginner, id string, batchSize int, insert audience,
+	ctx context.Context, db *pgxpool.Pool, id string, batchSize int, insert audience,
 ) (f mailings.Frozen, err error) {
 	// All statements see one snapshot: an address that opts out meanwhile must not move the border
 	// between the numbers. The claim of a batch subtracts such late opt-outs.
 	err = pgx.BeginTxFunc(ctx, db, database.Snapshot, func(tx pgx.Tx) error {
-		m, err := mailings.LockByID(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if m.PreparedAt != nil {
-			f = m.Frozen()
-			return nil
-		}
-		if m.ClosedAt != nil || m.Ending { // an attempt that was stopped for long must not add to a closed ledger
-			return ErrEnded
-		}
-		// Sorts stay in memory where they fit. Nested loops are off because rows that were written
-		// a moment ago have no statistics: the planner would take them for few. A plan that has to
-		// use a nested loop all the same gets an enormous cost, for which PostgreSQL would compile
-		// it. The settings end with the transaction.
-		_, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off; SET LOCAL jit = off`)
-		if err != nil {
-			return err
-		}
-		if f, err = insert(ctx, tx, m); err != nil {
-			return err
-		}
-		if f.Batches, err = ledger.OpenBatches(ctx, tx, m.Key, f.Mailable(), batchSize); err != nil {
-			return err
-		}
-		return mailings.SetFrozen(ctx, tx, m.Key, f)
+		f, err = freezeIn(ctx, tx, id, batchSize, insert)
+		return err
 	})
 	return f, err
+}
+
+// freezeIn freezes an audience in the transaction.
+func freezeIn(
+	ctx context.Context, tx pgx.Tx, id string, batchSize int, insert audience,
+) (f mailings.Frozen, err error) {
+	m, err := mailings.LockByID(ctx, tx, id)
+	if err != nil {
+		return f, err
+	}
+	if m.PreparedAt != nil {
+		return m.Frozen(), nil
+	}
+	if m.ClosedAt != nil || m.Ending { // an attempt that was stopped for long must not add to a closed ledger
+		return f, ErrEnded
+	}
+	// Sorts stay in memory where they fit. Nested loops are off because rows that were written a
+	// moment ago have no statistics: the planner would take them for few. A plan that has to use a
+	// nested loop all the same gets an enormous cost, for which PostgreSQL would compile it. The
+	// settings end with the transaction.
+	_, err = tx.Exec(ctx, `SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off; SET LOCAL jit = off`)
+	if err != nil {
+		return f, err
+	}
+	if f, err = insert(ctx, tx, m); err != nil {
+		return f, err
+	}
+	if f.Batches, err = ledger.OpenBatches(ctx, tx, m.Key, f.Mailable(), batchSize); err != nil {
+		return f, err
+	}
+	return f, mailings.SetFrozen(ctx, tx, m.Key, f)
 }
 
 func insertList(ctx context.Context, tx pgx.Tx, m mailings.Mailing) (f mailings.Frozen, err error) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"directmailer/internal/database"
 )
 
 var (
@@ -95,13 +97,14 @@ func (s *Store) Columns(ctx context.Context, mailing int64) ([]string, error) {
 // Known returns those of the addresses, given by their keys, that a mailing has among its
 // recipients.
 func (s *Store) Known(ctx context.Context, keys []string) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `
+	var found []string
+	read := func(rows pgx.Rows) (err error) {
+		found, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	}
+	err := database.Read(ctx, s.pool, read, `
 		SELECT DISTINCT r.address_key FROM mailings m
 		JOIN recipients r ON r.mailing = m.key AND r.address_key = ANY($1)`, keys)
-	if err != nil {
-		return nil, fmt.Errorf("find addresses in the mailings: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, fmt.Errorf("find addresses in the mailings: %w", err)
 	}

@@ -101,7 +101,7 @@ func (m *Template) Database(t testing.TB) string {
 			t.Errorf("drop the test's database: %v", err)
 		}
 	})
-	return inServer(server, name)
+	return withMode(inServer(server, name), os.Getenv(modeVariable))
 }
 
 // create makes the template's database on the server, and returns its name.
@@ -161,6 +161,9 @@ func inServer(server, database string) string {
 // database "mail".
 func OwnPostgres(t testing.TB) *servers.Postgres {
 	t.Helper()
+	if os.Getenv(modeVariable) != "" {
+		t.Skip("has a server of its own, which does not depend on the mode of pgx")
+	}
 	server, err := startPostgres(t.Context(), false)
 	if err != nil {
 		t.Fatalf("start a PostgreSQL of its own: %v", err)

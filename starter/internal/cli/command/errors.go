@@ -60,21 +60,9 @@ func TextOf(err error) string {
 	text := err.Error()
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		text = strings.ReplaceAll(text, pgErr.Error(), databaseReason(pgErr))
+		text = strings.ReplaceAll(text, pgErr.Error(), database.Reason(pgErr))
 	}
 	return output.OneLine(text)
-}
-
-func databaseReason(err *pgconn.PgError) string {
-	switch {
-	case strings.HasPrefix(err.Code, "28"):
-		return "the server refuses the user or the password of DATABASE_URL (" + err.Code + ")"
-	case err.Code == "3D000":
-		return "the server has no database of that name (3D000)"
-	case err.Code == "42501":
-		return "the user of DATABASE_URL may not do that (42501)"
-	}
-	return database.Reason(err)
 }
 
 // FileFailure gives an error about a file that the user named its exit code, and says the file's

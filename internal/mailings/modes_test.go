@@ -1,0 +1,9 @@
+package mailings_test
+
+import (
+	"testing"
+
+	"directmailer/internal/dev/servertest"
+)
+
+func TestEveryModeOfPgxDoesTheSame(t *testing.T) { servertest.InEveryMode(t) }
