@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -178,15 +179,17 @@ func (s *Sources) UnmarshalText(text []byte) (err error) {
 }
 
 // named parses each "name=url" of the text. what is the word for an entry in errors. The errors
-// quote nothing of a URL, because it can hold a password.
+// quote nothing of a URL, because it can hold a password. They quote a name only if a URL follows:
+// a blank in a password makes the rest of the password look like an entry.
 func named[T any](text []byte, what string, parse func(name, url string) (T, error)) ([]T, error) {
 	var all []T
 	var problems []error
 	seen := map[string]bool{}
 	for i, field := range strings.Fields(string(text)) {
 		name, url, ok := strings.Cut(field, "=")
-		if !ok || strings.Contains(name, ":") {
-			problems = append(problems, fmt.Errorf("entry %d is not name=url", i+1))
+		if !ok || strings.Contains(name, ":") || !urlScheme.MatchString(url) {
+			problems = append(problems, fmt.Errorf("entry %d is not name=url, such as mx=smtp://mail.example.com: "+
+				"entries are separated by blanks, so write a blank in a password as %%20", i+1))
 			continue
 		}
 		config, err := parse(name, url)
@@ -199,8 +202,13 @@ func named[T any](text []byte, what string, parse func(name, url string) (T, err
 		seen[name] = true
 		all = append(all, config)
 	}
-	return all, errors.Join(problems...)
+	if len(problems) > 0 { // a host may be a part of a password then
+		return nil, errors.Join(problems...)
+	}
+	return all, nil
 }
+
+var urlScheme = regexp.MustCompile(`^([a-z]{1,12}://|dir:)`)
 
 // WebUI is the address of Temporal's Web UI; empty if it is not known.
 type WebUI string

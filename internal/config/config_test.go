@@ -55,6 +55,9 @@ func TestAWorkerNeedsADatabaseAndDropPointsAndNothingElse(t *testing.T) {
 	}
 }
 
+const notNamed = " is not name=url, such as mx=smtp://mail.example.com: entries are separated by blanks, " +
+	"so write a blank in a password as %20"
+
 // wantLines checks that the error has exactly these lines, in any order.
 func wantLines(t *testing.T, err error, want ...string) {
 	t.Helper()
@@ -180,7 +183,7 @@ func TestEveryBadDropPointIsNamedAtOnce(t *testing.T) {
 		t,
 		err,
 		"DM_DROP_POINTS: drop point mx1: its URL must begin with dir:, smtp:// or smtps://",
-		"DM_DROP_POINTS: entry 2 is not name=url",
+		"DM_DROP_POINTS: entry 2"+notNamed,
 		"DM_DROP_POINTS: drop point mx3 is named twice",
 		"DM_DROP_POINTS: a drop point's name must be up to 63 lower-case letters and digits, with single - or _ between them",
 	)
@@ -221,11 +224,12 @@ func TestEveryBadSourceIsNamedAtOnceWithoutItsCredentials(t *testing.T) {
 	_, err := config.LoadWorker()
 	wantLines(t, err,
 		"DM_SOURCES: source crm: its URL must begin with postgres://",
-		"DM_SOURCES: entry 2 is not name=url",
+		"DM_SOURCES: entry 2"+notNamed,
 		"DM_SOURCES: source shop is named twice",
 		"DM_SOURCES: a source's name must be up to 63 lower-case letters and digits, with single - or _ between them",
-		"DM_SOURCES: source bad: its URL cannot be used: it must be like postgres://user:password@host:5432/database "+
-			"(are marks in the password written as %xx? do the files that it names exist?)")
+		"DM_SOURCES: source bad: its URL cannot be used: it is not a PostgreSQL URL such as "+
+			"postgres://user:password@host:5432/database: write special characters of user and password as %xx, "+
+			"for example @ as %40, / as %2F and # as %23; the files that it names must exist")
 }
 
 func TestPageHostsAreHostsAndNetworks(t *testing.T) {
@@ -300,7 +304,7 @@ func TestAFileOfASecretThatCannotBeUsedIsNamedWithoutItsContent(t *testing.T) {
 	_, err = config.LoadWorker()
 	wantLines(t, err,
 		"DATABASE_URL and DATABASE_URL_FILE are both set: set one of them",
-		"DM_DROP_POINTS_FILE: /nowhere/secret: no such file or directory")
+		"DM_DROP_POINTS_FILE names a file that cannot be read: no such file or directory")
 
 	environment(
 		t,

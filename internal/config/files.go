@@ -57,13 +57,14 @@ func readFiles(target any) (map[string]string, error) {
 }
 
 // readFile reads the file that holds a variable's value, without blanks and line breaks around it.
+// Its errors do not quote the path: somebody may have set the value itself.
 func readFile(name, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
 	info, err := os.Stat(path)
 	if err == nil && info.Size() > maxFile {
-		return "", fmt.Errorf("%s%s: %s is larger than 1 MiB", name, fileSuffix, path)
+		return "", fmt.Errorf("%s%s names a file that is larger than 1 MiB", name, fileSuffix)
 	}
 	var content []byte
 	if err == nil {
@@ -71,7 +72,7 @@ func readFile(name, path string) (string, error) {
 	}
 	var fault *fs.PathError
 	if errors.As(err, &fault) {
-		return "", fmt.Errorf("%s%s: %s: %w", name, fileSuffix, path, fault.Err)
+		return "", fmt.Errorf("%s%s names a file that cannot be read: %w", name, fileSuffix, fault.Err)
 	}
 	return strings.TrimSpace(string(content)), err
 }

@@ -11,9 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -27,15 +25,6 @@ const MinVersion = 140000
 
 // ErrNotMigrated says that the schema is older than this program.
 var ErrNotMigrated = errors.New("the database is not migrated: run `starter migrate`")
-
-// Place names host, port and database of a URL, without user and password.
-func Place(url string) string {
-	config, err := pgx.ParseConfig(url)
-	if err != nil {
-		return "(unreadable URL)"
-	}
-	return fmt.Sprintf("%s/%s", net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), config.Database)
-}
 
 // Migrate brings the schema up to date and returns the versions before and after. Two
 // migrations at once wait for each other.

@@ -22,11 +22,12 @@ import (
 // and not in a wait. It throws away the sessions of a server that accepts no writes any more, and
 // works behind a pooler such as PgBouncer.
 func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error) {
+	if _, err := ParseURL(url); err != nil {
+		return nil, fmt.Errorf("DATABASE_URL cannot be used: %w", err)
+	}
 	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, errors.New(
-			"DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@host:5432/database",
-		)
+	if err != nil { // a parameter of the pool
+		return nil, fmt.Errorf("DATABASE_URL cannot be used: %w", errURL)
 	}
 	config.MaxConns = maxConns
 	SetTimeouts(&config.ConnConfig.Config)

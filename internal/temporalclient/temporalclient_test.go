@@ -24,13 +24,15 @@ func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
 // These tests set variables of the process, so they run one after the other.
 
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
 // dial connects to the address as a worker does that is told nothing else.
 func dial(t *testing.T, address, namespace string) (*temporalclient.Client, error) {
 	t.Helper()
 	t.Setenv("TEMPORAL_CONFIG_FILE", t.TempDir()+"/none.toml")
 	t.Setenv("TEMPORAL_ADDRESS", address)
 	t.Setenv("TEMPORAL_NAMESPACE", namespace)
-	c, err := temporalclient.Dial(t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	c, err := temporalclient.Dial(t.Context(), quiet)
 	if err == nil {
 		t.Cleanup(c.Close)
 	}

@@ -98,9 +98,27 @@ func TestABadEnvironmentIsToldWithoutItsValues(t *testing.T) {
 	t.Parallel()
 	s := newShellWithoutServers(t)
 	s.with("DATABASE_URL", "mysql://user:"+password+"@127.0.0.1/x").run("ls").wantError(t, 6,
-		"DATABASE_URL is not a PostgreSQL URL")
+		"DATABASE_URL cannot be used: it is not a PostgreSQL URL")
 	s.with("DM_DROP_POINTS", "mx=smtp://user:"+password+"@").run("check").wantError(t, 2,
 		"DM_DROP_POINTS: drop point mx")
+	const secret = "Zq8Kw3XpJv7Yb"
+	for _, c := range []struct{ name, value string }{
+		{"DATABASE_URL", "postgres://me:" + secret + "@" + secret + "@127.0.0.1:1/mail"},
+		{"DATABASE_URL", "postgres://me:12/" + secret + "@127.0.0.1:1/mail"},
+		{"DATABASE_URL_FILE", "postgres://me:" + secret + "@127.0.0.1:1/mail"},
+		{"DM_DROP_POINTS", "mx=smtp://me:x " + secret + "=y@127.0.0.1:1"},
+		{"DM_DROP_POINTS", "mx=smtp://me:12?" + secret + "@127.0.0.1:1"},
+		{"DM_SOURCES", "crm=postgres://me:" + secret + "/" + secret + "@127.0.0.1:1/crm"},
+		{"TEMPORAL_ADDRESS", "https://me:" + secret + "@127.0.0.1:1"},
+		{"TEMPORAL_TLS_CLIENT_KEY_PATH", secret},
+	} {
+		for _, command := range []string{"check", "ls", "migrate"} {
+			a := s.with(c.name, c.value).run(command)
+			if text := a.out + a.err; strings.Contains(text, secret[:4]) || a.code == 0 {
+				t.Errorf("%s with %s: exit code %d, %s", command, c.name, a.code, text)
+			}
+		}
+	}
 }
 
 func TestBadMailingFilesAreToldByLineAndNothingIsDone(t *testing.T) {

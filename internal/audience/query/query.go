@@ -51,11 +51,9 @@ func Parse(name, url string) (Config, error) {
 	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
 		return Config{}, fmt.Errorf("source %s: its URL must begin with postgres://", name)
 	}
-	config, err := pgconn.ParseConfig(url)
+	config, err := database.ParseURL(url)
 	if err != nil {
-		return Config{}, fmt.Errorf("source %s: its URL cannot be used: it must be like "+
-			"postgres://user:password@host:5432/database (are marks in the password written as %%xx? do the files that it "+
-			"names exist?)", name)
+		return Config{}, fmt.Errorf("source %s: its URL cannot be used: %w", name, err)
 	}
 	database.SetTimeouts(config)
 	config.MaxProtocolMessageBodyLen = maxRow

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -80,9 +81,7 @@ func parse(rawURL string) (Config, error) {
 		if c.SMTP, err = smtpOptions(u, p); err != nil {
 			return c, err
 		}
-		if c.Idempotency, err = p.headerField("idempotency"); err != nil {
-			return c, err
-		}
+		c.Idempotency = p.headerField("idempotency")
 	case "dir":
 		if c.Dir, err = directoryOf(u); err != nil {
 			return c, err
@@ -113,13 +112,8 @@ func smtpOptions(u *url.URL, p *params) (*smtp.Options, error) {
 	case auth != "":
 		return nil, errors.New("auth must be xoauth2, with an access token as the password, or be left out")
 	}
-	if o.NextBehindDot, err = p.boolean("next_behind_dot"); err != nil {
-		return nil, err
-	}
-	o.Hello = p.take("hello")
-	if strings.ContainsFunc(o.Hello, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, errors.New("hello must be a host name")
-	}
+	o.NextBehindDot = p.boolean("next_behind_dot")
+	o.Hello = p.host("hello")
 	if file := p.take("ca"); file != "" {
 		if o.RootCAs, err = readCAs(file); err != nil {
 			return nil, err
@@ -165,13 +159,22 @@ func tlsPolicy(p *params, o *smtp.Options) (smtp.TLSPolicy, error) {
 func readCAs(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("ca: %w", err)
+		return nil, fmt.Errorf("ca names a file that cannot be read: %w", reason(err))
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca: %s contains no certificate in PEM format", file)
+		return nil, errors.New("ca names a file that contains no certificate in PEM format")
 	}
 	return pool, nil
+}
+
+// reason returns the cause of an error about a file, without its path.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // directoryOf returns the absolute path of dir:/path, dir:///path or dir:relative.

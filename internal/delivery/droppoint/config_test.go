@@ -32,8 +32,8 @@ func TestAConfigurationNeverShowsItsPassword(t *testing.T) {
 func TestParametersAreGivenOnceAndMakeSense(t *testing.T) {
 	t.Parallel()
 	for url, part := range map[string]string{
-		"smtp://mx.example.com?connections=":               `"connections" must be given once`,
-		"smtp://mx.example.com?tls=none&tls=required":      `"tls" must be given once`,
+		"smtp://mx.example.com?connections=":               `connections must be given once`,
+		"smtp://mx.example.com?tls=none&tls=required":      `tls must be given once`,
 		"smtp://mx.example.com:99999":                      "port",
 		"smtps://mx.example.com?tls=none":                  "smtps://",
 		"smtp://mx.example.com?auth=xoauth2":               "auth",

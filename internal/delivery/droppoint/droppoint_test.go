@@ -197,7 +197,7 @@ func TestAURLThatIsWrongIsNamedWithoutItsPassword(t *testing.T) {
 		"smtp://":            "host",
 		"smtp://user:s3cret@mx.example.com?tls=maybe":     "tls",
 		"smtp://user:s3cret@mx.example.com?connections=0": "connections",
-		"smtp://user:s3cret@mx.example.com?wait=1":        `"wait"`,
+		"smtp://user:s3cret@mx.example.com?wait=1":        "unknown parameter: the parameters are auth, ca,",
 		"smtp://user@mx.example.com":                      "password",
 		"smtp://user:s3cret%@mx.example.com":              "read",
 		"smtp://mx.example.com/path":                      "smtp://user",
@@ -205,7 +205,7 @@ func TestAURLThatIsWrongIsNamedWithoutItsPassword(t *testing.T) {
 		"smtp://mx.example.com?next_behind_dot=perhaps":   "next_behind_dot",
 		"smtp://mx.example.com?hello=a%0d%0ab":            "hello",
 		"dir:":                                            "dir:/path",
-		"dir:/tmp?messages=3":                             "messages",
+		"dir:/tmp?messages=3":                             "the parameters are connections",
 	} {
 		_, err := droppoint.Parse("mx", url)
 		if err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), "drop point mx") ||
