@@ -26,7 +26,8 @@ func malformed(r *rand.Rand, forms []string) string {
 	secret := marker
 	for range r.IntN(4) {
 		at := 4 + r.IntN(len(secret)-7)
-		mark := []string{"@", "/", ":", "?", "#", "%", "&", "=", " ", "\n", "\\", "'", "\"", "[", ",", ";", "+", "\x01", "é",
+		mark := []string{"@", "/", ":", "?", "#", "%", "&", "=", " ", "\n", "\\", "'", "\"", "[", ",", ";", "+",
+			"\x01", "é",
 			"@h/", "?x=", "&x=", " x=", ":1/", ":1?", "/x?", "%zz", "://", "\t"}[r.IntN(29)]
 		secret = secret[:at] + mark + secret[at:]
 	}
@@ -47,29 +48,40 @@ func holdsMarker(text string) (piece string, ok bool) {
 }
 
 var (
-	databaseForms = []string{"postgres://me:SECRET@127.0.0.1:1/mail", "postgresql://me:SECRET@127.0.0.1:1/mail?sslmode=disable",
+	databaseForms = []string{"postgres://me:SECRET@127.0.0.1:1/mail",
+		"postgresql://me:SECRET@127.0.0.1:1/mail?sslmode=disable",
 		"postgres://:SECRET@127.0.0.1:1/mail", "postgres://me:SECRET@/mail", "postgres:me:SECRET@127.0.0.1/mail",
 		"postgres//me:SECRET@127.0.0.1/mail", "mysql://me:SECRET@127.0.0.1/mail", "me:SECRET@127.0.0.1",
 		"postgres://127.0.0.1:1/mail?user=me&password=SECRET", "postgres://127.0.0.1:1/mail?user=me&pasword=SECRET",
-		"host=127.0.0.1 port=1 user=me password=SECRET dbname=mail", "host=127.0.0.1 port=1 password='SECRET dbname=mail",
-		"host=127.0.0.1 port=1 password = SECRET", "password=SECRET", "SECRET", "postgres://me:SECRET@127.0.0.1:port/mail",
+		"host=127.0.0.1 port=1 user=me password=SECRET dbname=mail",
+		"host=127.0.0.1 port=1 password='SECRET dbname=mail",
+		"host=127.0.0.1 port=1 password = SECRET", "password=SECRET", "SECRET",
+		"postgres://me:SECRET@127.0.0.1:port/mail",
 		"postgres://me:SECRET@127.0.0.1:1,127.0.0.1:2/mail", "postgres://me:SECRET@127.0.0.1:1/mail?sslmode=SECRET",
-		"postgres://me:SECRET@127.0.0.1:1/mail?pool_max_conns=SECRET", "postgres://me:SECRET@127.0.0.1:1/mail?sslrootcert=SECRET",
+		"postgres://me:SECRET@127.0.0.1:1/mail?pool_max_conns=SECRET",
+		"postgres://me:SECRET@127.0.0.1:1/mail?sslrootcert=SECRET",
 		"postgres://me:SECRET@127.0.0.1:1/mail?connect_timeout=1&default_query_exec_mode=SECRET"}
-	dropPointForms = []string{"mx=smtp://me:SECRET@127.0.0.1:1", "smtp://me:SECRET@127.0.0.1:1", "mx smtp://me:SECRET@127.0.0.1",
-		"mx=smtps://me:SECRET@127.0.0.1:1?connections=2", "mx=smtp:me:SECRET@127.0.0.1", "mx=smtp//me:SECRET@127.0.0.1",
+	dropPointForms = []string{"mx=smtp://me:SECRET@127.0.0.1:1", "smtp://me:SECRET@127.0.0.1:1",
+		"mx smtp://me:SECRET@127.0.0.1",
+		"mx=smtps://me:SECRET@127.0.0.1:1?connections=2", "mx=smtp:me:SECRET@127.0.0.1",
+		"mx=smtp//me:SECRET@127.0.0.1",
 		"mx=me:SECRET@127.0.0.1", "mx=smtp://SECRET@127.0.0.1", "mx=smtp://:SECRET@127.0.0.1",
 		"mx=smtp://me:SECRET@", "mx=smtp://127.0.0.1:1?password=SECRET", "mx=smtp://127.0.0.1:1?SECRET=1",
 		"mx=smtp://me:SECRET@127.0.0.1:1?tls=SECRET", "mx=smtp://me:SECRET@127.0.0.1:1?ca=SECRET",
-		"mx=smtp://me:SECRET@127.0.0.1:1?hello=SECRET&auth=SECRET", "mx=smtp://me:SECRET@127.0.0.1:1?idempotency=SECRET",
+		"mx=smtp://me:SECRET@127.0.0.1:1?hello=SECRET&auth=SECRET",
+		"mx=smtp://me:SECRET@127.0.0.1:1?idempotency=SECRET",
 		"mx=smtp://me:SECRET@127.0.0.1:1 spare=smtp://me:SECRET@127.0.0.1:1", "mx=dir:/tmp me:SECRET@127.0.0.1",
-		"mx=smtp://me:x@127.0.0.1:1 SECRET", "SECRET", "mx=SECRET", "mx = smtp://me:SECRET@127.0.0.1", "mx=smpt://me:SECRET@h",
+		"mx=smtp://me:x@127.0.0.1:1 SECRET", "SECRET", "mx=SECRET", "mx = smtp://me:SECRET@127.0.0.1",
+		"mx=smpt://me:SECRET@h",
 		"mx=smtp://me:SECRET@127.0.0.1:1?connections=SECRET&messages=SECRET&next_behind_dot=SECRET",
 		"mx=smtp://me:SECRET@127.0.0.1:1?servername=SECRET&password_file=SECRET&password_command=SECRET"}
-	sourceForms = []string{"crm=postgres://me:SECRET@127.0.0.1:1/crm", "postgres://me:SECRET@127.0.0.1:1/crm", "crm=SECRET",
-		"crm=mysql://me:SECRET@127.0.0.1/crm", "crm postgres://me:SECRET@127.0.0.1/crm", "crm=postgres://127.0.0.1/crm?password=SECRET",
+	sourceForms = []string{"crm=postgres://me:SECRET@127.0.0.1:1/crm", "postgres://me:SECRET@127.0.0.1:1/crm",
+		"crm=SECRET",
+		"crm=mysql://me:SECRET@127.0.0.1/crm", "crm postgres://me:SECRET@127.0.0.1/crm",
+		"crm=postgres://127.0.0.1/crm?password=SECRET",
 		"crm=postgres://me:SECRET@127.0.0.1:1/crm shop=postgres://me:SECRET@127.0.0.1:1/shop SECRET"}
-	temporalForms = []string{"127.0.0.1:1", "https://me:SECRET@127.0.0.1:1", "me:SECRET@127.0.0.1:1", "127.0.0.1:1/SECRET",
+	temporalForms = []string{"127.0.0.1:1", "https://me:SECRET@127.0.0.1:1", "me:SECRET@127.0.0.1:1",
+		"127.0.0.1:1/SECRET",
 		"127.0.0.1:1?SECRET", "127.0.0.1:SECRET@"}
 )
 
@@ -138,7 +150,8 @@ func TestNoPieceOfASecretStandsInAnErrorOfAServer(t *testing.T) {
 		t.Setenv("TEMPORAL_CONFIG_FILE", os.DevNull)
 		t.Setenv("TEMPORAL_ADDRESS", malformed(r, temporalForms))
 		t.Setenv("TEMPORAL_API_KEY", malformed(r, []string{"SECRET", "SECRET\n", "Bearer SECRET"}))
-		c, err := temporalclient.Dial(ctx, slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		c, err := temporalclient.Dial(ctx, slog.New(slog.NewTextHandler(&said,
+			&slog.HandlerOptions{Level: slog.LevelDebug})))
 		if err == nil {
 			c.Close()
 		}

@@ -69,18 +69,23 @@ func TestASettingThatCannotBeUsedNamesItsVariableAndNoValue(t *testing.T) {
 		{map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:1?key=" + secret}, "TEMPORAL_ADDRESS"},
 		{map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:1 " + secret}, "TEMPORAL_ADDRESS"},
 		{map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:1", "TEMPORAL_API_KEY": secret + "\n"}, "TEMPORAL_API_KEY"},
-		{map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:1", "TEMPORAL_GRPC_META_KEY": "\x01" + secret}, "TEMPORAL_GRPC_META_KEY"},
-		{map[string]string{"TEMPORAL_TLS_CLIENT_CERT_PATH": block, "TEMPORAL_TLS_CLIENT_KEY_PATH": block}, "TEMPORAL_TLS_CLIENT_KEY_PATH"},
+		{map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:1", "TEMPORAL_GRPC_META_KEY": "\x01" + secret},
+			"TEMPORAL_GRPC_META_KEY"},
+		{map[string]string{"TEMPORAL_TLS_CLIENT_CERT_PATH": block, "TEMPORAL_TLS_CLIENT_KEY_PATH": block},
+			"TEMPORAL_TLS_CLIENT_KEY_PATH"},
 		{map[string]string{"TEMPORAL_TLS_CLIENT_KEY_PATH": secret}, "TEMPORAL_TLS_CLIENT_CERT_PATH"},
-		{map[string]string{"TEMPORAL_TLS_CLIENT_CERT_DATA": block, "TEMPORAL_TLS_CLIENT_KEY_DATA": block}, "TEMPORAL_TLS_CLIENT_KEY_DATA"},
+		{map[string]string{"TEMPORAL_TLS_CLIENT_CERT_DATA": block, "TEMPORAL_TLS_CLIENT_KEY_DATA": block},
+			"TEMPORAL_TLS_CLIENT_KEY_DATA"},
 		{map[string]string{"TEMPORAL_TLS_CLIENT_KEY_DATA": block}, "TEMPORAL_TLS_CLIENT_CERT_DATA"},
 		{map[string]string{"TEMPORAL_TLS_SERVER_CA_CERT_PATH": block}, "TEMPORAL_TLS_SERVER_CA_CERT_PATH"},
 		{map[string]string{"TEMPORAL_TLS_SERVER_CA_CERT_DATA": block}, "TEMPORAL_TLS_SERVER_CA_CERT"},
 		{map[string]string{"TEMPORAL_PROFILE": secret}, "TEMPORAL_PROFILE"},
 		{map[string]string{"TEMPORAL_CONFIG_FILE": "/dev/null/" + secret}, "TEMPORAL_CONFIG_FILE"},
 		{map[string]string{"TEMPORAL_CONFIG_FILE": file("[profile.default]\napi_key = " + secret + "\n")}, "line 2"},
-		{map[string]string{"TEMPORAL_CONFIG_FILE": file("[profile.default]\napi_key = [\"" + secret + "\"]\n")}, "TEMPORAL_CONFIG_FILE"},
-		{map[string]string{"TEMPORAL_CONFIG_FILE": file("[profile.default]\naddress = \"http://me:" + secret + "@h\"\n")}, "TEMPORAL_ADDRESS"},
+		{map[string]string{"TEMPORAL_CONFIG_FILE": file("[profile.default]\napi_key = [\"" + secret + "\"]\n")},
+			"TEMPORAL_CONFIG_FILE"},
+		{map[string]string{"TEMPORAL_CONFIG_FILE": file("[profile.default]\naddress = \"http://me:" + secret + "@h\"\n")},
+			"TEMPORAL_ADDRESS"},
 		{map[string]string{"TEMPORAL_CONFIG_FILE": file(secret + "\n")}, "line "},
 	} {
 		err := connectError(t, c.given)
@@ -96,7 +101,8 @@ func TestARefusedLogInNamesTheVariablesOfTheLogIn(t *testing.T) {
 	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
 		address := refuseAll(t, status.Error(code, "request unauthorized: token Zq8Kw3Xp"))
 		err := connectError(t, map[string]string{"TEMPORAL_ADDRESS": address})
-		if text := err.Error(); !strings.Contains(text, "TEMPORAL_API_KEY") || !strings.Contains(text, "TEMPORAL_NAMESPACE") ||
+		if text := err.Error(); !strings.Contains(text, "TEMPORAL_API_KEY") || !strings.Contains(text,
+			"TEMPORAL_NAMESPACE") ||
 			strings.Contains(text, "Zq8Kw3Xp") || temporalclient.Unreachable(err) {
 			t.Errorf("%v: %v", code, err)
 		}
@@ -130,7 +136,8 @@ func TestEveryFailureOfTLSNamesItsVariable(t *testing.T) {
 		{map[string]string{"TEMPORAL_TLS": "true", "TEMPORAL_TLS_SERVER_NAME": "temporal.example.com"},
 			"TEMPORAL_TLS_SERVER_CA_CERT_PATH"},
 		{map[string]string{"TEMPORAL_TLS_SERVER_CA_CERT_PATH": s.ca}, "TEMPORAL_TLS_SERVER_NAME"},
-		{map[string]string{"TEMPORAL_TLS_SERVER_CA_CERT_PATH": s.ca, "TEMPORAL_TLS_SERVER_NAME": "temporal.example.com"},
+		{map[string]string{"TEMPORAL_TLS_SERVER_CA_CERT_PATH": s.ca,
+			"TEMPORAL_TLS_SERVER_NAME": "temporal.example.com"},
 			"TEMPORAL_TLS_CLIENT_CERT_PATH"},
 		{nil, "TEMPORAL_TLS"},
 	} {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// params reads the parameters of a URL one by one. Those that nobody reads are unknown. Errors quote
-// only names that somebody reads: the others may be a part of a password with an unescaped mark.
+// params reads the parameters of a URL one by one. Those that nobody reads are unknown. Errors
+// quote only names that somebody reads: the others may be a part of a password.
 type params struct {
 	values url.Values
 	known  []string
