@@ -2,6 +2,7 @@ package temporalclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -69,7 +70,7 @@ func (e *explained) Unwrap() error { return e.err }
 
 // reason says why no connection was made to the address. gRPC only has a text for that, which names
 // its own parts. So reason connects once more by itself, to learn the cause.
-func reason(ctx context.Context, address string, err error) error {
+func reason(ctx context.Context, address string, config *tls.Config, err error) error {
 	if !Unreachable(err) {
 		return Explain(err)
 	}
@@ -87,11 +88,37 @@ func reason(ctx context.Context, address string, err error) error {
 	if dialErr != nil {
 		return &explained{neterr.Reason(dialErr), err}
 	}
-	_ = conn.Close()
+	defer conn.Close()
+	if text := tlsReason(handshake(ctx, conn, place, config)); text != "" {
+		return &explained{"TLS failed: " + text, err}
+	}
 	return &explained{
 		"a server is there, and does not answer as Temporal: check TEMPORAL_ADDRESS and TEMPORAL_TLS",
 		err,
 	}
+}
+
+// handshake returns the text of the error of a TLS handshake. A server that refuses our certificate
+// says so only after the handshake, and gRPC often does not pass that on.
+func handshake(ctx context.Context, conn net.Conn, place string, config *tls.Config) string {
+	if config == nil {
+		return ""
+	}
+	config = config.Clone()
+	config.NextProtos = []string{"h2"}
+	if host, _, err := net.SplitHostPort(place); err == nil && config.ServerName == "" {
+		config.ServerName = host
+	}
+	secure := tls.Client(conn, config)
+	err := secure.HandshakeContext(ctx)
+	if deadline, ok := ctx.Deadline(); ok && err == nil {
+		_ = secure.SetReadDeadline(deadline)
+		_, err = secure.Read(make([]byte, 1))
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // tlsFailures are parts of the texts of crypto/tls and crypto/x509, and what to do about them. gRPC
