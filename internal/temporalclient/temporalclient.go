@@ -38,7 +38,8 @@ func Dial(ctx context.Context, log *slog.Logger) (*Client, error) {
 	defer cancel()
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
-		return nil, fmt.Errorf("reach Temporal at %s: %w", options.HostPort, reason(ctx, options.HostPort, options.ConnectionOptions.TLS, err))
+		err = reason(ctx, options.HostPort, options.ConnectionOptions.TLS, err)
+		return nil, fmt.Errorf("reach Temporal at %s: %w", options.HostPort, err)
 	}
 	return &Client{Client: c, Address: options.HostPort, Namespace: options.Namespace}, nil
 }
