@@ -24,6 +24,31 @@ func (s *Store) Members(ctx context.Context, name string, each func(address stri
 	return nil
 }
 
+// Entries calls each for the first members of the list, at most limit, in the order of its rows,
+// while it reads.
+func (s *Store) Entries(ctx context.Context, name string, limit int, each func(Entry) error) error {
+	rows, err := s.pool.Query(ctx, `
+		SELECT m.position, m.address, m.attributes FROM list_members m JOIN lists l ON l.id = m.list_id
+		WHERE l.name = $1 ORDER BY m.position LIMIT $2`, name, limit)
+	if err != nil {
+		return fmt.Errorf("read the list's members: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e, err := pgx.RowToStructByPos[Entry](rows)
+		if err != nil {
+			return fmt.Errorf("read the list's members: %w", err)
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read the list's members: %w", err)
+	}
+	return nil
+}
+
 // OptedOut returns those of the addresses, given by their keys, that have opted out.
 func (s *Store) OptedOut(ctx context.Context, keys []string) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `SELECT address_key FROM opt_outs WHERE address_key = ANY($1)`, keys)

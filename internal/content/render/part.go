@@ -132,8 +132,10 @@ func (p *part) failure(err error) *Problem {
 	case value != nil:
 		problem.Message += ": " + value.Error()
 	case missingKey.MatchString(reason):
+		problem.OfTemplate = true
 		problem.Message = "no field " + missingKey.FindStringSubmatch(reason)[1]
 	case ownWords.MatchString(reason):
+		problem.OfTemplate = true
 		problem.Message += ": " + reason
 	}
 	return problem

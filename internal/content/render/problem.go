@@ -22,6 +22,9 @@ type Problem struct {
 	Field        string
 	Line, Column int
 	Message      string
+	// OfTemplate is true for a problem of [Renderer.Render] that no value of a field can avoid:
+	// every recipient has it for whom the template comes to its place.
+	OfTemplate bool
 }
 
 func (p *Problem) Error() string {

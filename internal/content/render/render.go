@@ -11,6 +11,7 @@ package render
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -71,6 +72,14 @@ type Renderer struct {
 	t                   *Template
 	data                map[string]string
 	subject, text, html output
+}
+
+// Fields returns the fields that the template uses besides email; nil if it may use any.
+func (t *Template) Fields() []string {
+	if t.fields == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(t.fields), func(name string) bool { return name == "email" })
 }
 
 // NewRenderer returns a Renderer for one goroutine.

@@ -33,6 +33,10 @@ type dryRunResult struct {
 	Recipients int64 `json:"recipients"`
 	OptedOut   int64 `json:"opted_out"`
 	Sendable   int64 `json:"sendable"`
+	// Sampled are the recipients whose messages were rendered. SampleFailed are those of them who
+	// would have none.
+	Sampled      int `json:"sampled"`
+	SampleFailed int `json:"sample_failed"`
 	// Domains are the recipient domains of the sendable, largest first, at most ten.
 	Domains      []domainCount `json:"domains"`
 	DomainsInAll int           `json:"domains_in_all"`
@@ -66,7 +70,8 @@ var dryRuns = output.Record[dryRunResult]{
 			output.Field{Name: "duplicates", Text: output.Thousands(r.Duplicates)},
 			output.Field{Name: "recipients", Text: output.Thousands(r.Recipients)},
 			output.Field{Name: "opted out", Text: output.Thousands(r.OptedOut)},
-			output.Field{Name: "would be sent", Text: output.Thousands(r.Sendable)})
+			output.Field{Name: "would be sent", Text: output.Thousands(r.Sendable)},
+			output.Field{Name: "sample", Text: sampleWords(r)})
 	},
 	Rest: func(w io.Writer, r dryRunResult) {
 		if len(r.Domains) > 0 {
@@ -77,6 +82,14 @@ var dryRuns = output.Record[dryRunResult]{
 		}
 		fmt.Fprintln(w, "dry run: nothing was started")
 	},
+}
+
+func sampleWords(r dryRunResult) string {
+	text := output.Count(r.Sampled, "recipient") + " rendered"
+	if r.SampleFailed > 0 {
+		text += fmt.Sprintf(", %d would fail", r.SampleFailed)
+	}
+	return text
 }
 
 // dryRun does what start does, except that it changes nothing: it checks everything, and counts the
@@ -91,6 +104,16 @@ func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *outp
 		return err
 	}
 	r := dryRunResult{Mailing: p.in.ID, Audience: p.in.Audience(), Domains: []domainCount{}}
+	if p.listFile == "" {
+		if err := a.checkAudience(ctx, s, p); err != nil {
+			return err
+		}
+	}
+	tried, err := a.trySample(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	r.Sampled, r.SampleFailed = tried.Rendered, tried.Failed
 	if err := a.countAudience(ctx, s, p, &r); err != nil {
 		return err
 	}
@@ -104,11 +127,6 @@ func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *outp
 
 // countAudience reads the whole audience once.
 func (a *app) countAudience(ctx context.Context, s *command.Store, p plan, r *dryRunResult) error {
-	if p.listFile == "" {
-		if err := a.checkAudience(ctx, s, p); err != nil {
-			return err
-		}
-	}
 	counter := audienceCounter{
 		ctx:     ctx,
 		store:   s,

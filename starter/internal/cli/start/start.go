@@ -52,8 +52,14 @@ those of a file; it ignores that file's list. Its ID is the earlier one with -2,
 command refuses to continue the same recipients twice, unless --id gives the new mailing an ID
 of its own.
 
-With --dry-run the command checks everything and counts the recipients. It starts nothing and
-changes nothing.`,
+The command first renders the messages of a sample of real recipients: the first 20, and those
+with the emptiest, the longest, the lowest and the highest values of the fields that the
+templates use, among the first 100,000. It starts nothing when all of them fail, or when a
+template fails whatever the values are. When some of them fail, it warns, and names the field and
+the place. It fetches no pages.
+
+With --dry-run the command checks everything, renders the sample and counts the recipients. It
+starts nothing and changes nothing.`,
 		Example: `  starter start -f newsletter.yaml
   starter start -f newsletter.yaml --id newsletter-2026-11 --watch
 
@@ -192,6 +198,14 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan) (done started
 	if err := notTaken(ctx, s, c, p.in.ID); err != nil {
 		return done, err
 	}
+	if p.listFile == "" {
+		if err := a.checkAudience(ctx, s, p); err != nil {
+			return done, err
+		}
+	}
+	if _, err := a.trySample(ctx, s, p); err != nil {
+		return done, err
+	}
 	done = started{Mailing: p.in.ID, Audience: p.in.Audience(), WebUI: webUI(conf.WebUI, c, p.in.ID)}
 	if p.listFile != "" {
 		r, err := listfile.Open(p.listFile)
@@ -208,8 +222,6 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan) (done started
 		}
 		a.Say("list %s: %s", list.Name, list.Describe())
 		done.Rejected = list.Rejected
-	} else if err := a.checkAudience(ctx, s, p); err != nil {
-		return done, err
 	}
 	return done, startWorkflow(ctx, c, conf.TaskQueue, p)
 }

@@ -1,0 +1,175 @@
+package start
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/member"
+	"directmailer/internal/audience/query"
+	"directmailer/internal/audience/recipients"
+	"directmailer/internal/content/render"
+	"directmailer/internal/ledger"
+	"directmailer/starter/internal/cli/command"
+	"directmailer/starter/internal/cli/listfile"
+	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
+	"directmailer/starter/internal/sample"
+)
+
+// sampleTimeout bounds the time that a start waits for a query's rows. The workers wait longer.
+const sampleTimeout = 30 * time.Second
+
+// errEnough ends reading: the sample needs no more members.
+var errEnough = errors.New("the sample is complete")
+
+// trySample renders the messages of a sample of real recipients. The error says why the mailing
+// must not start. Problems of some recipients are warnings.
+func (a *app) trySample(ctx context.Context, s *command.Store, p plan) (sample.Result, error) {
+	trial, err := sample.NewTrial(p.in)
+	if err != nil { // the plan is checked already
+		return sample.Result{}, err
+	}
+	chosen := trial.Sample()
+	err = a.readSample(ctx, s, p, func(to render.Recipient) error {
+		if !chosen.Add(to) {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return sample.Result{}, err
+	}
+	result := trial.Render(chosen)
+	return result, a.reportSample(p, result)
+}
+
+// reportSample shows the problems of a sample. The error says that the mailing must not start.
+func (a *app) reportSample(p plan, result sample.Result) error {
+	if result.Failed == 0 {
+		return nil
+	}
+	refused, others := result.Reasons()
+	line := func(problem sample.Problem) string {
+		at := problem.Error()
+		if p.file != nil {
+			at = fmt.Sprintf("%s: %s: %s", p.file.Locate(problem.Field, problem.Line, problem.Column),
+				problem.Field, problem.Message)
+		}
+		return output.OneLine(fmt.Sprintf("%s (%s of a sample of %s)", at,
+			output.Thousands(int64(problem.Recipients)), output.Count(result.Rendered, "recipient")))
+	}
+	for _, problem := range others {
+		a.Say("warning: these recipients would fail: %s", line(problem))
+	}
+	if !result.Refused() {
+		return nil
+	}
+	for _, problem := range refused {
+		a.Say("%s", line(problem))
+	}
+	why := "the template fails whatever the recipient's fields are"
+	if result.Failed == result.Rendered {
+		why = "no recipient of the sample can be rendered"
+	}
+	return exit.Errorf(exit.BadInput, "%s: %s; nothing was done", p.name, why)
+}
+
+// readSample calls add for the first members of the audience. It returns the error of add.
+func (a *app) readSample(ctx context.Context, s *command.Store, p plan, add func(render.Recipient) error) error {
+	switch {
+	case p.listFile != "":
+		return sampleOfFile(p.listFile, add)
+	case p.in.Query != nil:
+		return a.sampleOfQuery(ctx, p, add)
+	case p.in.Continue != nil:
+		return sampleOfContinuation(ctx, s, p, add)
+	}
+	return s.Lists.Entries(ctx, p.in.List, sample.MaxMembers, func(e lists.Entry) error {
+		return add(render.Recipient{Address: e.Address, Attributes: e.Attributes})
+	})
+}
+
+// rows are members that are read one by one, until io.EOF.
+type rows interface {
+	Next() (member.Member, error)
+}
+
+func addRows(from rows, add func(render.Recipient) error) error {
+	for {
+		m, err := from.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		to := render.Recipient{Address: m.Address.String()}
+		if err := json.Unmarshal(m.Attributes, &to.Attributes); err != nil {
+			return err
+		}
+		if err := add(to); err != nil {
+			return err
+		}
+	}
+}
+
+func sampleOfFile(path string, add func(render.Recipient) error) error {
+	r, err := listfile.Open(path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return listfile.Failure(addRows(r, add))
+}
+
+// sampleOfQuery runs the query, if this shell has the source. While the source does not answer, or
+// takes long, the mailing starts without a sample: the workers wait for it.
+func (a *app) sampleOfQuery(ctx context.Context, p plan, add func(render.Recipient) error) error {
+	q := p.in.WithDefaults().Query
+	sources, err := knownSources()
+	if err != nil || !sources.Has(q.Source) {
+		return err
+	}
+	from, err := sources.Query(ctx, q.Source, q.SQL, min(time.Duration(q.Timeout), sampleTimeout))
+	if err == nil {
+		defer from.Close()
+		err = addRows(from, add)
+	}
+	var away *query.Unavailable
+	if errors.As(err, &away) {
+		a.Say("warning: no sample of the recipients was rendered: %s", output.OneLine(err.Error()))
+		return nil
+	}
+	return queryFailure(p, err)
+}
+
+// sampleOfContinuation reads recipients of the earlier mailing.
+func sampleOfContinuation(ctx context.Context, s *command.Store, p plan, add func(render.Recipient) error) error {
+	c := p.in.WithDefaults().Continue
+	old, err := s.Mailings.Get(ctx, c.Mailing)
+	if err != nil {
+		return command.NotFound(err, c.Mailing)
+	}
+	var outcomes []ledger.Status
+	for _, o := range c.Outcomes {
+		outcomes = append(outcomes, ledger.Status(o))
+	}
+	var numbers []int32
+	err = s.Ledger.Report(ctx, old.Key, outcomes, func(l ledger.Line) error {
+		if numbers = append(numbers, l.Number); len(numbers) == sample.MaxMembers {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	return s.Recipients.Numbered(ctx, old.Key, numbers, func(r recipients.Recipient) error {
+		return add(render.Recipient{Address: r.Address, Attributes: r.Attributes})
+	})
+}

@@ -1,0 +1,121 @@
+package sample
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"directmailer/internal/content"
+	"directmailer/internal/content/page"
+	"directmailer/internal/content/render"
+	"directmailer/workflows"
+)
+
+// Result is what rendering a sample has shown. It holds no recipient data.
+type Result struct {
+	Rendered int // members of the sample
+	Failed   int // those without a message
+	// Problems are the different problems, the commonest first.
+	Problems []Problem
+}
+
+// Problem is a problem of recipients.
+type Problem struct {
+	render.Problem
+	Recipients int // of the sample
+}
+
+// Refused reports whether the mailing must not start: no recipient of the sample has a message, or
+// the template fails whatever the values are.
+func (r *Result) Refused() bool {
+	return r.Failed > 0 && (r.Failed == r.Rendered || slices.ContainsFunc(r.Problems, Problem.isOfTemplate))
+}
+
+// Reasons returns the problems for which the mailing is refused, and all others.
+func (r *Result) Reasons() (refused, others []Problem) {
+	if r.Failed == r.Rendered {
+		return r.Problems, nil
+	}
+	for _, p := range r.Problems {
+		if p.isOfTemplate() {
+			refused = append(refused, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	return refused, others
+}
+
+func (p Problem) isOfTemplate() bool { return p.OfTemplate }
+
+// Trial is the content of a mailing, compiled. It is not safe for concurrent use.
+type Trial struct {
+	template *render.Template
+	renderer *render.Renderer
+	locator  *page.Locator // nil: no pages
+}
+
+// NewTrial compiles the content of an input, whose templates must have no problem.
+func NewTrial(in workflows.Input) (*Trial, error) {
+	c, err := content.Compile(in, time.Unix(0, 0))
+	if err != nil {
+		return nil, err
+	}
+	t := &Trial{template: c.Template, renderer: c.Template.NewRenderer()}
+	if c.Pages != nil {
+		t.locator = c.Pages.NewLocator()
+	}
+	return t, nil
+}
+
+// Sample returns an empty sample for the content.
+func (t *Trial) Sample() *Sample {
+	if t.locator != nil {
+		return New(nil) // the page's URL may use any field
+	}
+	return New(t.template.Fields())
+}
+
+// Render renders the messages of a sample. It fetches no page: each recipient has the same one.
+func (t *Trial) Render(s *Sample) Result {
+	all := s.Recipients()
+	result := Result{Rendered: len(all)}
+	counts := map[render.Problem]int{}
+	for _, to := range all {
+		if p := t.render(to); p != nil {
+			result.Failed++
+			counts[*p]++
+		}
+	}
+	for p, n := range counts {
+		result.Problems = append(result.Problems, Problem{p, n})
+	}
+	slices.SortFunc(result.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(b.Recipients, a.Recipients), cmp.Compare(a.Error(), b.Error()))
+	})
+	return result
+}
+
+// render returns why a recipient has no message, or nil.
+func (t *Trial) render(to render.Recipient) *render.Problem {
+	var err error
+	if t.locator != nil {
+		to.Page = render.Page{HTML: []byte("<p>A page</p>")}
+		_, err = t.locator.Locate(to)
+	}
+	if err == nil {
+		_, _, err = t.renderer.Render(nil, to)
+	}
+	var problem *render.Problem
+	var failure *page.Failure
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &problem):
+		return problem
+	case errors.As(err, &failure):
+		return &render.Problem{Field: failure.Field, Message: failure.Reason}
+	}
+	return &render.Problem{Field: render.FieldContent, Message: "cannot be rendered"}
+}
