@@ -94,10 +94,9 @@ func parse(rawURL string) (Config, error) {
 }
 
 func smtpOptions(u *url.URL, p *params) (*smtp.Options, error) {
-	o := &smtp.Options{ImplicitTLS: u.Scheme == "smtps", Username: u.User.Username()}
-	o.Password, _ = u.User.Password()
-	if (o.Username == "") != (o.Password == "") {
-		return nil, errors.New("its URL must have both a user and a password, or neither")
+	o := &smtp.Options{ImplicitTLS: u.Scheme == "smtps", Username: u.User.Username(), LogIns: &smtp.LogIns{}}
+	if err := logIn(o, u, p); err != nil {
+		return nil, err
 	}
 	var err error
 	if o.Addr, err = smtpAddr(u); err != nil {
@@ -106,11 +105,8 @@ func smtpOptions(u *url.URL, p *params) (*smtp.Options, error) {
 	if o.TLS, err = tlsPolicy(p, o); err != nil {
 		return nil, err
 	}
-	switch auth := p.take("auth"); {
-	case auth == "xoauth2" && o.Username != "":
-		o.XOAuth2 = true
-	case auth != "":
-		return nil, errors.New("auth must be xoauth2, with an access token as the password, or be left out")
+	if o.ServerName = p.host("servername"); o.ServerName != "" && o.TLS == smtp.None {
+		p.fail("servername is for TLS, and tls is none")
 	}
 	o.NextBehindDot = p.boolean("next_behind_dot")
 	o.Hello = p.host("hello")

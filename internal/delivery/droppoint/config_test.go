@@ -13,7 +13,7 @@ import (
 func TestAConfigurationNeverShowsItsPassword(t *testing.T) {
 	t.Parallel()
 	c, err := droppoint.Parse("mx", "smtp://me:s3cret@mx.example.com?auth=xoauth2")
-	if err != nil || !c.SMTP.XOAuth2 {
+	if err != nil || c.SMTP.Mechanism != "XOAUTH2" {
 		t.Fatalf("%v, %v", c, err)
 	}
 	shown := []string{fmt.Sprintf("%v %+v %#v", c, &c, []droppoint.Config{c}),
@@ -32,17 +32,24 @@ func TestAConfigurationNeverShowsItsPassword(t *testing.T) {
 func TestParametersAreGivenOnceAndMakeSense(t *testing.T) {
 	t.Parallel()
 	for url, part := range map[string]string{
-		"smtp://mx.example.com?connections=":               `connections must be given once`,
-		"smtp://mx.example.com?tls=none&tls=required":      `tls must be given once`,
-		"smtp://mx.example.com:99999":                      "port",
-		"smtps://mx.example.com?tls=none":                  "smtps://",
-		"smtp://mx.example.com?auth=xoauth2":               "auth",
-		"smtp://me:s3cret@mx.example.com?auth=plain":       "auth",
-		"smtp://me:s3cret@mx.example.com?messages=-1":      "messages",
-		"smtp://me:s3cret@mx.example.com?a%zz=s3cret":      "parameters",
-		"smtp://me:s3cret@[::1":                            "read",
-		"dir://host/path":                                  "dir:/path",
-		"smtp://me:s3cret@mx.example.com?pass\x00=s3cret1": "read",
+		"smtp://mx.example.com?connections=":                        `connections must be given once`,
+		"smtp://mx.example.com?tls=none&tls=required":               `tls must be given once`,
+		"smtp://mx.example.com:99999":                               "port",
+		"smtps://mx.example.com?tls=none":                           "smtps://",
+		"smtp://mx.example.com?auth=xoauth2":                        "auth",
+		"smtp://me:s3cret@mx.example.com?auth=digest-md5":           "auth must be plain, login,",
+		"smtp://mx.example.com?auth=plain":                          "auth must be",
+		"smtp://mx.example.com?password_file=/s3cret":               "a user and a password",
+		"smtp://me@mx.example.com":                                  "a user and a password",
+		"smtp://me:s3cret@mx.example.com?password_file=/x":          "more than one password",
+		"smtp://me@h?password_file=/s3cret&password_command=s3cret": "more than one password",
+		"smtp://me:s3cret@mx.example.com?tls=none&servername=x":     "servername is for TLS",
+		"smtp://me:s3cret@mx.example.com?servername=s3cret@x":       "servername must be a host name",
+		"smtp://me:s3cret@mx.example.com?messages=-1":               "messages",
+		"smtp://me:s3cret@mx.example.com?a%zz=s3cret":               "parameters",
+		"smtp://me:s3cret@[::1":                                     "read",
+		"dir://host/path":                                           "dir:/path",
+		"smtp://me:s3cret@mx.example.com?pass\x00=s3cret1":          "read",
 	} {
 		_, err := droppoint.Parse("mx", url)
 		if err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "s3cret") {

@@ -34,8 +34,12 @@
 //	                 always verified
 //	ca               PEM file of the certificate authorities to trust, instead of the system's
 //	hello            our name in EHLO (default: the name of this host)
-//	auth             xoauth2: the password is an access token. The default is the strongest
-//	                 mechanism that the server offers
+//	servername       the name in the server's certificate (default: the host)
+//	auth             the one log-in mechanism: plain, login, cram-md5, scram-sha-256, or xoauth2,
+//	                 for which the password is an access token. The default is the strongest one
+//	                 that the server offers. Over TLS, the next one follows after a refusal
+//	password_file    a file with the password, read again at each log-in
+//	password_command a program that prints the password, run again at each log-in, without a shell
 //	idempotency      name of a header field that is put before each message. Its value is the same
 //	                 for every attempt at a recipient, for relays that drop repeated messages
 //	next_behind_dot  true: send the next envelope together with the final dot, which saves a round

@@ -88,7 +88,7 @@ func (e *Refusal) class() Class {
 		return e.classOfOurOwn()
 	}
 	if e.Code >= 500 && e.Enhanced == (EnhancedCode{}) {
-		e = &Refusal{e.Phase, Reply{e.Code, enhancedInText(e.Text), e.Text}}
+		e = &Refusal{Phase: e.Phase, Reply: Reply{e.Code, enhancedInText(e.Text), e.Text}}
 	}
 	switch e.Phase {
 	case PhaseRcpt, PhaseData, PhaseDot:

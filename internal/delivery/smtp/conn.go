@@ -185,9 +185,9 @@ func (c *Conn) checkCode(phase Phase, want int) error {
 		return nil
 	case code == 421:
 		c.lost.Store(true)
-		return &Refusal{phase, c.reply.copy()}
+		return &Refusal{Phase: phase, Reply: c.reply.copy()}
 	case code >= 400:
-		return &Refusal{phase, c.reply.copy()}
+		return &Refusal{Phase: phase, Reply: c.reply.copy()}
 	}
 	return c.fail(phase, errReply)
 }

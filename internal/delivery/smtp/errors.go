@@ -60,6 +60,8 @@ type Reply struct {
 type Refusal struct {
 	Phase Phase
 	Reply
+	// Tried are the log-in mechanisms that were refused, at PhaseAuth.
+	Tried []string
 }
 
 // Error returns the phase and the codes. It leaves out the text of the server, which may contain
@@ -68,7 +70,11 @@ func (e *Refusal) Error() string {
 	if e.Code == 0 {
 		return fmt.Sprintf("%s: not sent: %s (%s)", e.Phase, e.Text, e.Enhanced)
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s was refused: %d %s", e.Phase, e.Code, e.Enhanced))
+	text := strings.TrimSpace(fmt.Sprintf("%s was refused: %d %s", e.Phase, e.Code, e.Enhanced))
+	if len(e.Tried) > 0 {
+		text += " (tried " + strings.Join(e.Tried, ", ") + ")"
+	}
+	return text
 }
 
 // ConnError means that the connection is lost or cannot be used any more. The caller must abort it.
@@ -95,11 +101,10 @@ var (
 	errClosed = errors.New("the server closed the connection")
 	errReply  = errors.New("the server's reply is not SMTP")
 	errNoTLS  = errors.New("the server does not offer STARTTLS, which is required")
-	errNoAuth = errors.New("the server offers no log-in mechanism that can be used: " +
-		"mechanisms that send the password itself need TLS")
-	errLogin = errors.New("the server's part of the log-in is not valid")
-	errEarly = errors.New("data came before the TLS handshake, from the server or an attacker")
-	errTime  = errors.New("timed out")
+	errNoAuth = errors.New("the server offers no log-in mechanism that can be used")
+	errLogin  = errors.New("the server's part of the log-in is not valid")
+	errEarly  = errors.New("data came before the TLS handshake, from the server or an attacker")
+	errTime   = errors.New("timed out")
 )
 
 // isTLSFailure reports whether a handshake failed because the two sides do not agree, and not

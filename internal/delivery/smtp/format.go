@@ -53,7 +53,7 @@ func (c *Conn) check(m *Message) (format, *Refusal) {
 
 // refuse returns a refusal of our own.
 func refuse(phase Phase, e EnhancedCode, text string) *Refusal {
-	return &Refusal{phase, Reply{Enhanced: e, Text: text}}
+	return &Refusal{Phase: phase, Reply: Reply{Enhanced: e, Text: text}}
 }
 
 // checkPath reports whether an address can be written between the brackets of MAIL FROM:<> and

@@ -253,9 +253,9 @@ func TestTheStrongestMechanismIsUsedToLogIn(t *testing.T) {
 				t.Parallel()
 				g := startRefServer(t, implicit, test.offered...)
 				o := smtp.Options{Addr: g.addr, ImplicitTLS: implicit, RootCAs: g.roots, Username: user,
-					Password: password, XOAuth2: test.oauth}
+					Password: password}
 				if test.oauth {
-					o.Password = token
+					o.Password, o.Mechanism = token, "XOAUTH2"
 				}
 				c, err := smtp.Dial(t.Context(), o)
 				if test.want == "" {
@@ -286,7 +286,7 @@ func TestAWrongPasswordIsARefusalThatDoesNotShowIt(t *testing.T) {
 			t.Parallel()
 			g := startRefServer(t, false, mechanism)
 			_, err := smtp.Dial(t.Context(), smtp.Options{Addr: g.addr, RootCAs: g.roots, Username: user,
-				Password: "wrong", XOAuth2: mechanism == "XOAUTH2"})
+				Password: "wrong", Mechanism: mechanism})
 			var refusal *smtp.Refusal
 			if !errors.As(err, &refusal) || refusal.Code != 535 || smtp.Classify(err) != smtp.Refused {
 				t.Fatalf("got %v", err)

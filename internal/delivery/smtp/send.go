@@ -120,7 +120,7 @@ func (c *Conn) readEarlyReply(phase Phase) error {
 		cause := errors.New("the server gave up: " + strconv.Itoa(reply.Code) + " " + reply.Enhanced.String())
 		return &ConnError{Phase: phase, Cause: cause}
 	}
-	return &Refusal{PhaseDot, reply}
+	return &Refusal{Phase: PhaseDot, Reply: reply}
 }
 
 // uncertain returns the error of a dot that failed. maybeSent is true if the dot may have left.

@@ -37,7 +37,7 @@ func (c *Conn) openSession(ctx context.Context) error {
 	if err := c.startTLS(ctx); err != nil {
 		return err
 	}
-	return c.authenticate()
+	return c.authenticate(ctx)
 }
 
 // sayHello sends EHLO, or HELO to a server that does not know EHLO, and reads the extensions.

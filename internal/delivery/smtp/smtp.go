@@ -24,6 +24,7 @@
 package smtp
 
 import (
+	"context"
 	"crypto/x509"
 	"time"
 )
@@ -88,12 +89,18 @@ type Options struct {
 	ImplicitTLS bool
 	TLS         TLSPolicy
 	RootCAs     *x509.CertPool // default: those of the system
-	// Username and Password are used if Username is set, with the strongest mechanism that the
-	// server offers. A mechanism that sends the password itself is used only over TLS, or if TLS is
-	// None.
+	// Username and Password are used if Username is set. A mechanism that sends the password itself
+	// is used only over TLS, or if TLS is None.
 	Username, Password string
-	// XOAuth2 makes Password an access token for the mechanism XOAUTH2.
-	XOAuth2 bool
+	// ReadPassword, if it is set, is called at each log-in and returns the password. Its errors must
+	// not contain the password.
+	ReadPassword func(context.Context) (string, error)
+	// Mechanism is the one log-in mechanism to use, in upper case. XOAUTH2 takes an access token as
+	// the password. The default is the strongest one for a password that the server offers. Over TLS,
+	// the next one is tried after a permanent refusal.
+	Mechanism string
+	// LogIns remembers what log-ins taught, for later connections. It may be nil.
+	LogIns *LogIns
 	// NextBehindDot sends the next message's envelope in one write with the final dot. That saves a
 	// round trip, unless the server delays the answer to the dot because of it.
 	NextBehindDot bool

@@ -11,7 +11,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -32,8 +31,10 @@ type Event struct {
 	// Phase is "connect", "EHLO", "STARTTLS", "AUTH", "RSET", "MAIL", "RCPT", "DATA", "BODY" (its
 	// first line), "DOT" or "QUIT".
 	Phase string
-	From  string
-	To    string
+	// Mechanism is that of AUTH. A reply that begins with 334 is a challenge: the log-in goes on.
+	Mechanism string
+	From      string
+	To        string
 }
 
 // Action is what the server does instead of its usual answer.
@@ -67,8 +68,16 @@ type Options struct {
 	// Accepted is called for each accepted message, before the client gets its answer. The server
 	// then records no message.
 	Accepted func(Message)
-	// Password is the password for AUTH PLAIN. If it is empty, the server does not offer AUTH.
-	Password   string
+	// Password is the password of "user", or the access token. If it is empty, the server does not
+	// offer AUTH.
+	Password string
+	// PasswordNow returns the password at each log-in, instead of Password.
+	PasswordNow func() string
+	// Mechanisms are what the server offers with a password: PLAIN (the default), LOGIN, CRAM-MD5 and
+	// XOAUTH2 work. Any other is refused with 504.
+	Mechanisms []string
+	// ServerName is the name in the certificate. The default is localhost and 127.0.0.1.
+	ServerName string
 	Extensions []string // further lines of the answer to EHLO, such as "SIZE 1000"
 	Addr       string   // host:port to listen on; default: a free port of the loopback
 	// MaxOpen limits the open connections. Each further one is greeted with TooMany, by default "421
@@ -145,6 +154,9 @@ func (s *Server) RootCAs() *x509.CertPool {
 	pool.AppendCertsFromPEM(s.certPEM)
 	return pool
 }
+
+// CertPEM returns the server's own certificate.
+func (s *Server) CertPEM() []byte { return s.certPEM }
 
 // Received returns the messages accepted so far, in the order of acceptance.
 func (s *Server) Received() []Message {
@@ -235,19 +247,20 @@ func (s *Server) serve() {
 }
 
 type session struct {
-	server  *Server
-	number  int
-	nc      net.Conn
-	r       *bufio.Reader
-	w       *bufio.Writer
-	secure  bool
-	message int
-	from    string
-	params  string
-	to      string
-	opened  bool
-	raw     bool // nothing ends the line of the next reply
-	tooMany bool
+	server    *Server
+	number    int
+	nc        net.Conn
+	r         *bufio.Reader
+	w         *bufio.Writer
+	secure    bool
+	message   int
+	from      string
+	params    string
+	to        string
+	opened    bool
+	mechanism string // of the AUTH that is being answered
+	raw       bool   // nothing ends the line of the next reply
+	tooMany   bool
 }
 
 func (c *session) run() {
@@ -318,7 +331,8 @@ func (c *session) action(phase string) *Action {
 	if c.server.options.Script == nil {
 		return nil
 	}
-	a := c.server.options.Script(Event{Conn: c.number, Message: c.message, Phase: phase, From: c.from, To: c.to})
+	a := c.server.options.Script(Event{Conn: c.number, Message: c.message, Phase: phase, Mechanism: c.mechanism,
+		From: c.from, To: c.to})
 	if a != nil && a.Wait != nil {
 		_ = c.w.Flush()
 		select {
@@ -370,8 +384,8 @@ func (c *session) ehlo() string {
 	if o.STARTTLS && !c.secure {
 		lines = append(lines, "STARTTLS")
 	}
-	if o.Password != "" && (c.secure || !o.STARTTLS) {
-		lines = append(lines, "AUTH PLAIN")
+	if (o.Password != "" || o.PasswordNow != nil) && (c.secure || !o.STARTTLS) {
+		lines = append(lines, "AUTH "+strings.Join(c.server.mechanisms(), " "))
 	}
 	lines = append(lines, o.Extensions...)
 	lines = append(lines, "ENHANCEDSTATUSCODES")
@@ -392,14 +406,6 @@ func (c *session) startTLS() bool {
 	c.nc, c.secure = tls.Server(c.nc, c.server.tls), true
 	c.r, c.w = bufio.NewReader(c.nc), bufio.NewWriter(c.nc)
 	return true
-}
-
-func (c *session) auth(rest string) bool {
-	want := base64.StdEncoding.EncodeToString([]byte("\x00user\x00" + c.server.options.Password))
-	if rest == "PLAIN "+want {
-		return c.answer("AUTH", "235 2.7.0 welcome")
-	}
-	return c.answer("AUTH", "535 5.7.8 wrong")
 }
 
 func (c *session) mail(rest string) bool {
@@ -545,6 +551,9 @@ func (s *Server) makeCertificate(t testing.TB) {
 		NotAfter: time.Now().Add(24 * time.Hour),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true,
 		BasicConstraintsValid: true,
+	}
+	if s.options.ServerName != "" {
+		template.DNSNames, template.IPAddresses = []string{s.options.ServerName}, nil
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
