@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/recipients"
@@ -731,9 +732,9 @@ func sizeOf(t testing.TB, c workflows.Content) int {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	attributes := map[string]string{}
+	attributes := field.Values{}
 	for _, name := range readerColumns {
-		attributes[name] = "Somebody"
+		attributes[name] = field.Value{Text: "Somebody"}
 	}
 	data, _, err := template.NewRenderer().Render(nil,
 		render.Recipient{Number: 1, Address: rig.Address(1), Attributes: attributes})

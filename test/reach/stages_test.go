@@ -14,8 +14,8 @@ import (
 )
 
 // BenchmarkStages measures each stage of a message in the worker, on the newsletter of TestReach.
-// BenchmarkGate in internal/ledger measures the ledger, BenchmarkAttributes in
-// internal/audience/recipients the reading of recipients.
+// BenchmarkGate in internal/ledger measures the ledger, BenchmarkRead in
+// internal/audience/field the reading of recipients.
 func BenchmarkStages(b *testing.B) {
 	for _, size := range []int{20_000, 2_000} {
 		content := newsletter(b, size)

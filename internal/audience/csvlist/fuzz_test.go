@@ -13,6 +13,7 @@ import (
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/csvlist"
+	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/member"
 )
 
@@ -167,8 +168,8 @@ func FuzzReader(f *testing.F) {
 			if !isMember {
 				continue
 			}
-			at := slices.IndexFunc(row, func(field string) bool {
-				a, _, err := address.ReadPasted(field)
+			at := slices.IndexFunc(row, func(cell string) bool {
+				a, _, err := address.ReadPasted(cell)
 				return err == nil && a == m.address
 			})
 			if at < 0 || len(row) != len(m.fields)+1 {
@@ -179,6 +180,9 @@ func FuzzReader(f *testing.F) {
 				want = append(want, value)
 			}
 			rest := slices.Delete(slices.Clone(row), at, at+1)
+			for i := range rest {
+				rest[i] = field.Trim(rest[i])
+			}
 			if slices.Sort(rest); !slices.Equal(rest, slices.Sorted(slices.Values(want))) &&
 				!repeatedAddress(row, m.address) {
 				t.Fatalf("line %d: %q became %v", lines[i], row, m)

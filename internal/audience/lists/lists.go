@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
 )
@@ -208,9 +209,9 @@ func (s *Store) All(ctx context.Context) ([]List, error) {
 
 // Entry is a member as it is stored.
 type Entry struct {
-	Position   int64             `json:"line"`
-	Address    string            `json:"address"`
-	Attributes map[string]string `json:"attributes"`
+	Position   int64        `json:"line"`
+	Address    string       `json:"address"`
+	Attributes field.Values `json:"attributes"`
 }
 
 // First returns the first members of the list, at most limit. With a key, it returns only the

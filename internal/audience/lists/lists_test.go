@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
@@ -316,8 +317,8 @@ func TestFirstFindsTheRowsOfAnAddress(t *testing.T) {
 		return entries
 	}
 	both := []lists.Entry{
-		{Position: 3, Address: "B@example.com", Attributes: map[string]string{"row": "2"}},
-		{Position: 4, Address: "b@example.com", Attributes: map[string]string{"row": "3"}},
+		{Position: 3, Address: "B@example.com", Attributes: field.Values{"row": {Text: "2"}}},
+		{Position: 4, Address: "b@example.com", Attributes: field.Values{"row": {Text: "3"}}},
 	}
 	f.want(get("b@example.com", 10), both)
 	f.want(get("b@example.com", 1), both[:1])

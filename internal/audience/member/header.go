@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"directmailer/internal/audience/field"
 )
 
 // addressColumns are the fields that are taken for the e-mail address. If a table has several, the
@@ -32,12 +34,12 @@ type Column struct {
 // Header is the columns of a table of people.
 type Header struct {
 	columns []Column
-	fields  []field // all but the address
-	address int     // the column that holds the address
+	fields  []templateField // all but the address
+	address int             // the column that holds the address
 }
 
-// field is a column that templates see.
-type field struct {
+// templateField is a column that templates see.
+type templateField struct {
 	column int
 	key    string // its name as JSON, with what stands before and behind: `,"name":`
 }
@@ -69,8 +71,8 @@ func ReadHeader(cells []string) (Header, error) {
 				c.Same, c.Number, h.columns[h.address].Field)
 		}
 		if c.Field != "" && i != h.address {
-			key := appendString([]byte{','}, c.Field)
-			h.fields = append(h.fields, field{i, string(append(key, ':'))})
+			key := field.AppendJSON([]byte{','}, field.Value{Text: c.Field})
+			h.fields = append(h.fields, templateField{i, string(append(key, ':'))})
 		}
 	}
 	return h, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/field"
 )
 
 // maxAttributes is the length limit of a member's attributes as JSON, in octets.
@@ -23,7 +24,7 @@ type Member struct {
 	Address  address.Address
 	// Taken names the marks that stood around the address in the table, or is empty.
 	Taken string
-	// Attributes is a JSON object of strings, in the order of the columns.
+	// Attributes is a JSON object of values without blanks around them, in the order of the columns.
 	Attributes []byte
 }
 
@@ -42,6 +43,13 @@ type Pasted struct {
 // Member makes a member of a row's fields, which must be valid UTF-8 without NUL. It appends the
 // attributes to buf. A reason that is not empty says why the row cannot be used.
 func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, reason string) {
+	return h.TypedMember(position, buf, fields, nil)
+}
+
+// TypedMember is [Header.Member] for fields that have kinds. Without kinds, all are texts.
+func (h *Header) TypedMember(
+	position int64, buf []byte, fields []string, kinds []field.Kind,
+) (m Member, reason string) {
 	m = Member{Position: position, Attributes: buf}
 	if want := len(h.columns); len(fields) != want {
 		return m, fmt.Sprintf("has %s, but the header names %s", count(len(fields), "field"), count(want, "column"))
@@ -57,7 +65,7 @@ func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, 
 	case err != nil:
 		return m, "the address " + err.Error()
 	}
-	m.Attributes = h.appendAttributes(buf, fields)
+	m.Attributes = h.appendAttributes(buf, fields, kinds)
 	if len(m.Attributes)-len(buf) > maxAttributes {
 		return m, "the fields are longer than 64 KiB together"
 	}
@@ -65,8 +73,9 @@ func (h *Header) Member(position int64, buf []byte, fields []string) (m Member, 
 	return m, ""
 }
 
-// appendAttributes appends all fields but the address as a JSON object.
-func (h *Header) appendAttributes(b []byte, fields []string) []byte {
+// appendAttributes appends all fields but the address as a JSON object, without the blanks around
+// them.
+func (h *Header) appendAttributes(b []byte, fields []string, kinds []field.Kind) []byte {
 	b = append(b, '{')
 	for _, f := range h.fields {
 		key := f.key
@@ -74,31 +83,13 @@ func (h *Header) appendAttributes(b []byte, fields []string) []byte {
 			key = key[1:]
 		}
 		b = append(b, key...)
-		b = appendString(b, fields[f.column])
+		value := field.Value{Text: field.Trim(fields[f.column])}
+		if kinds != nil {
+			value.Kind = kinds[f.column]
+		}
+		b = field.AppendJSON(b, value)
 	}
 	return append(b, '}')
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendString appends valid UTF-8 as a JSON string.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		b = append(b, s[start:i]...)
-		if start = i + 1; c < ' ' {
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		} else {
-			b = append(b, '\\', c)
-		}
-	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
 }
 
 func count(n int, what string) string {

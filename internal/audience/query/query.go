@@ -1,5 +1,6 @@
 // Package query runs an audience's query on a source database: PostgreSQL, over the extended
-// protocol. Every value is the text that PostgreSQL prints.
+// protocol. Numbers, booleans, NULL, arrays and documents keep their types (package field). Every
+// other value is the text that PostgreSQL prints.
 //
 // A query is one statement in a read-only transaction. The server ends it when it takes too long
 // (statement_timeout). An error is an [*Unavailable], which may pass, or a [*Fault], which stays
@@ -21,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
 	"directmailer/internal/naming"
@@ -164,7 +166,9 @@ type Rows struct {
 	rejected int64
 	pasted   int64
 	rejects  []member.Reject
+	readers  []reader // of the columns; nil for texts
 	fields   []string
+	kinds    []field.Kind
 	buf      []byte
 	err      error // what ended the reading
 }
@@ -185,8 +189,7 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 	}
 	r.began = time.Now()
 	begin := fmt.Sprintf(
-		`BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = %d`,
-		r.timeout.Milliseconds(),
+		`BEGIN TRANSACTION READ ONLY; `+session+`; SET LOCAL statement_timeout = %d`, r.timeout.Milliseconds(),
 	)
 	if _, err := r.conn.Exec(ctx, begin).ReadAll(); err != nil {
 		return nil, r.explain(err)
@@ -206,6 +209,7 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 		if names[i] = f.Name; strings.Contains(f.Name, "@") { // may be an address
 			return nil, r.fault("has an @ in the name of column %d: give it another with AS", i+1)
 		}
+		r.readers = append(r.readers, readerOf(f.DataTypeOID))
 	}
 	if r.header, err = member.ReadHeader(names); err != nil {
 		return nil, r.fault("%v", err)
@@ -216,7 +220,7 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 				c.Same, c.Number, member.FieldName(c.Header))
 		}
 	}
-	r.fields = make([]string, len(names))
+	r.fields, r.kinds = make([]string, len(names)), make([]field.Kind, len(names))
 	return ctx, nil
 }
 
@@ -240,7 +244,7 @@ func (r *Rows) open(parent context.Context, config *pgconn.Config) error {
 func (r *Rows) Columns() []string { return r.header.Columns() }
 
 // Next returns the next row with a usable address, io.EOF after the last, an [*Unavailable] or a
-// [*Fault]. NULL becomes an empty string. The member's attributes are valid until the next call.
+// [*Fault]. The member's attributes are valid until the next call.
 func (r *Rows) Next() (member.Member, error) {
 	for r.err == nil {
 		if !r.pending && !r.result.NextRow() {
@@ -269,9 +273,16 @@ func (r *Rows) member(values [][]byte) (m member.Member, reason string) {
 		if !utf8.Valid(v) { // a source in SQL_ASCII
 			return m, fmt.Sprintf("column %d is not UTF-8", i+1)
 		}
-		r.fields[i] = string(v)
+		value := field.Value{Text: string(v)}
+		switch {
+		case v == nil:
+			value.Kind = field.Null
+		case r.readers[i] != nil:
+			value = r.readers[i](value.Text)
+		}
+		r.fields[i], r.kinds[i] = value.Text, value.Kind
 	}
-	m, reason = r.header.Member(r.number, r.buf[:0], r.fields)
+	m, reason = r.header.TypedMember(r.number, r.buf[:0], r.fields, r.kinds)
 	r.buf = m.Attributes
 	return m, reason
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/database"
 )
 
@@ -43,7 +44,7 @@ func New(pool *pgxpool.Pool) *Store { return &Store{pool} }
 type Recipient struct {
 	Number     int32
 	Address    string
-	Attributes map[string]string
+	Attributes field.Values
 }
 
 // Range calls each for every recipient of the mailing numbered first to last, in order. Attributes
@@ -67,7 +68,7 @@ func (s *Store) read(ctx context.Context, each func(Recipient) error, which stri
 	var r Recipient
 	var attributes string
 	_, err = pgx.ForEachRow(rows, []any{&r.Number, &r.Address, &attributes}, func() (err error) {
-		if r.Attributes, err = readAttributes(attributes); err != nil {
+		if r.Attributes, err = field.Read(attributes); err != nil {
 			return err
 		}
 		return each(r)

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
@@ -430,10 +431,10 @@ func TestRecipientsComeInOrderWithinTheirRange(t *testing.T) {
 	read := func(first, last int32) (numbers []int32) {
 		err := f.store.Range(t.Context(), key, first, last, func(r recipients.Recipient) error {
 			if want := fmt.Sprintf("r%d@example.com", r.Number); r.Address != want ||
-				!reflect.DeepEqual(r.Attributes, map[string]string{"first_name": "Ann"}) {
+				!reflect.DeepEqual(r.Attributes, field.Values{"first_name": {Text: "Ann"}}) {
 				t.Errorf("recipient %d is %+v", r.Number, r)
 			}
-			r.Attributes["first_name"] = "changed" // a map of its own each time
+			r.Attributes["first_name"] = field.Value{Text: "changed"} // a map of its own each time
 			numbers = append(numbers, r.Number)
 			return nil
 		})

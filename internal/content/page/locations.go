@@ -173,7 +173,8 @@ func (s *Locations) NewLocator() *Locator {
 // this one recipient. It holds no recipient data.
 func (l *Locator) Locate(to render.Recipient) (*url.URL, error) {
 	if l.s.column != "" {
-		text, known := to.Attributes[l.s.column]
+		value, known := to.Attributes[l.s.column]
+		text := value.Text
 		if l.s.column == "email" {
 			text, known = to.Address, true
 		}

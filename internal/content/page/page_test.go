@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/content/render"
 )
 
@@ -82,9 +83,9 @@ func quickFetcher(t testing.TB) *Fetcher {
 }
 
 func anna(attributes ...string) render.Recipient {
-	r := render.Recipient{Number: 7, Address: "anna@example.org", Attributes: map[string]string{}}
+	r := render.Recipient{Number: 7, Address: "anna@example.org", Attributes: field.Values{}}
 	for i := 0; i < len(attributes); i += 2 {
-		r.Attributes[attributes[i]] = attributes[i+1]
+		r.Attributes[attributes[i]] = field.Value{Text: attributes[i+1]}
 	}
 	return r
 }

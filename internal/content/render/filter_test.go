@@ -127,7 +127,7 @@ func TestNoPlaceSendsTheWordForAnUnsafeValue(t *testing.T) {
 		}
 		for _, value := range append(hostile, "javascript:x", "expression(x)", "", "onclick", "\x00", "url(x)",
 			"a 1x, javascript:x 2x") {
-			b, err := p.execute(&output{}, map[string]string{"x": value})
+			b, err := p.execute(&output{}, texts("x", value))
 			if strings.Contains(string(b), "ZgotmplZ") || err != nil && strings.Contains(err.Error(), "ZgotmplZ") {
 				t.Errorf("%s %q: got %s, %v", page, value, b, err)
 			}
@@ -156,7 +156,7 @@ func TestAnActionInTheMiddleOfATagsFirstOctetsMakesNoTag(t *testing.T) {
 			}
 			continue
 		}
-		if b, err := p.execute(&output{}, map[string]string{"x": "b"}); err != nil || string(b) != want {
+		if b, err := p.execute(&output{}, texts("x", "b")); err != nil || string(b) != want {
 			t.Errorf("%s: got %s, %v", page, b, err)
 		}
 	}

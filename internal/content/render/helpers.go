@@ -6,8 +6,11 @@ import (
 	"maps"
 	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/Masterminds/sprig/v3"
 )
@@ -15,21 +18,21 @@ import (
 // sprigHelpers are the functions that are taken from sprig. The same recipient must get the same
 // octets again, on any machine. So there is nothing here that reads the clock, the environment, the
 // network, a file or a random source, nor anything whose result has no fixed order (keys, values).
-// Functions that sprig counts in octets, and functions that take a text that is no number for 0,
-// are replaced by [ownHelpers]. slice stays Go's own.
+// Functions that sprig counts in octets, functions that take a text that is no number for 0, and
+// those that take a number 0 for empty are replaced by [ownHelpers]. slice stays Go's own.
 const sprigHelpers = `
 	trim trimAll trimSuffix trimPrefix upper lower untitle repeat nospace swapcase snakecase camelcase
 	kebabcase wrap wrapWith contains hasPrefix hasSuffix quote squote cat indent nindent replace plural toString
 	sha1sum sha256sum sha512sum adler32sum b64enc b64dec b32enc b32dec
 	split splitList splitn toStrings join sortAlpha until untilStep seq
 	add1 add sub div mod mul add1f addf subf divf mulf biggest max min maxf minf ceil floor round int int64 float64 atoi
-	default empty coalesce all any compact mustCompact ternary fail
-	fromJson mustFromJson toJson mustToJson toPrettyJson mustToPrettyJson toRawJson mustToRawJson
+	ternary fail
+	toJson mustToJson toPrettyJson mustToPrettyJson toRawJson mustToRawJson
 	typeOf typeIs typeIsLike kindOf kindIs deepEqual base dir clean ext isAbs
 	list tuple dict get set unset hasKey pluck pick omit merge mergeOverwrite mustMerge
 	mustMergeOverwrite deepCopy mustDeepCopy
 	append mustAppend push mustPush prepend mustPrepend first mustFirst rest mustRest last mustLast initial mustInitial
-	reverse mustReverse uniq mustUniq without mustWithout concat dig chunk mustChunk
+	reverse mustReverse uniq mustUniq without mustWithout concat chunk mustChunk
 	regexMatch mustRegexMatch regexFindAll mustRegexFindAll regexFind mustRegexFind regexReplaceAll mustRegexReplaceAll
 	regexReplaceAllLiteral mustRegexReplaceAllLiteral regexSplit mustRegexSplit regexQuoteMeta
 	urlParse urlJoin duration unixEpoch`
@@ -49,10 +52,10 @@ func allHelpers() map[string]any {
 	all := map[string]any{}
 	library := sprig.GenericFuncMap()
 	for name := range wordSet(sprigHelpers) {
-		all[name] = adapt(name, library[name])
+		all[name] = adapt(helper{name: name, function: reflect.ValueOf(library[name]), library: true})
 	}
 	for name, f := range ownHelpers {
-		all[name] = adapt(name, f)
+		all[name] = adapt(helper{name: name, function: reflect.ValueOf(f)})
 	}
 	maps.Copy(all, comparisons)
 	maps.Copy(all, basics)
@@ -81,7 +84,8 @@ var (
 	errValueTooLong = &valueError{reason: "the result is longer than 1 MiB"}
 	errTooDeep      = &valueError{reason: "a list or dict is nested too deep or too large"}
 	errNoNumber     = &valueError{reason: "an argument is not a number: a number has digits and a point, " +
-		"without a separator of thousands"}
+		"without a separator of thousands (1.234 may be either). Read others with toNumber, as in " +
+		"(toNumber \"de\" .price)"}
 	errEmptyNumber = &valueError{reason: `an argument is empty, not a number: use default, as in (default 0 .points)`}
 	errFraction    = &valueError{reason: "an argument has a fraction: use addf, subf, mulf, divf, maxf or minf"}
 	errNoText      = &valueError{reason: "an argument is a list or dict, not a text"}
@@ -102,6 +106,15 @@ var misfit = regexp.MustCompile(`%!(?:[a-zA-Z]\(|\(|\))`)
 // formatted is printf. Go prints "%!d(string=20)" for a value that does not fit: that must not be
 // sent.
 func formatted(format string, args ...any) (string, error) {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case int:
+			args[i] = decimal(strconv.Itoa(arg))
+		case int64:
+			args[i] = decimal(strconv.FormatInt(arg, 10))
+		}
+	}
 	s := fmt.Sprintf(format, args...)
 	if misfit.MatchString(s) && !misfit.MatchString(fmt.Sprint(args...)) {
 		return "", errFormat
@@ -110,10 +123,9 @@ func formatted(format string, args ...any) (string, error) {
 }
 
 // adapt returns a helper that takes fields as they come: a text for a number and the reverse. Its
-// result is bounded. f is a function of sprig or of this package.
-func adapt(name string, f any) any {
-	function := reflect.ValueOf(f)
-	t := function.Type()
+// result is bounded.
+func adapt(h helper) any {
+	t := h.function.Type()
 	in := make([]reflect.Type, t.NumIn())
 	for i := range in {
 		in[i] = anyType
@@ -122,26 +134,31 @@ func adapt(name string, f any) any {
 		}
 	}
 	out := []reflect.Type{t.Out(0), errorType}
-	h := helper{name: name, function: function, numeric: numericHelpers[name]}
+	if t.Out(0).Kind() == reflect.Float64 {
+		out[0] = reflect.TypeFor[decimal]()
+	}
+	h.result, h.numeric = out[0], numericHelpers[h.name]
 	return reflect.MakeFunc(reflect.FuncOf(in, out, t.IsVariadic()), h.call).Interface()
 }
 
 var (
 	anyType   = reflect.TypeFor[any]()
 	errorType = reflect.TypeFor[error]()
+	timeType  = reflect.TypeFor[time.Time]()
 )
 
 type helper struct {
 	name     string
 	function reflect.Value
+	result   reflect.Type
+	library  bool // of sprig
 	numeric  bool
 }
 
 func (h helper) call(args []reflect.Value) []reflect.Value {
-	t := h.function.Type()
 	result, err := h.try(args)
 	if err != nil {
-		return []reflect.Value{reflect.Zero(t.Out(0)), reflect.ValueOf(&err).Elem()}
+		return []reflect.Value{reflect.Zero(h.result), reflect.ValueOf(&err).Elem()}
 	}
 	return []reflect.Value{result, reflect.Zero(errorType)}
 }
@@ -157,6 +174,10 @@ func (h helper) try(args []reflect.Value) (result reflect.Value, err error) {
 	out := h.function.Call(in)
 	if len(out) == 2 && !out[1].IsNil() {
 		return result, out[1].Interface().(error)
+	}
+	if out[0].Kind() == reflect.Float64 {
+		text, err := floatText(out[0].Float())
+		return reflect.ValueOf(text), err
 	}
 	room := maxValue
 	if !measure(out[0], &room, maxNesting) {
@@ -206,6 +227,14 @@ func (h helper) convert(arg reflect.Value, to reflect.Type) (reflect.Value, erro
 		return reflect.ValueOf(n.value()), err
 	case to == anyType && v == nil:
 		return reflect.Zero(anyType), nil
+	case to == anyType && h.library:
+		return reflect.ValueOf(ofLibrary(v)), nil
+	case to == timeType:
+		t, ok := dateOf(v)
+		if !ok {
+			return reflect.Value{}, errNoDate
+		}
+		return reflect.ValueOf(t.at), nil
 	case v != nil && reflect.TypeOf(v).AssignableTo(to):
 		return reflect.ValueOf(v), nil
 	case to.Kind() == reflect.Bool:
@@ -224,16 +253,15 @@ func (h helper) convert(arg reflect.Value, to reflect.Type) (reflect.Value, erro
 	return reflect.Value{}, errors.New("wrong type of argument")
 }
 
-// wanted reads an argument as a number.
-func wanted(v any) (num, error) {
-	n, ok := numberOf(v)
-	if ok {
-		return n, nil
+// ofLibrary returns a list or a dict of a query as the type that sprig looks for.
+func ofLibrary(v any) any {
+	switch v := v.(type) {
+	case listValue:
+		return []any(v)
+	case dictValue:
+		return map[string]any(v)
 	}
-	if s, isText := textValue(v); isText && strings.TrimSpace(s) == "" {
-		return n, errEmptyNumber
-	}
-	return n, errNoNumber
+	return v
 }
 
 func textArgument(v any) (reflect.Value, error) {

@@ -204,6 +204,9 @@ func TestTheExamplesOfTheDocumentAreTrue(t *testing.T) {
 		"language":   "de",
 		"address":    "Main Street 1\nSpringfield",
 		"count":      "2",
+		"amount":     "1.234,50",
+		"birthday":   "31.01.1990",
+		"balance":    "-12.50",
 	}
 	examples := regexp.MustCompile("(?m)^\\| `(\\{\\{.*?\\}\\})` \\| (.*?) \\|$").FindAllSubmatch(page, -1)
 	for _, each := range examples {

@@ -110,7 +110,7 @@ func (h *htmlPart) escape() (err error) {
 			err = errEscaperPanics
 		}
 	}()
-	err = h.template.Execute(closed{}, map[string]string{})
+	err = h.template.Execute(closed{}, map[string]any{})
 	var escape *htmltemplate.Error
 	if errors.As(err, &escape) {
 		return escape

@@ -4,34 +4,41 @@ import (
 	"html"
 	htmltemplate "html/template"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 
 	"github.com/goodsign/monday"
-	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
-	"golang.org/x/text/message"
-	"golang.org/x/text/number"
+
+	"directmailer/internal/audience/field"
 )
 
 // ownHelpers are functions that sprig lacks, or has in a form that is wrong for mail.
 var ownHelpers = map[string]any{
-	"title":      title,
-	"initials":   initials,
-	"trunc":      truncate,
-	"substr":     substring,
-	"abbrev":     abbreviate,
-	"atoi":       func(n int) int { return n },
-	"has":        has,
-	"mustHas":    has,
+	"title":       title,
+	"initials":    initials,
+	"trunc":       truncate,
+	"substr":      substring,
+	"abbrev":      abbreviate,
+	"atoi":        func(n int) int { return n },
+	"has":         has,
+	"mustHas":     has,
+	"mustCompact": compact, "mustFromJson": readDocument,
 	"date":       formatDate,
 	"dateIn":     formatDateIn,
 	"toDate":     toDate,
 	"number":     formatNumber,
+	"toNumber":   toNumber,
 	"pluralIn":   pluralIn,
+	"default":    defaultValue,
+	"empty":      isEmpty,
+	"coalesce":   coalesce,
+	"compact":    compact,
+	"all":        func(values ...any) bool { return !slices.ContainsFunc(values, isFalse) },
+	"any":        func(values ...any) bool { return slices.ContainsFunc(values, truth) },
+	"dig":        dig,
+	"fromJson":   readDocument,
 	"lineBreaks": func(s string) string { return s },
 }
 
@@ -104,12 +111,19 @@ func abbreviate(n int, s string) string {
 }
 
 // has tells whether a list has a value, by the rule of eq.
-func has(value any, list any) bool {
-	values, ok := list.([]any)
+func has(value any, list any) (bool, error) {
+	values, _ := ofLibrary(list).([]any)
 	if texts, isTexts := list.([]string); isTexts {
-		return slices.ContainsFunc(texts, func(each string) bool { return equal(each, value) })
+		for _, each := range texts {
+			values = append(values, each)
+		}
 	}
-	return ok && slices.ContainsFunc(values, func(each any) bool { return equal(each, value) })
+	for _, each := range values {
+		if same, err := equal(each, value); same || err != nil {
+			return same, err
+		}
+	}
+	return false, nil
 }
 
 var (
@@ -126,7 +140,7 @@ func formatDate(layout string, value any) (string, error) {
 	if empty || err != nil {
 		return "", err
 	}
-	return t.Format(layout), nil
+	return t.at.Format(layout), nil
 }
 
 // formatDateIn is formatDate with the names of months and weekdays in a language.
@@ -139,11 +153,11 @@ func formatDateIn(tag, layout string, value any) (string, error) {
 	if empty || err != nil {
 		return "", err
 	}
-	return monday.Format(t, layout, locale), nil
+	return monday.Format(t.at, layout, locale), nil
 }
 
-func dateArgument(value any) (t time.Time, empty bool, err error) {
-	if s, ok := textValue(value); ok && strings.TrimSpace(s) == "" {
+func dateArgument(value any) (t moment, empty bool, err error) {
+	if s, ok := textValue(value); ok && field.Trim(s) == "" {
 		return t, true, nil
 	}
 	t, ok := dateOf(value)
@@ -155,14 +169,14 @@ func dateArgument(value any) (t time.Time, empty bool, err error) {
 
 // toDate reads a text by a layout of Go: {{toDate "02.01.2006" .joined | date "2 January 2006"}}.
 func toDate(layout, text string) (any, error) {
-	if strings.TrimSpace(text) == "" {
+	if field.Trim(text) == "" {
 		return "", nil
 	}
-	t, err := time.Parse(layout, strings.TrimSpace(text))
+	t, err := parseTime(layout, field.Trim(text))
 	if err != nil {
 		return "", errNoDate
 	}
-	return t, nil
+	return moment{t, strings.Contains(layout, "07") || strings.Contains(layout, "MST")}, nil
 }
 
 var dateLocales = sync.OnceValues(matchLocales)
@@ -188,87 +202,4 @@ func dateLocale(tag string) (monday.Locale, error) {
 		return "", errLanguage
 	}
 	return locales[i], nil
-}
-
-// formatNumber writes a number with the separators of a language. With a number of digits in front
-// of the value, it is rounded to them: {{number "de" 2 .price}}.
-func formatNumber(tag string, args ...any) (string, error) {
-	language, err := language.Parse(tag)
-	if err != nil {
-		return "", errLanguage
-	}
-	if len(args) != 1 && len(args) != 2 {
-		return "", &valueError{reason: "number takes a language, digits if you like, and a value: " +
-			`(number "de" 2 .price)`}
-	}
-	n, err := wanted(args[len(args)-1])
-	if err != nil {
-		return "", err
-	}
-	var options []number.Option
-	if len(args) == 2 {
-		digits, err := wanted(args[0])
-		if err != nil || digits.big != nil || digits.small < 0 || digits.small > 20 {
-			return "", errNoNumber
-		}
-		options = append(options, number.Scale(int(digits.small)))
-	} else {
-		_, fraction := n.decimal()
-		options = append(options, number.Scale(len(fraction)))
-	}
-	return message.NewPrinter(language).Sprint(number.Decimal(n.value(), options...)), nil
-}
-
-var pluralForms = map[string]plural.Form{
-	"zero": plural.Zero, "one": plural.One, "two": plural.Two,
-	"few": plural.Few, "many": plural.Many, "other": plural.Other,
-}
-
-// pluralIn chooses the form of a word for a number by the rules of a language (Unicode CLDR).
-func pluralIn(tag string, count any, forms ...string) (string, error) {
-	language, err := language.Parse(tag)
-	if err != nil {
-		return "", errLanguage
-	}
-	n, err := wanted(count)
-	if err != nil {
-		return "", err
-	}
-	words := map[plural.Form]string{}
-	for i := 0; i+1 < len(forms); i += 2 {
-		form, ok := pluralForms[forms[i]]
-		if !ok {
-			return "", errForms
-		}
-		words[form] = forms[i+1]
-	}
-	other, ok := words[plural.Other]
-	if !ok || len(forms)%2 != 0 {
-		return "", errForms
-	}
-	if word, ok := words[formOf(language, n)]; ok {
-		return word, nil
-	}
-	return other, nil
-}
-
-func formOf(tag language.Tag, n num) plural.Form {
-	digits, fraction := n.decimal()
-	last := atMost(fraction)
-	return plural.Cardinal.MatchPlural(tag, atMost(digits), len(fraction), len(fraction), last, last)
-}
-
-// decimal returns the digits before and behind the point.
-func (n num) decimal() (whole, fraction string) {
-	whole, fraction, _ = strings.Cut(strings.TrimLeft(n.rat().FloatString(6), "-"), ".")
-	return whole, strings.TrimRight(fraction, "0")
-}
-
-// atMost returns the last digits of a number: the rules look at no more.
-func atMost(digits string) int {
-	n, _ := strconv.Atoi(digits[max(len(digits)-6, 0):])
-	if len(digits) > 6 {
-		n += 1_000_000
-	}
-	return n
 }

@@ -72,13 +72,13 @@ func (o *output) empty() {
 const keepBytes = 1 << 20
 
 // execute runs the template into o. The result is valid until the next run.
-func (p *part) execute(o *output, data map[string]string) (b []byte, err error) {
+func (p *part) execute(o *output, data *fields) (b []byte, err error) {
 	if cap(o.b) > keepBytes {
 		o.b = nil
 	}
 	o.empty()
 	if p.quick != nil {
-		if p.quick.run(o, data) {
+		if p.quick.run(o, data.values) {
 			return o.b, nil
 		}
 		o.empty()
@@ -88,7 +88,7 @@ func (p *part) execute(o *output, data map[string]string) (b []byte, err error) 
 			b, err = nil, &Problem{Field: p.field, Message: "the template panicked"}
 		}
 	}()
-	if err := p.template.Execute(o, data); err != nil {
+	if err := p.template.Execute(o, data.forEngine()); err != nil {
 		return nil, p.failure(err)
 	}
 	return o.b, nil
@@ -99,10 +99,11 @@ var (
 	executing  = regexp.MustCompile(`^(?:html/)?template: ?[^:]*:(\d+):(\d+): executing ".*?" at <`)
 	missingKey = regexp.MustCompile(`^map has no entry for key ("(?:[^"\\]|\\.)*")$`)
 	// Reasons that name only what the author wrote.
-	ownWords = regexp.MustCompile(`^(can't evaluate field \w+ in type string|exceeded maximum template depth \(\d+\)|` +
+	ownWords = regexp.MustCompile(`^(can't evaluate field \w+ in type (?:interface \{\}|string)|` +
+		`exceeded maximum template depth \(\d+\)|` +
 		`template "[^"]*" not defined|wrong number of args for \w+: want \d+ got \d+)$`)
 	// Calls that this package adds to what the author wrote.
-	added = regexp.MustCompile(` \| _\w+(?: “[^”]*”)*|_true `)
+	added = regexp.MustCompile(` \| _\w+(?: “[^”]*”)*|_(?:true|list) `)
 )
 
 // failure turns an execution error into a Problem. Such an error may quote data. So failure uses

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"text/template/parse"
+
+	"directmailer/internal/audience/field"
 )
 
 // quick is a template in the form that most have: texts, values of fields, and choices by whether a
@@ -120,7 +122,7 @@ func fieldOf(pipe *parse.PipeNode) (field string, functions []string, ok bool) {
 
 // run writes the template's output to o. If it returns false, o holds a part of the output, and the
 // template's engine must be used instead.
-func (q quick) run(o *output, data map[string]string) bool {
+func (q quick) run(o *output, data field.Values) bool {
 	for i := range q {
 		switch op := &q[i]; {
 		case op.text != nil:
@@ -129,16 +131,16 @@ func (q quick) run(o *output, data map[string]string) bool {
 			}
 		default:
 			value, ok := data[op.field]
-			if !ok {
+			if !ok || value.Kind == field.JSON {
 				return false
 			}
-			switch {
-			case op.choice && textTruth(value):
+			switch { // numbers, booleans and NULL print, and count, as their texts do
+			case op.choice && textTruth(value.Text):
 				ok = op.yes.run(o, data)
 			case op.choice:
 				ok = op.no.run(o, data)
 			default:
-				ok = o.value(value, op.escape)
+				ok = o.value(value.Text, op.escape)
 			}
 			if !ok {
 				return false

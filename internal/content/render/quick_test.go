@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"directmailer/internal/audience/field"
 )
 
 // pages are templates of which each has its values at other places.
@@ -58,9 +60,9 @@ func TestWhatIsQuickSaysWhatTheEngineSays(t *testing.T) {
 			t.Errorf("page %d: quick is %v", number, html.quick != nil)
 		}
 		for range 500 {
-			data := map[string]string{"a": values(rng), "b": values(rng)}
+			data := texts("a", values(rng), "b", values(rng))
 			if rng.IntN(20) == 0 {
-				delete(data, "b")
+				delete(data.values, "b")
 			}
 			for _, p := range []*part{html, text} {
 				engine := *p
@@ -72,7 +74,7 @@ func TestWhatIsQuickSaysWhatTheEngineSays(t *testing.T) {
 						"page %d, %s, %q\n got %q, %v\nwant %q, %v",
 						number,
 						p.field,
-						data,
+						data.values,
 						got,
 						err,
 						want,
@@ -102,7 +104,7 @@ func TestLinesThatAreEncodedOnceAreNoDifferent(t *testing.T) {
 		inserts := 0
 		for range 50 {
 			to := reader(1, "zoe@example.org", values(rng), values(rng), "gold")
-			to.Attributes["a"], to.Attributes["b"] = values(rng), values(rng)
+			to.Attributes["a"], to.Attributes["b"] = field.Value{Text: values(rng)}, field.Value{Text: values(rng)}
 			r := once.NewRenderer()
 			got, _, err := r.Render(nil, to)
 			want, _, wantErr := each.NewRenderer().Render(nil, to)

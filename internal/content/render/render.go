@@ -14,10 +14,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/field"
 	"directmailer/internal/content/message"
 )
 
@@ -37,10 +37,10 @@ type Spec struct {
 
 // Recipient is whom a message is rendered for.
 type Recipient struct {
-	Number     int32             // in the mailing
-	Address    string            // bare, as on the wire: see [address.Address]
-	Attributes map[string]string // by column; the templates see the Address besides, as email
-	Page       Page              // where the Spec says so
+	Number     int32        // in the mailing
+	Address    string       // bare, as on the wire: see [address.Address]
+	Attributes field.Values // by column; the templates see the Address besides, as email
+	Page       Page         // where the Spec says so
 }
 
 // Page is what was fetched for one recipient, UTF-8: an HTML part, or a Text that is all there is.
@@ -70,7 +70,7 @@ type Template struct {
 // Renderer renders one message at a time and reuses its buffers. It is not safe for concurrent use.
 type Renderer struct {
 	t                   *Template
-	data                map[string]string
+	data                fields
 	subject, text, html output
 }
 
@@ -84,7 +84,7 @@ func (t *Template) Fields() []string {
 
 // NewRenderer returns a Renderer for one goroutine.
 func (t *Template) NewRenderer() *Renderer {
-	r := &Renderer{t: t, data: make(map[string]string)}
+	r := &Renderer{t: t, data: newFields()}
 	if t.html != nil {
 		r.html.passages = t.html.passages
 	}
@@ -98,7 +98,6 @@ func (t *Template) NewRenderer() *Renderer {
 // a [*Problem] of this one recipient and holds no recipient data. dst is then returned unchanged.
 func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	t := r.t
-	clear(r.data)
 	r.load(to)
 
 	recipient, err := address.Parse(to.Address)
@@ -126,24 +125,25 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 
 // load sets the fields of a recipient that the templates use.
 func (r *Renderer) load(to Recipient) {
+	r.data.clear()
 	if r.t.fields == nil {
 		for name, value := range to.Attributes {
-			r.data[name] = fieldValue(value)
+			r.data.set(name, value)
 		}
 	}
 	for _, name := range r.t.fields {
 		if value, ok := to.Attributes[name]; ok {
-			r.data[name] = fieldValue(value)
+			r.data.set(name, value)
 		}
 	}
-	r.data["email"] = to.Address
+	r.data.values["email"] = field.Value{Text: to.Address}
 }
 
 // execute fills in the subject, and the bodies that are not there already. HTML comes before a text
 // made from it, so that an error names the line of what the author wrote.
 func (r *Renderer) execute(m *message.Message) error {
 	t := r.t
-	subject, err := t.subject.execute(&r.subject, r.data)
+	subject, err := t.subject.execute(&r.subject, &r.data)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (r *Renderer) execute(m *message.Message) error {
 		return &Problem{Field: FieldSubject, Message: "is blank"}
 	}
 	if t.html != nil {
-		if m.HTML, err = t.html.execute(&r.html, r.data); err != nil {
+		if m.HTML, err = t.html.execute(&r.html, &r.data); err != nil {
 			return err
 		}
 		m.HTMLInserts = r.html.inserts
@@ -161,7 +161,7 @@ func (r *Renderer) execute(m *message.Message) error {
 		m.Text = textOfPage(m.HTML)
 	}
 	if t.text != nil && m.Text == nil {
-		if m.Text, err = t.text.execute(&r.text, r.data); err != nil {
+		if m.Text, err = t.text.execute(&r.text, &r.data); err != nil {
 			return err
 		}
 		m.TextInserts = r.text.inserts
@@ -191,11 +191,8 @@ func breaks(r rune) bool {
 // break for each control character and each other kind of line break. Spreadsheets put line breaks
 // in cells.
 func fieldValue(s string) string {
-	if ordinary(s) && (s == "" || s[0] > ' ' && s[len(s)-1] > ' ' && s[len(s)-1] < 0x80) {
-		return s
-	}
-	s = strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || breaks(r) })
-	if !strings.ContainsFunc(s, breaks) {
+	s = field.Trim(s)
+	if ordinary(s) || !strings.ContainsFunc(s, breaks) {
 		return s
 	}
 	s = strings.ReplaceAll(s, "\r\n", "\n")

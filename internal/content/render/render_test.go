@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jhillyerd/enmime/v2"
+
+	"directmailer/internal/audience/field"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -34,11 +36,20 @@ func spec() Spec {
 }
 
 func anna(attributes ...string) Recipient {
-	r := Recipient{Number: 7, Address: "anna@example.org", Attributes: map[string]string{"first_name": "Anna"}}
+	r := Recipient{Number: 7, Address: "anna@example.org", Attributes: field.Values{"first_name": {Text: "Anna"}}}
 	for i := 0; i < len(attributes); i += 2 {
-		r.Attributes[attributes[i]] = attributes[i+1]
+		r.Attributes[attributes[i]] = field.Value{Text: attributes[i+1]}
 	}
 	return r
+}
+
+// texts are the fields of a recipient as templates look at them.
+func texts(attributes ...string) *fields {
+	f := newFields()
+	for i := 0; i < len(attributes); i += 2 {
+		f.values[attributes[i]] = field.Value{Text: attributes[i+1]}
+	}
+	return &f
 }
 
 func mustCompile(t testing.TB, s Spec) *Template {
@@ -93,8 +104,8 @@ func newsletter(t testing.TB) Spec {
 }
 
 func reader(number int32, address, first, city, plan string) Recipient {
-	return Recipient{Number: number, Address: address, Attributes: map[string]string{
-		"first_name": first, "city": city, "plan": plan, "link": "https://example.com/p?x=1&y=2", "code": "a b/ü&c"}}
+	return Recipient{Number: number, Address: address, Attributes: field.Texts(map[string]string{
+		"first_name": first, "city": city, "plan": plan, "link": "https://example.com/p?x=1&y=2", "code": "a b/ü&c"})}
 }
 
 func TestMessagesAreThoseOfTheGoldenFiles(t *testing.T) {
@@ -166,8 +177,8 @@ func checkParsed(t *testing.T, name string, out []byte, info Info, s Spec, to Re
 	if err != nil || len(env.Errors) > 0 {
 		t.Fatalf("%s: %v %v", name, err, env.Errors)
 	}
-	wantSubject := strings.TrimSpace(strings.NewReplacer("{{.first_name}}", to.Attributes["first_name"], "{{.city}}",
-		to.Attributes["city"]).Replace(s.Subject))
+	wantSubject := strings.TrimSpace(strings.NewReplacer("{{.first_name}}", to.Attributes["first_name"].Text, "{{.city}}",
+		to.Attributes["city"].Text).Replace(s.Subject))
 	if got, err := new(mime.WordDecoder).DecodeHeader(std.Header.Get("Subject")); err != nil || got != wantSubject ||
 		env.GetHeader("Subject") != wantSubject {
 		t.Errorf("%s: subject %q, enmime's %q", name, got, env.GetHeader("Subject"))
@@ -182,7 +193,7 @@ func checkParsed(t *testing.T, name string, out []byte, info Info, s Spec, to Re
 	if std.Header.Get("Message-Id") != info.MessageID {
 		t.Errorf("%s: Message-ID %s", name, std.Header.Get("Message-Id"))
 	}
-	if !strings.Contains(env.Text, to.Attributes["first_name"]) {
+	if !strings.Contains(env.Text, to.Attributes["first_name"].Text) {
 		t.Errorf("%s: the text does not name the reader as he is:\n%s", name, env.Text)
 	}
 	if s.HTML != "" && !strings.Contains(env.HTML, "<p>") {
@@ -239,7 +250,8 @@ func TestALineBreakInAFieldIsOneInABody(t *testing.T) {
 	for value, want := range map[string]string{
 		"a\r\nb": "a\nb", "a\nb": "a\nb", "a\rb": "a\nb", "a\x00b": "a\nb", "a\vb": "a\nb", "a\fb": "a\nb",
 		"a\u2028b": "a\nb", "a\u0085b": "a\nb", "a\x1bb": "a\nb",
-		"a\x7fb": "a\nb", "a\tb": "a\tb", "a\n\n": "a", " a ": "a", "\ta": "a", "“a” – ü\u200b": "“a” – ü\u200b", "Ω": "Ω",
+		"a\x7fb": "a\nb", "a\tb": "a\tb", "a\n\n": "a", " a ": "a", "\ta": "a", "“a” – ü\u200b": "“a” – ü", "Ω": "Ω",
+		"\u3000a\ufeff": "a", "a\u200bb": "a\u200bb",
 		"a\u00a0": "a", "a\xffb\n": "",
 	} {
 		s := spec()
@@ -447,7 +459,7 @@ func TestARendererIsAsGoodAsNewAfterAFailure(t *testing.T) {
 	if err != nil || string(got) != "before"+string(want) {
 		t.Errorf("%v\n%s", err, got)
 	}
-	if _, there := r.data["only_his"]; there {
+	if _, there := r.data.values["only_his"]; there {
 		t.Error("data of the recipient before is left")
 	}
 }

@@ -50,7 +50,7 @@ func (c *compiler) setConstants() {
 // once returns what a template writes, encoded. It returns nil when that is blank or fails: then
 // each recipient fails.
 func (c *compiler) once(p *part) []byte {
-	body, err := p.execute(&output{}, nil)
+	body, err := p.execute(&output{}, &fields{})
 	if err != nil {
 		return nil
 	}

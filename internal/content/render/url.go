@@ -8,6 +8,8 @@ import (
 	texttemplate "text/template"
 	"text/template/parse"
 	"unicode/utf8"
+
+	"directmailer/internal/audience/field"
 )
 
 // FieldPageURL is the field of a URL's template.
@@ -177,24 +179,24 @@ func escapeURLValue(value any) string {
 // URLRenderer renders one URL at a time on buffers that it keeps.
 type URLRenderer struct {
 	t    *URLTemplate
-	data map[string]string
+	data fields
 	out  output
 }
 
 // NewRenderer returns a URLRenderer for one goroutine.
 func (t *URLTemplate) NewRenderer() *URLRenderer {
-	return &URLRenderer{t: t, data: make(map[string]string)}
+	return &URLRenderer{t: t, data: newFields()}
 }
 
 // Render returns the URL for a recipient. Every error is a [*Problem] of this one recipient and
 // holds no recipient data.
 func (r *URLRenderer) Render(to Recipient) (string, error) {
-	clear(r.data)
+	r.data.clear()
 	for name, value := range to.Attributes {
-		r.data[name] = value
+		r.data.values[name] = value
 	}
-	r.data["email"] = to.Address
-	b, err := r.t.part.execute(&r.out, r.data)
+	r.data.values["email"] = field.Value{Text: to.Address}
+	b, err := r.t.part.execute(&r.out, &r.data)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"directmailer/internal/audience/field"
 )
 
 func mustCompileURL(t testing.TB, text string) *URLTemplate {
@@ -29,8 +31,9 @@ func TestValuesAreEscapedForTheirPlaceInAURL(t *testing.T) {
 			"https://www.example.com:8443/a%2Fb/offers?for=a%20b%2Bc&by=anna%40example.org&code=x%3D1%26y%3D2#a%2Fb"},
 		{"?x#y", "?q#f", "100%",
 			"https://www.example.com:8443/%3Fq%23f/offers?for=%3Fx%23y&by=anna%40example.org&code=100%25#%3Fq%23f"},
-		{"a\r\nHost: evil.example", "a\\b", "\x00",
-			"https://www.example.com:8443/a%5Cb/offers?for=a%0D%0AHost%3A%20evil.example&by=anna%40example.org&code=%00#a%5Cb"},
+		{"a\r\nHost: evil.example", "a\\b", "a\x00b",
+			"https://www.example.com:8443/a%5Cb/offers?for=a%0D%0AHost%3A%20evil.example&by=anna%40example.org&code=a" +
+				"%00b#a%5Cb"},
 		{"Zoë", "Łódź", "~-._",
 			"https://www.example.com:8443/%C5%81%C3%B3d%C5%BA/offers?for=Zo%C3%AB&by=anna%40example.org&code=~-._" +
 				"#%C5%81%C3%B3d%C5%BA"},
@@ -65,7 +68,7 @@ func TestAURLThatARecipientCannotHaveFailsHimAlone(t *testing.T) {
 			t.Errorf("%.20q: got %v", c.name, err)
 		}
 	}
-	_, err := u.Render(Recipient{Address: "anna@example.org", Attributes: map[string]string{"first_name": "Anna"}})
+	_, err := u.Render(Recipient{Address: "anna@example.org", Attributes: field.Values{"first_name": {Text: "Anna"}}})
 	if err == nil || err.Error() != `content.page_url line 1, column 43: no field "city"` {
 		t.Errorf("got %v", err)
 	}
@@ -125,7 +128,7 @@ func FuzzURL(f *testing.F) {
 	)
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		got, err := compiled.NewRenderer().
-			Render(Recipient{Address: "anna@example.org", Attributes: map[string]string{"a": a, "b": b, "c": c}})
+			Render(Recipient{Address: "anna@example.org", Attributes: field.Texts(map[string]string{"a": a, "b": b, "c": c})})
 		if err != nil {
 			var p *Problem
 			if !errors.As(err, &p) {

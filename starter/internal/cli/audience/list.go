@@ -175,7 +175,7 @@ func renderMembers(w io.Writer, l shownList) {
 	}
 	for _, c := range l.Columns {
 		members = append(members, output.Column[lists.Entry]{Title: output.Clean(c), Wrap: 8,
-			Cell: func(e lists.Entry) string { return output.Clean(e.Attributes[c]) }})
+			Cell: func(e lists.Entry) string { return output.Clean(e.Attributes[c].Text) }})
 	}
 	members.Render(w, l.First)
 	if more := l.Members - int64(len(l.First)); more > 0 {
