@@ -7,8 +7,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/content/render"
 )
 
@@ -55,7 +55,7 @@ func (s *Sample) Add(r render.Recipient) (more bool) {
 	}
 	together := 0
 	for _, name := range s.fields {
-		value := strings.TrimSpace(r.Attributes[name])
+		value := field.Trim(r.Attributes[name].Text)
 		together += len(value)
 		s.of(name).add(r, len(value), value)
 	}
@@ -65,11 +65,11 @@ func (s *Sample) Add(r render.Recipient) (more bool) {
 	return s.seen < MaxMembers && (len(s.fields) > 0 || len(s.first) < firsts)
 }
 
-func (s *Sample) of(field string) *extremes {
-	e := s.chosen[field]
+func (s *Sample) of(name string) *extremes {
+	e := s.chosen[name]
 	if e == nil {
 		e = &extremes{}
-		s.chosen[field] = e
+		s.chosen[name] = e
 	}
 	return e
 }

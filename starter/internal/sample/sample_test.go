@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/content/render"
 	"directmailer/starter/internal/sample"
 	"directmailer/workflows"
@@ -17,7 +18,7 @@ func member(n int, more map[string]string) render.Recipient {
 	for name, value := range more {
 		fields[name] = value
 	}
-	return render.Recipient{Address: fmt.Sprintf("r%d@example.org", n), Attributes: fields}
+	return render.Recipient{Address: fmt.Sprintf("r%d@example.org", n), Attributes: field.Texts(fields)}
 }
 
 // numbers adds 1,000 members, some with special fields, and returns the numbers of the sample.
@@ -132,8 +133,8 @@ func TestAMailingIsRefusedForItsTemplateAndWarnedOfForItsData(t *testing.T) {
 		s := trial.Sample()
 		for n := 1; n <= 1000; n++ {
 			m := member(n, map[string]string{"link": "https://www.example.com", "bad": "javascript:x"})
-			for field, value := range test.special[n] {
-				m.Attributes[field] = value
+			for name, value := range test.special[n] {
+				m.Attributes[name] = field.Value{Text: value}
 			}
 			s.Add(m)
 		}
