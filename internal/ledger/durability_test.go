@@ -22,6 +22,7 @@ import (
 // defaults changes the defaults of the fixture's database, and opens it again.
 func (f *fixture) defaults(settings ...string) {
 	f.Helper()
+	servertest.NeedsNewSessions(f)
 	for _, s := range settings {
 		f.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ` + strings.ReplaceAll(s, "'", "''") +
 			`', current_database()); END $$`)

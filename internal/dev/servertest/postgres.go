@@ -101,7 +101,7 @@ func (m *Template) Database(t testing.TB) string {
 			t.Errorf("drop the test's database: %v", err)
 		}
 	})
-	return withMode(inServer(server, name), os.Getenv(modeVariable))
+	return reached(inServer(server, name))
 }
 
 // create makes the template's database on the server, and returns its name.
@@ -161,8 +161,8 @@ func inServer(server, database string) string {
 // database "mail".
 func OwnPostgres(t testing.TB) *servers.Postgres {
 	t.Helper()
-	if os.Getenv(modeVariable) != "" {
-		t.Skip("has a server of its own, which does not depend on the mode of pgx")
+	if os.Getenv(againVariable) != "" {
+		t.Skip("has a server of its own")
 	}
 	server, err := startPostgres(t.Context(), false)
 	if err != nil {

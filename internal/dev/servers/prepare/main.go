@@ -1,6 +1,6 @@
-// Command prepare installs PostgreSQL and builds Temporal for the tests if need be, and shows its
-// progress. `go test` hides the output of a package that passes, and the first build of the
-// Temporal server takes minutes.
+// Command prepare installs PostgreSQL and PgBouncer and builds Temporal for the tests if need be,
+// and shows its progress. `go test` hides the output of a package that passes, and the first build
+// of the Temporal server takes minutes.
 package main
 
 import (
@@ -28,6 +28,9 @@ func prepare(ctx context.Context) error {
 	progress := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 	if err := servers.InstallPostgres(ctx, os.Stdout, progress); err != nil {
 		return err
+	}
+	if err := servers.InstallPgBouncer(ctx, os.Stdout, progress); err != nil {
+		progress("SKIPPED, nothing is tested behind PgBouncer: %v", err)
 	}
 	temporal, err := servers.TemporalBinary(ctx, progress)
 	if err != nil {
