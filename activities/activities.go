@@ -37,6 +37,9 @@ import (
 // Activities has the activities as methods. One value serves all mailings of a worker. It is safe
 // for concurrent use.
 type Activities struct {
+	// SearchAttributes is true if the namespace has the mailings' search attributes.
+	SearchAttributes bool
+
 	mailings   *mailings.Store
 	recipients *recipients.Store
 	lists      *lists.Store

@@ -102,7 +102,8 @@ func (a *Activities) reserved(ctx context.Context, id, firstRunID string) (*work
 	if err != nil {
 		return nil, err
 	}
-	return &workflows.Opened{DropPoints: in.DropPoints}, a.setRates(ctx, m.Key, in.Rates)
+	opened := &workflows.Opened{DropPoints: in.DropPoints, SearchAttributes: a.SearchAttributes}
+	return opened, a.setRates(ctx, m.Key, in.Rates)
 }
 
 // deref returns what o points to; the zero value for nil.

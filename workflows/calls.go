@@ -20,6 +20,9 @@ type OpenCall struct {
 type Opened struct {
 	// DropPoints are those of the input, or all that the worker has.
 	DropPoints []string `json:"drop_points"`
+	// SearchAttributes is true if the worker has found the mailings' search attributes in the
+	// namespace, or could not look. The workflow then sets them.
+	SearchAttributes bool `json:"search_attributes,omitempty"`
 }
 
 // PrepareCall asks PrepareList to freeze the list into recipients and batches.

@@ -49,6 +49,7 @@ type mailing struct {
 	alarm      alarm
 
 	renderAnyway bool // an operator accepts that the first recipients have no message
+	searchable   bool // the namespace has the search attributes
 
 	cancelWork func()           // ends the steps before the closing; nil before they begin
 	sends      workflow.Context // of the SendBatch activities
@@ -91,6 +92,8 @@ func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 		outcomes:   outcomes{OutcomeProgress: p.OutcomeProgress},
 		suspension: suspension{SuspensionProgress: p.SuspensionProgress, inherited: continued},
 	}
+	// A starter, or an earlier run, has set a search attribute only if the namespace has it.
+	_, m.searchable = workflow.GetTypedSearchAttributes(ctx).GetKeyword(StateAttribute)
 	status := func() (Status, error) { return m.status(), nil }
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, status); err != nil {
 		return nil, err
@@ -162,6 +165,10 @@ func (m *mailing) open(ctx workflow.Context) error {
 		m.in.Query = &Query{Source: m.in.Query.Source}
 	}
 	m.points.add(opened.DropPoints)
+	if opened.SearchAttributes && !m.searchable {
+		m.searchable = true
+		m.setSearchAttributes(ctx)
+	}
 	return nil
 }
 

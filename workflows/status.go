@@ -15,19 +15,27 @@ func (m *mailing) enter(ctx workflow.Context, state State) {
 	if m.state != state {
 		m.state = state
 		m.log.Info("mailing", "state", string(state))
-		attributes := []temporal.SearchAttributeUpdate{StateAttribute.ValueSet(string(state))}
-		// The input may not be checked yet, and Temporal ends a workflow that sets a value that is
-		// too long.
-		audience := m.in.Audience()
-		if naming.ValidID(audience[strings.IndexByte(audience, ':')+1:]) {
-			attributes = append(attributes, ListAttribute.ValueSet(audience))
-		}
-		err := workflow.UpsertTypedSearchAttributes(ctx, attributes...)
-		if err != nil {
-			m.log.Warn("search attributes were not set", "error", err)
+		if m.searchable {
+			m.setSearchAttributes(ctx)
 		}
 	}
 	workflow.SetCurrentDetails(ctx, m.status().Details()) // details are no part of the history
+}
+
+// setSearchAttributes shows the state and the audience in the search attributes. If the namespace
+// does not have them, Temporal refuses the workflow task, again and again. So whether they are set
+// is decided by what the history has: the start's search attributes, and OpenMailing's answer.
+func (m *mailing) setSearchAttributes(ctx workflow.Context) {
+	attributes := []temporal.SearchAttributeUpdate{StateAttribute.ValueSet(string(m.state))}
+	// The input may not be checked yet, and Temporal ends a workflow that sets a value that is too
+	// long.
+	audience := m.in.Audience()
+	if naming.ValidID(audience[strings.IndexByte(audience, ':')+1:]) {
+		attributes = append(attributes, ListAttribute.ValueSet(audience))
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
+		m.log.Warn("search attributes were not set", "error", err)
+	}
 }
 
 // sendingState returns the state of a mailing whose list is frozen.

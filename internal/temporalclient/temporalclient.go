@@ -10,9 +10,6 @@ import (
 	"log/slog"
 	"time"
 
-	"directmailer/workflows"
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -52,36 +49,6 @@ func (c *Client) CheckNamespace(ctx context.Context) error {
 	var unknown *serviceerror.NamespaceNotFound
 	if errors.As(err, &unknown) || Unreachable(err) {
 		return Explain(err)
-	}
-	return nil
-}
-
-// RegisterSearchAttributes registers the mailings' search attributes with the namespace. It leaves
-// those that are there already.
-func (c *Client) RegisterSearchAttributes(ctx context.Context) error {
-	wanted := map[string]enumspb.IndexedValueType{
-		workflows.StateAttribute.GetName(): workflows.StateAttribute.GetValueType(),
-		workflows.ListAttribute.GetName():  workflows.ListAttribute.GetValueType(),
-	}
-	known, err := c.OperatorService().
-		ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: c.Namespace})
-	if err != nil {
-		return fmt.Errorf("read Temporal's search attributes: %w", Explain(err))
-	}
-	for name, kind := range known.CustomAttributes {
-		if want, ok := wanted[name]; ok && want == kind {
-			delete(wanted, name)
-		}
-	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	_, err = c.OperatorService().
-		AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: c.Namespace,
-			SearchAttributes: wanted})
-	var exists *serviceerror.AlreadyExists
-	if err != nil && !errors.As(err, &exists) { // another worker was quicker
-		return fmt.Errorf("register search attributes with Temporal: %w", Explain(err))
 	}
 	return nil
 }

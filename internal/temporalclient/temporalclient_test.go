@@ -47,13 +47,13 @@ func TestSearchAttributesAreRegisteredOnceHoweverManyWorkersBegin(t *testing.T) 
 	var group sync.WaitGroup
 	var errs [4]error
 	for i := range errs {
-		group.Go(func() { errs[i] = c.RegisterSearchAttributes(t.Context()) })
+		group.Go(func() { _, errs[i] = c.RegisterSearchAttributes(t.Context()) })
 	}
 	group.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Error(err)
 	}
-	if err := c.RegisterSearchAttributes(t.Context()); err != nil {
+	if _, err := c.RegisterSearchAttributes(t.Context()); err != nil {
 		t.Errorf("again: %v", err)
 	}
 	known, err := c.OperatorService().

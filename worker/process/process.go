@@ -66,12 +66,13 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		return err
 	}
 	defer pool.Close()
+	var attributes temporalclient.SearchAttributes
 	temporal, err := await(ctx, log, "Temporal", func(ctx context.Context) (*temporalclient.Client, error) {
 		temporal, err := temporalclient.Dial(ctx, log)
 		if err != nil {
 			return nil, err
 		}
-		if err := temporal.RegisterSearchAttributes(ctx); err != nil {
+		if attributes, err = temporal.RegisterSearchAttributes(ctx); err != nil {
 			temporal.Close()
 			return nil, err
 		}
@@ -81,12 +82,16 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		return err
 	}
 	defer temporal.Close()
+	if attributes.Warning != "" {
+		log.Warn(attributes.Warning)
+	}
 	points := droppoint.NewSet(c.DropPoints)
 	defer points.Close()
 	sources := query.NewSet(c.Sources)
 	pages := page.NewFetcher(c.PageHosts)
 	defer pages.Close()
 	all := activities.New(pool, points, sources, pages, log)
+	all.SearchAttributes = attributes.Usable
 	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
 		return startWorkers(temporal.Client, c, all)
 	}, temporalclient.Unreachable)

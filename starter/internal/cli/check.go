@@ -178,7 +178,15 @@ func checkTemporal(ctx context.Context) (string, error) {
 	if err := c.CheckNamespace(ctx); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("answers at %s, namespace %s", c.Address, c.Namespace), nil
+	found, err := c.FindSearchAttributes(ctx)
+	if err != nil {
+		return "", err
+	}
+	detail := fmt.Sprintf("answers at %s, namespace %s", c.Address, c.Namespace)
+	if found.Warning != "" {
+		detail += "; " + found.Warning
+	}
+	return detail, nil
 }
 
 func checkWorkers(ctx context.Context, queue string) (string, error) {

@@ -19,7 +19,8 @@ func (a *app) migrateCommand() *cobra.Command {
 		Short: "Update the database's schema, and register search attributes with Temporal",
 		Long: `Updates the database's schema, and registers the mailings' search attributes with Temporal. It
 can be repeated. While Temporal does not answer, the command leaves the search attributes to the
-first worker that connects.`,
+first worker that connects. If Temporal does not let the command register them, it warns, and
+mailings go on without them.`,
 		Example: "  DATABASE_URL=postgres://user:password@127.0.0.1:5432/mail starter migrate",
 		Args:    command.Needs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,8 +52,13 @@ func (a *app) migrate(ctx context.Context, url string) error {
 		return ctx.Err()
 	}
 	defer temporal.Close()
-	if err := temporal.RegisterSearchAttributes(ctx); err != nil {
+	found, err := temporal.RegisterSearchAttributes(ctx)
+	if err != nil {
 		return command.TemporalFailure("register search attributes", err)
+	}
+	if found.Warning != "" {
+		a.Say("starter: warning: %s", output.Clean(found.Warning))
+		return nil
 	}
 	fmt.Fprintf(a.Out, "Temporal: search attributes are registered in namespace %s\n", temporal.Namespace)
 	return nil

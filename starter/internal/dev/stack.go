@@ -87,7 +87,11 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 		return s, exit.With(exit.NoTemporal, err)
 	}
 	defer c.Close()
-	return s, exit.With(exit.NoTemporal, c.RegisterSearchAttributes(ctx))
+	found, err := c.RegisterSearchAttributes(ctx)
+	if found.Warning != "" {
+		s.say("warning: %s", found.Warning)
+	}
+	return s, exit.With(exit.NoTemporal, err)
 }
 
 // startServers starts both servers at the same time, each unless the environment names one.

@@ -25,20 +25,24 @@ import (
 const attributeTimeout = 20 * time.Second
 
 // startWorkflow starts the workflow. If Temporal does not have the search attributes, it registers
-// them first.
+// them first. If that is not possible, it starts the workflow without them.
 func startWorkflow(ctx context.Context, c *temporalclient.Client, queue string, p plan) error {
-	err := startOnce(ctx, c, queue, p)
+	err := startOnce(ctx, c, queue, p, true)
 	if unknownAttribute(err) {
-		if err := c.RegisterSearchAttributes(ctx); err != nil {
-			return command.TemporalFailure("register search attributes", err)
+		found, registerErr := c.RegisterSearchAttributes(ctx)
+		if registerErr != nil {
+			return command.TemporalFailure("register search attributes", registerErr)
 		}
-		for end := time.Now().Add(attributeTimeout); unknownAttribute(err) && time.Now().Before(end); {
+		for end := time.Now().Add(attributeTimeout); found.Usable && unknownAttribute(err) && time.Now().Before(end); {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-time.After(200 * time.Millisecond):
 			}
-			err = startOnce(ctx, c, queue, p)
+			err = startOnce(ctx, c, queue, p, true)
+		}
+		if unknownAttribute(err) {
+			err = startOnce(ctx, c, queue, p, false)
 		}
 	}
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
@@ -57,9 +61,9 @@ func startWorkflow(ctx context.Context, c *temporalclient.Client, queue string, 
 	return command.TemporalFailure("start the mailing", err)
 }
 
-func startOnce(ctx context.Context, c *temporalclient.Client, queue string, p plan) error {
+func startOnce(ctx context.Context, c *temporalclient.Client, queue string, p plan, searchable bool) error {
 	summary, details := p.describe()
-	_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	options := client.StartWorkflowOptions{
 		ID:                                       p.in.ID,
 		TaskQueue:                                queue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
@@ -67,13 +71,14 @@ func startOnce(ctx context.Context, c *temporalclient.Client, queue string, p pl
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		StaticSummary:                            summary,
 		StaticDetails:                            details,
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			workflows.StateAttribute.ValueSet(
-				string(status.StateStarted),
-			),
+	}
+	if searchable {
+		options.TypedSearchAttributes = temporal.NewSearchAttributes(
+			workflows.StateAttribute.ValueSet(string(status.StateStarted)),
 			workflows.ListAttribute.ValueSet(p.in.Audience()),
-		),
-	}, workflows.MailingType, p.in)
+		)
+	}
+	_, err := c.ExecuteWorkflow(ctx, options, workflows.MailingType, p.in)
 	return err
 }
 
