@@ -26,6 +26,7 @@ import (
 	"directmailer/internal/content/page"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/ratelimit"
+	"directmailer/internal/delivery/sender"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/fifo"
 	"directmailer/internal/ledger"
@@ -51,6 +52,7 @@ type Activities struct {
 	contents   *content.Cache[*content.Content]
 	pages      *page.Fetcher
 	partials   *fifo.Cache[ledger.Batch, partialBatch]
+	evidence   *fifo.Cache[evidenceKey, *sender.Evidence]
 	admission  *admission
 	worker     string // identifies this worker; random
 	buffers    spool.BufferPool
@@ -74,6 +76,7 @@ func New(
 		contents:   content.NewCache[*content.Content](),
 		pages:      pages,
 		partials:   newPartials(maxPartial),
+		evidence:   fifo.New[evidenceKey, *sender.Evidence](maxEvidence, fifo.One),
 		admission:  newAdmission(),
 		worker:     rand.Text()[:8],
 		log:        log,

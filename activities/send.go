@@ -41,6 +41,10 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
+		for i := range points {
+			key := evidenceKey{m.Key, points[i].Name()}
+			points[i].Evidence = a.evidence.GetOrAdd(key, func() *sender.Evidence { return &sender.Evidence{} })
+		}
 		slot := a.admission.acquire(m.Key)
 		if slot == nil {
 			return workflows.SentBatch{}, failf(policy.WorkerBusy,
@@ -75,7 +79,8 @@ func (a *Activities) sendTurn(
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, err)
 	}
 	sending := sender.New(sender.Batch{
-		Claim: claim, Gate: a.gate, DropPoints: points, Hold: call.OnUncertain == workflows.Hold, Turn: turn,
+		Claim: claim, Gate: a.gate, DropPoints: points, Others: call.Others, Hold: call.OnUncertain == workflows.Hold,
+		Turn:  turn,
 		Next:  func(buf []byte) (sender.Message, error) { return nextMessage(messages, m.ID, buf) },
 		Allow: a.allow(m.Key),
 		Stop:  activity.GetWorkerStopChannel(ctx),
@@ -88,7 +93,7 @@ func (a *Activities) sendTurn(
 	notBefore := sooner(report.NotBefore, time.Now().Add(maxRest))
 	out := workflows.SentBatch{NotBefore: notBefore, LimitsAll: report.LimitsAll}
 	if report.Complete {
-		settled, err := a.ledger.Settle(ctx, claim, schedule(call.Deferral), func(recipients []int32) ([]byte, error) {
+		settled, err := a.ledger.Settle(ctx, claim, schedule(call, report.Soon), func(recipients []int32) ([]byte, error) {
 			return pack(recipients, [][]byte{claim.Messages})
 		})
 		if err != nil {
@@ -135,6 +140,15 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
+// evidenceKey is a drop point of a mailing.
+type evidenceKey struct {
+	mailing   int64
+	dropPoint string
+}
+
+// maxEvidence limits the drop points of mailings of which the worker knows what they have refused.
+const maxEvidence = 4096
+
 // pointsOf returns the drop points of the call that this worker has.
 func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, error) {
 	var points []sender.DropPoint
@@ -162,7 +176,7 @@ func sentBatch(s ledger.Settled) workflows.SentBatch {
 func pointReports(r sender.Report) []workflows.DropPointReport {
 	var out []workflows.DropPointReport
 	for _, p := range r.DropPoints {
-		one := workflows.DropPointReport{Name: p.Name, Accepted: p.Accepted}
+		one := workflows.DropPointReport{Name: p.Name, Accepted: p.Accepted, Answered: p.Answered}
 		if p.Failure != nil {
 			one.Failure = pointFailure(p.Name, p.Failure)
 		}
@@ -174,14 +188,18 @@ func pointReports(r sender.Report) []workflows.DropPointReport {
 func pointFailure(name string, err error) string {
 	var refuses *sender.RefusedError
 	if errors.As(err, &refuses) {
-		return fmt.Sprintf("drop point %s refuses us: %v", name, refuses.Cause)
+		return fmt.Sprintf("drop point %s refuses us: %v", name, refuses)
 	}
 	return fmt.Sprintf("drop point %s: %v", name, err)
 }
 
-func schedule(d workflows.Deferral) ledger.Schedule {
+// schedule returns when recipients that are refused are tried again. Those of soon wait as long as
+// a drop point rests after a failure.
+func schedule(call workflows.SendCall, soon []int32) ledger.Schedule {
+	d := call.Deferral
 	return ledger.Schedule{
 		First: time.Duration(d.First), Most: time.Duration(d.Most), For: time.Duration(d.For), RetryAfter: smtp.RetryAfter,
+		Soon: soon, SoonPause: time.Duration(call.Retry.DropPoint.Interval),
 	}
 }
 

@@ -357,8 +357,10 @@ func TestABlobIsMadeOfTheRecipientsThatAreWantedAndOfNobodyTwice(t *testing.T) {
 
 func TestDeferredRecipientsAreTriedAsTheMailingSays(t *testing.T) {
 	t.Parallel()
-	s := schedule(workflows.Deferral{First: 1, Most: 2, For: 3})
-	if s.First != 1 || s.Most != 2 || s.For != 3 || s.RetryAfter == nil {
+	call := workflows.SendCall{Deferral: workflows.Deferral{First: 1, Most: 2, For: 3}}
+	call.Retry.DropPoint.Interval = 4
+	s := schedule(call, []int32{5})
+	if s.First != 1 || s.Most != 2 || s.For != 3 || s.SoonPause != 4 || len(s.Soon) != 1 || s.RetryAfter == nil {
 		t.Errorf("%+v", s)
 	}
 	if told, ok := s.RetryAfter("greylisted, try again in 5 minutes"); !ok || told != 5*time.Minute {

@@ -61,19 +61,21 @@ type Rendered struct {
 // SendCall asks SendBatch to send a batch to its recipients without an outcome, through any of the
 // drop points.
 type SendCall struct {
-	Mailing     string            `json:"mailing"`
-	Batch       int               `json:"batch"`
-	DropPoints  []UsableDropPoint `json:"drop_points"`
-	OnUncertain OnUncertain       `json:"on_uncertain"`
-	Retry       Retries           `json:"retry"`
-	Deferral    Deferral          `json:"deferral"`
+	Mailing    string            `json:"mailing"`
+	Batch      int               `json:"batch"`
+	DropPoints []UsableDropPoint `json:"drop_points"`
+	// Others is true if the mailing has drop points that cannot be used now.
+	Others      bool        `json:"others,omitempty"`
+	OnUncertain OnUncertain `json:"on_uncertain"`
+	Retry       Retries     `json:"retry"`
+	Deferral    Deferral    `json:"deferral"`
 }
 
 // UsableDropPoint is a drop point that a batch may use.
 type UsableDropPoint struct {
 	Name string `json:"name"`
-	// Proven is true if the drop point has accepted mail of this mailing. A few refusals in a row
-	// are then not taken for a failure of the drop point.
+	// Proven is true if the drop point has accepted mail of this mailing since it last failed. A few
+	// refusals in a row are then not taken for a failure of the drop point.
 	Proven bool `json:"proven,omitempty"`
 }
 
@@ -112,6 +114,9 @@ type DropPointReport struct {
 	Name string `json:"name"`
 	// Accepted is the number of messages that the drop point has accepted.
 	Accepted int `json:"accepted,omitempty"`
+	// Answered is the number of other answers that show that the drop point works: bounces, and
+	// refusals for now.
+	Answered int `json:"answered,omitempty"`
 	// Failure says why the drop point cannot be used any more; empty if it can.
 	Failure string `json:"failure,omitempty"`
 }

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -13,10 +14,12 @@ type dropPoints struct {
 	retry  Retry             // the mailing's setting for drop points
 	trials map[string]bool   // drop points on trial that have a batch in flight
 	probes map[string]bool   // drop points with a CheckDropPoint activity in flight
+	failed map[string]int    // how often each drop point has failed in this run
 }
 
 func newDropPoints(all []DropPointStatus, retry Retry) dropPoints {
-	return dropPoints{all: all, retry: retry, trials: map[string]bool{}, probes: map[string]bool{}}
+	return dropPoints{all: all, retry: retry, trials: map[string]bool{}, probes: map[string]bool{},
+		failed: map[string]int{}}
 }
 
 // add puts drop points into the list.
@@ -74,20 +77,32 @@ func (d *dropPoints) endTrials(used []UsableDropPoint) {
 	}
 }
 
-// report applies what a batch says about a drop point. It returns whether the drop point has
-// accepted mail, and whether it has left the list because of the report.
-func (d *dropPoints) report(r DropPointReport, now time.Time) (accepted, left bool) {
+// failureCounts returns how often each drop point has failed in this run, for a batch that starts
+// now.
+func (d *dropPoints) failureCounts() map[string]int { return maps.Clone(d.failed) }
+
+// report applies what a batch says about a drop point. before is what failureCounts returned when
+// the batch started: what a drop point has accepted before its last failure proves nothing any
+// more. It returns whether the drop point works, and whether it has left the list because of the
+// report.
+func (d *dropPoints) report(r DropPointReport, before map[string]int, now time.Time) (works, left bool) {
 	p := d.find(r.Name)
 	switch {
 	case p == nil:
 	case r.Failure != "":
+		p.Proven = false
+		d.failed[r.Name]++
 		return false, d.fail(p, r.Failure, now)
-	case r.Accepted > 0:
-		p.Failures, p.Probes, p.OnTrial, p.Proven = 0, 0, false, true
+	case r.Accepted+r.Answered > 0:
+		p.Failures, p.Probes, p.OnTrial = 0, 0, false
+		p.Proven = p.Proven || r.Accepted > 0 && before[r.Name] == d.failed[r.Name]
 		return true, false
 	}
 	return false, false
 }
+
+// othersThan reports whether the mailing has drop points besides these.
+func (d *dropPoints) othersThan(these []UsableDropPoint) bool { return len(these) < len(d.all) }
 
 // failAll returns reports that say of every drop point in the list that it has failed.
 func (d *dropPoints) failAll(failure string) (reports []DropPointReport) {

@@ -27,7 +27,7 @@ func usableNames(d *dropPoints, now time.Time) (out []string) {
 func (d *dropPoints) mustFail(t *testing.T, name string, now time.Time, left bool) {
 	t.Helper()
 	report := DropPointReport{Name: name, Failure: "refused"}
-	if accepted, gone := d.report(report, now); accepted || gone != left {
+	if accepted, gone := d.report(report, d.failureCounts(), now); accepted || gone != left {
 		t.Errorf("%s at %s: accepted %v, left the list %v", name, now, accepted, gone)
 	}
 }
@@ -122,7 +122,7 @@ func TestADropPointOnTrialHasOneBatchUntilItAcceptsMail(t *testing.T) {
 	if got := usableNames(&d, now); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("after a batch without an answer: %v", got)
 	}
-	if accepted, left := d.report(DropPointReport{Name: "a", Accepted: 1}, now); !accepted || left {
+	if accepted, left := d.report(DropPointReport{Name: "a", Accepted: 1}, d.failureCounts(), now); !accepted || left {
 		t.Error("accepted mail does not count")
 	}
 	if p := d.find("a"); p.OnTrial || p.Failures != 0 || p.Probes != 0 || !p.Proven {
@@ -165,5 +165,30 @@ func TestAReportAboutAnotherDropPointChangesNothing(t *testing.T) {
 	d.mustFail(t, "other", epoch, false)
 	if got := usableNames(&d, epoch); len(got) != 2 {
 		t.Errorf("usable: %v", got)
+	}
+}
+
+// A batch that started before the last failure has accepted mail before it: that proves nothing.
+func TestADropPointIsProvenByWhatItAcceptsAfterItsLastFailure(t *testing.T) {
+	t.Parallel()
+	d := twoDropPoints()
+	accepted := DropPointReport{Name: "a", Accepted: 5}
+	d.report(accepted, d.failureCounts(), epoch)
+	if !d.find("a").Proven {
+		t.Error("not proven by what it has accepted")
+	}
+	before := d.failureCounts()
+	d.mustFail(t, "a", epoch, false)
+	if d.find("a").Proven {
+		t.Error("proven after a failure")
+	}
+	if d.report(accepted, before, epoch); d.find("a").Proven {
+		t.Error("proven by a batch that started before the failure")
+	}
+	if d.report(DropPointReport{Name: "a", Answered: 3}, d.failureCounts(), epoch); d.find("a").Proven {
+		t.Error("proven by bounces")
+	}
+	if d.report(accepted, d.failureCounts(), epoch); !d.find("a").Proven {
+		t.Error("not proven by what it has accepted since")
 	}
 }

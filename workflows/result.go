@@ -146,7 +146,7 @@ type DropPointStatus struct {
 	// Probes counts the probes since the drop point last accepted mail: the time between two probes
 	// doubles.
 	Probes int `json:"probes,omitempty"`
-	// Proven is true if the drop point has accepted mail of this mailing.
+	// Proven is true if the drop point has accepted mail of this mailing since it last failed.
 	Proven bool `json:"proven,omitempty"`
 	// LastFailure is the latest failure, without addresses; empty if there was none.
 	LastFailure string `json:"last_failure,omitempty"`

@@ -142,10 +142,10 @@ func (m *mailing) startSend(batch int, points []UsableDropPoint) {
 	m.suspension.inherited = false
 	m.points.startTrials(points)
 	call := SendCall{
-		Mailing: m.id, Batch: batch, DropPoints: points, OnUncertain: m.in.OnUncertain,
+		Mailing: m.id, Batch: batch, DropPoints: points, Others: m.points.othersThan(points), OnUncertain: m.in.OnUncertain,
 		Retry: m.suspension.retries(m.in.Retry), Deferral: m.in.Deferral,
 	}
-	resumes := m.outcomes.resumes
+	resumes, failures := m.outcomes.resumes, m.points.failureCounts()
 	workflow.Go(m.sends, func(ctx workflow.Context) {
 		var out SentBatch
 		summary := "send " + m.queue.name(batch) + " through " + names(points)
@@ -155,9 +155,9 @@ func (m *mailing) startSend(batch int, points []UsableDropPoint) {
 		m.changed = true
 		before := m.outcomes.errors()
 		if err != nil {
-			m.notSent(ctx, batch, err)
+			m.notSent(ctx, batch, failures, err)
 		} else {
-			m.sent(ctx, batch, out)
+			m.sent(ctx, batch, failures, out)
 		}
 		if resumes != m.outcomes.resumes { // the operator who resumed the mailing knew of this batch
 			m.outcomes.forgiveSince(before)
@@ -172,10 +172,10 @@ func (m *mailing) startSend(batch int, points []UsableDropPoint) {
 }
 
 // sent applies the answer of a SendBatch activity.
-func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
+func (m *mailing) sent(ctx workflow.Context, batch int, failures map[string]int, out SentBatch) {
 	m.recovered(ctx, CauseDatabase, CauseUnexpected)
 	m.outcomes.Refused += int64(out.Refused)
-	m.applyReports(ctx, out.Points)
+	m.applyReports(ctx, out.Points, failures)
 	m.queue.endSend(batch, out, len(m.points.all), workflow.Now(ctx))
 	m.outcomes.add(batch, out)
 	m.speed.note(workflow.Now(ctx), m.outcomes.answered())
@@ -183,7 +183,7 @@ func (m *mailing) sent(ctx workflow.Context, batch int, out SentBatch) {
 
 // notSent puts a batch back into the queue, and decides by the type of the error what the mailing
 // does next.
-func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
+func (m *mailing) notSent(ctx workflow.Context, batch int, failures map[string]int, err error) {
 	switch {
 	case typeOf(err) == policy.SpoolMissing:
 		if n := m.queue.rerender(batch); n > maxRerendered && m.failure == "" {
@@ -204,20 +204,21 @@ func (m *mailing) notSent(ctx workflow.Context, batch int, err error) {
 			out.Points = m.points.failAll(errorText(err))
 		}
 		m.outcomes.Refused += int64(out.Refused)
-		m.applyReports(ctx, out.Points)
+		m.applyReports(ctx, out.Points, failures)
 	default:
 		m.queue.sendLast(batch)
 		m.activityFailed(ctx, err)
 	}
 }
 
-// applyReports applies what a batch says about its drop points. If the last drop point has left the
+// applyReports applies what a batch says about its drop points, which had failed so often when it
+// started. If the last drop point has left the
 // list, the mailing is suspended or fails.
-func (m *mailing) applyReports(ctx workflow.Context, reports []DropPointReport) {
+func (m *mailing) applyReports(ctx workflow.Context, reports []DropPointReport, failures map[string]int) {
 	for _, r := range reports {
-		accepted, left := m.points.report(r, workflow.Now(ctx))
+		works, left := m.points.report(r, failures, workflow.Now(ctx))
 		switch {
-		case accepted:
+		case works:
 			m.recovered(ctx, CauseDropPoints)
 		case left:
 			inList := m.points.inList()

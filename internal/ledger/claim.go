@@ -43,6 +43,10 @@ type Tried struct {
 	Final     bool  // the recipient has an outcome: it must not be sent to
 	Deferred  bool  // it was refused for now since the batch was made: it waits for a later round
 	Uncertain int   // attempts whose answer was never seen: a new one is possibly the second mail
+	// Refusals counts attempts that were refused for good without being the outcome: nothing had
+	// shown whether the drop point meant the recipient. Breaks counts attempts that were certainly
+	// not handed over because the connection broke.
+	Refusals, Breaks int
 }
 
 // Claim takes the batch over. Intents that were left behind become uncertain: the outcome if hold
@@ -134,7 +138,8 @@ func (c *Claim) collectTried(rows pgx.Rows) error {
 	c.Tried = map[int32]Tried{}
 	var recipient int32
 	var t Tried
-	_, err := pgx.ForEachRow(rows, []any{&recipient, &t.Attempts, &t.Final, &t.Uncertain, &t.Deferred}, func() error {
+	columns := []any{&recipient, &t.Attempts, &t.Final, &t.Uncertain, &t.Deferred, &t.Refusals, &t.Breaks}
+	_, err := pgx.ForEachRow(rows, columns, func() error {
 		c.Tried[recipient] = t
 		return nil
 	})

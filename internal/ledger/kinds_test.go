@@ -41,7 +41,8 @@ func TestADeferredRecipientStaysDeferredHoweverOftenItsBatchIsClaimed(t *testing
 		c = f.claim(1, false)
 		f.want(
 			c.Tried,
-			map[int32]ledger.Tried{1: {Attempts: 2, Deferred: true, Uncertain: 1}, 2: {Attempts: 1, Deferred: true}},
+			map[int32]ledger.Tried{
+				1: {Attempts: 2, Deferred: true, Uncertain: 1}, 2: {Attempts: 1, Deferred: true, Refusals: 1}},
 		)
 		f.want(c.Open(), 1)
 	}
@@ -55,7 +56,7 @@ func TestADeferredRecipientStaysDeferredHoweverOftenItsBatchIsClaimed(t *testing
 	f.intend(c, 1, 3)
 	f.answer(c, 1, 3, ledger.NotSent, "")
 	c = f.claim(2, false)
-	f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: 3, Uncertain: 1}, 2: {Attempts: 1}})
+	f.want(c.Tried, map[int32]ledger.Tried{1: {Attempts: 3, Uncertain: 1, Breaks: 1}, 2: {Attempts: 1, Refusals: 1}})
 	f.want(c.Open(), 2)
 }
 

@@ -52,6 +52,25 @@ func TestAnAnswerIsWrittenForItsOwnRecipientAndAttempt(t *testing.T) {
 	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Open, 2: ledger.Bounced, 3: ledger.Open})
 }
 
+// A refusal is "not sent" until it is known whom it means.
+func TestOnlyAVerdictChangesAnAttemptThatWasNotSent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 3, 3)
+	c := f.claim(1, false)
+	for r := int32(1); r <= 3; r++ {
+		f.intend(c, r, 1)
+		f.answer(c, r, 1, ledger.NotSent, "no")
+	}
+	f.want(f.claim(1, false).Open(), 3) // whoever dies now blames nobody
+	c = f.claim(1, false)
+	f.answer(c, 1, 1, ledger.Bounced, "no")
+	f.answer(c, 2, 1, ledger.Refused, "no")
+	f.answer(c, 3, 1, ledger.Sent, "no")
+	var got []string
+	f.row(`SELECT array_agg(status || ' ' || final ORDER BY recipient) FROM deliveries`)(&got)
+	f.want(got, []string{"bounced true", "refused false", "not_sent false"})
+}
+
 func TestTheThirdAttemptWithoutAnAnswerIsTheOutcome(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 1, 1)
@@ -85,7 +104,8 @@ func TestWhatAClaimKnowsOfEarlierAttempts(t *testing.T) {
 		1: {
 			Attempts: 1,
 			Final:    true,
-		}, 2: {Attempts: 2, Deferred: true}, 3: {Attempts: 2}, 4: {Attempts: 1, Deferred: true}})
+		}, 2: {Attempts: 2, Deferred: true, Breaks: 1}, 3: {Attempts: 2, Breaks: 1},
+		4: {Attempts: 1, Deferred: true, Refusals: 1}})
 }
 
 // The spool is lost, and the template fails now for recipients who have their outcome already.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +19,10 @@ type Schedule struct {
 	First, Most time.Duration
 	// For is how long after the first refusal a recipient is given up.
 	For time.Duration
+	// Soon holds recipients for whom the first pause is SoonPause, if that is shorter: nothing has
+	// shown yet whether their drop point accepts others.
+	Soon      []int32
+	SoonPause time.Duration
 	// RetryAfter reads from a server's reply when to come again.
 	RetryAfter func(reply string) (time.Duration, bool)
 }
@@ -155,7 +160,11 @@ func (c *Claim) deferRefused(ctx context.Context, tx pgx.Tx, plan Schedule) ([]i
 			over, overAttempts = append(over, r.Recipient), append(overAttempts, r.Attempt)
 			continue
 		}
-		away, pauses = append(away, r.Recipient), append(pauses, plan.pause(r.Refusals, since, r.Reply).Seconds())
+		pause := plan.pause(r.Refusals, since, r.Reply)
+		if slices.Contains(plan.Soon, r.Recipient) {
+			pause = min(pause, plan.SoonPause)
+		}
+		away, pauses = append(away, r.Recipient), append(pauses, pause.Seconds())
 	}
 	var batch pgx.Batch
 	if len(over) > 0 {

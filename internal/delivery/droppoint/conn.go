@@ -101,6 +101,9 @@ func OnlyLacksConnections(err error) bool {
 	return ok
 }
 
+// Fits is described at [Conn].
+func (c *pooledConn) Fits(m *Message) error { return c.raw.fits(m) }
+
 // Finish is described at [Conn].
 func (c *pooledConn) Finish(next *Message) (Answer, error) {
 	began := time.Now()

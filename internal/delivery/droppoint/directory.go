@@ -258,6 +258,7 @@ func (c *directoryConn) notRenamed(err error) bool {
 	return false
 }
 
+func (c *directoryConn) fits(*Message) error { return nil }
 func (c *directoryConn) pipelinesNext() bool { return false }
 func (c *directoryConn) alive() bool         { return c.final == "" }
 func (c *directoryConn) used() int           { return c.count }

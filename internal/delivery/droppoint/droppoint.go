@@ -31,6 +31,9 @@ type Conn interface {
 	// Begin takes every step but the final one. After an error the message is certainly not handed
 	// over. The end of ctx interrupts Begin.
 	Begin(ctx context.Context, m *Message) error
+	// Fits returns the error of Begin for a message that the drop point is known not to take, such as
+	// one that is too large. It takes no step.
+	Fits(m *Message) error
 	// Finish takes the final step and waits for the answer until the drop point's own timeout. next
 	// may be nil. If it is not, it must be the next message that begins.
 	Finish(next *Message) (Answer, error)

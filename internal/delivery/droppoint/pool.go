@@ -56,6 +56,7 @@ type transport interface {
 // rawConn is a connection as its transport opens it. A [Conn] wraps it.
 type rawConn interface {
 	begin(ctx context.Context, m *Message) error
+	fits(m *Message) error
 	finish(next *Message) (Answer, error)
 	pipelinesNext() bool
 	alive() bool // the connection is free, and the peer has not closed it

@@ -70,6 +70,11 @@ func (c *smtpConn) addIdempotencyField(m *Message) []byte {
 	return c.withField[c.last]
 }
 
+// fits does not count the idempotency field, so that a message that hardly fits is left to begin.
+func (c *smtpConn) fits(m *Message) error {
+	return c.conn.Fits(&smtp.Message{From: m.From, To: m.To, Data: m.Data, UTF8: m.UTF8})
+}
+
 func (c *smtpConn) pipelinesNext() bool { return c.conn.PipelinesNext() }
 func (c *smtpConn) alive() bool         { return c.conn.Alive() }
 func (c *smtpConn) used() int           { return c.conn.Messages() }

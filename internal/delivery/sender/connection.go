@@ -7,6 +7,7 @@ import (
 
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/ledger"
 )
 
@@ -108,6 +109,10 @@ func (c *connection) flushAndRelease() error {
 
 // send makes one attempt. It returns the next message if its envelope was sent already.
 func (c *connection) send(ctx context.Context, it *item) (next *item, err error) {
+	if c.isUnfit(it) {
+		c.queue.retry(it)
+		return nil, nil
+	}
 	known := c.result
 	ticket := c.queue.batch.Gate.Enter(c.queue.batch.Claim, known, &ledger.Attempt{
 		Recipient: it.Recipient, Number: it.attempt, PossiblyTwice: it.uncertain > 0, DropPoint: c.dropPoint.Name()})
@@ -140,7 +145,7 @@ func (c *connection) finish(ctx context.Context, it *item) (*item, error) {
 	if err == nil {
 		c.worked = true
 		c.result = resultOf(it, ledger.Sent, answer, "")
-		c.queue.countAccepted(c.dropPoint)
+		c.queue.countAccepted(c.dropPoint, it)
 		c.queue.done(it)
 		return next, nil
 	}
@@ -157,24 +162,18 @@ func (c *connection) finish(ctx context.Context, it *item) (*item, error) {
 // one.
 func (c *connection) failed(ctx context.Context, it *item, err error) error {
 	answer := droppoint.AnswerOf(err)
-	switch droppoint.OutcomeOf(err) {
-	case droppoint.Bounced, droppoint.Unclear, droppoint.Unfit:
-		c.answered(it, resultOf(it, ledger.Bounced, answer, err.Error()))
-		return nil
+	switch kind := droppoint.OutcomeOf(err); kind {
+	case droppoint.Bounced, droppoint.Unclear, droppoint.Refused:
+		return c.refused(it, kind, answer, err)
+	case droppoint.Unfit:
+		return c.unfit(it, answer, err)
 	case droppoint.Deferred:
 		c.answered(it, resultOf(it, ledger.Deferred, answer, err.Error()))
 		return nil
-	case droppoint.Refused:
-		return c.refused(it, answer, err)
 	case droppoint.Uncertain:
 		return c.uncertain(ctx, it, answer, err)
 	}
-	c.abort()
-	c.result = resultOf(it, ledger.NotSent, answer, err.Error())
-	if err := c.retry(it); err != nil {
-		return err
-	}
-	return c.afterLoss(ctx, err)
+	return c.broken(ctx, it, answer, err)
 }
 
 // answered handles a refusal of the recipient or the message.
@@ -182,24 +181,9 @@ func (c *connection) answered(it *item, r *ledger.Result) {
 	c.result = r
 	if r.Code != 0 { // with 0 the message was refused by us, and the server was not asked
 		c.worked = true
-		c.queue.countAccepted(c.dropPoint)
+		c.queue.countAnswered(c.dropPoint)
 	}
 	c.queue.done(it)
-}
-
-// refused handles an answer by which the drop point refuses us. If it accepts mail of others, the
-// refusal is the recipient's result. If not, the drop point may refuse all our mail. Then the
-// message is for the other drop points.
-func (c *connection) refused(it *item, answer droppoint.Answer, err error) error {
-	c.worked = true
-	if c.queue.countRefusal(c.dropPoint, err) {
-		c.result = resultOf(it, ledger.Refused, answer, err.Error())
-		c.queue.done(it)
-		return nil
-	}
-	c.result = resultOf(it, ledger.NotSent, answer, err.Error())
-	it.refusedBy = c.dropPoint
-	return c.retry(it)
 }
 
 // uncertain handles a message that was handed over or not: no answer was seen.
@@ -216,6 +200,9 @@ func (c *connection) uncertain(ctx context.Context, it *item, answer droppoint.A
 	} else if err := c.retry(it); err != nil {
 		return err
 	}
+	if it.uncertain > 1 && ctx.Err() == nil && c.queue.isProven(c.dropPoint) {
+		return nil // the same message again: no other recipient can become uncertain by it
+	}
 	return c.afterLoss(ctx, err)
 }
 
@@ -224,7 +211,7 @@ func (c *connection) uncertain(ctx context.Context, it *item, answer droppoint.A
 func (c *connection) retry(it *item) error {
 	err := c.flush()
 	it.attempt++
-	c.queue.putBack(it)
+	c.queue.retry(it)
 	return err
 }
 
@@ -266,7 +253,7 @@ func (c *connection) abort() {
 // dropPointError returns the error of a connection whose drop point cannot be used.
 func dropPointError(cause error) error {
 	if droppoint.OutcomeOf(cause) == droppoint.Refused {
-		return &RefusedError{cause}
+		return &RefusedError{cause, smtp.Quoted(cause, "")}
 	}
 	return &UnavailableError{cause}
 }

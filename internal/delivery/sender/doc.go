@@ -14,6 +14,7 @@
 //	  ├─ Finish  the final step, only after that commit, and the answer       package droppoint
 //	  ▼
 //	result       what the answer means; committed with the next intent        connection.go
+//	  │          a refusal is in doubt until others are accepted or refused   refusals.go, doubts.go, evidence.go
 //	  ▼
 //	report       the batch and its drop points, for the workflow              report.go
 //

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// refusalLimit is how many refusals of us, with nothing accepted, mean that a drop point refuses
-// all our mail.
-const refusalLimit = 10
+// breakLimit is how many messages in a row may break their connections before a drop point counts
+// as unavailable. provenBreakLimit is that of a drop point that has accepted mail.
+const breakLimit, provenBreakLimit = 3, 6
 
 // dropPointState is what a batch has seen of one of its drop points. The queue's mu guards it.
 type dropPointState struct {
@@ -16,9 +16,12 @@ type dropPointState struct {
 	reserved       int   // messages that connections have reserved and not taken yet
 	inFlight       int   // messages that connections have
 	awaited        int   // of them, those that were in flight at the end of the turn
-	accepted       int   // answers that show that the drop point accepts our mail
+	accepted       int   // messages that it has accepted
+	answered       int   // other answers that show that it works: bounces, and refusals for now
 	refused        int   // answers that refuse us
 	lastRefusal    error // the last of them
+	broken         int   // messages that have broken their connections since the last answer
+	doubts         []doubt
 	connectionFail error // of a connection that has ended because of it
 	failure        error // set: no connection takes another message
 	hasSlowSlot    bool
@@ -29,7 +32,7 @@ type dropPointState struct {
 	limitedFor time.Duration // how long they made the batch wait, in all
 }
 
-// proven reports whether the drop point has accepted mail of the mailing.
+// proven reports whether the drop point has accepted mail of the mailing since it last failed.
 func (d *dropPointState) proven() bool { return d.Proven || d.accepted > 0 }
 
 // isUp reports whether connections of the drop point still take messages.
@@ -52,29 +55,30 @@ func (q *queue) mayUse(d *dropPointState) bool {
 	return d.hasSlowSlot || !hasFaster
 }
 
-// countAccepted counts an answer that shows that the drop point accepts our mail.
-func (q *queue) countAccepted(d *dropPointState) {
+// countAccepted counts a message that the drop point has accepted. What it had refused before the
+// message was begun is now known to mean single recipients.
+func (q *queue) countAccepted(d *dropPointState, it *item) {
+	d.Evidence.accept(it.begun)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d.accepted++
-	if d.accepted == 1 && len(q.returned) > 0 {
-		q.broadcast() // it may be asked again for messages that it has refused
-	}
+	d.broken = 0
+	d.doubts = slices.DeleteFunc(d.doubts, func(x doubt) bool {
+		refusesUs, accepts := d.Evidence.since(x.at)
+		if accepts && !refusesUs {
+			q.resolve(d, x, x.confirmed())
+			return true
+		}
+		return false
+	})
 }
 
-// countRefusal counts an answer that refuses us. It returns true if the refusal is about the one
-// recipient, since mail to others is accepted. If nothing was accepted, the drop point is given up
-// after refusalLimit refusals.
-func (q *queue) countRefusal(d *dropPointState, refusal error) (recipientOnly bool) {
+// countAnswered counts another answer that shows that the drop point works.
+func (q *queue) countAnswered(d *dropPointState) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	d.refused++
-	d.lastRefusal = refusal
-	if d.accepted == 0 && d.refused >= refusalLimit && d.failure == nil {
-		d.failure = &RefusedError{refusal}
-		q.broadcast()
-	}
-	return d.proven() && d.failure == nil
+	d.answered++
+	d.broken = 0
 }
 
 // connectionEnded records that a connection has ended, because of err if it is not nil. With the

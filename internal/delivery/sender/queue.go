@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"directmailer/internal/ledger"
 )
 
 const (
 	// slotPolling is the time between two attempts to get a slot of a slow drop point.
 	slotPolling = 250 * time.Millisecond
-	// maxDomainLimited limits the messages in memory that wait for the limit of their domain.
-	maxDomainLimited = 256
+	// maxWaiting limits the messages in memory that wait for the limit of their domain, and those
+	// that wait to be sent again.
+	maxWaiting = 256
 )
 
 // queue hands the messages of a batch to the connections of all drop points. Methods whose comment
@@ -26,8 +29,12 @@ type queue struct {
 	began         time.Time
 
 	mu            sync.Mutex
-	changed       chan struct{} // closed and replaced at every change that connections wait for
-	returned      []*item       // to be sent again, or not allowed by a limit of mailing or drop point
+	changed       chan struct{}    // closed and replaced at every change that connections wait for
+	returned      []*item          // not sent after all, in the order in which they go first
+	retries       []*item          // to be sent again, after all others
+	settled       []*ledger.Result // what refusals have turned out to mean; written at the end
+	soon          []int32          // recipients of them for whom a short pause is enough
+	leftOpen      int              // messages whose refusal is still in doubt at the end
 	domainLimited []domainItem
 	buffers       [][]byte // of messages with an answer, to be reused
 	read          int      // messages that Next has returned and that are to be sent
@@ -44,6 +51,9 @@ func newQueue(b Batch) *queue {
 	q := &queue{batch: b, changed: make(chan struct{})}
 	q.open = b.Claim.Open()
 	for _, d := range b.DropPoints {
+		if d.Evidence == nil {
+			d.Evidence = &Evidence{}
+		}
 		q.dropPoints = append(q.dropPoints, &dropPointState{DropPoint: d, connections: min(d.Connections(), q.open)})
 	}
 	return q
@@ -174,14 +184,10 @@ func (q *queue) unreserve(d *dropPointState) {
 // available returns how many messages the drop point could take now. If there are none, next is
 // when the first may be asked for again, or zero. It needs mu.
 func (q *queue) available(d *dropPointState, now time.Time) (n int, next time.Time) {
-	if q.mayRead() {
+	if q.mayReadFor(d) {
 		n += q.open - q.read
 	}
-	for _, it := range q.returned {
-		if it.mayGoTo(d) {
-			n++
-		}
-	}
+	n += countFor(q.returned, d) + countFor(q.retries, d)
 	for _, it := range q.domainLimited {
 		switch {
 		case !it.mayGoTo(d):
@@ -204,10 +210,8 @@ func (q *queue) nothingLeft() bool {
 		if !d.isUp() {
 			continue
 		}
-		for _, it := range q.returned {
-			if it.mayGoTo(d) {
-				return false
-			}
+		if countFor(q.returned, d)+countFor(q.retries, d) > 0 {
+			return false
 		}
 		for _, it := range q.domainLimited {
 			if it.mayGoTo(d) {
@@ -250,6 +254,7 @@ func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (*it
 			q.inFlight++
 			d.inFlight++
 			it.takenBy, it.afterTurn = d, q.turnOver
+			_, it.begun = d.Evidence.numbers()
 			return it, nil
 		case wait.Domain:
 			q.domainLimited = append(q.domainLimited, domainItem{it, now.Add(wait.AskAgain), now.Add(wait.Total)})
@@ -259,30 +264,4 @@ func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (*it
 			return nil, nil
 		}
 	}
-}
-
-// done records that a message has its answer. Its memory is reused.
-func (q *queue) done(it *item) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.buffers = append(q.buffers, it.Data[:0])
-	it.Data = nil
-	q.landed(it)
-	if q.inFlight == 0 && q.allRead {
-		q.broadcast()
-	}
-}
-
-// putBack returns a message that has to be sent again.
-func (q *queue) putBack(it *item) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.landed(it)
-	q.returned = append(q.returned, it)
-	q.broadcast()
-}
-
-// unanswered returns the number of messages without an answer. It needs mu.
-func (q *queue) unanswered() int {
-	return q.open - q.read + len(q.returned) + len(q.domainLimited) + q.inFlight
 }

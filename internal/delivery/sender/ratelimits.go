@@ -23,7 +23,7 @@ func (q *queue) notBefore() time.Time {
 		case d.allowed.After(now):
 			earlier(d.allowed)
 			continue
-		case q.mayRead(), len(q.returned) > 0:
+		case q.mayReadFor(d), countFor(q.returned, d)+countFor(q.retries, d) > 0:
 			return time.Time{}
 		}
 		for _, it := range q.domainLimited {

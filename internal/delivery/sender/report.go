@@ -20,14 +20,18 @@ type Report struct {
 	Limited bool
 	// Refused counts answers that refuse us, not the recipient. A drop point that refuses us before
 	// any message counts once.
-	Refused    int
+	Refused int
+	// Soon are recipients who wait for a later round only because nothing has shown yet whether the
+	// drop point accepts others: a short pause is enough.
+	Soon       []int32
 	DropPoints []DropPointReport
 }
 
 // DropPointReport is how a drop point did.
 type DropPointReport struct {
 	Name     string
-	Accepted int // answers that show that the drop point accepts our mail
+	Accepted int // messages that it has accepted
+	Answered int // other answers that show that it works
 	// Failure is why the drop point could not be used to the end: an [*UnavailableError], a
 	// [*RefusedError], or nil.
 	Failure error
@@ -38,7 +42,7 @@ type DropPointReport struct {
 func (q *queue) report() (Report, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r := Report{Complete: q.allRead && len(q.returned)+len(q.domainLimited) == 0, Limited: q.mostlyLimited()}
+	r := Report{Complete: q.complete(), Limited: q.mostlyLimited(), Soon: q.soon}
 	var failure error
 	usable := 0
 	for _, d := range q.dropPoints {
@@ -53,7 +57,8 @@ func (q *queue) report() (Report, error) {
 			}
 		}
 		r.Refused += d.refused
-		r.DropPoints = append(r.DropPoints, DropPointReport{Name: d.Name(), Accepted: d.accepted, Failure: failed})
+		r.DropPoints = append(r.DropPoints,
+			DropPointReport{Name: d.Name(), Accepted: d.accepted, Answered: d.answered, Failure: failed})
 	}
 	if !r.Complete && usable == 0 {
 		return r, failure
@@ -64,16 +69,19 @@ func (q *queue) report() (Report, error) {
 	return r, nil
 }
 
+// complete reports whether no message is left that could be sent. It needs mu.
+func (q *queue) complete() bool { return q.allRead && q.waiting()+q.leftOpen == 0 }
+
 // reportedFailure returns why the drop point counts as failed, or nil. Besides a failure that ended
 // its use, this is a connection that failed, or a refusal, while it accepted nothing.
 func (d *dropPointState) reportedFailure() error {
 	switch {
 	case d.failure != nil:
 		return d.failure
-	case d.connectionFail != nil && d.accepted == 0:
+	case d.connectionFail != nil && d.accepted+d.answered == 0:
 		return d.connectionFail
-	case !d.proven() && d.refused > 0:
-		return &RefusedError{d.lastRefusal}
+	case !d.proven() && d.lastRefusal != nil:
+		return d.lastRefusal
 	}
 	return nil
 }

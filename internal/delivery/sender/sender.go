@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,10 +17,18 @@ import (
 var ErrStopped = errors.New("the worker is stopping")
 
 // RefusedError means that a drop point refuses all our mail. No recipient is to blame.
-type RefusedError struct{ Cause error }
+type RefusedError struct {
+	Cause error
+	Quote string // what the server has said, with addresses masked; may be empty
+}
 
-// Error returns the text of the cause.
-func (e *RefusedError) Error() string { return e.Cause.Error() }
+// Error returns the text of the cause and the quotation.
+func (e *RefusedError) Error() string {
+	if e.Quote == "" {
+		return e.Cause.Error()
+	}
+	return fmt.Sprintf("%v: %q", e.Cause, e.Quote)
+}
 
 // Unwrap returns the cause.
 func (e *RefusedError) Unwrap() error { return e.Cause }
@@ -38,6 +47,8 @@ type Batch struct {
 	Claim      *ledger.Claim
 	Gate       *ledger.Gate
 	DropPoints []DropPoint
+	// Others is true if the mailing has drop points that the batch cannot use now.
+	Others bool
 	// Hold is the policy "on_uncertain: hold": a recipient whose answer was never seen stays
 	// uncertain. Without it, the message is sent again.
 	Hold bool
@@ -63,9 +74,11 @@ type Wait struct {
 // DropPoint is a drop point that the batch may use.
 type DropPoint struct {
 	*droppoint.DropPoint
-	// Proven is true if the drop point has accepted mail of this mailing before. Then a few
-	// refusals are about single recipients.
+	// Proven is true if the drop point has accepted mail of this mailing since it last failed. Then
+	// a few refusals are about single recipients.
 	Proven bool
+	// Evidence is shared by all batches of the mailing on this worker. Nil is evidence of its own.
+	Evidence *Evidence
 }
 
 // Message is one rendered message.
@@ -106,6 +119,9 @@ func (s *Sending) Run(ctx context.Context) (Report, error) {
 		}
 	}
 	err := group.Wait()
+	if settled := q.settle(err == nil); err == nil {
+		err = settled
+	}
 	report, failure := q.report()
 	if err == nil {
 		err = failure

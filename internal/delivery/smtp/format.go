@@ -25,13 +25,16 @@ func (c *Conn) check(m *Message) (format, *Refusal) {
 	toASCII, toOK := checkPath(m.To)
 	f := format{utf8: m.UTF8 || !fromASCII || !toASCII}
 	switch {
+	case !fromASCII && !c.ext.utf8:
+		return f, refuse(PhaseMail, EnhancedCode{5, 1, 7},
+			"the sender's address needs SMTPUTF8, which the server does not support")
 	case !fromOK:
 		return f, refuse(PhaseMail, EnhancedCode{5, 1, 7}, "the sender's address cannot be written in an SMTP command")
 	case !toOK || m.To == "":
 		return f, refuse(PhaseRcpt, EnhancedCode{5, 1, 3},
 			"the recipient's address cannot be written in an SMTP command")
 	case f.utf8 && !c.ext.utf8:
-		return f, refuse(PhaseMail, EnhancedCode{5, 6, 7}, "the server does not support SMTPUTF8")
+		return f, noUTF8()
 	case m.EightBit && !c.ext.eightBit:
 		return f, refuse(PhaseMail, EnhancedCode{5, 6, 3}, "the server does not support 8BITMIME")
 	}
@@ -46,9 +49,33 @@ func (c *Conn) check(m *Message) (format, *Refusal) {
 		f.size += len(crlf)
 	}
 	if c.ext.size > 0 && int64(f.size) > c.ext.size {
-		return f, refuse(PhaseMail, EnhancedCode{5, 3, 4}, "the message is larger than the server accepts")
+		return f, tooLarge()
 	}
 	return f, nil
+}
+
+// Fits returns the [*Refusal] of Begin for a message that the server has said it does not take, or
+// nil. It does not look into the text of the message.
+func (c *Conn) Fits(m *Message) error {
+	if c.ext.size > 0 && int64(len(m.Data)) > c.ext.size {
+		return tooLarge()
+	}
+	if c.ext.utf8 {
+		return nil
+	}
+	fromASCII, _ := checkPath(m.From)
+	if toASCII, toOK := checkPath(m.To); fromASCII && toOK && (m.UTF8 || !toASCII) {
+		return noUTF8()
+	}
+	return nil
+}
+
+func tooLarge() *Refusal {
+	return refuse(PhaseMail, EnhancedCode{5, 3, 4}, "the message is larger than the server accepts")
+}
+
+func noUTF8() *Refusal {
+	return refuse(PhaseMail, EnhancedCode{5, 6, 7}, "the server does not support SMTPUTF8")
 }
 
 // refuse returns a refusal of our own.

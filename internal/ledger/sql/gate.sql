@@ -8,6 +8,8 @@
 --   - SKIP LOCKED does not wait for a claim that is under way, whose owner may be stopped: the other
 --     batches of the group go on.
 --   - Run twice with the same arguments, it changes nothing the second time.
+--   - An attempt that was refused is "not sent" until it is known whom the refusal means. Then it is
+--     "bounced" or "refused". No other result is changed.
 --   - A result that would be the second outcome of its recipient fails the statement (unique index
 --     deliveries_outcome). gate_second_outcomes.sql is for that case.
 --
@@ -30,7 +32,8 @@ WITH held AS MATERIALIZED (
 			$11::smallint[], $12::text[], $13::text[])
 		AS x(mailing, batch, fence, recipient, attempt, status, final, code, enhanced, reply)
 	JOIN held h ON h.mailing = x.mailing AND h.number = x.batch AND h.fence = x.fence
-	WHERE d.mailing = x.mailing AND d.recipient = x.recipient AND d.attempt = x.attempt AND d.status = 'intent'
+	WHERE d.mailing = x.mailing AND d.recipient = x.recipient AND d.attempt = x.attempt
+		AND (d.status = 'intent' OR d.status = 'not_sent' AND x.status IN ('bounced', 'refused'))
 ), intents AS (
 	INSERT INTO deliveries (mailing, recipient, attempt, status, final, possibly_twice, drop_point)
 	SELECT x.mailing, x.recipient, x.attempt, 'intent', false, x.twice, x.drop_point

@@ -24,7 +24,8 @@ WITH held AS MATERIALIZED (
 		enhanced = nullif(x.enhanced, ''), reply = nullif(x.reply, ''), answered_at = now()
 	FROM given x
 	JOIN held h ON h.mailing = x.mailing AND h.number = x.batch AND h.fence = x.fence
-	WHERE d.mailing = x.mailing AND d.recipient = x.recipient AND d.attempt = x.attempt AND d.status = 'intent'
+	WHERE d.mailing = x.mailing AND d.recipient = x.recipient AND d.attempt = x.attempt
+		AND (d.status = 'intent' OR d.status = 'not_sent' AND x.status IN ('bounced', 'refused'))
 ), intents AS (
 	INSERT INTO deliveries (mailing, recipient, attempt, status, final, possibly_twice, drop_point)
 	SELECT x.mailing, x.recipient, x.attempt, 'intent', false, x.twice, x.drop_point

@@ -1,0 +1,106 @@
+package sender_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"directmailer/internal/delivery/sender"
+	"directmailer/internal/dev/smtptest"
+)
+
+// breakingAt returns a script that breaks the connection, or wants to, at each message to a
+// recipient.
+func breakingAt(n int, phase string, action smtptest.Action) func(smtptest.Event) *smtptest.Action {
+	return func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == phase && numberOf(e.To) == n {
+			return &action
+		}
+		return nil
+	}
+}
+
+// A policy daemon, a full disk, or a box between that cuts on content: always at one recipient.
+func TestARecipientAtWhomEachConnectionBreaksIsDeferredAndAllOthersAreSent(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		phase  string
+		action smtptest.Action
+	}{
+		"421 at RCPT":    {"RCPT", smtptest.Action{Reply: "421 4.7.0 go away"}},
+		"432 at RCPT":    {"RCPT", smtptest.Action{Reply: "432 4.3.2 not now"}},
+		"452 at the dot": {"DOT", smtptest.Action{Reply: "452 4.3.1 disk full"}},
+		"421 at DATA":    {"DATA", smtptest.Action{Reply: "421 4.3.2 closing"}},
+		"cut at RCPT":    {"RCPT", smtptest.Action{Die: true}},
+	} {
+		for _, at := range []int{1, 50, recipients} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, "connections=1", breakingAt(at, c.phase, c.action))
+				report, err := run(t.Context(), r.batch(r.claim("m", false), nil))
+				got := r.statuses()
+				if err != nil || !report.Complete || report.DropPoints[0].Failure != nil || got["deferred"] != 1 ||
+					got["sent, final"] != recipients-1 {
+					t.Errorf("at %d: %+v, %v; the ledger has %v", at, report, err, got)
+				}
+				if rows := r.deliveries(); len(rows) > recipients+3 {
+					t.Errorf("%d rows", len(rows))
+				}
+			})
+		}
+	}
+}
+
+// A box between cuts on content, and the dot may have left.
+func TestARecipientAtWhomEachConnectionBreaksAfterTheDotIsUncertainAndAllOthersAreSent(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int{2, recipients} {
+		r := newRig(t, "connections=1", breakingAt(at, "DOT", smtptest.Action{Die: true}))
+		batch := r.batch(r.claim("m", false), func(b *sender.Batch) { b.DropPoints[0].Proven = true })
+		report, err := run(t.Context(), batch)
+		got := r.statuses()
+		if err != nil || !report.Complete || report.DropPoints[0].Failure != nil || got["uncertain, final"] != 1 ||
+			got["sent, final"] != recipients-1 {
+			t.Errorf("at %d: %+v, %v; the ledger has %v", at, report, err, got)
+		}
+	}
+}
+
+// In a later round the recipient is alone: the drop point is not down because of one message.
+func TestARecipientAtWhomConnectionsBrokeBeforeDoesNotTakeTheDropPointDown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "connections=2", breakingAt(5, "RCPT", smtptest.Action{Reply: "421 4.7.0 go away"}))
+	claim := r.claim("m", false)
+	if _, err := run(t.Context(), r.batch(claim, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		r.exec(`UPDATE batches SET opened_at = clock_timestamp()`) // the next round
+		again := r.batch(r.reclaim(claim, false), func(b *sender.Batch) { b.DropPoints[0].Proven = true })
+		report, err := run(t.Context(), again)
+		if got := r.statuses(); err != nil || !report.Complete || report.DropPoints[0].Failure != nil ||
+			got["deferred"] != 1 {
+			t.Fatalf("%+v, %v; the ledger has %v", report, err, got)
+		}
+	}
+}
+
+// A server that goes down is no fault of the recipients whose connections break then.
+func TestAServerThatBreaksEveryConnectionIsUnavailableAndDefersNobody(t *testing.T) {
+	t.Parallel()
+	for _, before := range []int32{0, 20} {
+		var accepted atomic.Int32
+		r := newRig(t, "connections=4", func(e smtptest.Event) *smtptest.Action {
+			if e.Phase == "RCPT" && accepted.Add(1) > before {
+				return &smtptest.Action{Die: true}
+			}
+			return nil
+		})
+		report, err := run(t.Context(), r.batch(r.claim("m", false), nil))
+		var unavailable *sender.UnavailableError
+		got := r.statuses()
+		if !errors.As(err, &unavailable) || report.Complete || got["deferred"] > 0 || got["not_sent"] > 20 {
+			t.Errorf("after %d: %+v, %v; the ledger has %v", before, report, err, got)
+		}
+	}
+}

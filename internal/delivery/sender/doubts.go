@@ -1,0 +1,170 @@
+package sender
+
+import (
+	"errors"
+	"slices"
+
+	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/ledger"
+)
+
+// fewInARow is the number of refusals in a row, since the last acceptance, up to which a clear
+// refusal at the end of a batch is believed.
+const fewInARow = 2
+
+// doubt is a refusal for good of which it is not known yet whether it means the recipient or us.
+// The ledger has the attempt as "not sent", with the server's answer: after a crash, the recipient
+// is sent to again. docs/refusals.md has the table of what becomes of a doubt.
+type doubt struct {
+	it     *item
+	result *ledger.Result
+	kind   droppoint.Outcome // Bounced, Unclear or Refused
+	at     moment
+}
+
+// confirmed returns what a refusal means when the drop point accepts mail to others.
+func (x doubt) confirmed() ledger.Status {
+	if x.kind == droppoint.Refused {
+		return ledger.Refused
+	}
+	return ledger.Bounced
+}
+
+// judge decides about a message that the drop point has refused for good, and whose attempt is in
+// the ledger. refusesUs is set if the drop point has shown by it that it refuses us: then this
+// message and all messages in doubt are open again, for other drop points or another turn.
+func (q *queue) judge(d *dropPointState, x doubt, cause, refusesUs error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.landed(x.it)
+	if x.kind == droppoint.Refused {
+		d.refused++
+	}
+	if x.kind != droppoint.Bounced {
+		d.lastRefusal = cause
+	}
+	if refusesUs != nil && d.failure == nil {
+		d.failure = refusesUs
+	}
+	foundOut, accepts := d.Evidence.since(x.at)
+	switch {
+	case d.refusesUs():
+		for _, other := range d.doubts {
+			q.reopen(d, other)
+		}
+		d.doubts = nil
+		q.reopen(d, x)
+	case accepts && !foundOut: // while the attempt was written
+		q.resolve(d, x, x.confirmed())
+	case x.kind != droppoint.Bounced && q.hasElsewhere(x.it, d):
+		q.reopen(d, x)
+	default:
+		d.doubts = append(d.doubts, x)
+	}
+	q.broadcast()
+}
+
+// refusesUs reports whether the drop point was given up because it refuses us. It needs mu.
+func (d *dropPointState) refusesUs() bool {
+	var refused *RefusedError
+	return errors.As(d.failure, &refused)
+}
+
+// reopen makes a message that the drop point has refused wait for another drop point or another
+// turn. It needs mu.
+func (q *queue) reopen(d *dropPointState, x doubt) {
+	if x.kind != droppoint.Refused {
+		d.refused++
+	}
+	x.it.refusedBy = append(x.it.refusedBy, d)
+	q.retries = append(q.retries, x.it)
+}
+
+// resolve ends a doubt: the recipient is bounced, or waits for a later round. It needs mu.
+func (q *queue) resolve(d *dropPointState, x doubt, status ledger.Status) {
+	r := *x.result
+	r.Status, r.Final = status, status == ledger.Bounced
+	q.settled = append(q.settled, &r)
+	if r.Final {
+		d.answered++
+	} else if x.kind != droppoint.Refused {
+		d.refused++
+	}
+	q.forget(x.it)
+}
+
+// hasElsewhere reports whether another drop point may be asked to accept the message. It needs mu.
+func (q *queue) hasElsewhere(it *item, d *dropPointState) bool {
+	return slices.ContainsFunc(q.dropPoints, func(o *dropPointState) bool { return o != d && o.isUp() && it.mayGoTo(o) })
+}
+
+// elsewhere is hasElsewhere for callers without mu.
+func (q *queue) elsewhere(it *item, d *dropPointState) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.hasElsewhere(it, d)
+}
+
+// isProven reports whether the drop point is known to accept our mail now.
+func (q *queue) isProven(d *dropPointState) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return d.proven() && d.failure == nil
+}
+
+// settle decides about all messages that are still in doubt, after all connections have ended, and
+// writes what refusals have turned out to mean. ended is false if the sending was stopped.
+func (q *queue) settle(ended bool) error {
+	q.mu.Lock()
+	ended = ended && q.allRead && len(q.returned)+len(q.retries)+len(q.domainLimited) == 0
+	for _, d := range q.dropPoints {
+		for _, x := range d.doubts {
+			if status := q.verdict(d, x, ended); status != "" {
+				q.resolve(d, x, status)
+			} else {
+				q.leftOpen++
+			}
+		}
+		d.doubts = nil
+	}
+	results := q.settled
+	q.mu.Unlock()
+	var tickets []*ledger.Ticket
+	for _, r := range results {
+		tickets = append(tickets, q.batch.Gate.Enter(q.batch.Claim, r, nil))
+	}
+	var first error
+	for _, t := range tickets {
+		if err := t.Wait(); first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// verdict returns what becomes of a message that is in doubt at the end: bounced, refused (a later
+// round), or nothing (it is open, and sent again in another turn). ended is true if the batch has
+// no other message. It needs mu.
+func (q *queue) verdict(d *dropPointState, x doubt, ended bool) ledger.Status {
+	refusesUs, accepts := d.Evidence.since(x.at)
+	switch {
+	case refusesUs:
+		return ""
+	case accepts:
+		return x.confirmed()
+	case !ended:
+		return ""
+	case x.kind == droppoint.Bounced:
+		n, severalDomains := d.Evidence.inARow()
+		if x.it.refusals > 0 || d.proven() && n <= fewInARow || n >= sameRefusals && !severalDomains {
+			return ledger.Bounced
+		}
+		q.soon = append(q.soon, x.it.Recipient)
+		return ledger.Refused
+	case !d.proven():
+		return ""
+	case x.kind == droppoint.Unclear && x.it.refusals > 1:
+		return ledger.Bounced
+	}
+	return ledger.Refused
+}
