@@ -42,7 +42,7 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 			Suppressed: end.Suppression.Suppressed, Withheld: withheld,
 			ID: m.ID, State: workflows.State(m.State), Reason: m.Reason,
 			Members: m.Members, Duplicates: m.Duplicates, Rejected: m.Rejected, Recipients: m.Recipients,
-			Counts: workflows.Counts(end.Counts), Batches: m.Batches,
+			Counts: end.Counts, Batches: m.Batches,
 		}}, nil
 	})
 }

@@ -105,7 +105,7 @@ func (a *Activities) sendTurn(
 		out = sentBatch(settled)
 	} else if counts, err := a.ledger.Outcomes(ctx, claim); err == nil {
 		// For the status only. After an error, the next turn brings the counts.
-		out.Counts = workflows.Counts(counts)
+		out.Counts = counts
 	}
 	out.Refused, out.Limited, out.Points = report.Refused, report.Limited, pointReports(report)
 	return out, nil
@@ -169,7 +169,7 @@ func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, erro
 
 func sentBatch(s ledger.Settled) workflows.SentBatch {
 	return workflows.SentBatch{
-		Closed: s.Closed, Counts: workflows.Counts(s.Counts), Deferred: s.Deferred, NextRound: s.NextRound,
+		Closed: s.Closed, Counts: s.Counts, Deferred: s.Deferred, NextRound: s.NextRound,
 	}
 }
 

@@ -1,6 +1,10 @@
 package workflows
 
-import "time"
+import (
+	"time"
+
+	"directmailer/internal/counts"
+)
 
 // State is the phase that a mailing is in, or how it ended.
 type State string
@@ -31,36 +35,8 @@ func (s State) Ended() bool {
 	return false
 }
 
-// Counts holds the number of recipients by outcome. In a closed ledger, the outcomes add up to the
-// mailing's recipients.
-type Counts struct {
-	Sent      int64 `json:"sent"`
-	Bounced   int64 `json:"bounced"`
-	Failed    int64 `json:"failed"`
-	OptedOut  int64 `json:"opted_out"`
-	Uncertain int64 `json:"uncertain"`
-	Unsent    int64 `json:"unsent"`
-	// PossiblyTwice counts the recipients that were sent to again after an uncertain attempt. They
-	// are counted by their outcome as well.
-	PossiblyTwice int64 `json:"possibly_twice"`
-}
-
-// Total returns the number of recipients that have an outcome.
-func (c Counts) Total() int64 {
-	return c.Sent + c.Bounced + c.Failed + c.OptedOut + c.Uncertain + c.Unsent
-}
-
-// Add returns the sums of c and d.
-func (c Counts) Add(d Counts) Counts {
-	c.Sent += d.Sent
-	c.Bounced += d.Bounced
-	c.Failed += d.Failed
-	c.OptedOut += d.OptedOut
-	c.Uncertain += d.Uncertain
-	c.Unsent += d.Unsent
-	c.PossiblyTwice += d.PossiblyTwice
-	return c
-}
+// Counts holds the number of recipients by outcome.
+type Counts = counts.Counts
 
 // Result is what the workflow returns. A workflow that ends as cancelled or failed has the result
 // in the details of its error.

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
@@ -340,7 +341,7 @@ func TestCountsOfAnOldDatabaseGetTheNewNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := mailings.Counts{Sent: 1, Bounced: 2, Failed: 3, OptedOut: 4, Uncertain: 5, Unsent: 6, PossiblyTwice: 7}
+	want := counts.Counts{Sent: 1, Bounced: 2, Failed: 3, OptedOut: 4, Uncertain: 5, Unsent: 6, PossiblyTwice: 7}
 	if m.Counts == nil || *m.Counts != want {
 		t.Errorf("got %+v, want %+v", m.Counts, want)
 	}

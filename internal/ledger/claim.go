@@ -8,8 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
-	"directmailer/internal/mailings"
 )
 
 // Claim is the right to send the open recipients of a batch, until another attempt claims the
@@ -84,7 +84,7 @@ func (c *Claim) raiseFence(ctx context.Context, tx pgx.Tx) (opened *time.Time, e
 		Members     []int32
 		OpenedAt    *time.Time
 		Closed      bool
-		mailings.Counts
+		counts.Counts
 	}])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoBatch

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
 	"directmailer/internal/mailings"
 )
@@ -18,7 +19,7 @@ type Ending struct {
 	Open     []int
 	Deferred int
 	// Counts are the outcomes, row by row, of an ended mailing; Recipients is their sum.
-	Counts     mailings.Counts
+	Counts     counts.Counts
 	Recipients int64
 	// Suppression is what was done about addresses that do not exist.
 	Suppression mailings.Suppression
@@ -229,7 +230,7 @@ func (l *Ledger) end(
 // read returns how a mailing that has ended has ended. Of any other mailing it returns the number
 // of recipients, and the revision of the outcomes.
 func (l *Ledger) read(ctx context.Context, mailing int64) (e Ending, revision int64, ended bool, err error) {
-	var counts *mailings.Counts
+	var counts *counts.Counts
 	err = l.pool.QueryRow(ctx, `
 		SELECT recipients, revision, counts, coalesce(suppression, '{}') FROM mailings WHERE key = $1`, mailing).
 		Scan(&e.Recipients, &revision, &counts, &e.Suppression)

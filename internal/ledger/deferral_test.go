@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 )
 
 // gather makes a batch's blob of the numbers that blobs made by kept hold.
@@ -61,7 +61,7 @@ func TestDeferredRecipientsLeaveTheirBatchesAndMeetInAFullOneOfALaterRound(t *te
 		s := f.settle(c)
 		f.want(s.NextRound.IsZero(), false)
 		s.NextRound = time.Time{}
-		f.want(s, ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 1}, Deferred: 1})
+		f.want(s, ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 1}, Deferred: 1})
 	}
 	f.makeDue()
 	f.want(f.gather(3, 3), ledger.Gathered{Ready: []int{4}})
@@ -75,7 +75,7 @@ func TestDeferredRecipientsLeaveTheirBatchesAndMeetInAFullOneOfALaterRound(t *te
 		f.intend(c, r, 2)
 		f.answer(c, r, 2, ledger.Sent, "")
 	}
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 3}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 3}})
 	var blobs int
 	f.row(`SELECT count(*) FROM spool`)(&blobs)
 	f.want(blobs, 0)
@@ -83,7 +83,7 @@ func TestDeferredRecipientsLeaveTheirBatchesAndMeetInAFullOneOfALaterRound(t *te
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.want(e, ledger.Ending{Recipients: 6, Counts: mailings.Counts{Sent: 6}})
+	f.want(e, ledger.Ending{Recipients: 6, Counts: counts.Counts{Sent: 6}})
 }
 
 func TestWhatDoesNotFillABatchWaitsForOthers(t *testing.T) {
@@ -158,7 +158,7 @@ func TestAfterTheLastRoundADeferredRecipientIsFailedWithTheServersWords(t *testi
 	c := f.claim(1, false)
 	f.refuse(c, 1, 1, "mailbox full")
 	f.exec(`UPDATE deliveries SET answered_at = answered_at - interval '61 minutes'`)
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Failed: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Failed: 1}})
 	var reply string
 	f.row(`SELECT reply FROM deliveries WHERE status = 'failed' AND code = 451`)(&reply)
 	f.want(reply, "mailbox full")
@@ -178,7 +178,7 @@ func TestAMailingWithDeferredRecipientsIsNotCompletedAndACancelledOneLeavesThemU
 	if e, err = f.ledger.Close(t.Context(), f.key, false, "cancelled", ""); err != nil {
 		t.Fatal(err)
 	}
-	f.want(e, ledger.Ending{Recipients: 1, Counts: mailings.Counts{Unsent: 1}})
+	f.want(e, ledger.Ending{Recipients: 1, Counts: counts.Counts{Unsent: 1}})
 	f.want(f.gather(1, 1), ledger.Gathered{})
 	f.want(f.waiting(), 0)
 }
@@ -206,7 +206,7 @@ func heldBatch(t *testing.T) *fixture {
 	f.send(c, 1)
 	f.intend(c, 2, 1)
 	c = f.claim(1, true)
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 1, Uncertain: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 1, Uncertain: 1}})
 	return f
 }
 
@@ -219,7 +219,7 @@ func (f *fixture) resolve(as ledger.Resolution) int {
 	return n
 }
 
-func (f *fixture) progress() mailings.Counts {
+func (f *fixture) progress() counts.Counts {
 	f.Helper()
 	s, err := f.ledger.Progress(f.Context(), f.key)
 	if err != nil {
@@ -235,18 +235,18 @@ func TestABatchThatIsBeingSentIsCountedByItsRowsAndAClosedOneOnce(t *testing.T) 
 	c := f.claim(2, false)
 	f.send(c, 4)
 	f.refuse(c, 5, 1, "later")
-	f.want(f.progress(), mailings.Counts{Sent: 2}) // and batch 3 is begun by nobody
+	f.want(f.progress(), counts.Counts{Sent: 2}) // and batch 3 is begun by nobody
 	f.send(c, 6)
 	if s := f.settle(c); !s.Closed || s.Deferred != 1 {
 		t.Fatalf("got %+v", s)
 	}
-	f.want(f.progress(), mailings.Counts{Sent: 3})
+	f.want(f.progress(), counts.Counts{Sent: 3})
 	f.makeDue()
 	f.want(f.gather(3, 1), ledger.Gathered{Ready: []int{4}})
 	c = f.claim(4, false)
 	f.intend(c, 5, 2)
 	f.answer(c, 5, 2, ledger.Bounced, "5.2.1")
-	f.want(f.progress(), mailings.Counts{Sent: 3, Bounced: 1})
+	f.want(f.progress(), counts.Counts{Sent: 3, Bounced: 1})
 }
 
 func TestAnAddressThatDoesNotExistIsKeptAlsoFromAMailingThatEndsEarly(t *testing.T) {
@@ -261,7 +261,7 @@ func TestAnAddressThatDoesNotExistIsKeptAlsoFromAMailingThatEndsEarly(t *testing
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.want(e.Counts, mailings.Counts{Bounced: 2, Unsent: 1})
+	f.want(e.Counts, counts.Counts{Bounced: 2, Unsent: 1})
 	var kept string
 	f.row(`SELECT string_agg(address_key || ' ' || reason, ', ') FROM opt_outs`)(&kept)
 	f.want(kept, "r1@example.com 5.1.1")
@@ -280,12 +280,12 @@ func TestHeldRecipientsThatWereReceivedAreSentInRowsAndCounters(t *testing.T) {
 			}
 			f.want(f.resolve(ledger.AsSent), 1)
 			f.want(f.resolve(ledger.AsSent), 0)
-			f.want(f.progress(), mailings.Counts{Sent: 2})
+			f.want(f.progress(), counts.Counts{Sent: 2})
 			f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Sent})
 			if _, err := f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
 				t.Fatal(err)
 			}
-			f.want(f.progress(), mailings.Counts{Sent: 2})
+			f.want(f.progress(), counts.Counts{Sent: 2})
 		})
 	}
 }
@@ -294,7 +294,7 @@ func TestHeldRecipientsAreSentToAgainInABatchOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	f := heldBatch(t)
 	f.want(f.resolve(ledger.Again), 1)
-	f.want(f.progress(), mailings.Counts{Sent: 1})
+	f.want(f.progress(), counts.Counts{Sent: 1})
 	f.want(f.gather(1, 2), ledger.Gathered{Unrendered: []int{2}})
 	if err := f.ledger.Store(t.Context(), f.batch(2), []byte("[2]"), nil); err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestHeldRecipientsAreSentToAgainInABatchOfTheirOwn(t *testing.T) {
 	f.want(c.Tried, map[int32]ledger.Tried{2: {Attempts: 1, Uncertain: 1}})
 	f.intend(c, 2, 2)
 	f.answer(c, 2, 2, ledger.Sent, "")
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1})
 	if _, err := f.ledger.Close(t.Context(), f.key, true, "completed", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -342,8 +342,8 @@ func TestACountThatIsOvertakenByAResolutionIsTakenAgain(t *testing.T) {
 	if err := <-resolved; err != nil {
 		t.Fatal(err)
 	}
-	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: mailings.Counts{Sent: 2}}})
-	f.want(f.progress(), mailings.Counts{Sent: 2})
+	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: counts.Counts{Sent: 2}}})
+	f.want(f.progress(), counts.Counts{Sent: 2})
 }
 
 func TestAMailingThatIsBeingEndedEarlyCountsWhatIsResolvedAndSendsNothingAgain(t *testing.T) {
@@ -361,10 +361,10 @@ func TestAMailingThatIsBeingEndedEarlyCountsWhatIsResolvedAndSendsNothingAgain(t
 			answer := f.close(false)
 			f.waitFor(1) // the first chunk is counted
 			n, err := f.ledger.Resolve(t.Context(), f.key, as)
-			want := mailings.Counts{Uncertain: 2, Unsent: chunk - 1}
+			want := counts.Counts{Uncertain: 2, Unsent: chunk - 1}
 			switch as {
 			case ledger.AsSent:
-				want = mailings.Counts{Sent: 1, Uncertain: 1, Unsent: chunk - 1}
+				want = counts.Counts{Sent: 1, Uncertain: 1, Unsent: chunk - 1}
 				if err != nil || n != 1 {
 					t.Errorf("%d are resolved (%v)", n, err)
 				}

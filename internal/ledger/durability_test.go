@@ -13,10 +13,10 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 )
 
 // defaults changes the defaults of the fixture's database, and opens it again.
@@ -90,7 +90,7 @@ func (f *fixture) aWholeLife() {
 	f.want(f.resolve(ledger.AsSent), 1)
 	f.quietly(`DELETE FROM deliveries WHERE recipient = 1`)
 	f.want(f.ended(true), ledger.Ending{Deferred: 1})
-	f.want(f.ended(false).Counts, mailings.Counts{Sent: 2, Bounced: 1, Failed: 1, OptedOut: 1, Unsent: 1})
+	f.want(f.ended(false).Counts, counts.Counts{Sent: 2, Bounced: 1, Failed: 1, OptedOut: 1, Unsent: 1})
 }
 
 // The ledger must not depend on the defaults of a server, a database or a role.

@@ -3,8 +3,8 @@ package ledger_test
 import (
 	"testing"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 )
 
 func TestACancelledMailingDoesNotSayUnsentOfWhoMayHaveGotTheMailBefore(t *testing.T) {
@@ -18,7 +18,7 @@ func TestACancelledMailingDoesNotSayUnsentOfWhoMayHaveGotTheMailBefore(t *testin
 	f.want(c.Tried[1], ledger.Tried{Attempts: 1, Uncertain: 1})
 	f.refuse(c, 2, 2, "later") // the later attempt is known, the earlier is not
 	f.intend(c, 3, 2)          // neither is known
-	f.want(f.ended(false).Counts, mailings.Counts{Uncertain: 3, Unsent: 1})
+	f.want(f.ended(false).Counts, counts.Counts{Uncertain: 3, Unsent: 1})
 	f.want(
 		[][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)},
 		[][]string{{"1 uncertain"}, {"1 uncertain"}, {"2 uncertain"}, {"0 unsent"}},
@@ -48,7 +48,7 @@ func TestADeferredRecipientStaysDeferredHoweverOftenItsBatchIsClaimed(t *testing
 	}
 	f.send(c, 3)
 	s := f.settle(c)
-	f.want([]any{s.Closed, s.Deferred, s.Counts}, []any{true, 2, mailings.Counts{Sent: 1}})
+	f.want([]any{s.Closed, s.Deferred, s.Counts}, []any{true, 2, counts.Counts{Sent: 1}})
 	// In the next round it is open, and a certain failure of that round keeps it open.
 	f.makeDue()
 	f.want(f.gather(1, 3), ledger.Gathered{Ready: []int{2}})
@@ -105,14 +105,14 @@ func TestPossiblyTwiceCountsOnlyWhoHasAnOutcomeAndWasHandedOverAgain(t *testing.
 		return twice
 	}
 	again(1, 2, ledger.Intent)
-	f.want([]any{f.progress(), reported()}, []any{mailings.Counts{}, []int32(nil)}) // nothing is known yet
+	f.want([]any{f.progress(), reported()}, []any{counts.Counts{}, []int32(nil)}) // nothing is known yet
 	f.answer(c, 1, 2, ledger.Sent, "")
 	again(2, 2, ledger.NotSent) // certainly not handed over: once at most
 	again(3, 2, ledger.Sent)
-	f.want([]any{f.progress(), reported()}, []any{mailings.Counts{Sent: 2, PossiblyTwice: 2}, []int32{1, 3}})
+	f.want([]any{f.progress(), reported()}, []any{counts.Counts{Sent: 2, PossiblyTwice: 2}, []int32{1, 3}})
 	// The mailing ends. Recipient 2 had one attempt without an answer, and a second that was not
 	// handed over.
-	f.want(f.ended(false).Counts, mailings.Counts{Sent: 2, Uncertain: 1, Unsent: 1, PossiblyTwice: 2})
+	f.want(f.ended(false).Counts, counts.Counts{Sent: 2, Uncertain: 1, Unsent: 1, PossiblyTwice: 2})
 }
 
 func TestWhoWaitsForALaterRoundIsCountedPossiblyTwiceWhenItsOutcomeIsKnown(t *testing.T) {
@@ -127,14 +127,14 @@ func TestWhoWaitsForALaterRoundIsCountedPossiblyTwiceWhenItsOutcomeIsKnown(t *te
 	c = f.claim(1, false) // two attempts without an answer, the second possibly the second mail
 	f.refuse(c, 1, 3, "later")
 	f.send(c, 2)
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1})
 	f.makeDue()
 	f.want(f.gather(1, 1), ledger.Gathered{Ready: []int{2}})
 	c = f.claim(2, false)
 	f.intend(c, 1, 4)
 	f.answer(c, 1, 4, ledger.Sent, "")
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, PossiblyTwice: 1})
-	f.want(f.ended(true).Counts, mailings.Counts{Sent: 2, PossiblyTwice: 1})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1, PossiblyTwice: 1})
+	f.want(f.ended(true).Counts, counts.Counts{Sent: 2, PossiblyTwice: 1})
 }
 
 func TestEachOutcomeIsCountedAsItself(t *testing.T) {
@@ -147,7 +147,7 @@ func TestEachOutcomeIsCountedAsItself(t *testing.T) {
 		f.answered("mx", first, first+int32(n), status, "")
 		first += int32(n) + 1
 	}
-	want := mailings.Counts{Sent: 1, Bounced: 2, Failed: 3, OptedOut: 4, Uncertain: 5, Unsent: 6}
+	want := counts.Counts{Sent: 1, Bounced: 2, Failed: 3, OptedOut: 4, Uncertain: 5, Unsent: 6}
 	c := f.claim(1, false)
 	f.want(c.Open(), 0)
 	f.want(f.progress(), want) // by rows

@@ -13,10 +13,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 )
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
@@ -185,9 +185,9 @@ func TestABatchClosesOnlyWhenEveryRecipientHasAnOutcome(t *testing.T) {
 	f.intend(c, 3, 1)
 	f.want(f.settle(c).Closed, false) // an intent is no outcome
 	f.answer(c, 3, 1, ledger.Bounced, "5.1.1")
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 2, Bounced: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 2, Bounced: 1}})
 	again := f.claim(1, false)
-	f.want(again.Settled, ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 2, Bounced: 1}})
+	f.want(again.Settled, ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 2, Bounced: 1}})
 }
 
 func TestWhoLostTheFenceWritesNothing(t *testing.T) {
@@ -314,7 +314,7 @@ func TestASecondAttemptAfterAnUncertainOneIsMarkedPossiblyTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.answer(c, 1, 2, ledger.Sent, "2.0.0")
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, PossiblyTwice: 1})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1, PossiblyTwice: 1})
 	var lines []ledger.Line
 	if err := f.ledger.Report(t.Context(), f.key, nil,
 		func(l ledger.Line) error { lines = append(lines, l); return nil }); err != nil {
@@ -332,7 +332,7 @@ func TestWhoOptsOutAfterTheFreezeIsNotSentTo(t *testing.T) {
 	c := f.claim(1, false)
 	f.want(c.Tried[2].Final, true)
 	f.send(c, 1)
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 1, OptedOut: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 1, OptedOut: 1}})
 }
 
 func TestWhoOptsOutAndMayHaveGotTheMailIsNotSaidToHaveBeenSpared(t *testing.T) {
@@ -345,7 +345,7 @@ func TestWhoOptsOutAndMayHaveGotTheMailIsNotSaidToHaveBeenSpared(t *testing.T) {
 	f.exec(`INSERT INTO opt_outs (address_key, reason) VALUES ('r1@example.com', 'asked'), ('r2@example.com', 'asked')`)
 	c = f.claim(1, false)
 	f.want(c.Tried[2].Final, true)
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 1, Uncertain: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 1, Uncertain: 1}})
 	var final []int32
 	f.row(`SELECT array_agg(attempt) FROM deliveries WHERE recipient = 2 AND final`)(&final)
 	f.want(final, []int32{2})
@@ -462,7 +462,7 @@ func TestAnEndedMailingAccountsForEverybody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want(e, ledger.Ending{Recipients: 5, Counts: mailings.Counts{Sent: 1, Uncertain: 1, Unsent: 3}})
+		f.want(e, ledger.Ending{Recipients: 5, Counts: counts.Counts{Sent: 1, Uncertain: 1, Unsent: 3}})
 	}
 	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Uncertain, 3: ledger.Unsent, 4: ledger.Unsent,
 		5: ledger.Unsent})
@@ -548,7 +548,7 @@ func TestManyConnectionsShareCommitsAndLoseNothing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: connections * each}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Sent: connections * each}})
 }
 
 func BenchmarkGate(b *testing.B) {

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 )
 
 // finals are the attempts that are outcomes of the recipient.
@@ -80,7 +80,7 @@ func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 		|| coalesce(reply, '') ORDER BY recipient)
 		FROM deliveries WHERE NOT final`)(&kept)
 	f.want(kept, []string{"1 1 sent true queued", "2 2 bounced false ", "3 1 bounced false no such user"})
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 3, Failed: 1, OptedOut: 1, PossiblyTwice: 1})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 3, Failed: 1, OptedOut: 1, PossiblyTwice: 1})
 	f.want(f.ended(true).Recipients, int64(5))
 }
 
@@ -99,7 +99,7 @@ func TestIntentsThatAreLeftBesideAnOutcomeMakeNoSecondOne(t *testing.T) {
 	f.want(f.finals(1), []string{"0 failed"})
 	f.want(f.finals(2), []string{"2 uncertain"})
 	f.send(c, 3)
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, Failed: 1, Uncertain: 1})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1, Failed: 1, Uncertain: 1})
 }
 
 func TestWhoCannotBeRenderedAgainAndMayHaveTheMailIsUncertainAndNotFailed(t *testing.T) {
@@ -125,7 +125,7 @@ func TestWhoCannotBeRenderedAgainAndMayHaveTheMailIsUncertainAndNotFailed(t *tes
 		[][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)},
 		[][]string{{"2 uncertain"}, {"1 sent"}, {"0 failed"}, {"0 failed"}},
 	)
-	f.want(f.settle(f.claim(1, false)).Counts, mailings.Counts{Sent: 1, Failed: 2, Uncertain: 1})
+	f.want(f.settle(f.claim(1, false)).Counts, counts.Counts{Sent: 1, Failed: 2, Uncertain: 1})
 }
 
 func TestADatabaseWithTwoOutcomesOfOneRecipientIsMigrated(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 )
 
 func TestABatchThatIsClosedTakesNoIntent(t *testing.T) {
@@ -84,7 +84,7 @@ func TestTheThirdAttemptWithoutAnAnswerIsTheOutcome(t *testing.T) {
 		c.Tried,
 		map[int32]ledger.Tried{1: {Attempts: ledger.MaxUncertain, Final: true, Uncertain: ledger.MaxUncertain}},
 	)
-	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: mailings.Counts{Uncertain: 1}})
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Uncertain: 1}})
 }
 
 func TestWhatAClaimKnowsOfEarlierAttempts(t *testing.T) {
@@ -119,7 +119,7 @@ func TestABatchThatIsRenderedAgainChangesNoOutcome(t *testing.T) {
 		[]ledger.Failure{{Recipient: 1, Reason: "fails"}, {Recipient: 2, Reason: "fails"}}); err != nil {
 		t.Fatal(err)
 	}
-	f.want(f.settle(f.claim(1, false)), ledger.Settled{Closed: true, Counts: mailings.Counts{Sent: 1, Failed: 1}})
+	f.want(f.settle(f.claim(1, false)), ledger.Settled{Closed: true, Counts: counts.Counts{Sent: 1, Failed: 1}})
 	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Failed})
 }
 
@@ -157,13 +157,13 @@ func TestPossiblyTwiceCountsOnlyAmongOutcomes(t *testing.T) {
 	twice(2, 2, ledger.Sent)
 	twice(3, 2, ledger.Uncertain)
 	f.want(marked(), []int32{2, 3})
-	f.want(f.progress(), mailings.Counts{Sent: 1, PossiblyTwice: 1})
+	f.want(f.progress(), counts.Counts{Sent: 1, PossiblyTwice: 1})
 	// The first one bounces at last: only one copy can have arrived. The third may have two, but
 	// waits for its outcome.
 	f.intend(c, 1, 3)
 	f.answer(c, 1, 3, ledger.Bounced, "5.1.1")
 	f.refuse(c, 3, 3, "later")
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, Bounced: 1, PossiblyTwice: 1})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1, Bounced: 1, PossiblyTwice: 1})
 }
 
 func TestAServerIsBelievedForADayAtMost(t *testing.T) {
@@ -232,7 +232,7 @@ func TestNothingIsSentFromAMailingThatIsBeingEnded(t *testing.T) {
 		t.Errorf("got %v, want ErrFenced", err)
 	}
 	f.rollback(tx)
-	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: mailings.Counts{Sent: 1, Unsent: 1}}})
+	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: counts.Counts{Sent: 1, Unsent: 1}}})
 }
 
 func TestOnlyOutcomesAreResolved(t *testing.T) {
@@ -279,5 +279,5 @@ func TestWhoOptedOutBeforeTheFreezeIsCounted(t *testing.T) {
 	f.exec(`UPDATE mailings SET recipients = 3`)
 	c := f.claim(1, false)
 	f.send(c, 1)
-	f.want(f.progress(), mailings.Counts{Sent: 1, OptedOut: 1})
+	f.want(f.progress(), counts.Counts{Sent: 1, OptedOut: 1})
 }

@@ -8,14 +8,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
-	"directmailer/internal/mailings"
 )
 
 // Progress is how far a mailing is.
 type Progress struct {
-	Counts           mailings.Counts // of all who have an outcome
-	Rendered, Closed int             // batches
+	Counts           counts.Counts // of all who have an outcome
+	Rendered, Closed int           // batches
 	// Deferred recipients wait for a later round; the first of them is due at NextRound.
 	Deferred  int
 	NextRound *time.Time
@@ -41,7 +41,7 @@ func (l *Ledger) Progress(ctx context.Context, mailing int64) (p Progress, err e
 		for _, span := range spans {
 			args := pgx.NamedArgs{"mailing": mailing, "numbers": span.numbers()}
 			batch.Queue(countOutcomes.of(span), args).Query(func(rows pgx.Rows) error {
-				n, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[mailings.Counts])
+				n, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[counts.Counts])
 				p.Counts = p.Counts.Add(n)
 				return err
 			})
@@ -64,9 +64,9 @@ func (p *Progress) readCounters(ctx context.Context, tx pgx.Tx, mailing int64) (
 		return false, err
 	}
 	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[struct {
-		Ended          *mailings.Counts
+		Ended          *counts.Counts
 		OptedOutBefore int64 // the freeze
-		mailings.Counts
+		counts.Counts
 		Rendered, Closed, Deferred int
 		NextRound                  *time.Time
 	}])

@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
-	"directmailer/internal/mailings"
 )
 
 // Schedule is when recipients that are refused for now are tried again.
@@ -47,7 +47,7 @@ type Settled struct {
 	// Closed says that each recipient has an outcome, which Counts holds, or waits for a later
 	// round.
 	Closed bool
-	Counts mailings.Counts
+	Counts counts.Counts
 	Open   int // recipients that are still to be sent to, now
 	// Deferred recipients have left the batch; the first of them is due at NextRound.
 	Deferred  int
@@ -97,7 +97,7 @@ func (l *Ledger) Settle(
 		}
 		s = Settled{Closed: r.Unaccounted == len(away), Counts: r.Counts, Open: r.Unaccounted - len(away)}
 		if !s.Closed {
-			s.Counts = mailings.Counts{}
+			s.Counts = counts.Counts{}
 			return errStillOpen
 		}
 		if err := c.close(ctx, tx, s.Counts, away, keep); err != nil {
@@ -178,7 +178,7 @@ func (c *Claim) deferRefused(ctx context.Context, tx pgx.Tx, plan Schedule) ([]i
 }
 
 func (c *Claim) close(
-	ctx context.Context, tx pgx.Tx, n mailings.Counts, away []int32, keep func([]int32) ([]byte, error),
+	ctx context.Context, tx pgx.Tx, n counts.Counts, away []int32, keep func([]int32) ([]byte, error),
 ) error {
 	var messages []byte
 	if len(away) > 0 {
@@ -204,7 +204,7 @@ func (c *Claim) close(
 type reconciliation struct {
 	Unaccounted      int   // recipients that have not exactly one final delivery
 	FirstUnaccounted int32 // the first of them
-	mailings.Counts
+	counts.Counts
 }
 
 // reconcile looks at every recipient of the span, and trusts no counter.

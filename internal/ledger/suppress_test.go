@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 )
@@ -121,5 +122,5 @@ func TestASuppressedAddressIsLeftOutOfABatchLikeOneThatAsked(t *testing.T) {
 	c := f.claim(1, false)
 	f.want(c.Tried, map[int32]ledger.Tried{1: {Final: true}, 2: {Final: true}})
 	f.send(c, 3)
-	f.want(f.settle(c).Counts, mailings.Counts{Sent: 1, OptedOut: 2})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1, OptedOut: 2})
 }

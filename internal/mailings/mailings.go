@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/member"
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
 )
 
@@ -49,7 +50,7 @@ type Mailing struct {
 	Batches     int             `db:"batches"`
 	Rejected    int64           `db:"rejected"`    // rows of the query that could not be used
 	Rejects     []member.Reject `db:"rejects"`     // the first of them
-	Counts      *Counts         `db:"counts"`      // nil until the ledger is closed
+	Counts      *counts.Counts  `db:"counts"`      // nil until the ledger is closed
 	Suppression *Suppression    `db:"suppression"` // nil until the ledger is closed
 	CreatedAt   time.Time       `db:"created_at"`
 	PreparedAt  *time.Time      `db:"prepared_at"`

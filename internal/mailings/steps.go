@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"directmailer/internal/audience/member"
+	"directmailer/internal/counts"
 	"directmailer/internal/database"
 )
 
@@ -80,19 +81,19 @@ func AddBatches(ctx context.Context, tx pgx.Tx, key int64, n int) error {
 // that a transaction that counts them notices, and locks the row until the transaction ends. It
 // returns whether the mailing is ending or has ended, and its counts if it has ended. It returns
 // ErrNotFound if there is no such mailing.
-func Revise(ctx context.Context, tx pgx.Tx, key int64) (ending bool, counts *Counts, err error) {
+func Revise(ctx context.Context, tx pgx.Tx, key int64) (ending bool, stored *counts.Counts, err error) {
 	err = tx.QueryRow(ctx, `
 		UPDATE mailings SET revision = revision + 1 WHERE key = $1
-		RETURNING ending OR closed_at IS NOT NULL, counts`, key).Scan(&ending, &counts)
+		RETURNING ending OR closed_at IS NOT NULL, counts`, key).Scan(&ending, &stored)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNotFound
 	}
-	return ending, counts, err
+	return ending, stored, err
 }
 
 // SetCounts replaces the counts of a mailing that has ended.
-func SetCounts(ctx context.Context, tx pgx.Tx, key int64, counts Counts) error {
-	text, err := database.JSON(counts)
+func SetCounts(ctx context.Context, tx pgx.Tx, key int64, n counts.Counts) error {
+	text, err := database.JSON(n)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func BeginEnding(ctx context.Context, tx pgx.Tx, key int64) error {
 // End is how a mailing ends.
 type End struct {
 	State, Reason string
-	Counts        Counts
+	Counts        counts.Counts
 	Suppression   Suppression
 }
 

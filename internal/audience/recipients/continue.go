@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"directmailer/internal/counts"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 )
@@ -80,7 +81,7 @@ func (s *Store) Left(ctx context.Context, earlier string, outcomes []string) (in
 
 // Continuable is how many recipients have the outcome, if recipients with that outcome can be
 // continued: unsent, failed, bounced or uncertain.
-func Continuable(c mailings.Counts, outcome string) int64 {
+func Continuable(c counts.Counts, outcome string) int64 {
 	switch ledger.Status(outcome) {
 	case ledger.Unsent:
 		return c.Unsent

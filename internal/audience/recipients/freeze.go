@@ -5,7 +5,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,8 +20,7 @@ var files embed.FS
 
 var statement = database.Statements(files)
 
-// The statements of a freeze. MEMBERS stands for the table of the members: that of the lists, or
-// that of a query's answer.
+// The statements of a freeze read the rows to freeze from the view members, see [insertMembers].
 var (
 	findRepeated   = statement("find_repeated")
 	findOptedOut   = statement("find_opted_out")
@@ -128,16 +126,19 @@ func insertMembers(
 	ctx context.Context, tx pgx.Tx, m mailings.Mailing, table string, list, members int64,
 ) (f mailings.Frozen, err error) {
 	f.Members = members
-	_, err = tx.Exec(ctx, `
-		CREATE TEMPORARY TABLE exceptions (position bigint PRIMARY KEY, opted_out boolean NOT NULL) ON COMMIT DROP`)
+	// The view's rows are those of a stored list or of a query's answer: the statements are the same.
+	_, err = tx.Exec(ctx, fmt.Sprintf(`
+		CREATE TEMPORARY TABLE exceptions (position bigint PRIMARY KEY, opted_out boolean NOT NULL) ON COMMIT DROP;
+		CREATE TEMPORARY VIEW members AS
+			SELECT position, address, address_key, attributes FROM %s WHERE list_id = %d`, table, list))
 	if err != nil {
 		return f, err
 	}
-	args := pgx.NamedArgs{"mailing": m.Key, "list": list}
+	args := pgx.NamedArgs{"mailing": m.Key}
 	exec := func(statement string) (rows int64) {
 		if err == nil {
 			var tag pgconn.CommandTag
-			tag, err = tx.Exec(ctx, strings.ReplaceAll(statement, "MEMBERS", table), args)
+			tag, err = tx.Exec(ctx, statement, args)
 			rows = tag.RowsAffected()
 		}
 		return rows
@@ -150,6 +151,7 @@ func insertMembers(
 	mailable := exec(insertMailable)
 	args["mailable"] = mailable
 	exec(insertOptedOut)
+	exec(`DROP VIEW members`)
 	f.Recipients = mailable + f.OptedOut
 	return f, err
 }

@@ -107,7 +107,7 @@ func compileText(field string, s *templateText) (*part, *Problem) {
 	if err != nil {
 		return nil, s.syntax(field, err)
 	}
-	p := &part{field: field, source: s, template: t, constant: constant(t.Tree)}
+	p := &part{field: field, authored: s, template: t, constant: constant(t.Tree)}
 	p.passages = passages{}
 	for _, each := range t.Templates() {
 		applyTruth(each.Tree)
@@ -125,7 +125,7 @@ func compileDerived(html string) (*part, *Problem) {
 		var p *part
 		var problem *Problem
 		if p, problem = compileText(FieldText, newTemplateText(text)); problem == nil {
-			p.source = nil // nobody has seen it: a position in it says nothing
+			p.authored = nil // nobody has seen it: a position in it says nothing
 			return p, nil
 		}
 		err = errors.New(problem.Message)

@@ -16,7 +16,7 @@ import (
 // is shown the text with dots in place of comments and declarations. When it has put its escapers
 // into the actions, every text gets its own octets again.
 type htmlPart struct {
-	source    *templateText
+	authored  *templateText
 	template  *htmltemplate.Template
 	originals map[parse.Pos][]byte
 	reader    *markupReader
@@ -29,7 +29,7 @@ func parseHTML(s *templateText) (*htmltemplate.Template, error) {
 }
 
 func newHTMLPart(s *templateText, t *htmltemplate.Template) *htmlPart {
-	h := &htmlPart{source: s, template: t, originals: map[parse.Pos][]byte{}}
+	h := &htmlPart{authored: s, template: t, originals: map[parse.Pos][]byte{}}
 	trees := map[string]*parse.Tree{}
 	for _, each := range t.Templates() {
 		trees[each.Name()] = each.Tree
@@ -46,7 +46,7 @@ func compileHTML(text string) (*part, *Problem) {
 		return nil, s.syntax(FieldHTML, err)
 	}
 	h := newHTMLPart(s, t)
-	p := &part{field: FieldHTML, source: s, template: t, constant: constant(t.Tree)}
+	p := &part{field: FieldHTML, authored: s, template: t, constant: constant(t.Tree)}
 	for _, each := range t.Templates() {
 		applyTruth(each.Tree)
 		countSteps(each.Tree)
@@ -142,12 +142,12 @@ func (h *htmlPart) check() *Problem {
 	case fault.ErrorCode == htmltemplate.ErrEndContext && h.unclosed != nil:
 		return h.unclosed
 	}
-	p := h.source.syntax(FieldHTML, err)
+	p := h.authored.syntax(FieldHTML, err)
 	switch {
 	case fault.ErrorCode == htmltemplate.ErrEndContext:
-		p.Line, p.Column = h.source.at(len(h.source.compiled))
+		p.Line, p.Column = h.authored.at(len(h.authored.compiled))
 	case p.Line == 0:
-		p.Line, p.Column = h.source.at(h.source.unplaced(fault))
+		p.Line, p.Column = h.authored.at(h.authored.unplaced(fault))
 	}
 	return p
 }

@@ -58,10 +58,10 @@ func MergeTags(s Spec) []Problem {
 }
 
 func mergeTagsIn(field, text string, static bool) []Problem {
-	source := newTemplateText(text)
-	searched := []byte(source.original)
+	authored := newTemplateText(text)
+	searched := []byte(authored.original)
 	if !static {
-		searched = withoutActions(source.original)
+		searched = withoutActions(authored.original)
 	}
 	if field == FieldHTML {
 		for _, at := range codeElement.FindAllIndex(searched, -1) {
@@ -76,7 +76,7 @@ func mergeTagsIn(field, text string, static bool) []Problem {
 			continue
 		}
 		seen[tag] = true
-		line, column := source.at(at[0])
+		line, column := authored.at(at[0])
 		warnings = append(warnings, Problem{Field: field, Line: line, Column: column, Message: fmt.Sprintf(
 			"%q looks like a merge tag of another system and is sent as it is: a field is written {{.first_name}}",
 			shorten(tag))})

@@ -20,7 +20,7 @@ const (
 // part is one compiled template.
 type part struct {
 	field    string
-	source   *templateText // nil: a position in it says nothing to the author
+	authored *templateText // nil: a position in it says nothing to the author
 	constant bool          // has no action
 	passages passages
 	quick    quick // the same template, if it can be one; else nil
@@ -152,10 +152,10 @@ func shorten(s string) string {
 
 // place sets the position that a template error names.
 func (p *part) place(problem *Problem, line, column string) {
-	if p.source == nil {
+	if p.authored == nil {
 		return
 	}
 	l, _ := strconv.Atoi(line)
 	c, _ := strconv.Atoi(column)
-	problem.Line, problem.Column = p.source.at(p.source.offset(l, c))
+	problem.Line, problem.Column = p.authored.at(p.authored.offset(l, c))
 }

@@ -58,7 +58,7 @@ func CompileURL(text string) (*URLTemplate, *Problem) {
 		applyTruth(each.Tree)
 		countSteps(each.Tree)
 	}
-	return &URLTemplate{part: &part{field: FieldPageURL, source: s, template: t}, base: *base}, nil
+	return &URLTemplate{part: &part{field: FieldPageURL, authored: s, template: t}, base: *base}, nil
 }
 
 // Base is scheme and host, without a path.

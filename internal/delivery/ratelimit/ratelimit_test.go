@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -605,7 +606,7 @@ func TestAScopeIsReadAsPeopleWriteIt(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "a b", "ann@example.com", ".", "example.", ".com", "exa mple.com",
-		"example.com\r\nx", "[192.0.2.1]"} {
+		"example.com\r\nx", "[192.0.2.1]", "MX", "a--b", "-mx", "mx!", strings.Repeat("x", 64)} {
 		if got, err := ratelimit.ParseScope(text); err == nil {
 			t.Errorf("%q is taken as %v", text, got)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/naming"
 )
 
 // Kind says what a limit is for.
@@ -67,9 +68,8 @@ func (s Scope) check() error {
 			return errors.New("is not the key of a mailing")
 		}
 	case DropPoint:
-		invisible := func(r rune) bool { return r <= ' ' || r > '~' }
-		if s.Name == "" || len(s.Name) > 63 || strings.ContainsFunc(s.Name, invisible) {
-			return errors.New("is not the name of a drop point")
+		if !naming.Valid(s.Name) {
+			return errors.New("is not the name of a drop point: it must be " + naming.Rule)
 		}
 	case Domain:
 		if a, err := address.Parse("x@" + s.Name); err != nil || a.Domain() != s.Name {

@@ -126,7 +126,7 @@ func (r *Reader) Of(ctx context.Context, m mailings.Mailing) (Status, error) {
 	if now.NextRound != nil {
 		s.NextRound = *now.NextRound
 	}
-	s.setCounts(workflows.Counts(now.Counts))
+	s.setCounts(now.Counts)
 	return s, nil
 }
 

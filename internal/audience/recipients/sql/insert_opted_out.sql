@@ -2,5 +2,5 @@
 INSERT INTO recipients (mailing, number, address, address_key, attributes)
 SELECT @mailing, @mailable::int + row_number() OVER (ORDER BY m.position ROWS UNBOUNDED PRECEDING),
 	m.address, m.address_key, m.attributes
-FROM MEMBERS m JOIN exceptions e ON e.position = m.position
-WHERE m.list_id = @list AND e.opted_out
+FROM members m JOIN exceptions e ON e.position = m.position
+WHERE e.opted_out

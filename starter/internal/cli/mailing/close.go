@@ -151,7 +151,7 @@ func dropRate(ctx context.Context, s *command.Store, m mailings.Mailing) error {
 }
 
 func (a *app) tellClosed(id string, end ledger.Ending) {
-	c := workflows.Counts(end.Counts)
+	c := end.Counts
 	fmt.Fprintf(
 		a.Out,
 		"mailing %s is closed as terminated: %s of %s\n",
