@@ -150,26 +150,3 @@ func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 		}
 	}
 }
-
-func TestCountsAddUpFieldByField(t *testing.T) {
-	t.Parallel()
-	var a, b workflows.Counts
-	f := filler{}
-	f.fill(t, "", reflect.ValueOf(&a).Elem())
-	f.fill(t, "", reflect.ValueOf(&b).Elem())
-	sum := reflect.ValueOf(a.Add(b))
-	var total int64
-	for i := range sum.NumField() {
-		name := sum.Type().Field(i).Name
-		want := reflect.ValueOf(a).Field(i).Int() + reflect.ValueOf(b).Field(i).Int()
-		if got := sum.Field(i).Int(); got != want {
-			t.Errorf("%s: %d, want %d", name, got, want)
-		}
-		if name != "PossiblyTwice" { // they are among the others
-			total += reflect.ValueOf(a).Field(i).Int()
-		}
-	}
-	if got := a.Total(); got != total {
-		t.Errorf("the total is %d, want %d", got, total)
-	}
-}
