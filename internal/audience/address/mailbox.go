@@ -112,8 +112,11 @@ func displayName(before, behind []token) (string, error) {
 	return strings.TrimSpace(strings.Join(strings.FieldsFunc(name, isBlank), " ")), nil
 }
 
-// isInvisibleInName allows the two joiners, which Persian names and emoji need.
-func isInvisibleInName(r rune) bool { return isInvisible(r) && r != '\u200c' && r != '\u200d' }
+// isInvisibleInName allows the two joiners, which Persian names and emoji need. It refuses the line
+// and paragraph separators.
+func isInvisibleInName(r rune) bool {
+	return isInvisible(r) && r != '\u200c' && r != '\u200d' || r == '\u2028' || r == '\u2029'
+}
 
 func trim(s string) string { return strings.Trim(s, " \t") }
 

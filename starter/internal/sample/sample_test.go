@@ -49,6 +49,11 @@ func TestTheSampleHasTheFirstMembersAndThoseWithExtremeValuesOfUsedFields(t *tes
 	if got := numbers(sample.New([]string{"points"}), special); !slices.Equal(got, want) {
 		t.Errorf("one field: got %v", got)
 	}
+	short := map[int]map[string]string{450: {"points": "6"}, 500: {"points": "n/a"}, 600: {"points": "+1"}}
+	want = append(firstTwenty(), 450, 500, 600)
+	if got := numbers(sample.New([]string{"points"}), short); !slices.Equal(got, want) {
+		t.Errorf("one field without an empty value: got %v", got)
+	}
 	want = append(firstTwenty(), 300, 400, 500, 1000) // the last name in the order of characters
 	if got := numbers(sample.New([]string{"points", "name"}), special); !slices.Equal(got, want) {
 		t.Errorf("two fields: got %v", got)
