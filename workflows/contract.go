@@ -56,7 +56,7 @@ type Input struct {
 	// ID of the mailing. It must be equal to the workflow ID. Default: the workflow ID.
 	ID string `json:"id,omitempty"`
 	// From is the author that recipients see: an address, or a name and an address ("Example News
-	// <news@example.com>").
+	// <news@example.com>"). The name stays as it is written, with parentheses. It is no template.
 	From string `json:"from" jsonschema:"minLength=1"`
 	// ReplyTo is the address for replies. Default: From.
 	ReplyTo string `json:"reply_to,omitempty"`
