@@ -42,6 +42,7 @@ func (c *Conn) authenticate(ctx context.Context) error {
 			c.options.LogIns.worked(name)
 			return nil
 		}
+		hideSecret(err, c.options.Username, password)
 		if !isPermanent(err) {
 			return err
 		}
@@ -59,6 +60,22 @@ func (c *Conn) password(ctx context.Context) (string, error) {
 		return c.options.Password, nil
 	}
 	return c.options.ReadPassword(ctx)
+}
+
+// hideSecret removes the password, and what contains it, from the server's text of a refusal. Some
+// servers repeat what they were told.
+func hideSecret(err error, user, password string) {
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		return
+	}
+	encode := base64.StdEncoding.EncodeToString
+	for _, secret := range []string{encode([]byte("\x00" + user + "\x00" + password)), encode([]byte(password)),
+		password} {
+		if secret != "" {
+			refusal.Text = strings.ReplaceAll(refusal.Text, secret, "[password]")
+		}
+	}
 }
 
 // isPermanent reports whether the mechanism, and not the connection, has failed for good.

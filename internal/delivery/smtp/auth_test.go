@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,7 +75,7 @@ func TestABrokenMechanismGivesWayToTheNextOverTLSAndIsNotTriedAgain(t *testing.T
 		replies, challenges *smtptest.Action
 	}{
 		"CRAM-MD5 535":                   {"CRAM-MD5", reply("535 5.7.8 wrong"), nil},
-		"CRAM-MD5 454 is not permanent":  {"CRAM-MD5", reply("534 5.7.9 too weak"), nil},
+		"CRAM-MD5 534":                   {"CRAM-MD5", reply("534 5.7.9 too weak"), nil},
 		"CRAM-MD5 503 at its challenge":  {"CRAM-MD5", nil, reply("503 5.5.1 no challenge")},
 		"CRAM-MD5 asks for ever":         {"CRAM-MD5", reply("334 again"), nil},
 		"SCRAM-SHA-256 not supported":    {"SCRAM-SHA-256", reply("504 5.5.4 not supported"), nil},
@@ -101,7 +102,6 @@ func TestABrokenMechanismGivesWayToTheNextOverTLSAndIsNotTriedAgain(t *testing.T
 // A challenge of SCRAM that is nonsense must be cancelled before the next mechanism begins.
 func TestAChallengeThatIsNotValidIsCancelled(t *testing.T) {
 	t.Parallel()
-	s := authServer(t, true, map[string]*smtptest.Action{"SCRAM-SHA-256": {Reply: "334 nonsense"}}, nil, "PLAIN")
 	addr, wait := play(t, []string{"peer", "AUTH SCRAM-SHA-256 LOGIN"}, func(p *peer) {
 		p.readLine()
 		p.writeLines("334 ")
@@ -113,7 +113,6 @@ func TestAChallengeThatIsNotValidIsCancelled(t *testing.T) {
 		}
 		p.writeLines("501 cancelled")
 	})
-	_ = s
 	c, err := smtp.Dial(t.Context(), smtp.Options{Addr: addr, TLS: smtp.None, Username: "user", Password: secretWord})
 	if err == nil {
 		c.Abort()
@@ -239,5 +238,19 @@ func TestTheMechanismOfTheURLIsTheOnlyOne(t *testing.T) {
 	err = logInTo(t, s, true, func(o *smtp.Options) { o.Mechanism, o.Password = "LOGIN", "wrong" })
 	if err == nil || !strings.HasSuffix(err.Error(), "(tried LOGIN)") {
 		t.Errorf("a wrong password: %v", err)
+	}
+}
+
+func TestAServerThatRepeatsThePasswordDoesNotPutItIntoTheReply(t *testing.T) {
+	t.Parallel()
+	encoded := base64.StdEncoding.EncodeToString([]byte("\x00user\x00" + secretWord))
+	for _, code := range []string{"535 5.7.8", "454 4.7.0"} {
+		s := authServer(t, true, map[string]*smtptest.Action{"PLAIN": {
+			Reply: code + " wrong: " + secretWord + ", AUTH PLAIN " + encoded}}, nil, "PLAIN")
+		err := logInTo(t, s, true, nil)
+		var refusal *smtp.Refusal
+		if !errors.As(err, &refusal) || refusal.Text != "wrong: [password], AUTH PLAIN [password]" {
+			t.Errorf("got %+v", refusal)
+		}
 	}
 }

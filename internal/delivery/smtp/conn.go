@@ -214,10 +214,10 @@ func (c *Conn) readReply() error {
 func (c *Conn) readDotReply() error {
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.options.Timeouts.Dot))
 	for range maxReplyLines {
-		if _, err := c.r.Peek(4); err != nil {
+		if _, err := c.r.Peek(codeSize); err != nil {
 			break
 		}
-		if c.skipBlank(); c.r.Buffered() >= 4 {
+		if c.skipBlank(); c.r.Buffered() >= codeSize {
 			_ = c.nc.SetReadDeadline(time.Now().Add(c.options.Timeouts.Command))
 			break
 		}

@@ -69,6 +69,33 @@ func TestTheAnswerToTheDotIsWaitedForLongerThanThatToACommand(t *testing.T) {
 	}
 }
 
+// The server begins its answer to the dot and never ends it. Ten minutes are for a server that has
+// not decided yet.
+func TestTheRestOfAnAnswerWhoseCodeIsKnownIsNotWaitedForLikeTheAnswer(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []string{"250", "250 ok", "250-ok\r\n", "\r\n250-ok\r\n250-"} {
+		s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+			if e.Phase == "DOT" {
+				return &smtptest.Action{Raw: answer}
+			}
+			return nil
+		}})
+		c, err := Dial(t.Context(), Options{Addr: s.Addr(), Timeouts: Timeouts{Dot: time.Hour}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Abort)
+		if err := c.Begin(t.Context(), &Message{From: "a@example.com", To: "b@example.org",
+			Data: []byte("Subject: x\r\n\r\nhello\r\n")}); err != nil {
+			t.Fatal(err)
+		}
+		c.options.Timeouts.Command = 20 * time.Millisecond
+		if reply, err := c.Finish(nil); err != nil || reply.Code != 250 || c.Alive() {
+			t.Errorf("%q: got %v, %v; alive %v", answer, reply, err, c.Alive())
+		}
+	}
+}
+
 func TestDefaultTimeoutsAreThoseOfTheStandard(t *testing.T) {
 	t.Parallel()
 	got := Timeouts{}.withDefaults()

@@ -16,6 +16,7 @@ const (
 	maxReplyLines  = 4096
 	maxReplyKept   = 64 << 10 // octets of text that are kept for readExtensions
 	maxReplyText   = 1024     // octets of text that are kept in Reply.Text
+	codeSize       = 3
 )
 
 // replyBuffer holds a reply. Its memory is reused for the next one.
