@@ -83,6 +83,14 @@ func New(
 	}
 }
 
+// Close is called when no activity runs any more. It tries once more to write the answers of drop
+// points that could not be written before.
+func (a *Activities) Close(ctx context.Context) {
+	if n := a.gate.Close(ctx); n > 0 {
+		a.log.Warn("answers of drop points could not be written: their recipients are uncertain", "answers", n)
+	}
+}
+
 // Register registers the activities of one task queue with a worker, under the names of package
 // policy. Main is the main task queue, from which the names of all others are made.
 func (a *Activities) Register(r worker.ActivityRegistry, main, queue string) {

@@ -51,6 +51,11 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 				"the connections of this worker are busy with the mailing: the batch goes to another worker")
 		}
 		defer slot.release()
+		// After an outage, answers of this worker may be unwritten. The claim would make their
+		// recipients uncertain.
+		if err := a.gate.WriteKept(ctx); err != nil {
+			return workflows.SentBatch{}, err
+		}
 		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
 		claim, err := a.ledger.Claim(ctx, batch, call.OnUncertain == workflows.Hold)
 		if err != nil {

@@ -61,6 +61,9 @@ func Unavailable(err error) bool {
 // Duplicate tells whether a unique index has refused a row.
 func Duplicate(err error) bool { return isCode(err, "23505") }
 
+// LockTimeout tells whether a statement has waited for a lock for longer than its lock_timeout.
+func LockTimeout(err error) bool { return isCode(err, "55P03") }
+
 // Reason is a text for err that names no value of a row: PostgreSQL's own message can quote
 // addresses.
 func Reason(err error) string {

@@ -51,6 +51,7 @@ const (
 // use.
 type Gate struct {
 	pool *pgxpool.Pool
+	kept kept
 
 	mu       sync.Mutex
 	waiting  []*Ticket
@@ -66,8 +67,10 @@ type Gate struct {
 	args  commitArgs
 }
 
-// NewGate returns a Gate on pool; it uses one connection.
-func NewGate(pool *pgxpool.Pool) *Gate { return &Gate{pool: pool, full: make(chan struct{}, 1)} }
+// NewGate returns a Gate on pool; it uses one connection, and another one after a failure.
+func NewGate(pool *pgxpool.Pool) *Gate {
+	return &Gate{pool: pool, full: make(chan struct{}, 1), kept: kept{closed: make(chan struct{})}}
+}
 
 // Ticket stands for an entry that is on its way into the ledger.
 type Ticket struct {
@@ -294,6 +297,9 @@ func (g *Gate) locked(ctx context.Context) (map[claimKey]bool, error) {
 // down without being one: the other connections of the worker go on, and the batch can be closed.
 func (g *Gate) write(ctx context.Context, group []*Ticket) error {
 	args := g.args.fill(group)
+	if err := g.writeKeptFirst(ctx); err != nil {
+		return err
+	}
 	err := g.run(ctx, commitGroup, args)
 	if database.Duplicate(err) {
 		err = g.run(ctx, commitSecondOutcomes, args)

@@ -22,7 +22,6 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
-	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
 	"directmailer/test/rig"
 	"directmailer/workflows"
@@ -62,10 +61,14 @@ type round struct {
 	took       time.Duration
 	recovery   time.Duration // from the end of the fault to the next message; negative if none came after it
 	silence    time.Duration // the longest time without a message, from the fault's beginning to the last message
+	// unbounded says that the database has forgotten commits that it had reported, by its
+	// configuration. Then recipients may be lost in the ledger, and nothing bounds the duplicates.
+	// Everybody must still get the mail.
+	unbounded bool
 }
 
 func (r round) ok() bool {
-	return r.lost == 0 && r.duplicates <= r.bound && r.counts.Total() == int64(r.recipients)
+	return (r.unbounded || r.lost == 0 && r.duplicates <= r.bound) && r.counts.Total() == int64(r.recipients)
 }
 
 // chaosRun gathers the rounds.
@@ -101,8 +104,15 @@ func (r round) cells() []string {
 	return []string{r.fault, fmt.Sprint(r.number), string(r.policy), fmt.Sprint(r.recipients),
 		fmt.Sprint(r.counts.Sent), fmt.Sprint(r.counts.Bounced),
 		fmt.Sprint(r.counts.Failed), fmt.Sprint(r.counts.Uncertain), fmt.Sprint(r.lost), fmt.Sprint(r.duplicates),
-		fmt.Sprint(r.bound),
+		r.boundText(),
 		inSeconds(r.took), inSeconds(r.recovery), inSeconds(r.silence)}
+}
+
+func (r round) boundText() string {
+	if r.unbounded {
+		return "none"
+	}
+	return fmt.Sprint(r.bound)
 }
 
 func inSeconds(d time.Duration) string {
@@ -265,6 +275,9 @@ func (e *experiment) round(random *rand.Rand, n int, policy workflows.OnUncertai
 		in.Retry.DropPoint.Attempts, in.Retry.Database.Attempts = 2, 2
 	}
 	e.MailingID = fmt.Sprintf("chaos-%s-%d-%d", e.fault.name, os.Getpid(), rig.Number())
+	if err := e.own.prepare(e.TB, e.fault.standby); err != nil {
+		e.Fatal(err)
+	}
 	e.receiver.begin(in.EnvelopeSender)
 	e.over = make(chan struct{})
 	began := time.Now()
@@ -279,18 +292,23 @@ func (e *experiment) round(random *rand.Rand, n int, policy workflows.OnUncertai
 	result := e.end(run)
 	close(e.over)
 	out := round{fault: e.fault.name, number: n, policy: policy, recipients: *chaosRecipients, counts: result.Counts,
-		took: time.Since(began), recovery: -1}
+		took: time.Since(began), recovery: -1, unbounded: e.forgets()}
 	done := <-effects
 	e.Eventually("no connection has a message in flight", e.receiver.quiet)
-	if policy == workflows.Resend {
+	if policy == workflows.Resend && !out.unbounded {
 		out.bound = done.bound
 	}
 	got, accepted := e.receiver.finish()
 	out.lost, out.duplicates = e.compare(got)
-	e.reconcile(result)
+	if !e.forgets() {
+		e.reconcile(result)
+	}
 	out.recovery, out.silence = recovery(accepted, injected, done.over)
 	return out
 }
+
+// forgets reports whether the fault makes the database forget commits that it has reported.
+func (e *experiment) forgets() bool { return e.fault.standby == asynchronous }
 
 // recovery returns the time from the end of the fault to the next message, and the longest time
 // between two messages since the beginning of the fault.
@@ -386,6 +404,10 @@ func (e *experiment) compare(got map[string]*received) (lost, duplicates int) {
 		delete(got, to)
 		duplicates += max(r.copies-1, 0)
 		switch {
+		case e.forgets() && r.copies > 0:
+			if !known || l.Outcome == ledger.Open {
+				lost++
+			}
 		case !known, l.Outcome == ledger.Open, l.Outcome == ledger.Sent && r.copies == 0:
 			lost++
 			e.Errorf("%s is lost: in the ledger %q, received %d times", to, l.Outcome, r.copies)
@@ -445,24 +467,32 @@ func (c *chaosRun) finish(t *testing.T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sum := struct {
-		Rounds         int      `json:"rounds"`
-		Recipients     int      `json:"recipients"`
-		Lost           int      `json:"lost"`
-		Duplicates     int      `json:"duplicates"`
-		Bound          int      `json:"bound"`
-		Uncertain      int64    `json:"uncertain"`
-		HeldDuplicates int      `json:"held_duplicates"`
-		Skipped        []string `json:"skipped"`
-		Seed           uint64   `json:"seed"`
-		OK             bool     `json:"ok"`
+		Rounds         int   `json:"rounds"`
+		Recipients     int   `json:"recipients"`
+		Lost           int   `json:"lost"`
+		Duplicates     int   `json:"duplicates"`
+		Bound          int   `json:"bound"`
+		Uncertain      int64 `json:"uncertain"`
+		HeldDuplicates int   `json:"held_duplicates"`
+		// After a failover without synchronous replication.
+		AsyncLost       int      `json:"async_lost"`
+		AsyncDuplicates int      `json:"async_duplicates"`
+		Skipped         []string `json:"skipped"`
+		Seed            uint64   `json:"seed"`
+		OK              bool     `json:"ok"`
 	}{Skipped: append([]string{}, c.skipped...), Seed: c.seed, OK: !t.Failed()}
 	for _, r := range c.all {
 		sum.Rounds++
 		sum.Recipients += r.recipients
+		sum.Uncertain += r.counts.Uncertain
+		if r.unbounded {
+			sum.AsyncLost += r.lost
+			sum.AsyncDuplicates += r.duplicates
+			continue
+		}
 		sum.Lost += r.lost
 		sum.Duplicates += r.duplicates
 		sum.Bound += r.bound
-		sum.Uncertain += r.counts.Uncertain
 		if r.policy == workflows.Hold {
 			sum.HeldDuplicates += r.duplicates
 		}
@@ -520,6 +550,7 @@ func (c *chaosRun) row(fault string, policy workflows.OnUncertain) string {
 	var counts workflows.Counts
 	var recovery []time.Duration
 	var silence time.Duration
+	unbounded := false
 	for _, r := range c.all {
 		if r.fault != fault || r.policy != policy {
 			continue
@@ -529,6 +560,7 @@ func (c *chaosRun) row(fault string, policy workflows.OnUncertain) string {
 		counts = counts.Add(r.counts)
 		lost, duplicates, bound = lost+r.lost, duplicates+r.duplicates, bound+r.bound
 		silence = max(silence, r.silence)
+		unbounded = unbounded || r.unbounded
 		if r.recovery >= 0 {
 			recovery = append(recovery, r.recovery)
 		}
@@ -541,34 +573,9 @@ func (c *chaosRun) row(fault string, policy workflows.OnUncertain) string {
 		slices.SortFunc(recovery, cmp.Compare)
 		recovered = inSeconds(recovery[len(recovery)/2]) + ", " + inSeconds(recovery[len(recovery)-1])
 	}
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | **%d** | **%d** | %d | %s | %s |\n", fault, policy, n,
+	most := round{bound: bound, unbounded: unbounded}.boundText()
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | **%d** | **%d** | %s | %s | %s |\n", fault, policy, n,
 		recipients,
-		counts.Sent, counts.Bounced, counts.Failed, counts.Uncertain, lost, duplicates, bound, recovered,
+		counts.Sent, counts.Bounced, counts.Failed, counts.Uncertain, lost, duplicates, most, recovered,
 		inSeconds(silence))
-}
-
-// ownServers are the servers that a fault breaks. No other test uses them.
-type ownServers struct {
-	postgres interface {
-		Kill()
-	}
-	restartPostgres func() error
-	temporal        interface{ Kill() }
-	restartTemporal func() error
-}
-
-func (o *ownServers) start(t *testing.T, f fault) (url, address string) {
-	if f.postgres {
-		server := servertest.OwnPostgres(t)
-		o.postgres, o.restartPostgres = server, func() error { return server.Start(t.Context()) }
-		url = server.URL("mail")
-	} else {
-		url = servertest.Database(t)
-	}
-	if f.temporal {
-		server := servertest.OwnTemporal(t, nil)
-		o.temporal, o.restartTemporal = server, func() error { return server.Start(t.Context()) }
-		return url, server.Address()
-	}
-	return url, servertest.Temporal(t)
 }

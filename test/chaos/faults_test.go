@@ -19,9 +19,20 @@ import (
 type fault struct {
 	name               string
 	postgres, temporal bool // breaks these servers, and so needs servers of its own
+	standby            replication
+	apart              bool // does not happen together with other faults
 	directory          directoryUse
 	inject             func(*experiment, *rand.Rand) effect
 }
+
+// replication says whether PostgreSQL has a standby, and whether commits wait for it.
+type replication int
+
+const (
+	noStandby replication = iota
+	synchronous
+	asynchronous
+)
 
 // directoryUse says whether mailings of a fault go to a drop directory on a small disk.
 type directoryUse int
@@ -56,6 +67,10 @@ func init() { // not in the declaration, because the last fault uses the list
 		{name: "worker-killed", inject: (*experiment).killWorker},
 		{name: "worker-stopped", inject: (*experiment).stopWorker},
 		{name: "postgres-killed", postgres: true, inject: (*experiment).killPostgres},
+		{name: "postgres-away", postgres: true, apart: true, inject: (*experiment).leavePostgres},
+		{name: "postgres-failover", postgres: true, standby: synchronous, apart: true, inject: (*experiment).failOver},
+		{name: "postgres-failover-async", postgres: true, standby: asynchronous, apart: true,
+			inject: (*experiment).failOver},
 		{name: "temporal-killed", temporal: true, inject: (*experiment).killTemporal},
 		{name: "smtp-server-killed", inject: (*experiment).killServer},
 		{name: "cut-before-dot", inject: serverFault(40, 20, cutBeforeDot)},
@@ -229,6 +244,35 @@ func (e *experiment) killPostgres(random *rand.Rand) effect {
 	return effect{time.Now(), chaosWorkers * e.connections()}
 }
 
+// leavePostgres kills PostgreSQL for longer than connections wait for it, so that known answers are
+// kept without their connections.
+func (e *experiment) leavePostgres(*rand.Rand) effect {
+	pause := 8 * time.Second
+	if *chaosLong {
+		pause = 90 * time.Second
+	}
+	e.own.postgres.Kill()
+	time.Sleep(pause)
+	if err := e.own.restartPostgres(); err != nil {
+		e.Error(err)
+	}
+	return effect{time.Now(), chaosWorkers * e.connections()}
+}
+
+// failOver kills the primary for good, and promotes its standby after 1 to 20 s. Without
+// synchronous replication, the standby lacks what was committed in the last moments, up to a
+// second.
+func (e *experiment) failOver(random *rand.Rand) effect {
+	pause := time.Duration(1000+random.IntN(3000)) * time.Millisecond
+	if *chaosLong {
+		pause = time.Duration(1000+random.IntN(19_000)) * time.Millisecond
+	}
+	if err := e.own.failOver(e.TB, e.fault.standby, pause, time.Duration(random.IntN(1000))*time.Millisecond); err != nil {
+		e.Error(err)
+	}
+	return effect{time.Now(), chaosWorkers * e.connections()}
+}
+
 func (e *experiment) killTemporal(random *rand.Rand) effect {
 	e.own.temporal.Kill()
 	outage(random)
@@ -252,7 +296,7 @@ func (e *experiment) everything(random *rand.Rand) effect {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, f := range faults {
-		if f.name == "everything" || f.directory == alone && e.receiver.dir == "" {
+		if f.name == "everything" || f.apart || f.directory == alone && e.receiver.dir == "" {
 			continue
 		}
 		at, own := e.share(random, 2, 70), rand.New(rand.NewPCG(random.Uint64(), 0)) // they run side by side

@@ -105,9 +105,16 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	ready.Store(false)
 	log.Info("worker stopping", "at_most", c.StopTimeout)
 	stop()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	all.Close(closing)
 	log.Info("worker stopped")
 	return nil
 }
+
+// closeTimeout is how long a worker that stops tries to write what it knows and the database does
+// not.
+const closeTimeout = 5 * time.Second
 
 // maxPrepares is how many lists a worker prepares at the same time. maxSteps is the same for the
 // short activities: opening, closing, and what operators ask for.

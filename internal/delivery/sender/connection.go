@@ -14,8 +14,8 @@ import (
 const (
 	// yieldAfter is how long a batch keeps a connection that another batch waits for.
 	yieldAfter = time.Second
-	// flushTimeout is how long a known result is kept while the database is unavailable. If it is
-	// lost, its recipient is uncertain.
+	// flushTimeout is how long a connection and its batch wait while the database is unavailable.
+	// The gate keeps the result for longer.
 	flushTimeout = time.Minute
 )
 
@@ -228,7 +228,8 @@ func (c *connection) afterLoss(ctx context.Context, cause error) error {
 	return dropPointError(cause)
 }
 
-// flush commits the last result.
+// flush commits the last result. If that fails, the gate keeps the result: the drop point has
+// answered, whoever has the batch now.
 func (c *connection) flush() error {
 	if c.result == nil {
 		return nil
@@ -240,6 +241,9 @@ func (c *connection) flush() error {
 			time.Since(began) > flushTimeout {
 			break
 		}
+	}
+	if err != nil {
+		c.queue.batch.Gate.Keep(c.queue.batch.Claim, c.result)
 	}
 	c.result = nil
 	return err

@@ -433,3 +433,39 @@ func TestAMessageWhoseEnvelopeAloneWasSentIsSentAgain(t *testing.T) {
 		}
 	}
 }
+
+// The worker was stopped for long, and another one has claimed the batch. What the server answers
+// then is still the truth.
+func TestAnAnswerThatComesAfterTheFenceIsGoneIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, hold := range []bool{false, true} {
+		t.Run(fmt.Sprintf("hold=%v", hold), func(t *testing.T) {
+			t.Parallel()
+			stall := smtptest.NewStall("DOT", 3)
+			r := newRig(t, "connections=1", stall.Script)
+			claim := r.claim("m", hold)
+			done := make(chan error, 1)
+			go func() {
+				_, err := run(t.Context(), r.batch(claim, func(b *sender.Batch) { b.Hold = hold }))
+				done <- err
+			}()
+			for stall.Waiting() == 0 && t.Context().Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			r.reclaim(claim, hold)
+			if w := r.deliveries()["4/1"]; w.status != "uncertain" || w.final != hold {
+				t.Fatalf("the other worker's claim makes it %+v", w)
+			}
+			stall.ReleaseAll()
+			if err := <-done; !errors.Is(err, ledger.ErrFenced) {
+				t.Errorf("got %v, want ErrFenced", err)
+			}
+			if err := r.gate.WriteKept(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if w := r.deliveries()["4/1"]; w.status != "sent" || !w.final {
+				t.Errorf("the ledger has %+v", w)
+			}
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -17,11 +18,12 @@ import (
 )
 
 // StartStandby starts a server that follows the primary by streaming replication, with the
-// primary's settings. Its folder must not exist. It returns when the standby follows.
-func StartStandby(ctx context.Context, primary *Postgres, dir string) (*Postgres, error) {
+// primary's settings, on the port or, with 0, on a free one. Its folder must not exist. It returns
+// when the standby follows.
+func StartStandby(ctx context.Context, primary *Postgres, dir string, port int) (*Postgres, error) {
 	o := primary.options
-	o.Dir, o.Port = dir, 0
-	p := &Postgres{options: o, bin: primary.bin, account: primary.account, secret: primary.secret,
+	o.Dir, o.Port = dir, port
+	p := &Postgres{options: o, bin: primary.bin, account: primary.account, secret: primary.secret, port: port,
 		log: serverLog{path: filepath.Join(dir, "postgres.log")}}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("make a standby: the folder %s is there already", dir)
@@ -30,8 +32,13 @@ func StartStandby(ctx context.Context, primary *Postgres, dir string) (*Postgres
 		return nil, err
 	}
 	// -R makes it a standby, and writes down how to reach the primary.
+	program, err := findBaseBackup(p.bin)
+	if err != nil {
+		return nil, err
+	}
 	cmd := p.command("pg_basebackup", "-D", p.dir(), "-R", "-X", "stream", "-c", "fast", "-h", "127.0.0.1",
 		"-p", strconv.Itoa(primary.port), "-U", "postgres")
+	cmd.Path, cmd.Err = program, nil
 	cmd.Env = append(cmd.Env, "PGPASSWORD="+p.secret)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -42,6 +49,17 @@ func StartStandby(ctx context.Context, primary *Postgres, dir string) (*Postgres
 		return nil, err
 	}
 	return p, primary.awaitStandby(ctx, "streaming", `state = 'streaming'`)
+}
+
+// findBaseBackup returns the path of pg_basebackup, which a distribution may keep in another folder
+// than the server.
+func findBaseBackup(bin string) (string, error) {
+	for _, dir := range append([]string{bin}, postgresCandidates()...) {
+		if path, err := exec.LookPath(filepath.Join(dir, "pg_basebackup")); err == nil {
+			return path, nil
+		}
+	}
+	return exec.LookPath("pg_basebackup")
 }
 
 // Synchronous makes each commit of the primary wait until its standby has it on disk.
@@ -77,6 +95,9 @@ func (p *Postgres) HoldReplication(ctx context.Context) error {
 	}
 	return err
 }
+
+// Port is the port that the server listens on.
+func (p *Postgres) Port() int { return p.port }
 
 // WithStandby returns the URL of a database that is on the primary or, after its end, on the other
 // server.

@@ -37,14 +37,14 @@ func PgBouncer(t testing.TB, database, mode string) string {
 	return pooler.URL(path.Base(u.Path))
 }
 
-// Standby starts a standby of the server for one test.
-func Standby(t testing.TB, primary *servers.Postgres) *servers.Postgres {
+// Standby starts a standby of the server for one test, on the port or, with 0, on a free one.
+func Standby(t testing.TB, primary *servers.Postgres, port int) *servers.Postgres {
 	t.Helper()
 	dir, err := ownFolder("standby")
 	if err != nil {
 		t.Fatal(err)
 	}
-	standby, err := servers.StartStandby(t.Context(), primary, dir)
+	standby, err := servers.StartStandby(t.Context(), primary, dir, port)
 	if err != nil {
 		t.Fatalf("start a standby: %v", err)
 	}

@@ -1,0 +1,202 @@
+package ledger_test
+
+import (
+	"testing"
+
+	"directmailer/internal/counts"
+	"directmailer/internal/database"
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/ledger"
+)
+
+// keep gives the gate a result whose commit has failed, and waits until the gate has looked at it.
+func (f *fixture) keep(c *ledger.Claim, r ledger.Result) {
+	f.Helper()
+	f.gate.Keep(c, &r)
+	if err := f.gate.WriteKept(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// attempts are the rows of a recipient, in order.
+func (f *fixture) attempts(recipient int32) (rows []string) {
+	f.Helper()
+	f.row(`SELECT array_agg(attempt || ' ' || status || CASE WHEN final THEN ' final' ELSE '' END ORDER BY attempt)
+		FROM deliveries WHERE recipient = $1`, recipient)(&rows)
+	return rows
+}
+
+func sentLate(recipient, attempt int32) ledger.Result {
+	return ledger.Result{Recipient: recipient, Attempt: attempt, Status: ledger.Sent, Final: true, Code: 250, Reply: "ok"}
+}
+
+// The outage is longer than any time that the gate waits by itself.
+func TestAnAnswerIsKeptUntilTheDatabaseIsBackAndWrittenBeforeAnyIntent(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnPostgres(t)
+	pool, err := database.Open(t.Context(), server.URL("mail"), 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	f := &fixture{T: t, pool: pool}
+	f.fill(4, 2)
+	first, second := f.claim(1, false), f.claim(2, false)
+	f.intend(first, 1, 1)
+	server.Kill()
+	answer := sentLate(1, 1)
+	if err := f.gate.Enter(first, &answer, nil).Wait(); !database.Unavailable(err) {
+		t.Fatalf("got %v, want a database that is away", err)
+	}
+	f.gate.Keep(first, &answer)
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.intend(second, 3, 1)
+	f.want(f.attempts(1), []string{"1 sent final"})
+}
+
+func TestAnAnswerIsKeptUntilItIsWrittenAlthoughNobodyAsks(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, false)
+	f.intend(c, 1, 1)
+	lock := f.lock(`SELECT FROM mailings FOR UPDATE`)
+	answer := sentLate(1, 1)
+	f.gate.Keep(c, &answer)
+	f.waitFor(1)
+	f.intend(c, 2, 1) // a mailing that is locked holds up no other
+	f.want(f.attempts(1), []string{"1 intent"})
+	f.rollback(lock)
+	for f.attempts(1)[0] != "1 sent final" {
+		if t.Context().Err() != nil {
+			t.Fatal("the answer was not written")
+		}
+	}
+}
+
+// Another worker has claimed the batch, and perhaps done more.
+func TestALateAnswerIsTheTruthUnlessALaterAttemptWasMade(t *testing.T) {
+	t.Parallel()
+	bounced := ledger.Result{Recipient: 1, Attempt: 1, Status: ledger.Bounced, Final: true, Code: 550, Enhanced: "5.1.1"}
+	deferred := ledger.Result{Recipient: 1, Attempt: 1, Status: ledger.Deferred, Code: 450}
+	for name, c := range map[string]struct {
+		hold bool
+		then func(f *fixture)
+		late ledger.Result
+		want []string
+	}{
+		"claimed, to be sent again": {late: sentLate(1, 1), want: []string{"1 sent final"}},
+		"claimed, refused for now":  {late: deferred, want: []string{"1 deferred"}},
+		"claimed and held":          {hold: true, late: sentLate(1, 1), want: []string{"1 sent final"}},
+		"claimed and held, bounced": {hold: true, late: bounced, want: []string{"1 bounced final"}},
+		"claimed and held, refused for now": {hold: true, late: deferred,
+			want: []string{"1 uncertain final"}},
+		"sent again": {then: func(f *fixture) { f.intend(f.claim(1, false), 1, 2) }, late: sentLate(1, 1),
+			want: []string{"1 uncertain", "2 intent"}},
+		"sent again and answered": {then: func(f *fixture) {
+			c := f.claim(1, false)
+			f.intend(c, 1, 2)
+			f.answer(c, 1, 2, ledger.Bounced, "5.1.1")
+		}, late: sentLate(1, 1), want: []string{"1 uncertain", "2 bounced final"}},
+		"resolved": {hold: true, then: func(f *fixture) {
+			f.send(f.claim(1, true), 2)
+			f.settle(f.claim(1, true))
+			f.resolve(ledger.AsSent)
+		}, late: bounced, want: []string{"1 sent final"}},
+		"another outcome": {then: func(f *fixture) {
+			f.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+				VALUES ($1, 1, 0, 'failed', true)`, f.key)
+		}, late: sentLate(1, 1), want: []string{"0 failed final", "1 uncertain"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, 2, 2)
+			claim := f.claim(1, c.hold)
+			f.intend(claim, 1, 1)
+			f.claim(1, c.hold)
+			if c.then != nil {
+				c.then(f)
+			}
+			f.keep(claim, c.late)
+			f.want(f.attempts(1), c.want)
+			f.keep(claim, c.late) // a second time changes nothing
+			f.want(f.attempts(1), c.want)
+		})
+	}
+}
+
+// Counts that have the recipient among the uncertain are corrected with the row.
+func TestALateAnswerCorrectsTheCountsOfBatchAndMailing(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]ledger.Result{
+		"sent":    sentLate(1, 1),
+		"bounced": {Recipient: 1, Attempt: 1, Status: ledger.Bounced, Final: true},
+	} {
+		for _, ended := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t, 2, 2)
+				claim := f.claim(1, true)
+				f.intend(claim, 1, 1)
+				c := f.claim(1, true)
+				f.send(c, 2)
+				f.want(f.settle(c).Counts, counts.Counts{Sent: 1, Uncertain: 1})
+				if ended {
+					f.want(f.ended(true).Counts, counts.Counts{Sent: 1, Uncertain: 1})
+				}
+				f.keep(claim, late)
+				want := counts.Counts{Sent: 2}
+				if name == "bounced" {
+					want = counts.Counts{Sent: 1, Bounced: 1}
+				}
+				f.want(f.progress(), want)
+				f.want(f.ended(true).Counts, want)
+			})
+		}
+	}
+}
+
+// The mailing is ended early while the answer is on its way, and its outcomes are being counted.
+func TestALateAnswerIsCountedByACloseThatIsCounting(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, true)
+	f.send(c, 2)
+	f.intend(c, 1, 1)
+	tx := f.lock(`SELECT FROM batches FOR UPDATE`) // the late answer has raised the revision, and waits here
+	answer := sentLate(1, 1)
+	f.gate.Keep(c, &answer)
+	f.waitFor(1)
+	ending := f.close(false) // waits for the mailing's row
+	f.waitFor(2)
+	f.rollback(tx)
+	f.want(<-ending, closed{Ending: ledger.Ending{Recipients: 2, Counts: counts.Counts{Sent: 2}}})
+	f.want(f.attempts(1), []string{"1 sent final"})
+}
+
+// A result that PostgreSQL refuses for good must not hold up the others.
+func TestAKeptAnswerThatCannotBeWrittenHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 3, 3)
+	c := f.claim(1, false)
+	f.intend(c, 1, 1)
+	f.intend(c, 2, 1)
+	impossible := sentLate(1, 1)
+	impossible.Status = "no such status"
+	f.gate.Keep(c, &impossible)
+	f.keep(c, sentLate(2, 1))
+	f.want(f.attempts(2), []string{"1 sent final"})
+	f.want(f.gate.Close(t.Context()), 0)
+}
+
+func TestAGateThatIsClosedTellsWhatItCouldNotWrite(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, false)
+	f.intend(c, 1, 1)
+	f.lock(`SELECT FROM mailings FOR UPDATE`)
+	answer := sentLate(1, 1)
+	f.gate.Keep(c, &answer)
+	f.want(f.gate.Close(t.Context()), 1)
+}
