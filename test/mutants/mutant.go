@@ -21,8 +21,8 @@ import (
 type mutant struct {
 	ID   string `yaml:"id"`   // unique
 	Kind string `yaml:"kind"` // what the fault is about: the score is given for each kind
-	// Grave is what happens to a recipient: "loses", "doubles", "blames", or "mails" if the
-	// recipient must not be mailed. It is empty for every other fault.
+	// Grave is what happens to a recipient: "loses", "doubles", "blames", "mails" if the
+	// recipient must not be mailed, or "misleads" if the message has what is for others. It is empty for every other fault.
 	Grave string `yaml:"grave"`
 	// Breaks is the promise that the fault breaks.
 	Breaks string `yaml:"breaks"`
@@ -90,8 +90,8 @@ func (m *mutant) check() error {
 		return errors.New("id, kind, breaks, file, old, run and a package are needed")
 	case m.Old == m.New:
 		return errors.New("old and new are the same")
-	case !slices.Contains([]string{"", "loses", "doubles", "blames", "mails"}, m.Grave):
-		return errors.New("grave must be loses, doubles, blames or mails, or left out")
+	case !slices.Contains([]string{"", "loses", "doubles", "blames", "mails", "misleads"}, m.Grave):
+		return errors.New("grave must be loses, doubles, blames, mails or misleads, or left out")
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ const sprigHelpers = `
 	kebabcase wrap wrapWith contains hasPrefix hasSuffix quote squote cat indent nindent replace plural toString
 	sha1sum sha256sum sha512sum adler32sum b64enc b64dec b32enc b32dec
 	split splitList splitn toStrings join sortAlpha until untilStep seq
-	add1 add sub div mod mul add1f addf subf divf mulf biggest max min maxf minf ceil floor round int int64 float64 atoi
+	add1 add sub div mod mul add1f addf subf divf mulf biggest max min maxf minf float64 atoi
 	ternary fail
 	toJson mustToJson toPrettyJson mustToPrettyJson toRawJson mustToRawJson
 	typeOf typeIs typeIsLike kindOf kindIs deepEqual base dir clean ext isAbs
@@ -39,7 +39,7 @@ const sprigHelpers = `
 
 // numericHelpers are those whose arguments of any type are numbers.
 var numericHelpers = wordSet(`add1 add sub div mod mul add1f addf subf divf mulf
-	biggest max min maxf minf ceil floor round int int64 float64 atoi`)
+	biggest max min maxf minf float64 atoi`)
 
 // wholeNumbers are those that cut a fraction off without a word: they refuse one.
 var wholeNumbers = wordSet(`add1 add sub div mod mul biggest max min`)

@@ -3,8 +3,11 @@ package render
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
+	"os/exec"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -159,6 +162,122 @@ func TestHelpersGiveTheSameAgain(t *testing.T) {
 	}
 }
 
+// everyCall calls each function that a template can call, with arguments of many kinds, and returns
+// what they answer. It fails the test for a result whose methods a template must not call.
+func everyCall(t *testing.T) string {
+	t.Helper()
+	arguments := []any{"2026-01-31", "31.12.2025 CET", "02.01.2006 MST", "15:04 -0700", "de", "a,b", "/a/../b", 2, 12.5,
+		[]any{"b", "a"}, map[string]any{"b": 1, "a": "2026-01-31 10:00:00+01"}, moment{day, true}}
+	var out strings.Builder
+	all := functions(true)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		f := reflect.ValueOf(all[name])
+		for _, list := range lists(arguments, min(f.Type().NumIn(), 3)) {
+			call := fmt.Sprint(name, list) // before set changes a dict
+			fmt.Fprintf(&out, "%s: %s\n", call, answer(t, name, f, list))
+		}
+	}
+	for _, text := range []string{
+		`{{toDate "02.01.2006 MST" "31.12.2025 CET"}} {{toDate "2006 -0700" "2025 +0900" | date "MST Z07:00"}}`,
+		`{{date "15:04 MST" "2026-07-01 10:00:00+02"}} {{date "MST" "2026-07-01T10:00:00+09:00"}} {{unixEpoch "2026-07-01"}}`,
+		`{{html "<"}} {{js "'"}} {{print 1.5 "a"}} {{println}} {{slice "abc" 1}}`,
+		`{{index (list 1 2) 1}} {{len "a"}} {{urlquery "ä"}}`,
+	} {
+		got, err := evaluated(t, text, nil)
+		fmt.Fprintf(&out, "%s: %s %v\n", text, got, err)
+	}
+	return out.String()
+}
+
+// lists returns every list of n of the values.
+func lists(of []any, n int) (all [][]any) {
+	if n == 0 {
+		return [][]any{nil}
+	}
+	for _, rest := range lists(of, n-1) {
+		for _, each := range of {
+			all = append(all, append(slices.Clone(rest), each))
+		}
+	}
+	return all
+}
+
+func answer(t *testing.T, name string, f reflect.Value, list []any) string {
+	t.Helper()
+	in := make([]reflect.Value, len(list))
+	for i, each := range list {
+		want := f.Type().In(i)
+		if f.Type().IsVariadic() && i == f.Type().NumIn()-1 {
+			want = want.Elem()
+		}
+		if dict, ok := each.(map[string]any); ok {
+			each = maps.Clone(dict)
+		}
+		if in[i] = reflect.ValueOf(each); !in[i].Type().AssignableTo(want) {
+			return "not called"
+		}
+	}
+	defer func() { _ = recover() }()
+	out := f.Call(in)
+	wantNoMethods(t, name, out[0])
+	results := make([]any, len(out))
+	for i := range out {
+		results[i] = out[i].Interface()
+	}
+	return fmt.Sprint(results...)
+}
+
+// wantNoMethods fails the test for a result that has other methods than those that print it: a
+// template could call them, and time.Time's Local looks at the machine.
+func wantNoMethods(t *testing.T, name string, result reflect.Value) {
+	t.Helper()
+	if result.Kind() == reflect.Interface && !result.IsNil() {
+		result = result.Elem()
+	}
+	for i := range result.Type().NumMethod() {
+		switch method := result.Type().Method(i).Name; method {
+		case "String", "Format", "MarshalJSON":
+		default:
+			t.Errorf("%s returns a %s, and a template can call its %s", name, result.Type(), method)
+		}
+	}
+}
+
+const inOtherSurroundings = "TEST_PRINT_EVERY_CALL"
+
+// The whole map of functions is called here and in another process, elsewhere and later: with
+// another time zone, language, home, folder and seed.
+func TestNoHelperLooksAtItsSurroundings(t *testing.T) {
+	got := everyCall(t)
+	if os.Getenv(inOtherSurroundings) != "" {
+		fmt.Printf("BEGIN\n%sEND\n", got)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoHelperLooksAtItsSurroundings$")
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{inOtherSurroundings + "=1", "TZ=Asia/Tokyo", "LANG=ja_JP.UTF-8", "LC_ALL=ja_JP.UTF-8",
+		"HOME=" + cmd.Dir,
+		"USER=other", "2026-01-31=x", "de=x"}
+	out, err := cmd.Output()
+	_, there, _ := strings.Cut(string(out), "BEGIN\n")
+	there, _, ended := strings.Cut(there, "END\n")
+	if err != nil || !ended {
+		t.Fatal(err, string(out))
+	}
+	if there != got {
+		here, elsewhere := strings.Split(got, "\n"), strings.Split(there, "\n")
+		for i := range min(len(here), len(elsewhere)) {
+			if here[i] != elsewhere[i] {
+				t.Fatalf("here  %s\nthere %s", here[i], elsewhere[i])
+			}
+		}
+		t.Errorf("%d lines, %d lines", len(here), len(elsewhere))
+	}
+	if strings.Count(got, "\n") < 10_000 {
+		t.Errorf("%d calls", strings.Count(got, "\n"))
+	}
+}
+
 func TestHelpersDoNotRunAway(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -215,8 +334,12 @@ func TestTheExamplesOfTheDocumentAreTrue(t *testing.T) {
 			t.Errorf("%s is %q, %v; the document says %q", each[1], got, err, want)
 		}
 	}
-	if len(examples) < 20 {
-		t.Errorf("%d examples", len(examples))
+	for _, name := range []string{"default", "upper", "title", "date", "dateIn", "toDate", "urlquery", "number",
+		"toNumber",
+		"plural", "pluralIn", "if", "eq", "gt", "has", "not"} {
+		if !slices.ContainsFunc(examples, func(each [][]byte) bool { return regexp.MustCompile(`\b` + name + `\b`).Match(each[1]) }) {
+			t.Errorf("the document has no example with %s", name)
+		}
 	}
 	for name := range wordSet(sprigHelpers) {
 		if !bytes.Contains(page, []byte("`"+name+"`")) {

@@ -81,6 +81,46 @@ func writeNumber(printer *message.Printer, text string, digits int) (string, err
 	return printer.Sprint(number.Decimal(n)) + behind, nil
 }
 
+// round rounds a number to so many digits behind the point, halves away from zero. That of sprig
+// rounds -0.1 to -1.
+func round(value any, digits int) (decimal, error) {
+	n, err := wanted(value)
+	if err != nil {
+		return "", err
+	}
+	if digits < 0 || digits > mostDigits {
+		return "", errDigits
+	}
+	rounded, _ := ratNumber(n.rat().FloatString(digits))
+	return decimal(rounded.rat().FloatString(rounded.digits())), nil
+}
+
+// towards returns the next whole number upwards (1) or downwards (-1), or the number itself.
+func towards(value any, direction int) (decimal, error) {
+	n, err := wanted(value)
+	if err != nil {
+		return "", err
+	}
+	whole := new(big.Int).Quo(n.rat().Num(), n.rat().Denom()) // towards zero
+	if !n.rat().IsInt() && n.sign() == direction {
+		whole.Add(whole, big.NewInt(int64(direction)))
+	}
+	return decimal(whole.String()), nil
+}
+
+// cutFraction returns a number without what is behind its point.
+func cutFraction(value any) (int64, error) {
+	n, err := wanted(value)
+	if err != nil {
+		return 0, err
+	}
+	whole := new(big.Int).Quo(n.rat().Num(), n.rat().Denom())
+	if !whole.IsInt64() {
+		return 0, errLarge
+	}
+	return whole.Int64(), nil
+}
+
 // toNumber reads a number as a language writes it: {{toNumber "de" "1.234,50"}}. A currency or a
 // percent sign does not count. An empty text stays empty.
 func toNumber(tag string, value any) (any, error) {
