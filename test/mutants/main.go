@@ -6,11 +6,11 @@
 // each mutant with the -overlay flag of the go command, runs the tests that the mutant names, and
 // prints one line for each mutant, a table of the kinds, and one JSON object.
 //
-// The exit code is 1 if a grave mutant (a recipient is lost, mailed twice, wrongly blamed, or
-// mailed against a request) goes unnoticed, if the score is below 95 %, or if a mutant is stale. A
-// stale mutant does not fit the source any more: its text is not there exactly once, the result
-// does not compile, or a test that it names does not exist. The exit code is 2 if the tests fail
-// without a mutant.
+// The exit code is 1 if a grave mutant (a recipient is lost, mailed twice, wrongly blamed,
+// mailed against a request, or gets what is for others) goes unnoticed, if the score is below 95 %,
+// or if a mutant is stale. A stale mutant does not fit the source any more: its text is not there
+// exactly once, the result does not compile, or a test that it names does not exist. The exit code
+// is 2 if the tests fail without a mutant.
 package main
 
 import (

@@ -21,8 +21,9 @@ import (
 type mutant struct {
 	ID   string `yaml:"id"`   // unique
 	Kind string `yaml:"kind"` // what the fault is about: the score is given for each kind
-	// Grave is what happens to a recipient: "loses", "doubles", "blames", "mails" if the
-	// recipient must not be mailed, or "misleads" if the message has what is for others. It is empty for every other fault.
+	// Grave is what happens to a recipient: "loses", "doubles", "blames", "mails" if the recipient
+	// must not be mailed, or "misleads" if the message has what is for others. It is empty for every
+	// other fault.
 	Grave string `yaml:"grave"`
 	// Breaks is the promise that the fault breaks.
 	Breaks string `yaml:"breaks"`

@@ -337,7 +337,8 @@ func TestTheExamplesOfTheDocumentAreTrue(t *testing.T) {
 	for _, name := range []string{"default", "upper", "title", "date", "dateIn", "toDate", "urlquery", "number",
 		"toNumber",
 		"plural", "pluralIn", "if", "eq", "gt", "has", "not"} {
-		if !slices.ContainsFunc(examples, func(each [][]byte) bool { return regexp.MustCompile(`\b` + name + `\b`).Match(each[1]) }) {
+		if !slices.ContainsFunc(examples,
+			func(each [][]byte) bool { return regexp.MustCompile(`\b` + name + `\b`).Match(each[1]) }) {
 			t.Errorf("the document has no example with %s", name)
 		}
 	}

@@ -38,15 +38,18 @@ func TestAQuerysValuesAreWhatTheyAre(t *testing.T) {
 		`{{if .zero}}a{{end}}{{if .left}}b{{end}}{{if .nothing}}c{{end}}{{if .none}}d{{end}}{{if .data.ok}}e{{end}}`: "",
 		`{{if .points}}a{{end}}{{if .vip}}b{{end}}{{if .born}}c{{end}}{{if .tags}}d{{end}}{{if .debt}}e{{end}}`:      "abcde",
 		`{{if not .vip}}a{{else}}b{{end}}{{if and .vip .left}}c{{else}}d{{end}}{{if or .left .vip}}e{{end}}`:         "bde",
-		`{{with .zero}}a{{else}}b{{end}}{{ternary "c" "d" .left}}{{all .vip .zero}}{{any .left .zero .points}}`:      "bdfalsetrue",
+
+		`{{with .zero}}a{{else}}b{{end}}{{ternary "c" "d" .left}}`: "bd",
+		`{{all .vip .zero}}{{any .left .zero .points}}`:            "falsetrue",
 		// compared
-		`{{gt .points 100}} {{gt .points "100"}} {{lt .debt 0}} {{eq .price 12.5}} {{eq .price "12.50"}}`: "true true true true true",
-		`{{eq .large "12345678901234567890.13"}} {{lt .third 0.3333333333333334}} {{eq .vip true}} {{eq .vip "yes"}}`: "false true " +
-			"true true",
+		`{{gt .points 100}} {{gt .points "100"}} {{lt .debt 0}}`:                                 "true true true",
+		`{{eq .price 12.5}} {{eq .price "12.50"}}`:                                               "true true",
+		`{{eq .large "12345678901234567890.13"}} {{lt .third 0.3333333333333334}}`:               "false true",
+		`{{eq .vip true}} {{eq .vip "yes"}}`:                                                     "true true",
 		`{{eq .left "f"}} {{ne .vip .left}} {{lt .born "2000-01-01"}} {{gt .seen "2026-03-04"}}`: "true true true true",
-		`{{eq .nothing ""}} {{eq .nothing 0}} {{eq .nothing false}} {{has "gold" .tags}} {{has 3 .tags}}`: "true false false " +
-			"true true",
-		`{{eq .data.n 1.5}} {{gt (default 0 .nothing) 1}} {{has .points (list 1 484)}}`: "true false true",
+		`{{eq .nothing ""}} {{eq .nothing 0}} {{eq .nothing false}}`:                             "true false false",
+		`{{has "gold" .tags}} {{has 3 .tags}}`:                                                   "true true",
+		`{{eq .data.n 1.5}} {{gt (default 0 .nothing) 1}} {{has .points (list 1 484)}}`:          "true false true",
 		// only what is empty has a default
 		`{{default "x" .zero}} {{default "x" .left}} {{default "x" .nothing}} {{default "x" .none}}`: "0 false x x",
 		`{{coalesce .nothing .zero 5}} {{empty .zero}} {{empty .nothing}} {{compact .tags | join "+"}}`: "0 false true " +
@@ -57,27 +60,30 @@ func TestAQuerysValuesAreWhatTheyAre(t *testing.T) {
 		// arithmetic and formats
 		`{{add .points 16}} {{sub 1 .points}} {{mulf .price 2}} {{mulf .million 1000}} {{divf 1 .million}}`: "500 -483 25 " +
 			"1000000000 0.000001",
-		`{{printf "%.2f|%8.1f|%+.0f|%-6.1f|%08.2f" .price .price .debt .price .debt}}`: "12.50|    12.5|-1235|12.5  |-1234.51",
+		`{{printf "%.2f|%8.1f|%+.0f" .price .price .debt}}`: "12.50|    12.5|-1235",
+		`{{printf "%-6.1f|%08.2f" .price .debt}}`:           "12.5  |-1234.51",
 		`{{printf "%.2f %d %5d %s %v %03d" .points .points .points .price .price .zero}}`: "484.00 484   484 12.50 12.50 " +
 			"000",
-		`{{printf "%.1e %g %x" .price .price .points}}`:   "1.2e+01 12.5 1e4",
-		`{{number "de" .large}} {{number "de" 1 .large}}`: "12.345.678.901.234.567.890,12 " + "",
+		`{{printf "%.1e %g %x" .price .price .points}}`:                "1.2e+01 12.5 1e4",
+		`{{number "de" 1 (toNumber "de" "1.234.567.890.123.456,78")}}`: "1.234.567.890.123.456,8",
 		`{{number "en" 2 .debt}} {{number "en" 2 1.005}} {{number "de" .third}} {{number "en" .points}}`: "-1,234.51 1.01 " +
 			"0,333333333333333 484",
-		`{{round .debt 1}} {{ceil .price}} {{floor .debt}} {{int .price}} {{int .debt}} {{floor .large}} {{round -0.1 0}}`: "-1234.5 13 -1235 12 -1234 12345678901234567890 0",
-		`{{plural "point" "points" .points}} {{pluralIn "en" 1 "one" "a" "other" "b"}}`:                                    "points a",
+		`{{round .debt 1}} {{ceil .price}} {{floor .debt}} {{int .price}} {{int .debt}}`: "-1234.5 13 -1235 12 -1234",
+		`{{floor .large}} {{round -0.1 0}}`:                                              "12345678901234567890 0",
+		`{{plural "point" "points" .points}}`:                                            "points",
+		`{{pluralIn "en" 1 "one" "a" "other" "b"}}`:                                      "a",
 		// lists and objects
 		`{{range .tags}}[{{.}}]{{end}}{{range .none}}x{{else}}none{{end}}{{range .nothing}}x{{else}}null{{end}}`: "[gold]" +
 			"[a & b][3][]nonenull",
-		`{{join "; " .tags}} {{first .tags}} {{len .tags}} {{index .tags 2}} {{len .none}}`:                "gold; a & b; 3;  gold 4 3 0",
+		`{{join "; " .tags}}`: "gold; a & b; 3;",
+		`{{first .tags}} {{len .tags}} {{index .tags 2}} {{len .none}}`:                                    "gold 4 3 0",
 		`{{dig "in" "a" "x" .data}} {{dig "in" "b" "x" .data}} {{dig "a" "x" .nothing}} {{get .data "n"}}`: "1, 2 x x 1.50",
-		`{{toJson .tags}} {{toJson .price}} {{toJson .data.in}} {{toJson .vip}}`:                           `["gold","a \u0026 b",3,""] 12.50 {"a":[1,2]} true`,
-		`{{(fromJson "{\"a\": 1000000, \"b\": 1e3}").a}} {{fromJson "[1, \"b\"]" | last}}`:                 "1000000 b",
-		`{{range .points}}x{{break}}{{end}} {{range $i, $x := .tags}}{{$i}}{{end}} {{until .zero | len}}`:  "x 0123 0",
+		`{{toJson .tags}}`: `["gold","a \u0026 b",3,""]`,
+		`{{toJson .price}} {{toJson .data.in}} {{toJson .vip}}`: `12.50 {"a":[1,2]} true`,
+
+		`{{(fromJson "{\"a\": 1000000, \"b\": 1e3}").a}} {{fromJson "[1, \"b\"]" | last}}`:                "1000000 b",
+		`{{range .points}}x{{break}}{{end}} {{range $i, $x := .tags}}{{$i}}{{end}} {{until .zero | len}}`: "x 0123 0",
 	} {
-		if strings.Contains(text, `"de" 1 .large`) {
-			text, want = `{{number "de" 1 (toNumber "de" "1.234.567.890.123.456,78")}}`, "1.234.567.890.123.456,8"
-		}
 		s := spec()
 		s.Subject, s.Text, s.HTML = text+" ", text+" ", "<p>"+text+"</p>"
 		if strings.TrimSpace(want) == "" {

@@ -16,6 +16,7 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/starter/internal/cli/command"
+	"directmailer/starter/internal/cli/start"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 )
@@ -57,6 +58,7 @@ var findings = output.Table[finding]{
 }
 
 func (a *app) checkCommand() *cobra.Command {
+	var file string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check PostgreSQL, Temporal, workers, drop points and sources",
@@ -64,15 +66,29 @@ func (a *app) checkCommand() *cobra.Command {
 work, and each drop point of DM_DROP_POINTS. A mail server is greeted, and logged in to, as a
 mailing does it. In a drop directory a file is written and removed. No mail is sent. The command
 also logs in to each source database of DM_SOURCES, and reads nothing there. It prints how long
-each check took. All checks run at the same time, for at most 15 seconds.`,
+each check took. All checks run at the same time, for at most 15 seconds.
+
+With --file the command first reads a mailing file and the header of its list, as start does. It
+reports every problem, and warns of merge tags of other systems. ` + "`starter start --dry-run`" + ` also
+reads the recipients.`,
 		Example: `  starter check
+
+  # check a mailing file, too
+  starter check -f newsletter.yaml
 
   # check a mail server before the workers use it
   DM_DROP_POINTS='mx=smtp://mail.example.com' starter check --output json`,
 		Args: command.Needs(),
 	}
 	format := output.AddFormat(cmd, "table", "json")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "mailing file to check as well")
+	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("file") {
+			if err := start.Check(a.App, file); err != nil {
+				return err
+			}
+		}
 		c, err := command.Settings()
 		if err != nil {
 			return err

@@ -29,4 +29,8 @@ func TestMergeTagsOfOtherSystemsAreWarnedOf(t *testing.T) {
 	if said.String() != want {
 		t.Errorf("said:\n%swant:\n%s", said.String(), want)
 	}
+	said.Reset()
+	if err := Check(a.App, path); err != nil || said.String() != want { // of starter check
+		t.Errorf("check said:\n%s%v, want:\n%s", said.String(), err, want)
+	}
 }
