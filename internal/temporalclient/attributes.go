@@ -37,7 +37,8 @@ func wantedAttributes() map[string]enumspb.IndexedValueType {
 
 // RegisterSearchAttributes registers the mailings' search attributes with the namespace, unless
 // they are there. A namespace without room for them, or a server that does not let us register
-// them, is no error. It returns an error only if the server does not answer.
+// them, is no error. It returns an error only if the server does not answer, or has no such
+// namespace.
 func (c *Client) RegisterSearchAttributes(ctx context.Context) (SearchAttributes, error) {
 	found, missing, err := c.findSearchAttributes(ctx)
 	if err != nil || len(missing) == 0 {
@@ -49,7 +50,7 @@ func (c *Client) RegisterSearchAttributes(ctx context.Context) (SearchAttributes
 	switch {
 	case err == nil, errors.As(err, &exists): // another worker was quicker
 		return SearchAttributes{Usable: true}, nil
-	case Unreachable(err):
+	case noSuchPlace(err):
 		return SearchAttributes{}, fmt.Errorf("register search attributes with Temporal: %w", Explain(err))
 	}
 	return c.without("they cannot be registered: "+refusalOf(err), missing), nil
@@ -72,7 +73,7 @@ func (c *Client) findSearchAttributes(ctx context.Context) (
 	known, err := c.OperatorService().
 		ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: c.Namespace})
 	switch {
-	case Unreachable(err):
+	case noSuchPlace(err):
 		return found, nil, fmt.Errorf("read Temporal's search attributes: %w", Explain(err))
 	case err != nil:
 		found, err = c.trySearchAttributes(ctx, refusalOf(err))
@@ -88,6 +89,12 @@ func (c *Client) findSearchAttributes(ctx context.Context) (
 		}
 	}
 	return SearchAttributes{Usable: true}, missing, nil
+}
+
+// noSuchPlace reports whether err means that the server or the namespace is not there.
+func noSuchPlace(err error) bool {
+	return Unreachable(err) || errors.As(err, new(*serviceerror.NamespaceNotFound)) ||
+		errors.As(err, new(*serviceerror.NamespaceInvalidState)) || errors.Is(err, context.Canceled)
 }
 
 // trySearchAttributes finds out by a query whether the attributes are there, for a server that does
@@ -108,7 +115,7 @@ func (c *Client) trySearchAttributes(ctx context.Context, why string) (SearchAtt
 		return SearchAttributes{Usable: true}, nil
 	case errors.As(err, &invalid):
 		return c.without("Temporal does not let us list or register them: "+why, wanted), nil
-	case Unreachable(err):
+	case noSuchPlace(err):
 		return SearchAttributes{}, fmt.Errorf("read Temporal's search attributes: %w", Explain(err))
 	}
 	return SearchAttributes{Usable: true, Warning: "Temporal does not tell whether the mailings' search attributes " +

@@ -83,3 +83,18 @@ func dialAndRegister(t *testing.T, address string) (temporalclient.SearchAttribu
 	defer cancel()
 	return c.RegisterSearchAttributes(ctx)
 }
+
+func TestSearchAttributesOfANamespaceThatIsNotThereAreAnError(t *testing.T) {
+	address := servertest.Temporal(t)
+	for _, at := range []string{address, servertest.DenyingTemporal(t, address, codes.PermissionDenied,
+		"operatorservice")} {
+		c, err := dial(t, at, "nosuch")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.RegisterSearchAttributes(t.Context())
+		if err == nil || !strings.Contains(err.Error(), `no namespace "nosuch": set TEMPORAL_NAMESPACE`) {
+			t.Errorf("got %v", err)
+		}
+	}
+}

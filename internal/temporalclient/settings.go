@@ -28,6 +28,9 @@ func loadOptions() (client.Options, error) {
 		if inHeader(name) && strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
 			return client.Options{}, fmt.Errorf("%s has a line break or another character that it must not have", name)
 		}
+		if isSwitch(name) && !truth.MatchString(value) { // envconfig would leave it out
+			return client.Options{}, fmt.Errorf("%s must be true or false", name)
+		}
 	}
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
@@ -51,7 +54,13 @@ func inHeader(name string) bool {
 	return name == "TEMPORAL_API_KEY" || strings.HasPrefix(name, "TEMPORAL_GRPC_META_")
 }
 
+// isSwitch reports whether the value of a variable is true or false.
+func isSwitch(name string) bool {
+	return name == "TEMPORAL_TLS" || name == "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION"
+}
+
 var (
+	truth        = regexp.MustCompile(`^(?i:true|false|1|0|)$`)
 	plainAddress = regexp.MustCompile(`^(dns:///|passthrough:///)?[\pL\pN._-]*(:[0-9]+)?$|` +
 		`^(dns:///|passthrough:///)?\[[0-9A-Fa-f:.%]+\](:[0-9]+)?$`)
 	tomlLine = regexp.MustCompile(`line ([0-9]+)`)

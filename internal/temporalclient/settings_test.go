@@ -79,6 +79,8 @@ func TestASettingThatCannotBeUsedNamesItsVariableAndNoValue(t *testing.T) {
 		{map[string]string{"TEMPORAL_TLS_CLIENT_KEY_DATA": block}, "TEMPORAL_TLS_CLIENT_CERT_DATA"},
 		{map[string]string{"TEMPORAL_TLS_SERVER_CA_CERT_PATH": block}, "TEMPORAL_TLS_SERVER_CA_CERT_PATH"},
 		{map[string]string{"TEMPORAL_TLS_SERVER_CA_CERT_DATA": block}, "TEMPORAL_TLS_SERVER_CA_CERT"},
+		{map[string]string{"TEMPORAL_TLS": secret}, "TEMPORAL_TLS must be true or false"},
+		{map[string]string{"TEMPORAL_TLS_DISABLE_HOST_VERIFICATION": "yes"}, "must be true or false"},
 		{map[string]string{"TEMPORAL_PROFILE": secret}, "TEMPORAL_PROFILE"},
 		{map[string]string{"TEMPORAL_CONFIG_FILE": "/dev/null/" + secret}, "TEMPORAL_CONFIG_FILE"},
 		{map[string]string{"TEMPORAL_CONFIG_FILE": file("[profile.default]\napi_key = " + secret + "\n")}, "line 2"},
