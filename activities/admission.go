@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// enough is the time for which a worker has messages of a mailing when it leaves the other
+	// enoughWork is the time for which a worker has messages of a mailing when it leaves the other
 	// batches of the mailing to other workers. A batch that was handed over is offered again in
 	// less time.
-	enough = 2 * time.Second
-	// beginning is how long a worker waits for the first answer of the drop points before it takes
+	enoughWork = 2 * time.Second
+	// firstAnswer is how long a worker waits for the first answer of the drop points before it takes
 	// another batch without knowing their speed.
-	beginning = 2 * time.Second
+	firstAnswer = 2 * time.Second
 	// sampling is the shortest time over which a mailing's rate is measured. memory is how long the
 	// rate is valid.
 	sampling, memory = 500 * time.Millisecond, 10 * time.Second
@@ -30,8 +30,8 @@ type admission struct {
 
 // share is the part of one mailing on this worker.
 type share struct {
-	batches map[*slot]bool
-	left    time.Time // when the last batch left
+	batches    map[*slot]bool
+	emptySince time.Time // when the last batch left
 
 	rate    float64   // answers per second over all batches
 	counted int       // answers until at
@@ -89,16 +89,17 @@ func (c *slot) release() {
 		s.done += c.load().Answered
 	}
 	delete(s.batches, c)
-	s.left = now
+	s.emptySince = now
 	for key, other := range a.mailings {
-		if len(other.batches) == 0 && now.Sub(other.left) > memory {
+		if len(other.batches) == 0 && now.Sub(other.emptySince) > memory {
 			delete(a.mailings, key)
 		}
 	}
 }
 
-// full reports whether the mailing's batches keep the connections of this worker busy for enough
-// time.
+// full reports whether the mailing's batches keep the connections of this worker busy for
+// [enoughWork]. They do not while a connection of a batch with answers is idle. Before the first
+// answer they do for the time [firstAnswer], and then as long as no connection is unused.
 func (s *share) full(now time.Time) bool {
 	answered, left := s.done, 0
 	var rest time.Duration
@@ -107,7 +108,7 @@ func (s *share) full(now time.Time) bool {
 		if c.load == nil {
 			left += s.typical
 			rest = turn
-			begins = begins || now.Sub(c.since) < beginning
+			begins = begins || now.Sub(c.since) < firstAnswer
 			continue
 		}
 		load := c.load()
@@ -119,7 +120,7 @@ func (s *share) full(now time.Time) bool {
 		rest = max(rest, c.ends.Sub(now))
 		unused = unused || load.Idle
 		idle = idle || load.Idle && load.Answered > 0 // before the first answer, connections may be opening
-		begins = begins || load.Answered == 0 && now.Sub(c.since) < beginning
+		begins = begins || load.Answered == 0 && now.Sub(c.since) < firstAnswer
 	}
 	s.measure(now, answered)
 	switch {
@@ -130,13 +131,13 @@ func (s *share) full(now time.Time) bool {
 	case idle:
 		return false
 	}
-	return rest >= enough && float64(left) >= s.rate*enough.Seconds()
+	return rest >= enoughWork && float64(left) >= s.rate*enoughWork.Seconds()
 }
 
 // measure updates the rate with the number of answers until now.
 func (s *share) measure(now time.Time, answered int) {
 	passed := now.Sub(s.at)
-	if len(s.batches) == 0 && now.Sub(s.left) > memory {
+	if len(s.batches) == 0 && now.Sub(s.emptySince) > memory {
 		s.rate, s.counted, s.at = 0, answered, now
 		return
 	}

@@ -13,19 +13,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
 	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/member"
 	"directmailer/internal/database"
-	"directmailer/internal/naming"
 )
 
 const (
@@ -37,52 +34,6 @@ const (
 	// maxRejects is how many rejected rows are kept with their reasons.
 	maxRejects = 20
 )
-
-// Config is a source database: its name, and what its URL says.
-type Config struct {
-	Name   string
-	config *pgconn.Config
-}
-
-// Parse reads the URL of a source database. Its errors name the source and quote nothing of the
-// URL.
-func Parse(name, url string) (Config, error) {
-	if !naming.Valid(name) {
-		return Config{}, errors.New("a source's name must be " + naming.Rule)
-	}
-	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
-		return Config{}, fmt.Errorf("source %s: its URL must begin with postgres://", name)
-	}
-	config, err := database.ParseURL(url)
-	if err != nil {
-		return Config{}, fmt.Errorf("source %s: its URL cannot be used: %w", name, err)
-	}
-	database.SetTimeouts(config)
-	config.MaxProtocolMessageBodyLen = maxRow
-	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		// A query that nobody waits for is cancelled. It does not run in the source until its
-		// timeout.
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "direct-mailer"
-	}
-	return Config{Name: name, config: config}, nil
-}
-
-// String describes the source without its credentials.
-func (c Config) String() string {
-	if c.config == nil {
-		return c.Name
-	}
-	return "postgres://" + net.JoinHostPort(c.config.Host, fmt.Sprint(c.config.Port)) + "/" + c.config.Database
-}
-
-// GoString is String: a configuration is never printed with its credentials.
-func (c Config) GoString() string { return c.String() }
-
-// MarshalText is String, for loggers and encoders.
-func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // Set is a worker's source databases by name. It keeps no connection: each query opens its own. It
 // is safe for concurrent use.

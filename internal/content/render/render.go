@@ -181,12 +181,6 @@ func (r *Renderer) execute(m *message.Message) error {
 	return nil
 }
 
-// breaks are the control characters, and the line and paragraph separators of Unicode, but not the
-// tab.
-func breaks(r rune) bool {
-	return r < ' ' && r != '\t' || r >= 0x7F && r <= 0x9F || r == '\u2028' || r == '\u2029'
-}
-
 // fieldValue returns a field's value as bodies show it: without blanks around it, and with one line
 // break for each control character and each other kind of line break. Spreadsheets put line breaks
 // in cells.
@@ -229,38 +223,6 @@ var special = func() (all [256]bool) {
 	return all
 }()
 
-// headerText returns a text as a header shows it: control characters, and the blanks around them,
-// are one blank.
-func headerText(b []byte) string {
-	s := strings.Trim(string(b), " ")
-	if ordinary(s) || !strings.ContainsFunc(s, inHeaderBlank) {
-		return s
-	}
-	words := strings.FieldsFunc(s, inHeaderBlank)
-	kept := words[:0]
-	for i, each := range words {
-		if i > 0 {
-			each = strings.TrimLeft(each, " ")
-		}
-		if i < len(words)-1 {
-			each = strings.TrimRight(each, " ")
-		}
-		if each != "" {
-			kept = append(kept, each)
-		}
-	}
-	return strings.Join(kept, " ")
-}
-
-func inHeaderBlank(r rune) bool { return breaks(r) || r == '\t' }
-
-func unlessBlank(b []byte) []byte {
-	if len(bytes.TrimSpace(b)) == 0 {
-		return nil
-	}
-	return b
-}
-
 // refused puts a composer's error in the words of the mailing's input.
 func (t *Template) refused(err error) error {
 	var field *message.FieldError
@@ -301,19 +263,4 @@ func tidy(b []byte) []byte {
 		out = append(append(out, line...), '\n')
 	}
 	return out
-}
-
-// compileSubject trims the template first, because a block of a YAML file ends in a line break.
-func compileSubject(text string) (*part, *Problem) {
-	text = lineEnds(text)
-	trimmed := strings.TrimSpace(text)
-	if trimmed == "" {
-		return nil, &Problem{Field: FieldSubject, Message: message.ErrMissing.Error()}
-	}
-	s := &templateText{original: text, compiled: trimmed, start: strings.Index(text, trimmed)}
-	p, problem := compileText(FieldSubject, s)
-	if problem != nil {
-		return nil, problem
-	}
-	return p, oneLine(p, s)
 }
