@@ -2,6 +2,7 @@ package member
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -119,6 +120,19 @@ func nameColumns(cells []string) []Column {
 
 // Mapping returns what becomes of each column of the table.
 func (h *Header) Mapping() []Column { return append([]Column{}, h.columns...) }
+
+// Width returns the number of columns of the table.
+func (h *Header) Width() int { return len(h.columns) }
+
+// Uses reports whether a column behind the first n holds the address or a field.
+func (h *Header) Uses(n int) bool {
+	return slices.ContainsFunc(h.columns[n:], func(c Column) bool { return c.Field != "" })
+}
+
+// Misfit returns the reason why a row with n cells cannot be used.
+func (h *Header) Misfit(n int) string {
+	return fmt.Sprintf("has %s, but the header names %s", count(n, "field"), count(len(h.columns), "column"))
+}
 
 // Columns returns the names of the fields that templates see: all but the address.
 func (h *Header) Columns() []string { return Fields(h.columns) }

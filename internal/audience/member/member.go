@@ -51,8 +51,8 @@ func (h *Header) TypedMember(
 	position int64, buf []byte, fields []string, kinds []field.Kind,
 ) (m Member, reason string) {
 	m = Member{Position: position, Attributes: buf}
-	if want := len(h.columns); len(fields) != want {
-		return m, fmt.Sprintf("has %s, but the header names %s", count(len(fields), "field"), count(want, "column"))
+	if len(fields) != len(h.columns) {
+		return m, h.Misfit(len(fields))
 	}
 	text := fields[h.address]
 	if strings.TrimSpace(text) == "" {

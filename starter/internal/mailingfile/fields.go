@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/strictjson"
 )
 
@@ -82,15 +83,17 @@ func (r *reader) decode(n *yaml.Node, target any, path string) {
 	}
 }
 
-// list reads "list: {name: NAME, file: PATH}", and leaves "list: NAME" in the file's fields.
+// list reads "list: {name: NAME, file: PATH, …}", and leaves "list: NAME" in the file's fields.
 func (r *reader) list(root *yaml.Node) {
 	n := find(root, "list")
 	if n == nil || n.Kind != yaml.MappingNode || !isPlain(n) {
 		return
 	}
 	var list struct {
-		Name string `json:"name"`
-		File string `json:"file"`
+		Name     string `json:"name"`
+		File     string `json:"file"`
+		Encoding string `json:"encoding"`
+		Status   string `json:"status"`
 	}
 	r.decode(n, &list, "list")
 	key, _ := r.take(root, "list", "")
@@ -107,6 +110,25 @@ func (r *reader) list(root *yaml.Node) {
 	root.Content = append(root.Content, key, name)
 	if file, ok := r.file.places["list.file"]; ok && r.named("list.file", list.File, file.shown) {
 		r.file.ListFile = r.file.relative(list.File)
+	}
+	r.listOptions(list.Encoding, list.Status)
+}
+
+// listOptions takes what the mailing file says of the list's file.
+func (r *reader) listOptions(encoding, status string) {
+	for _, name := range []string{"list.encoding", "list.status"} {
+		if at, ok := r.file.places[name]; ok && r.file.ListFile == "" && !r.hasFailed("list.file") {
+			r.fail(name, at.name, "needs list.file: it says how that file is read")
+		}
+	}
+	r.file.List.Encoding = encoding
+	at, ok := r.file.places["list.status"]
+	if !ok || r.hasFailed("list.status") {
+		return
+	}
+	var err error
+	if r.file.List.Status, err = csvlist.ParseStatus(status); err != nil {
+		r.fail("list.status", at.value, "%v", err)
 	}
 }
 

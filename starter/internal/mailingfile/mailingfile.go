@@ -26,6 +26,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"directmailer/internal/audience/csvlist"
 	"directmailer/workflows"
 )
 
@@ -48,6 +49,8 @@ type File struct {
 	// ListFile is the path of the file that the list is imported from, absolute or relative to the
 	// working directory. It is empty if the mailing file names no file.
 	ListFile string
+	// List says how that file is read.
+	List csvlist.Options
 
 	places map[string]places
 	parts  map[string]string // field of content to the path of the file that it is in

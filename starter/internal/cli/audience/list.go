@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
@@ -32,17 +33,25 @@ mailing.`,
 
 func (a *app) listImport() *cobra.Command {
 	var replace bool
+	var decision, encoding string
 	cmd := &cobra.Command{
 		Use:   "import NAME FILE.csv",
 		Short: "Import a list from a CSV file",
-		Long: `Imports the rows of a CSV file as a list. The file is in UTF-8, and its fields are separated by
-commas, semicolons or tabs. The first row names the columns. One column is the e-mail address,
-the others are fields for templates.
+		Long: `Imports the rows of a CSV file as a list. Commas, semicolons, tabs or bars separate the fields.
+The first row names the columns. One column is the e-mail address, the others are fields for
+templates. The command prints which column became which field, and everything else that it
+decided.
+
+A column can say who may be mailed, for example with the value "unsubscribed". Then the command
+stops and asks for --status: "use" imports only the active, "ignore" imports everybody.
 
 The command leaves out rows that cannot be used, and reports them by line. The exit code is then
 3. The import is one transaction: any other problem leaves the old list unchanged. Rows that
 repeat an address are kept, and the address gets one message.`,
 		Example: `  starter list import customers customers.csv
+
+  # only the people whose status is active
+  starter list import customers export.csv --status use
 
   # replace the list, and answer for a program
   starter list import customers customers.csv --replace --output json`,
@@ -50,21 +59,35 @@ repeat an address are kept, and the address gets one message.`,
 	}
 	format := output.AddFormat(cmd, "table", "json")
 	cmd.Flags().BoolVar(&replace, "replace", false, "replace an existing list of that name")
+	cmd.Flags().StringVar(&decision, "status", "", `what to do about a column that says who may be mailed:
+"use" imports only the active, "ignore" imports everybody`)
+	cmd.Flags().StringVar(&encoding, "encoding", "",
+		"encoding of the file, for example windows-1250 (default: recognized)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkListName(args[0]); err != nil {
 			return err
 		}
-		r, err := listfile.Open(args[1]) // before the database is asked
+		o := csvlist.Options{Encoding: encoding}
+		if cmd.Flags().Changed("status") {
+			var err error
+			if o.Status, err = csvlist.ParseStatus(decision); err != nil {
+				return exit.Usagef("--status %w", err)
+			}
+		}
+		f, err := listfile.Open(a.App, args[1], o) // before the database is asked
+		if err == nil {
+			err = listfile.Failure(f.Undecided())
+		}
 		if err != nil {
 			return err
 		}
-		defer r.Close()
+		defer f.Close()
 		s, err := command.OpenStore(cmd.Context())
 		if err != nil {
 			return err
 		}
 		defer s.Close()
-		done, err := listfile.Import(cmd.Context(), a.App, s, args[0], args[1], r, replace, format.JSON())
+		done, err := listfile.Import(cmd.Context(), a.App, s, args[0], f, replace, format.JSON())
 		if err != nil {
 			return err
 		}
@@ -72,6 +95,9 @@ repeat an address are kept, and the address gets one message.`,
 			err = output.WriteJSON(a.Out, done)
 		} else {
 			listfile.Mapping.Render(a.Out, done.Mapping)
+			for _, line := range done.Lines(output.Base(args[1])) {
+				fmt.Fprintln(a.Out, line)
+			}
 			fmt.Fprintf(a.Out, "list %s: %s\n", done.Name, done.Describe())
 		}
 		if err == nil && done.Rejected > 0 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"directmailer/internal/audience/csvlist"
@@ -23,7 +24,7 @@ const MaxShown = 20
 // Imported is the answer of an import.
 type Imported struct {
 	lists.List
-	Mapping []member.Column `json:"mapping"`
+	Decisions
 	Rejects []member.Reject `json:"rejects"`
 	Pasted  []member.Pasted `json:"pasted"` // rows that lost marks around their address
 }
@@ -33,25 +34,35 @@ func (i Imported) Describe() string {
 	return status.Members(i.Members, i.Duplicates) + "; " + output.Count(i.Rejected, "row") + " rejected"
 }
 
-// Open opens a list file.
-func Open(path string) (*csvlist.Reader, error) {
-	r, err := csvlist.Open(path)
-	return r, Failure(err)
+// Open inspects a list file. It reports several faults on the standard error, one a line.
+func Open(a command.App, path string, o csvlist.Options) (*csvlist.File, error) {
+	f, err := csvlist.Inspect(path, o)
+	var faults *csvlist.Faults
+	if errors.As(err, &faults) && len(faults.First) > 1 {
+		for line := range strings.SplitSeq(faults.Error(), "\n") {
+			a.Say("%s", output.OneLine(line))
+		}
+		n := faults.More + int64(len(faults.First))
+		return nil, exit.Errorf(exit.BadInput, "%s: %s; nothing was imported", output.Base(path), output.Count(n, "problem"))
+	}
+	return f, Failure(err)
 }
 
-// Import stores the rows of r as the list of that name. It reports rejected rows by line on the
-// standard error. With all it also returns all of them.
+// Import stores the rows of the file as the list of that name. It reports rejected rows by line on
+// the standard error. With all it also returns all of them.
 func Import(
-	ctx context.Context,
-	a command.App,
-	s *command.Store,
-	name, path string,
-	r *csvlist.Reader,
-	replace, all bool,
+	ctx context.Context, a command.App, s *command.Store, name string, f *csvlist.File, replace, all bool,
 ) (Imported, error) {
-	file := output.Base(path)
-	done := Imported{Mapping: r.Mapping(), Rejects: []member.Reject{}, Pasted: []member.Pasted{}}
+	file := output.Base(f.Name())
+	done := Imported{Rejects: []member.Reject{}, Pasted: []member.Pasted{}}
+	r, err := f.Members()
+	if err != nil {
+		return done, Failure(err)
+	}
+	defer r.Close()
+	reasons := reasonCounts{}
 	shown := ReportRejects(a, file, r, func(x member.Reject) {
+		reasons.add(x.Reason)
 		if all {
 			done.Rejects = append(done.Rejects, x)
 		}
@@ -64,14 +75,17 @@ func Import(
 		}
 	}
 	stop := showProgress(ctx, a, r, file)
-	var err error
 	done.List, err = s.Lists.Import(ctx, name, file, r.Columns(), r, replace)
 	stop()
 	shown()
+	done.Decisions = decisionsOf(f, r, reasons)
 	switch {
 	case errors.Is(err, lists.ErrExists):
 		return done, exit.Errorf(exit.Exists, "the list %s exists already: --replace replaces it", name)
 	case errors.Is(err, lists.ErrEmpty):
+		for _, line := range done.Lines(file) {
+			a.Say("%s", line)
+		}
 		return done, exit.Errorf(exit.BadInput, "%s has no usable row: the list %s is unchanged", file, name)
 	}
 	return done, Failure(err)
@@ -103,11 +117,32 @@ func ReportRejects(a command.App, file string, r *csvlist.Reader, each func(memb
 	}
 }
 
+// ReportDecisions is ReportRejects for a file that is only read. end also says what was decided.
+func ReportDecisions(a command.App, f *csvlist.File, r *csvlist.Reader) (end func()) {
+	reasons := reasonCounts{}
+	file := output.Base(f.Name())
+	shown := ReportRejects(a, file, r, func(x member.Reject) { reasons.add(x.Reason) })
+	return func() {
+		shown()
+		for _, line := range decisionsOf(f, r, reasons).Lines(file) {
+			a.Say("%s", line)
+		}
+	}
+}
+
 // Failure gives an error about a list file its exit code, and only its own words.
 func Failure(err error) error {
+	var faults *csvlist.Faults
 	var fault *csvlist.Error
-	if errors.As(err, &fault) {
+	var undecided *csvlist.UndecidedError
+	switch {
+	case errors.As(err, &faults):
+		return exit.With(exit.BadInput, faults)
+	case errors.As(err, &fault):
 		return exit.With(exit.BadInput, fault)
+	case errors.As(err, &undecided):
+		return exit.Errorf(exit.BadInput, "%w. Give --status use (only the active are members) "+
+			"or --status ignore (everybody is a member)", undecided)
 	}
 	return err
 }
@@ -140,12 +175,12 @@ func showProgress(ctx context.Context, a command.App, r *csvlist.Reader, name st
 	}
 }
 
-// Find returns the first row of the file that match accepts, and its number among the addresses. It
-// returns io.EOF when there is none.
-func Find(path string, match func(member.Member) bool) (m member.Member, number int32, err error) {
-	r, err := Open(path)
+// Find returns the first member of the file that match accepts, and its number among the addresses.
+// It returns io.EOF when there is none.
+func Find(f *csvlist.File, match func(member.Member) bool) (m member.Member, number int32, err error) {
+	r, err := f.Members()
 	if err != nil {
-		return m, 0, err
+		return m, 0, Failure(err)
 	}
 	defer r.Close()
 	seen := map[string]struct{}{}

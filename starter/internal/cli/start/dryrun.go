@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"directmailer/internal/audience/address"
-	"directmailer/internal/audience/member"
+	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/ledger"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
@@ -137,7 +137,7 @@ func (a *app) countAudience(ctx context.Context, s *command.Store, p plan, r *dr
 	var err error
 	switch {
 	case p.listFile != "":
-		r.Rejected, err = a.countFile(p.listFile, &counter)
+		r.Rejected, err = a.countFile(p.list, &counter)
 	case p.in.Query != nil:
 		var known bool
 		if known, err = a.countQuery(ctx, p, &counter); err == nil && !known {
@@ -155,19 +155,19 @@ func (a *app) countAudience(ctx context.Context, s *command.Store, p plan, r *dr
 	return err
 }
 
-func (a *app) countFile(path string, counter *audienceCounter) (rejected int64, err error) {
-	r, err := listfile.Open(path)
+func (a *app) countFile(f *csvlist.File, counter *audienceCounter) (rejected int64, err error) {
+	r, err := f.Members()
 	if err != nil {
-		return 0, err
+		return 0, listfile.Failure(err)
 	}
 	defer r.Close()
-	end := listfile.ReportRejects(a.App, output.Base(path), r, func(member.Reject) {})
+	end := listfile.ReportDecisions(a.App, f, r)
 	defer end()
 	for {
 		m, err := r.Next()
 		switch {
 		case err == io.EOF && r.Rejected() > 0 && counter.members == 0:
-			return r.Rejected(), exit.Usagef("%s has no usable row", output.Base(path))
+			return r.Rejected(), exit.Usagef("%s has no usable row", output.Base(f.Name()))
 		case err == io.EOF:
 			return r.Rejected(), nil
 		case err != nil:

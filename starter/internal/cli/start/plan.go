@@ -20,9 +20,20 @@ import (
 // plan is a mailing that is ready to start: what is sent, and where its list comes from.
 type plan struct {
 	in       workflows.Input
-	name     string // base name of the mailing file
-	listFile string // empty: the list is stored already
+	name     string        // base name of the mailing file
+	listFile string        // empty: the list is stored already
+	list     *csvlist.File // what is in listFile; nil where it is not read
 	file     *mailingfile.File
+}
+
+// undecided refuses a list file with a column that says who may be mailed, until the mailing file
+// decides about it.
+func (p plan) undecided() error {
+	if p.list == nil || p.list.Undecided() == nil {
+		return nil
+	}
+	return exit.Errorf(exit.BadInput, "%w. Under list in %s, write status: use (only the active are members) "+
+		"or status: ignore (everybody is a member)", p.list.Undecided(), p.name)
 }
 
 // readMailing reads the mailing file and checks all that can be checked without a server. It
@@ -58,7 +69,9 @@ func (a *app) readFile(path, id string, withList bool) (plan, error) {
 	}
 	var mapping []member.Column
 	if p.listFile != "" && withList {
-		mapping, err = mappingOf(p.listFile)
+		if p.list, err = csvlist.Inspect(p.listFile, f.List); err == nil {
+			mapping = p.list.Mapping
+		}
 	}
 	for _, problem := range content.Check(p.in) {
 		faults.problem(f, explainField(p, problem, mapping))
@@ -87,15 +100,6 @@ func (a *app) warnOfMergeTags(p plan) {
 	for _, line := range tags.lines {
 		a.Say("warning: %s", output.OneLine(line))
 	}
-}
-
-func mappingOf(path string) ([]member.Column, error) {
-	r, err := csvlist.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return r.Mapping(), nil
 }
 
 // explainField adds to a problem how the field is written whose header stands in the template.
@@ -132,8 +136,11 @@ type faultList struct {
 
 func (l *faultList) add(err error) {
 	var many *mailingfile.Error
+	var faults *csvlist.Faults
 	switch {
 	case err == nil:
+	case errors.As(err, &faults):
+		l.lines = append(l.lines, strings.Split(faults.Error(), "\n")...)
 	case errors.As(err, &many):
 		for _, fault := range many.Faults {
 			l.lines = append(l.lines, fault.String())

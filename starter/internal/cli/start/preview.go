@@ -11,11 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
+	"directmailer/starter/internal/output"
 )
 
 func (a *app) previewCommand() *cobra.Command {
@@ -68,6 +70,10 @@ func (a *app) preview(ctx context.Context, file, recipient string) (name string,
 	p, err := a.readMailing(file, "")
 	if err != nil {
 		return "", nil, err
+	}
+	if err := p.undecided(); err != nil { // one message to nobody does no harm
+		a.Say("warning: %s", output.OneLine(err.Error()))
+		p.list.Decide(csvlist.IgnoreStatus)
 	}
 	to, err := a.recipient(ctx, p, recipient)
 	if err != nil {

@@ -46,7 +46,7 @@ func (a *app) recipient(ctx context.Context, p plan, wanted string) (to render.R
 	case p.listFile == "":
 		return storedRecipient(ctx, p, key)
 	}
-	m, number, err := listfile.Find(p.listFile, func(m member.Member) bool { return key == "" || m.Address.Key() == key })
+	m, number, err := listfile.Find(p.list, func(m member.Member) bool { return key == "" || m.Address.Key() == key })
 	if err == io.EOF {
 		return to, exit.Errorf(exit.NotFound, "%s has no usable row for this recipient", output.Base(p.listFile))
 	}

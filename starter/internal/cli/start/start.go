@@ -117,6 +117,9 @@ func (a *app) planStart(ctx context.Context, o startOptions) (plan, *command.Sto
 			return plan{}, nil, exit.Usagef("--outcome needs --continue")
 		}
 		p, err := a.readMailing(o.file, o.id)
+		if err == nil {
+			err = p.undecided()
+		}
 		if err != nil {
 			return plan{}, nil, err
 		}
@@ -208,17 +211,15 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan) (done started
 	}
 	done = started{Mailing: p.in.ID, Audience: p.in.Audience(), WebUI: webUI(conf.WebUI, c, p.in.ID)}
 	if p.listFile != "" {
-		r, err := listfile.Open(p.listFile)
-		if err != nil {
-			return done, err
-		}
-		defer r.Close()
-		list, err := listfile.Import(ctx, a.App, s, p.in.List, p.listFile, r, true, false)
+		list, err := listfile.Import(ctx, a.App, s, p.in.List, p.list, true, false)
 		if err != nil {
 			return done, err
 		}
 		if slices.ContainsFunc(list.Mapping, listfile.IsRenamed) {
 			listfile.Mapping.Render(a.Err, list.Mapping)
+		}
+		for _, line := range list.Lines(output.Base(p.listFile)) {
+			a.Say("%s", line)
 		}
 		a.Say("list %s: %s", list.Name, list.Describe())
 		done.Rejected = list.Rejected

@@ -1,0 +1,162 @@
+package statuscolumn_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"directmailer/internal/audience/statuscolumn"
+)
+
+// decide returns whether a column says who may be mailed, and which of its values may be mailed.
+func decide(header string, values ...string) (found bool, active string) {
+	c := statuscolumn.New(header)
+	var may []string
+	for _, v := range values {
+		c.Add(v)
+		if c.Kind().MayBeMailed(v) {
+			may = append(may, v)
+		}
+	}
+	return c.Found(), strings.Join(may, " ")
+}
+
+func TestAColumnThatSaysWhoMayBeMailedIsFoundByItsNameAndItsValues(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ header, values, active string }{
+		// exports
+		{"status", "enabled disabled blocklisted", "enabled"},                                        // listmonk
+		{"subscription_status", "confirmed unconfirmed unsubscribed", "confirmed"},                   // listmonk
+		{"Email Marketing", "Subscribed Unsubscribed Non-subscribed Cleaned", "Subscribed"},          // Mailchimp
+		{"UNSUB_TIME", "2026-01-31/10:00 -", "-"},                                                    // Mailchimp
+		{"CLEAN_TIME", "2026-01-31 -", "-"},                                                          // Mailchimp
+		{"EMAIL_BLACKLISTED", "FALSE TRUE", "FALSE"},                                                 // Brevo
+		{"DOUBLE_OPT-IN", "Yes No", "Yes"},                                                           // Brevo
+		{"doNotContact", "0 1 3", "0"},                                                               // Mautic
+		{"Status", "active unsubscribed unreachable", "active"},                                      // Keila
+		{"Unsubscribed from all email", "true - false", "- false"},                                   // HubSpot
+		{"Email hard bounce reason", "CONTENT - OTHER", "-"},                                         // HubSpot
+		{"Marketing contact status", "Non-marketing/contact Marketing/contact", "Marketing/contact"}, // HubSpot
+		{"Email Opt Out", "0 1", "0"},
+		{"HasOptedOutOfEmail", "false true", "false"},
+		{"Accepts Email Marketing", "yes no", "yes"},
+		{"subscribed_to_emails", "true false", "true"},
+		{"Status", "Aktiv Abgemeldet", "Aktiv"},
+		{"Statut", "abonné désabonné", "abonné"},
+		{"Estado", "activo baja", "activo"},
+		{"Stato", "iscritto disiscritto", "iscritto"},
+		{"Newsletter", "ja nein", "ja"},
+		{"Newsletter", "weekly monthly none", ""},
+		{"подписка", "да нет", "да"},
+		{"ステータス", "配信中 配信停止", "配信中"},
+		{"状态", "已订阅 已退订", "已订阅"},
+		{"deactivated", "0 1760000000", "0"},
+		{"deleted_at", "- 2026-01-31", "-"},
+		{"confirmed", "2026-01-31 -", "2026-01-31"},
+		{"subscribed", "no no", ""},
+		{"subscribed", "yes -", "yes"},
+		{"Consent", "granted withdrawn", "granted"},
+		{"Status", "1 0", "1"},
+		{"opt-in", "T F", "T"},
+		// by values alone
+		{"Segment 7", "subscribed Unsubscribed", "subscribed"},
+		{"Bulk Email", "Allow Do/Not/Allow", "Allow"},
+		{"note", "hello opted-out", ""},
+		{"x", "active bounced", "active"},
+	} {
+		values := strings.Fields(c.values)
+		for i, v := range values {
+			if v = strings.ReplaceAll(v, "/", " "); v == "-" {
+				v = ""
+			}
+			values[i] = v
+		}
+		found, active := decide(c.header, values...)
+		want := strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(c.active, "/", " "), "-", ""))
+		if active = strings.TrimSpace(active); c.header != "UNSUB_TIME" && c.header != "CLEAN_TIME" {
+			active = strings.ReplaceAll(active, "-", "")
+		}
+		if !found || active != want {
+			t.Errorf("%s with %q: found %v, active %q, want %q", c.header, values, found, active, want)
+		}
+	}
+}
+
+func TestAColumnAboutSomethingElseIsNotTakenForOne(t *testing.T) {
+	t.Parallel()
+	for header, values := range map[string]string{
+		"Status":                   "gold silver",
+		"status ":                  "active active",
+		"Order status":             "shipped pending cancelled",
+		"Lead status":              "new open unqualified closed",
+		"State":                    "CA NY OR",
+		"Unsubscribed":             "no no",
+		"EMAIL_BLACKLISTED":        "false 0",
+		"SMS_BLACKLISTED":          "true false",
+		"SMS status":               "unsubscribed",
+		"OPTIN_TIME":               "2026-01-31 -",
+		"Subscription plan":        "gold none",
+		"unsubscribe_url":          "https://example.com/u/1 https://example.com/u/2",
+		"Unsubscribe":              "https://example.com/u/1",
+		"bounce rate":              "0 3",
+		"Marketing emails bounced": "0 3",
+		"Active projects":          "0 12 3",
+		"plan":                     "gold none",
+		"first_name":               "Bounce Ada No",
+		"country":                  "NO SE",
+		"vip":                      "yes no",
+		"room":                     "cleaned dirty",
+		"confirmed_guests":         "0 2 4",
+		"newsletter":               "weekly monthly",
+	} {
+		values := strings.Fields(strings.ReplaceAll(values, " - ", "  "))
+		if found, _ := decide(header, values...); found {
+			t.Errorf("%s with %q is taken for a status column", header, values)
+		}
+	}
+}
+
+func TestAWordThatComesAfterManyOtherValuesIsFound(t *testing.T) {
+	t.Parallel()
+	for header, value := range map[string]string{"segment": "Unsubscribed", "bounced": "hard", "備考": "退订"} {
+		c := statuscolumn.New(header)
+		for i := range 5000 {
+			if header == "bounced" {
+				c.Add("")
+			} else {
+				c.Add(fmt.Sprint("value ", i))
+			}
+		}
+		if c.Found() {
+			t.Errorf("%s is found without %s", header, value)
+		}
+		c.Add(value)
+		if !c.Found() {
+			t.Errorf("%s with %s is not found", header, value)
+		}
+		values, others := c.Counts()
+		rows := others
+		for _, v := range values {
+			rows += v.Rows
+		}
+		if rows != 5001 || len(values) > 64 {
+			t.Errorf("%s: %d rows are counted in %d values and %d others", header, rows, len(values), others)
+		}
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	columns := []*statuscolumn.Column{statuscolumn.New("first_name"), statuscolumn.New("status"), statuscolumn.New("city")}
+	names := make([]string, 1000)
+	for i := range names {
+		names[i] = fmt.Sprintf("Ümit %d", i)
+		if i%2 == 0 {
+			names[i] = fmt.Sprintf("Ada %d", i)
+		}
+	}
+	for i := 0; b.Loop(); i++ {
+		columns[0].Add(names[i%1000])
+		columns[1].Add("active")
+		columns[2].Add(names[i%1000][:4])
+	}
+}
