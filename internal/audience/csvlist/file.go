@@ -9,6 +9,7 @@ import (
 
 	"directmailer/internal/audience/charset"
 	"directmailer/internal/audience/member"
+	"directmailer/internal/audience/statuscolumn"
 )
 
 // Options is what a caller says about a file.
@@ -27,7 +28,7 @@ type File struct {
 	Separator byte
 	Declared  bool
 	Mapping   []member.Column
-	Status    []StatusColumn // the columns that say who may be mailed
+	Status    []statuscolumn.Report // the columns that say who may be mailed
 	Warnings  []Warning
 	Rows      int64 // that are not blank, behind the header
 

@@ -150,16 +150,9 @@ func (s *inspection) end() error {
 	f := s.file
 	f.columns, f.Status, f.Warnings = s.columns, nil, nil
 	for i, c := range s.statuses {
-		if !c.Found() {
-			continue
+		if c.Found() {
+			f.Status = append(f.Status, c.Report(i+1))
 		}
-		found := StatusColumn{Number: i + 1, Header: strings.TrimSpace(c.Header), kind: c.Kind()}
-		found.Values, found.Others = c.Counts()
-		for len(found.Values) > 20 {
-			found.Others += found.Values[len(found.Values)-1].Rows
-			found.Values = found.Values[:len(found.Values)-1]
-		}
-		f.Status = append(f.Status, found)
 	}
 	s.twice.Text = "seems to be encoded twice, as in MÃ¼ller: export the file again, as UTF-8"
 	s.lost.Text = "has lost a character (U+FFFD): export the file again, as UTF-8"

@@ -3,7 +3,6 @@ package csvlist
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -30,19 +29,10 @@ func ParseStatus(s string) (Status, error) {
 	return Undecided, errors.New(`must be "use" (only the active are members) or "ignore" (everybody is a member)`)
 }
 
-// StatusColumn is a column that says who may be mailed.
-type StatusColumn struct {
-	Number int                  `json:"column"`
-	Header string               `json:"header"`
-	Values []statuscolumn.Count `json:"values"` // the commonest, at most 20
-	Others int64                `json:"others"` // rows with other values
-	kind   statuscolumn.Kind
-}
-
 // UndecidedError says that columns tell who may be mailed, and that nobody has decided about them.
 type UndecidedError struct {
 	File    string
-	Columns []StatusColumn
+	Columns []statuscolumn.Report
 }
 
 func (e *UndecidedError) Error() string {
@@ -51,47 +41,6 @@ func (e *UndecidedError) Error() string {
 		columns = append(columns, c.String())
 	}
 	return e.File + ": " + strings.Join(columns, "; ")
-}
-
-// String says what the values of the column are, without those that may be addresses.
-func (c StatusColumn) String() string {
-	const most = 6 // values that are named, of the active and of the others
-	var named [2][]string
-	rows := [2]int64{c.Others, 0}
-	others := rows
-	for _, v := range c.Values {
-		active := 0
-		if v.Active {
-			active = 1
-		}
-		rows[active] += v.Rows
-		if len(named[active]) == most || strings.Contains(v.Value, "@") {
-			others[active] += v.Rows
-			continue
-		}
-		named[active] = append(named[active], fmt.Sprintf("%s %d", shownValue(v.Value), v.Rows))
-	}
-	for i, n := range others {
-		if n > 0 {
-			named[i] = append(named[i], fmt.Sprintf("other values %d", n))
-		}
-	}
-	text := fmt.Sprintf("column %d (%s) says who may be mailed: %d active", c.Number, shownValue(c.Header), rows[1])
-	if rows[1] > 0 {
-		text += " (" + strings.Join(named[1], ", ") + ")"
-	}
-	return text + fmt.Sprintf(", %d not (%s)", rows[0], strings.Join(named[0], ", "))
-}
-
-func shownValue(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	switch runes := []rune(s); {
-	case s == "":
-		return "(empty)"
-	case len(runes) > 30:
-		return string(runes[:30]) + "…"
-	}
-	return s
 }
 
 // LeftOut is how many rows are left out because of a value.
@@ -103,7 +52,7 @@ type LeftOut struct {
 
 // statusFilter leaves rows out whose status columns do not say that the person may be mailed.
 type statusFilter struct {
-	columns []StatusColumn
+	columns []statuscolumn.Report
 	left    map[LeftOut]int64 // by column and value
 }
 
@@ -113,10 +62,10 @@ const mostLeftOut = 50
 func (f *statusFilter) admits(fields []string) bool {
 	for _, c := range f.columns {
 		value := fields[c.Number-1]
-		if c.kind.MayBeMailed(value) {
+		if c.Kind.MayBeMailed(value) {
 			continue
 		}
-		key := LeftOut{Column: strings.TrimSpace(c.Header), Value: shownValue(value)}
+		key := LeftOut{Column: strings.TrimSpace(c.Header), Value: statuscolumn.Shown(value)}
 		if _, there := f.left[key]; !there && len(f.left) >= mostLeftOut || strings.Contains(value, "@") {
 			key.Value = "other values"
 		}

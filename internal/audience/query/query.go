@@ -22,6 +22,7 @@ import (
 
 	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/member"
+	"directmailer/internal/audience/statuscolumn"
 	"directmailer/internal/database"
 )
 
@@ -112,6 +113,7 @@ type Rows struct {
 	conn     *pgconn.PgConn
 	result   *pgconn.ResultReader
 	header   member.Header
+	status   []*statuscolumn.Column
 	pending  bool // the row that result is at has not been handed out
 	number   int64
 	rejected int64
@@ -172,6 +174,7 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 		}
 	}
 	r.fields, r.kinds = make([]string, len(names)), make([]field.Kind, len(names))
+	r.status = statusColumns(r.header.Mapping())
 	return ctx, nil
 }
 
@@ -232,6 +235,7 @@ func (r *Rows) member(values [][]byte) (m member.Member, reason string) {
 			value = r.readers[i](value.Text)
 		}
 		r.fields[i], r.kinds[i] = value.Text, value.Kind
+		r.status[i].Add(value.Text)
 	}
 	m, reason = r.header.TypedMember(r.number, r.buf[:0], r.fields, r.kinds)
 	r.buf = m.Attributes
@@ -244,6 +248,9 @@ func (r *Rows) finish() error {
 	r.result = nil
 	if err != nil {
 		return r.explain(err)
+	}
+	if err := r.checkStatus(); err != nil {
+		return err
 	}
 	return io.EOF
 }

@@ -1,10 +1,6 @@
 package statuscolumn
 
-import (
-	"cmp"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // mostValues is how many different values of a column are counted one by one. Words of the
 // vocabulary are counted beyond it.
@@ -122,21 +118,3 @@ func (c *Column) Found() bool {
 
 // isMoment reports whether a value that has a number is a date or a time.
 func isMoment(value string) bool { return len(value) >= 8 && strings.ContainsAny(value, "-/.:") }
-
-// Count is how many rows have a value.
-type Count struct {
-	Value  string `json:"value"`
-	Rows   int64  `json:"rows"`
-	Active bool   `json:"active"` // whether these people may be mailed
-}
-
-// Counts returns the values, the commonest first, and how many rows have other values.
-func (c *Column) Counts() (values []Count, others int64) {
-	for value, n := range c.values {
-		values = append(values, Count{value, *n, c.kind.MayBeMailed(value)})
-	}
-	slices.SortFunc(values, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Value, b.Value))
-	})
-	return values, c.others
-}

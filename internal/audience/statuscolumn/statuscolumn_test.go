@@ -134,14 +134,33 @@ func TestAWordThatComesAfterManyOtherValuesIsFound(t *testing.T) {
 		if !c.Found() {
 			t.Errorf("%s with %s is not found", header, value)
 		}
-		values, others := c.Counts()
-		rows := others
-		for _, v := range values {
+		r := c.Report(1)
+		rows := r.Others
+		for _, v := range r.Values {
 			rows += v.Rows
 		}
-		if rows != 5001 || len(values) > 64 {
-			t.Errorf("%s: %d rows are counted in %d values and %d others", header, rows, len(values), others)
+		if rows != 5001 || len(r.Values) > 20 {
+			t.Errorf("%s: %d rows are counted in %d values and %d others", header, rows, len(r.Values), r.Others)
 		}
+	}
+}
+
+func TestAReportNamesWordsAndNobodysData(t *testing.T) {
+	t.Parallel()
+	c := statuscolumn.New("Unsubscribed because")
+	for range 3 {
+		c.Add("")
+	}
+	c.Add("bob@example.com asked")
+	c.Add("Bob Miller asked")
+	c.Add("bounced")
+	if got := c.Report(4).String(); got != "column 4 (Unsubscribed because) says who may be mailed: "+
+		"3 active ((empty) 3), 3 not (Bob Miller asked 1, bounced 1, other values 1)" {
+		t.Error(got)
+	}
+	if got := c.Report(4).WithoutData().String(); got != "column 4 (Unsubscribed because) says who may be mailed: "+
+		"3 active ((empty) 3), 3 not (bounced 1, other values 2)" {
+		t.Error(got)
 	}
 }
 

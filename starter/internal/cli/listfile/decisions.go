@@ -9,20 +9,21 @@ import (
 	"directmailer/internal/audience/charset"
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/member"
+	"directmailer/internal/audience/statuscolumn"
 	"directmailer/starter/internal/output"
 )
 
 // Decisions is what the reading of a list file has decided.
 type Decisions struct {
-	Encoding  string                 `json:"encoding"`
-	Letters   string                 `json:"letters,omitempty"` // by which the encoding was recognized
-	Separator string                 `json:"separator"`
-	Mapping   []member.Column        `json:"mapping"`
-	Filled    int64                  `json:"filled"`   // rows whose last cells were missing
-	LeftOut   []csvlist.LeftOut      `json:"left_out"` // rows that a status column leaves out
-	Reasons   []Reason               `json:"reasons"`  // of rejected rows
-	Warnings  []csvlist.Warning      `json:"warnings"`
-	Status    []csvlist.StatusColumn `json:"status_columns"`
+	Encoding  string                `json:"encoding"`
+	Letters   string                `json:"letters,omitempty"` // by which the encoding was recognized
+	Separator string                `json:"separator"`
+	Mapping   []member.Column       `json:"mapping"`
+	Filled    int64                 `json:"filled"`   // rows whose last cells were missing
+	LeftOut   []csvlist.LeftOut     `json:"left_out"` // rows that a status column leaves out
+	Reasons   []Reason              `json:"reasons"`  // of rejected rows
+	Warnings  []csvlist.Warning     `json:"warnings"`
+	Status    []statuscolumn.Report `json:"status_columns"`
 }
 
 // Reason is how many rows were rejected for a reason.
@@ -47,7 +48,7 @@ func decisionsOf(f *csvlist.File, r *csvlist.Reader, reasons reasonCounts) Decis
 	d := Decisions{
 		Encoding: f.Encoding, Letters: f.Letters, Separator: string(f.Separator), Mapping: f.Mapping,
 		Filled: r.Filled(), LeftOut: r.LeftOut(), Reasons: []Reason{},
-		Warnings: append([]csvlist.Warning{}, f.Warnings...), Status: append([]csvlist.StatusColumn{}, f.Status...),
+		Warnings: append([]csvlist.Warning{}, f.Warnings...), Status: append([]statuscolumn.Report{}, f.Status...),
 	}
 	for reason, n := range reasons {
 		d.Reasons = append(d.Reasons, Reason{reason, n})
