@@ -96,3 +96,32 @@ func TestAnImportSaysHowItReadTheFileAndWhatItRejected(t *testing.T) {
 		t.Errorf("an address is shown: %s", a.err)
 	}
 }
+
+func TestOptOutsAreReadHoweverTheirFileIsWritten(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	wide := func(text string) (out string) {
+		for _, r := range text {
+			out += string([]byte{byte(r), 0})
+		}
+		return out
+	}
+	for name, text := range map[string]string{
+		"UTF-16 of Windows": "\xff\xfe" + wide("pat@example.org\r\nlee@example.org\r\n"),
+		"UTF-16 list":       "\xff\xfe" + wide("E-Mail;Name\r\npat@example.org;P\r\nlee@example.org;L\r\n"),
+		"old Mac":           "# asked\rpat@example.org\rlee@example.org",
+		"several marks":     "\ufeff\ufeffpat@example.org\nlee@example.org\n",
+		"sep line":          "sep=;\r\nName;E-Mail\r\nZo\xeb;pat@example.org\r\nJ\xf6rg;lee@example.org\r\n",
+		"heading":           "# email\npat@example.org\n# by telephone\nlee@example.org\n",
+	} {
+		s.write("out.txt", text)
+		a := s.run("optout", "add", "--file", "out.txt")
+		if a.code != 0 || !strings.Contains(a.out, "2 addresses added, 0 already there") {
+			t.Errorf("%s: exit code %d, %s%s", name, a.code, a.out, a.err)
+		}
+		s.run("optout", "remove", "pat@example.org", "lee@example.org").want(t, 0)
+	}
+	s.write("out.csv", "email,status\npat@example.org,active\nlee@example.org,unsubscribed\n")
+	s.run("optout", "add", "--file", "out.csv").want(t, 0, "2 addresses added",
+		"warning: out.csv: column 2 (status) says who may be mailed", "each address of the file is taken, also the active")
+}

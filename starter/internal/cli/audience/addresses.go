@@ -3,6 +3,7 @@ package audience
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/audience/charset"
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/member"
 	"directmailer/starter/internal/cli/command"
@@ -27,12 +29,7 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 	case file == "-" || file == "" && len(args) == 1 && args[0] == "-":
 		return ScanAddresses(a.App, "the standard input", a.In)
 	case file != "":
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, 0, command.FileFailure(err)
-		}
-		defer f.Close()
-		return ScanAddresses(a.App, output.Base(file), f)
+		return scanFile(a.App, file)
 	case len(args) == 0:
 		return nil, 0, exit.Usagef("no address is given: %s", command.UsageLine(cmd))
 	}
@@ -46,80 +43,157 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 	return keys, 0, nil
 }
 
-// ScanAddresses reads one address a line, or a list in CSV: its first line names an address column.
-func ScanAddresses(a command.App, name string, r io.Reader) (keys []string, rejected int, err error) {
-	buffered := bufio.NewReaderSize(r, 64<<10)
-	reject := func(line int64, reason string) {
-		if rejected++; rejected <= listfile.MaxShown {
-			a.Say("%s:%d: %s", name, line, output.Clean(reason))
-		}
+// scanFile is ScanAddresses for a file. A list may have any encoding that an import recognizes.
+func scanFile(a command.App, path string) (keys []string, rejected int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, command.FileFailure(err)
 	}
-	if namesColumns(buffered) {
-		keys, err = scanList(name, buffered, reject)
-	} else {
-		keys, err = scanLines(name, buffered, reject)
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() && namesColumns(bufio.NewReaderSize(f, peeked)) {
+		return scanListFile(a, path)
 	}
+	if err == nil && info.Mode().IsRegular() {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, 0, command.FileFailure(err)
+	}
+	return ScanAddresses(a, output.Base(path), f)
+}
+
+func scanListFile(a command.App, path string) (keys []string, rejected int, err error) {
+	f, err := listfile.Open(a, path, csvlist.Options{Status: csvlist.IgnoreStatus})
 	if err != nil {
 		return nil, 0, err
 	}
-	if rejected > listfile.MaxShown {
-		a.Say("… and %d more", rejected-listfile.MaxShown)
+	defer f.Close()
+	name := output.Base(path)
+	for _, c := range f.Status {
+		a.Say("starter: warning: %s: %s: each address of the file is taken, also the active", name, output.Clean(c.String()))
 	}
-	if len(keys) == 0 {
-		return nil, 0, exit.Errorf(exit.BadInput, "%s has no address in it", name)
+	list, err := f.Members()
+	if err != nil {
+		return nil, 0, listfile.Failure(err)
 	}
-	return keys, rejected, nil
+	defer list.Close()
+	s := addressScan{app: a, name: name}
+	return s.end(s.list(list))
 }
+
+// ScanAddresses reads one address a line, or a list in CSV: its first line names an address column.
+func ScanAddresses(a command.App, name string, r io.Reader) (keys []string, rejected int, err error) {
+	s := addressScan{app: a, name: name}
+	buffered := bufio.NewReaderSize(r, peeked)
+	if namesColumns(buffered) {
+		list, err := csvlist.NewReader(buffered, name)
+		if err != nil {
+			return nil, 0, listfile.Failure(err)
+		}
+		return s.end(s.list(list))
+	}
+	start, _ := buffered.Peek(peeked) // an error comes again when r is read
+	encoding, err := charset.Start(start)
+	if err != nil {
+		return nil, 0, exit.Errorf(exit.BadInput, "%s: %w", name, err)
+	}
+	text, err := charset.Decode(buffered, cmp.Or(encoding, charset.UTF8))
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.end(s.lines(text))
+}
+
+// peeked is how much of a file is looked at to see what it is.
+const peeked = 64 << 10
 
 // namesColumns reports whether r begins with the header of a list.
 func namesColumns(r *bufio.Reader) bool {
-	start, _ := r.Peek(r.Size()) // an error comes again when r is read
-	for line := range bytes.Lines(bytes.TrimPrefix(start, []byte("\ufeff"))) {
-		if line = bytes.TrimSpace(line); len(line) > 0 {
-			_, err := csvlist.NewReader(bytes.NewReader(line), "")
-			return err == nil
-		}
+	start, _ := r.Peek(peeked) // an error comes again when r is read
+	if bytes.HasPrefix(bytes.TrimSpace(bytes.TrimLeft(start, "\ufeff")), []byte("#")) {
+		return false
 	}
-	return false
+	_, err := csvlist.NewReader(bytes.NewReader(start), "")
+	return err == nil
 }
 
-func scanLines(name string, r io.Reader, reject func(int64, string)) (keys []string, err error) {
+// addressScan collects the addresses of a file. It reports lines that are none by number.
+type addressScan struct {
+	app      command.App
+	name     string
+	keys     []string
+	rejected int
+}
+
+func (s *addressScan) reject(line int64, reason string) {
+	if s.rejected++; s.rejected <= listfile.MaxShown {
+		s.app.Say("%s:%d: %s", s.name, line, output.Clean(reason))
+	}
+}
+
+// end returns what was found, unless the reading ended in an error.
+func (s *addressScan) end(err error) (keys []string, rejected int, _ error) {
+	if err != nil {
+		return nil, 0, err
+	}
+	if s.rejected > listfile.MaxShown {
+		s.app.Say("… and %d more", s.rejected-listfile.MaxShown)
+	}
+	if len(s.keys) == 0 {
+		return nil, 0, exit.Errorf(exit.BadInput, "%s has no address in it", s.name)
+	}
+	return s.keys, s.rejected, nil
+}
+
+func (s *addressScan) lines(r io.Reader) error {
 	scanner := bufio.NewScanner(r)
+	scanner.Split(splitLines)
 	for line := int64(1); scanner.Scan(); line++ {
-		text := strings.TrimSpace(strings.TrimPrefix(scanner.Text(), "\ufeff"))
+		text := strings.TrimSpace(strings.Trim(scanner.Text(), "\ufeff"))
 		if text == "" || strings.HasPrefix(text, "#") {
 			continue
 		}
 		parsed, err := address.Read(text)
 		if err != nil {
-			reject(line, err.Error())
+			s.reject(line, err.Error())
 			continue
 		}
-		keys = append(keys, parsed.Key())
+		s.keys = append(s.keys, parsed.Key())
 	}
 	if err := scanner.Err(); err != nil {
-		return nil, exit.Usagef("read %s: %w", name, command.ReadReason(err))
+		return exit.Usagef("read %s: %w", s.name, command.ReadReason(err))
 	}
-	return keys, nil
+	return nil
 }
 
-func scanList(name string, r io.Reader, reject func(int64, string)) (keys []string, err error) {
-	list, err := csvlist.NewReader(r, name)
-	if err != nil {
-		return nil, listfile.Failure(err)
+// splitLines splits lines as Windows, Unix and old Macs end them.
+func splitLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	i := bytes.IndexAny(data, "\r\n")
+	switch {
+	case i < 0 && atEOF && len(data) > 0:
+		return len(data), data, nil
+	case i < 0, data[i] == '\r' && i+1 == len(data) && !atEOF: // LF may follow
+		return 0, nil, nil
+	case data[i] == '\r' && i+1 < len(data) && data[i+1] == '\n':
+		return i + 2, data[:i], nil
 	}
-	list.OnReject = func(x member.Reject) { reject(x.Position, x.Reason) }
+	return i + 1, data[:i], nil
+}
+
+func (s *addressScan) list(list *csvlist.Reader) error {
+	list.OnReject = func(x member.Reject) { s.reject(x.Position, x.Reason) }
 	for {
 		m, err := list.Next()
 		switch {
 		case err == io.EOF:
-			return keys, nil
+			return nil
 		case err != nil:
-			return nil, listfile.Failure(err)
+			return listfile.Failure(err)
 		case m.Taken != "":
-			reject(m.Position, "the address has "+m.Taken+" before or behind it: give the address alone")
+			s.reject(m.Position, "the address has "+m.Taken+" before or behind it: give the address alone")
 		default:
-			keys = append(keys, m.Address.Key())
+			s.keys = append(s.keys, m.Address.Key())
 		}
 	}
 }
