@@ -40,6 +40,22 @@ func TestAnImportAsksWhatAStatusColumnMeans(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatOneRowForbidsIsNotMailed(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.write("export.csv", "email,audience,status\npat@example.org,a,subscribed\nlee@example.org,a,subscribed\n"+
+		"PAT@example.org,b,unsubscribed\nlee@example.org,b,subscribed\n")
+	s.run("list", "import", "people", "export.csv", "--status", "use").want(t, 0, "2 members",
+		"1 row left out: another row says that the address must not be mailed")
+	s.write("letter.yaml", "from: news@example.com\nsubject: Hello\ncontent: {text: Hello}\n"+
+		"list: {name: people, file: export.csv, status: use}\n")
+	var counted struct{ Members, Recipients int }
+	s.run("start", "-f", "letter.yaml", "--dry-run", "--output", "json").want(t, 0).decode(t, &counted)
+	if counted.Members != 2 || counted.Recipients != 1 {
+		t.Errorf("the dry run counts %+v", counted)
+	}
+}
+
 func TestAMailingFileDecidesAboutTheStatusColumnOfItsList(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)

@@ -32,6 +32,9 @@ type Reader struct {
 	// OnPasted, if set, is called for every row that loses marks around its address.
 	OnPasted func(member.Pasted)
 
+	// WithInactive returns the rows that a status column leaves out, too, marked as inactive.
+	WithInactive bool
+
 	name      string
 	closer    io.Closer
 	size      int64
@@ -44,6 +47,7 @@ type Reader struct {
 	status    statusFilter // who is left out by the columns that say who may be mailed
 	rejected  int64
 	filled    int64
+	active    int64
 	short     []string // a row that is filled up
 	buf       []byte
 	err       error // that ended the reading
@@ -96,15 +100,18 @@ func (r *Reader) Next() (member.Member, error) {
 			return member.Member{}, err
 		}
 		fields, filled, reason := r.fit(row)
-		if reason == "" && !r.status.admits(fields) {
-			continue
-		}
+		inactive := reason == "" && !r.status.admits(fields)
 		m := member.Member{}
 		if reason == "" {
 			m, reason = r.header.Member(int64(row.line), r.buf[:0], fields)
 			r.buf = m.Attributes
 		}
 		switch {
+		case inactive && (reason != "" || !r.WithInactive):
+			continue
+		case inactive:
+			m.Inactive = true
+			return m, nil
 		case reason != "" && filled:
 			reason = r.header.Misfit(len(row.fields))
 		case reason == "":
@@ -119,6 +126,7 @@ func (r *Reader) Next() (member.Member, error) {
 }
 
 func (r *Reader) took(m member.Member, filled bool) {
+	r.active++
 	if filled {
 		r.filled++
 	}
@@ -132,6 +140,9 @@ func (r *Reader) Rejected() int64 { return r.rejected }
 
 // Filled returns the number of rows so far whose last cells were missing.
 func (r *Reader) Filled() int64 { return r.filled }
+
+// Active returns the number of members so far who may be mailed.
+func (r *Reader) Active() int64 { return r.active }
 
 // LeftOut returns the number of rows so far that are left out because of a column that says who may
 // be mailed, by column and value.

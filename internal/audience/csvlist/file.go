@@ -194,7 +194,7 @@ func (f *File) Members() (*Reader, error) {
 		}
 	}
 	r.columns = f.columns
-	if f.decision == UseStatus {
+	if f.UsesStatus() {
 		r.status.columns = f.Status
 	}
 	return r, nil

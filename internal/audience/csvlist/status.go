@@ -50,6 +50,9 @@ type LeftOut struct {
 	Rows   int64  `json:"rows"`
 }
 
+// UsesStatus reports whether columns of the file decide who is left out.
+func (f *File) UsesStatus() bool { return f.decision == UseStatus && len(f.Status) > 0 }
+
 // statusFilter leaves rows out whose status columns do not say that the person may be mailed.
 type statusFilter struct {
 	columns []statuscolumn.Report

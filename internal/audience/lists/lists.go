@@ -54,7 +54,8 @@ const listColumns = `name, source, members, duplicates, rejected, columns, creat
 
 // Import copies the rows of a file into the list of that name, in one transaction. It replaces a
 // list that is there if replace is true, and otherwise returns ErrExists. It returns ErrEmpty when
-// no row is usable. An import waits for a mailing that is being prepared from the list.
+// no row is usable. It stores neither an inactive member nor another one with the same address. An
+// import waits for a mailing that is being prepared from the list.
 func (s *Store) Import(
 	ctx context.Context, name, file string, columns []string, rows Rows, replace bool,
 ) (list List, err error) {
@@ -91,7 +92,11 @@ func insert(
 	if err != nil {
 		return list, err
 	}
-	n, err := copyTo(ctx, tx, pgx.Identifier{"list_members"}, id, members)
+	c := &copier{list: id, rows: members}
+	n, err := c.copyTo(ctx, tx, pgx.Identifier{"list_members"})
+	if err == nil && c.inactive > 0 {
+		n, err = dropInactive(ctx, tx, id, n)
+	}
 	if err != nil {
 		return list, err
 	}
@@ -108,6 +113,18 @@ func insert(
 		return list, err
 	}
 	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[List])
+}
+
+// dropInactive removes the inactive members, and those who have the address of one. It returns how
+// many of n rows stay.
+func dropInactive(ctx context.Context, tx pgx.Tx, id, n int64) (int64, error) {
+	var inactive, others int64
+	err := tx.QueryRow(ctx, `
+		WITH inactive AS (DELETE FROM list_members WHERE list_id = $1 AND position < 0 RETURNING address_key),
+			others AS (DELETE FROM list_members WHERE list_id = $1 AND position > 0
+				AND address_key IN (SELECT address_key FROM inactive) RETURNING 1)
+		SELECT (SELECT count(*) FROM inactive), (SELECT count(*) FROM others)`, id).Scan(&inactive, &others)
+	return n - inactive - others, err
 }
 
 func dropOld(ctx context.Context, tx pgx.Tx, name string, replace bool) error {
@@ -145,13 +162,12 @@ func Stage(ctx context.Context, tx pgx.Tx, rows Rows) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return copyTo(ctx, tx, pgx.Identifier{"staged_members"}, 0, rows)
+	c := &copier{rows: rows}
+	return c.copyTo(ctx, tx, pgx.Identifier{"staged_members"})
 }
 
-// copyTo copies the rows into a table with the columns of list_members, as those of the list, and
-// returns their number.
-func copyTo(ctx context.Context, tx pgx.Tx, table pgx.Identifier, list int64, rows Rows) (int64, error) {
-	c := &copier{list: list, rows: rows}
+// copyTo copies the rows into a table with the columns of list_members, and returns their number.
+func (c *copier) copyTo(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (int64, error) {
 	n, err := tx.CopyFrom(ctx, table, []string{"list_id", "position", "address", "address_key", "attributes"}, c)
 	if c.err != nil {
 		return 0, c.err // the rows' own error, without the driver's words around it
@@ -165,6 +181,8 @@ type copier struct {
 	rows   Rows
 	member member.Member
 	err    error
+
+	inactive int64 // rows that dropInactive removes again
 }
 
 func (c *copier) Next() bool {
@@ -178,7 +196,12 @@ func (c *copier) Next() bool {
 
 func (c *copier) Values() ([]any, error) {
 	m := &c.member
-	return []any{c.list, m.Position, m.Address.String(), m.Address.Key(), m.Attributes}, nil
+	position := m.Position
+	if m.Inactive { // until the end of the import
+		c.inactive++
+		position = -position
+	}
+	return []any{c.list, position, m.Address.String(), m.Address.Key(), m.Attributes}, nil
 }
 
 func (c *copier) Err() error { return c.err }

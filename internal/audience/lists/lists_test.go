@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,7 @@ type source struct {
 	addresses []string
 	next      int
 	rejected  int64
+	inactive  []int // the numbers of the rows that must not be mailed
 	err       error
 	spoilt    int           // the number of the row that the database refuses
 	paused    chan struct{} // when set, the end waits until it is closed
@@ -71,7 +73,10 @@ func (s *source) Next() (member.Member, error) {
 		attributes = []byte(`{"row": "\u0000"}`) // jsonb cannot hold it
 	}
 	parsed, err := address.Parse(a)
-	return member.Member{Position: int64(s.next + 1), Address: parsed, Attributes: attributes}, err
+	return member.Member{
+		Position: int64(s.next + 1), Address: parsed, Attributes: attributes,
+		Inactive: slices.Contains(s.inactive, s.next),
+	}, err
 }
 
 func (s *source) Rejected() int64 { return s.rejected }
@@ -371,6 +376,22 @@ func TestOptOutsAreAddedOnceListedInOrderAndRemoved(t *testing.T) {
 	if err := f.store.OptOuts(t.Context(), func(lists.OptOut) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("got %v, want the callback's own error", err)
 	}
+}
+
+func TestNeitherAnInactiveMemberNorItsOtherRowsAreStored(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	rows := of("a@example.com", "b@example.com", "A@EXAMPLE.com", "c@example.com", "d@example.com", "c@example.com")
+	rows.inactive = []int{3, 5, 6}
+	got := f.imported("people", rows, false)
+	f.want(f.addresses("people"), []string{"b@example.com"})
+	f.want([]int64{got.Members, got.Duplicates}, []int64{1, 0})
+	rows = of("a@example.com", "a@example.com")
+	rows.inactive = []int{1}
+	if _, err := f.store.Import(t.Context(), "people", "new.csv", columns, rows, true); !errors.Is(err, lists.ErrEmpty) {
+		t.Errorf("got %v, want ErrEmpty", err)
+	}
+	f.want(f.addresses("people"), []string{"b@example.com"})
 }
 
 func TestARowThatTheDatabaseRefusesRollsTheImportBack(t *testing.T) {

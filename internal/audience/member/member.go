@@ -24,6 +24,9 @@ type Member struct {
 	Address  address.Address
 	// Taken names the marks that stood around the address in the table, or is empty.
 	Taken string
+	// Inactive says that the person must not be mailed. Only a reader that is asked for these rows
+	// returns them.
+	Inactive bool
 	// Attributes is a JSON object of values without blanks around them, in the order of the columns.
 	Attributes []byte
 }

@@ -15,15 +15,18 @@ import (
 
 // Decisions is what the reading of a list file has decided.
 type Decisions struct {
-	Encoding  string                `json:"encoding"`
-	Letters   string                `json:"letters,omitempty"` // by which the encoding was recognized
-	Separator string                `json:"separator"`
-	Mapping   []member.Column       `json:"mapping"`
-	Filled    int64                 `json:"filled"`   // rows whose last cells were missing
-	LeftOut   []csvlist.LeftOut     `json:"left_out"` // rows that a status column leaves out
-	Reasons   []Reason              `json:"reasons"`  // of rejected rows
-	Warnings  []csvlist.Warning     `json:"warnings"`
-	Status    []statuscolumn.Report `json:"status_columns"`
+	Encoding  string            `json:"encoding"`
+	Letters   string            `json:"letters,omitempty"` // by which the encoding was recognized
+	Separator string            `json:"separator"`
+	Mapping   []member.Column   `json:"mapping"`
+	Filled    int64             `json:"filled"`   // rows whose last cells were missing
+	LeftOut   []csvlist.LeftOut `json:"left_out"` // rows that a status column leaves out
+	// Contradicted is how many active rows are left out because another row says that their address
+	// must not be mailed.
+	Contradicted int64                 `json:"contradicted"`
+	Reasons      []Reason              `json:"reasons"` // of rejected rows
+	Warnings     []csvlist.Warning     `json:"warnings"`
+	Status       []statuscolumn.Report `json:"status_columns"`
 }
 
 // Reason is how many rows were rejected for a reason.
@@ -80,6 +83,9 @@ func (d Decisions) Lines(file string) (lines []string) {
 	}
 	if len(d.LeftOut) > 0 {
 		say("%s left out by status: %s", output.Count(d.LeftOutRows(), "row"), joinLeftOut(d.LeftOut))
+	}
+	if d.Contradicted > 0 {
+		say("%s left out: another row says that the address must not be mailed", output.Count(d.Contradicted, "row"))
 	}
 	for _, r := range d.Reasons {
 		say("%s rejected: %s", output.Count(r.Rows, "row"), r.Reason)

@@ -60,6 +60,7 @@ func Import(
 		return done, Failure(err)
 	}
 	defer r.Close()
+	r.WithInactive = true
 	reasons := reasonCounts{}
 	shown := ReportRejects(a, file, r, func(x member.Reject) {
 		reasons.add(x.Reason)
@@ -79,6 +80,7 @@ func Import(
 	stop()
 	shown()
 	done.Decisions = decisionsOf(f, r, reasons)
+	done.Contradicted = r.Active() - done.List.Members
 	switch {
 	case errors.Is(err, lists.ErrExists):
 		return done, exit.Errorf(exit.Exists, "the list %s exists already: --replace replaces it", name)

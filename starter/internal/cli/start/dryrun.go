@@ -128,9 +128,9 @@ func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *outp
 // countAudience reads the whole audience once.
 func (a *app) countAudience(ctx context.Context, s *command.Store, p plan, r *dryRunResult) error {
 	counter := audienceCounter{
-		ctx:     ctx,
-		store:   s,
-		seen:    map[uint64]struct{}{},
+		ctx:   ctx,
+		store: s,
+		seen:  map[uint64]struct{}{}, inactive: map[uint64]struct{}{},
 		domains: map[string]int64{},
 		seed:    maphash.MakeSeed(),
 	}
@@ -161,6 +161,9 @@ func (a *app) countFile(f *csvlist.File, counter *audienceCounter) (rejected int
 		return 0, listfile.Failure(err)
 	}
 	defer r.Close()
+	if err := counter.skipInactive(f); err != nil {
+		return 0, listfile.Failure(err)
+	}
 	end := listfile.ReportDecisions(a.App, f, r)
 	defer end()
 	for {
@@ -230,7 +233,7 @@ type audienceCounter struct {
 	seed  maphash.Seed
 
 	members, recipients, optedOut int64
-	seen                          map[uint64]struct{}
+	seen, inactive                map[uint64]struct{}
 	domains                       map[string]int64
 	chunk                         []string // different addresses whose opt-outs are not looked up yet
 }
@@ -243,9 +246,37 @@ func (c *audienceCounter) add(text string) error {
 	return c.addKey(a.Key())
 }
 
+// skipInactive notes the addresses that a row of the file says must not be mailed. An import leaves
+// out every row with such an address.
+func (c *audienceCounter) skipInactive(f *csvlist.File) error {
+	if !f.UsesStatus() {
+		return nil
+	}
+	r, err := f.Members()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	r.WithInactive = true
+	for {
+		m, err := r.Next()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case m.Inactive:
+			c.inactive[maphash.String(c.seed, m.Address.Key())] = struct{}{}
+		}
+	}
+}
+
 func (c *audienceCounter) addKey(key string) error {
-	c.members++
 	hash := maphash.String(c.seed, key)
+	if _, there := c.inactive[hash]; there {
+		return nil
+	}
+	c.members++
 	if _, there := c.seen[hash]; there {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/query"
@@ -83,7 +84,7 @@ func (a *app) reportSample(p plan, result sample.Result) error {
 func (a *app) readSample(ctx context.Context, s *command.Store, p plan, add func(render.Recipient) error) error {
 	switch {
 	case p.listFile != "":
-		return sampleOfFile(p.listFile, add)
+		return sampleOfFile(p.list, add)
 	case p.in.Query != nil:
 		return a.sampleOfQuery(ctx, p, add)
 	case p.in.Continue != nil:
@@ -118,10 +119,10 @@ func addRows(from rows, add func(render.Recipient) error) error {
 	}
 }
 
-func sampleOfFile(path string, add func(render.Recipient) error) error {
-	r, err := listfile.Open(path)
+func sampleOfFile(f *csvlist.File, add func(render.Recipient) error) error {
+	r, err := f.Members()
 	if err != nil {
-		return err
+		return listfile.Failure(err)
 	}
 	defer r.Close()
 	return listfile.Failure(addRows(r, add))
