@@ -13,7 +13,7 @@ func TestAnAnswerWithPeopleWhoMustNotBeMailedIsRefused(t *testing.T) {
 	s := newSource(t)
 	for sql, want := range map[string]string{
 		"SELECT email, id > 1 AS opted_out FROM people": "column 2 (opted_out) says who may be mailed: " +
-			"1 active (f 1), 2 not (t 2)",
+			"1 active (false 1), 2 not (true 2)",
 		"SELECT email, CASE id WHEN 3 THEN 'Unsubscribed' ELSE 'new' END AS kind FROM people": "column 2 (kind) " +
 			"says who may be mailed: 0 active, 3 not (Unsubscribed 1, other values 2)",
 		"SELECT 'none' AS email, 'bounced' AS status": "column 2 (status) says who may be mailed: " +
