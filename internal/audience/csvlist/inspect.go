@@ -1,6 +1,7 @@
 package csvlist
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"strings"
@@ -119,8 +120,22 @@ func (s *inspection) add(row *row) {
 	for i := len(row.fields); i < len(s.columns); i++ {
 		s.statuses[i].Add("")
 	}
-	if !isASCII(row.raw) {
+	if mayBeDamaged(row.raw) {
 		s.lookAt(row)
+	}
+}
+
+// mayBeDamaged reports quickly whether lookAt may find something.
+func mayBeDamaged(raw []byte) bool {
+	for at := 0; ; {
+		n := bytes.IndexByte(raw[at:], 0xc3)
+		if n < 0 {
+			return bytes.Contains(raw, []byte("\ufffd"))
+		}
+		at += n + 1
+		if at < len(raw) && (raw[at] == 0x82 || raw[at] == 0x83 || raw[at] == 0xa2) { // Â Ã â
+			return true
+		}
 	}
 }
 
@@ -162,13 +177,4 @@ func (s *inspection) end() error {
 		}
 	}
 	return nil
-}
-
-func isASCII(b []byte) bool {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }

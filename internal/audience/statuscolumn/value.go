@@ -127,7 +127,16 @@ func hasNumber(value string) bool {
 	if value == "" || value[0] > '9' {
 		return false
 	}
-	return strings.ContainsAny(value, "123456789") && strings.Trim(value, "0123456789-+.,:/ TZ") == ""
+	digits := false
+	for i := range len(value) {
+		switch c := value[i]; {
+		case '1' <= c && c <= '9':
+			digits = true
+		case strings.IndexByte("0-+.,:/ TZ", c) < 0:
+			return false
+		}
+	}
+	return digits
 }
 
 var (
