@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"directmailer/internal/audience/charset"
+	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/statuscolumn"
 )
 
@@ -68,9 +70,14 @@ func (s *inspection) run() error {
 	defer r.Close()
 	f := s.file
 	f.Separator, f.Declared, f.Mapping, f.Rows = r.separator, r.declared == r.separator, r.header.Mapping(), 0
+	report := isReport(f.Mapping)
 	for _, c := range f.Mapping {
 		s.columns = append(s.columns, &column{})
-		s.statuses = append(s.statuses, statuscolumn.New(c.Header))
+		status := statuscolumn.New(c.Header)
+		if report {
+			status = statuscolumn.NewForeign(c.Header)
+		}
+		s.statuses = append(s.statuses, status)
 	}
 	for {
 		row, err := r.scan.next()
@@ -88,6 +95,15 @@ func (s *inspection) run() error {
 			s.add(row)
 		}
 	}
+}
+
+// isReport reports whether the columns are those of a report of ours. Its outcomes say what became of
+// a mailing. Who had opted out is among the opt-outs.
+func isReport(mapping []member.Column) bool {
+	has := func(name string) bool {
+		return slices.ContainsFunc(mapping, func(c member.Column) bool { return c.Header == name })
+	}
+	return has("outcome") && has("attempts") && has("possibly_twice")
 }
 
 // fault notes a fault, and reports whether the reading can go on.

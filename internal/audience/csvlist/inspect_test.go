@@ -335,6 +335,14 @@ func TestAStatusInAColumnWithoutANameIsFound(t *testing.T) {
 	}
 }
 
+func TestTheOutcomesOfAReportAreNoStatus(t *testing.T) {
+	f, err := inspect(t, "address,outcome,attempts,possibly_twice\nada@example.com,sent,1,false\n"+
+		"bob@example.com,opted_out,0,false\n", csvlist.Options{})
+	if err != nil || f.Undecided() != nil {
+		t.Errorf("got %v, %v", err, f.Undecided())
+	}
+}
+
 func TestAFileThatChangesAfterItWasInspectedIsNotRead(t *testing.T) {
 	f, err := inspect(t, "email\nada@example.com\n", csvlist.Options{})
 	if err != nil {

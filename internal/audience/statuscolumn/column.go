@@ -24,6 +24,9 @@ func New(header string) *Column {
 	return &Column{Header: header, kind: KindOf(header), values: map[string]*int64{}}
 }
 
+// NewForeign returns a Column that never says who may be mailed.
+func NewForeign(header string) *Column { return &Column{Header: header, kind: Foreign} }
+
 // Kind returns what the name of the column says.
 func (c *Column) Kind() Kind { return c.kind }
 
