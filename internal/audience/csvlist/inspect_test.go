@@ -223,6 +223,7 @@ func TestAFileThatIsNoListSaysWhatItIs(t *testing.T) {
 		"\xd0\xcf\x11\xe0\xa1\xb1":              "list.csv:1: is an old Excel workbook",
 		"\x1f\x8b\x08":                          "list.csv:1: is compressed",
 		"Members 2026\n\nEmail,Name\na@b.c,A\n": "list.csv:1: does not name the columns, but line 3 does",
+		"sep= \nemail\na@b.c\n":                 "list.csv:1: does not name the columns, but line 2 does",
 		"sep=;\n":                               "list.csv: is empty",
 		"sep=;\nx;y\n": "list.csv:2: has no column for the e-mail address: name it email; " +
 			"the columns are x, y",

@@ -18,7 +18,7 @@ var errEmpty = errors.New("is empty: the first line must name the columns")
 const separators = ",;\t|"
 
 // separatorLine is the first line of a file by which Excel knows the separator: sep=;
-var separatorLine = regexp.MustCompile(`(?i)^[\r\n]*"?sep=([ -~\t])"?[,;\t|]*(\r\n|\n|\r|$)`)
+var separatorLine = regexp.MustCompile(`(?i)^[\r\n]*"?sep=([!#-/:-@[-\x60{-~\t])"?[,;\t|]*(\r\n|\n|\r|$)`)
 
 const mark = "\ufeff"
 
