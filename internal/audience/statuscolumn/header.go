@@ -119,16 +119,17 @@ var (
 		kontakt abonnent abonnenten empfänger mitglied adresse kunde contacto abonné contatto suscriptor subskrybent`)
 
 	negative = strings.Fields(`unsub optout opt_out opted_out optedout blacklist blocklist bounced bounce
-		hard_bounce soft_bounce complain spam suppress cleaned clean_time clean_campaign deactivated unreachable
+		hard_bounce soft_bounce complain spam suppress clean_time clean_campaign deactivated unreachable
 		undeliverable do_not_contact do_not_email do_not_mail do_not_send do_not_bulk donot dnc no_email_ no_mail_
 		email_disabled mail_disabled excluded_from ineligible globally_ineligible bad_address email_bad invalid_email
 		email_invalid quarantine marked_as_spam not_subscribed nonsubscribed non_subscribed
-		abgemeldet abmeld ausgetragen austrag abbestell gesperrt widerruf
+		abgemeldet abmeld ausgetragen austrag austritt abbestell gesperrt sperr werbesperr widerruf kündig gekündigt
+		keine_werbung kein_newsletter keine_mail keine_e_mail no_newsletter robinson cancelamento cancellazione
 		desinscri désinscri desabon désabon baja_ desuscri descadastr disiscri disabbon
 		uitgeschreven uitschrij afgemeld wypis odhlá odhlas avregist avanmäl avprenum afmeld avmeld leirat dezabon
 		отпис відпис 配信停止 購読解除 退会 退订 退訂 取消订阅 수신거부`)
 	// negativeAlone are negative where no other thing is named: a contact is deleted, or an order.
-	negativeAlone = setOf(`deleted disabled blocked inactive cancelled canceled archived banned invalid excluded
+	negativeAlone = setOf(`cleaned deleted disabled blocked inactive cancelled canceled archived banned invalid excluded
 		removed gelöscht deaktiviert inaktiv supprimé bloqué eliminado bloqueado inactivo cancellato bloccato
 		bloqueada geblokkeerd заблокирован`)
 

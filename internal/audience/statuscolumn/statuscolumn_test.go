@@ -57,6 +57,9 @@ func TestAColumnThatSaysWhoMayBeMailedIsFoundByItsNameAndItsValues(t *testing.T)
 		{"subscribed", "no no", ""},
 		{"subscribed", "yes -", "yes"},
 		{"Consent", "granted withdrawn", "granted"},
+		{"Cleaned", "- 2026-01-31", "-"},
+		{"Werbesperre", "- J", "-"},
+		{"Data de cancelamento", "- 31.01.2026", "-"},
 		{"Status", "1 0", "1"},
 		{"opt-in", "T F", "T"},
 		// by values alone
@@ -94,6 +97,8 @@ func TestAColumnAboutSomethingElseIsNotTakenForOne(t *testing.T) {
 		"OPTIN_TIME":               "2026-01-31 -",
 		"Subscription plan":        "gold none",
 		"unsubscribe_url":          "https://example.com/u/1 https://example.com/u/2",
+		"cleaned_email":            "ada@example.com",
+		"cleaned_phone":            "+49 123",
 		"Unsubscribe":              "https://example.com/u/1",
 		"bounce rate":              "0 3",
 		"Marketing emails bounced": "0 3",

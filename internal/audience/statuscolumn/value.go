@@ -24,6 +24,7 @@ const (
 	Strong
 	// Clear is inactive in any column: "unsubscribed".
 	Clear
+	// Link is a web address or an e-mail address, which says nothing.
 	Link
 )
 
@@ -64,7 +65,7 @@ func wordless(value, name string) Word {
 		return Blank
 	case strings.Trim(name, "0_") == "": // 0, 0000-00-00, 0.00
 		return No
-	case strings.Contains(value, "://"):
+	case strings.Contains(value, "://"), strings.Contains(value, "@") && !strings.ContainsAny(value, " \t"):
 		return Link
 	}
 	return Unknown
