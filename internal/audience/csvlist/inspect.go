@@ -97,8 +97,8 @@ func (s *inspection) run() error {
 	}
 }
 
-// isReport reports whether the columns are those of a report of ours. Its outcomes say what became of
-// a mailing. Who had opted out is among the opt-outs.
+// isReport reports whether the columns are those of a report of ours. Its outcomes say what became
+// of a mailing. Who had opted out is among the opt-outs.
 func isReport(mapping []member.Column) bool {
 	has := func(name string) bool {
 		return slices.ContainsFunc(mapping, func(c member.Column) bool { return c.Header == name })
