@@ -376,3 +376,21 @@ func TestThePolicyNamesWhatIsRegistered(t *testing.T) {
 		t.Errorf("registered %q, the policy has %q", r.names, want)
 	}
 }
+
+// The text is the reason of a suspended mailing.
+func TestAFailureOfTheDatabaseSaysWhatToChange(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]*failure{
+		"53300": {kind: policy.DatabaseUnavailable, text: "max_connections"},
+		"57014": {kind: policy.DatabaseUnavailable, text: "statement_timeout"},
+		"25006": {kind: policy.DatabaseUnavailable, text: "target_session_attrs"},
+		"42501": {kind: policy.Unexpected, text: "grant the role"},
+		"42P01": {kind: policy.Unexpected, text: "starter migrate"},
+		"26000": {kind: policy.Unexpected, text: "default_query_exec_mode"},
+	} {
+		f := classify(fmt.Errorf("claim the batch: %w", &pgconn.PgError{Code: code, Message: "secret@example.com"}))
+		if f.kind != want.kind || !strings.Contains(f.text, want.text) || strings.Contains(f.text, "secret") {
+			t.Errorf("%s: %s: %s", code, f.kind, f.text)
+		}
+	}
+}

@@ -47,6 +47,17 @@ type Worker struct {
 	LogFormat string `env:"DM_LOG_FORMAT" envDefault:"text"`
 }
 
+// DefaultMaxBatches is the default of DM_MAX_BATCHES.
+const DefaultMaxBatches = 8
+
+// MaxPrepares is how many lists a worker prepares at the same time. MaxSteps is the same for the
+// short activities: opening, closing, and what operators ask for.
+const MaxPrepares, MaxSteps = 8, 8
+
+// DatabaseConnections is how many connections to PostgreSQL a worker opens at most: one for each
+// activity that can run at the same time, one for the gate, and some to spare.
+func DatabaseConnections(maxBatches int) int { return 2*maxBatches + MaxPrepares + MaxSteps + 4 }
+
 // Starter is the starter's environment. Each variable may be unset: a command that needs it says
 // so.
 type Starter struct {

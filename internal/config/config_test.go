@@ -39,7 +39,7 @@ func TestAWorkerNeedsADatabaseAndDropPointsAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.TaskQueue != "direct-mailer" || w.MaxBatches != 8 || w.StopTimeout != 30*time.Second ||
+	if w.TaskQueue != "direct-mailer" || w.MaxBatches != config.DefaultMaxBatches || w.StopTimeout != 30*time.Second ||
 		w.LogLevel != slog.LevelInfo ||
 		w.LogFormat != "text" ||
 		w.HealthAddress != "" {

@@ -1,6 +1,7 @@
 package database_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
@@ -63,5 +64,15 @@ func TestNothingOfASessionBehindAPoolerIsChanged(t *testing.T) {
 	var timeout string
 	if err := pool.QueryRow(t.Context(), `SHOW statement_timeout`).Scan(&timeout); err != nil || timeout != "1min" {
 		t.Errorf("statement_timeout is %s (%v)", timeout, err)
+	}
+}
+
+func TestAParameterThatAPoolerRefusesIsNamed(t *testing.T) {
+	t.Parallel()
+	at := withParameters(servertest.PgBouncer(t, empty(t), "transaction"), "search_path=secret")
+	_, err := database.Open(t.Context(), at, 1)
+	checkError(t, err, true)
+	if err != nil && !strings.Contains(err.Error(), "PostgreSQL error 08P01 (search_path): a pooler refuses a parameter") {
+		t.Error(err)
 	}
 }

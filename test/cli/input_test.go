@@ -285,10 +285,13 @@ func TestReadingCommandsAnswerInJSON(t *testing.T) {
 		Detail string
 	}
 	a := s.run("check", "--output", "json").wantError(t, 8, "not usable: workers")
-	if err := json.Unmarshal([]byte(a.out), &findings); err != nil || len(findings) != 4 {
+	if err := json.Unmarshal([]byte(a.out), &findings); err != nil || len(findings) != 6 {
 		t.Fatalf("check answered %v %s", err, a.out)
 	}
 	for _, f := range findings {
+		if strings.HasPrefix(f.What, "database ") && f.Result == "warning" {
+			continue // the server of the tests does not wait for its disk
+		}
 		if (f.Result == "usable") != (f.What != "workers") {
 			t.Errorf("check: %+v", f)
 		}

@@ -43,14 +43,12 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		}
 		defer stop()
 	}
-	// One connection for each activity that can run at the same time, one for the gate, and some to
-	// spare.
 	pool, err := await(
 		ctx,
 		log,
 		"PostgreSQL at "+database.Place(c.DatabaseURL),
 		func(ctx context.Context) (*pgxpool.Pool, error) {
-			pool, err := database.Open(ctx, c.DatabaseURL, int32(2*c.MaxBatches+maxPrepares+maxSteps+4))
+			pool, err := database.Open(ctx, c.DatabaseURL, int32(config.DatabaseConnections(c.MaxBatches)))
 			if err != nil {
 				return nil, err
 			}
@@ -116,10 +114,6 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 // not.
 const closeTimeout = 5 * time.Second
 
-// maxPrepares is how many lists a worker prepares at the same time. maxSteps is the same for the
-// short activities: opening, closing, and what operators ask for.
-const maxPrepares, maxSteps = 8, 8
-
 // startWorkers listens on the task queues, each with slots of its own.
 func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) (stop func(), err error) {
 	var running []worker.Worker
@@ -134,8 +128,8 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		name  string
 		slots int
 	}{
-		{policy.StepsQueue(cfg.TaskQueue), maxSteps},
-		{policy.PrepareQueue(cfg.TaskQueue), maxPrepares},
+		{policy.StepsQueue(cfg.TaskQueue), config.MaxSteps},
+		{policy.PrepareQueue(cfg.TaskQueue), config.MaxPrepares},
 		{policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches},
 		{cfg.TaskQueue, cfg.MaxBatches},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type result string
 const (
 	usable     result = "usable"
 	unusable   result = "unusable"
+	warning    result = "warning"
 	notChecked result = "not checked"
 )
 
@@ -46,11 +48,16 @@ var findings = output.Table[finding]{
 	{Title: "what", Wrap: 24, Cell: func(f finding) string { return f.What }},
 	{
 		Title: "result",
-		Cell:  func(f finding) string { return strings.ReplaceAll(string(f.Result), "unusable", "UNUSABLE") },
+		Cell: func(f finding) string {
+			if f.Result == unusable || f.Result == warning {
+				return strings.ToUpper(string(f.Result))
+			}
+			return string(f.Result)
+		},
 	},
 	{Title: "detail", Wrap: 40, Cell: func(f finding) string { return f.Detail }},
 	{Title: "took", Right: true, Cell: func(f finding) string {
-		if f.Result == notChecked {
+		if f.Seconds == 0 {
 			return ""
 		}
 		return fmt.Sprintf("%.0f ms", f.Seconds*1000)
@@ -62,11 +69,12 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check PostgreSQL, Temporal, workers, drop points and sources",
-		Long: `Checks PostgreSQL (version, schema), Temporal (connection, namespace), whether workers ask for
-work, and each drop point of DM_DROP_POINTS. A mail server is greeted, and logged in to, as a
-mailing does it. In a drop directory a file is written and removed. No mail is sent. The command
-also logs in to each source database of DM_SOURCES, and reads nothing there. It prints how long
-each check took. All checks run at the same time, for at most 15 seconds.
+		Long: `Checks PostgreSQL (version, schema, settings, connections), Temporal (connection, namespace),
+whether workers ask for work, and each drop point of DM_DROP_POINTS. A mail server is greeted, and
+logged in to, as a mailing does it. In a drop directory a file is written and removed. No mail is
+sent. The command also logs in to each source database of DM_SOURCES, and reads nothing there. It
+prints how long each check took. All checks run at the same time, for at most 15 seconds. A WARNING
+is about a setting that endangers mailings and does not stop them.
 
 With --file the command first reads a mailing file and the header of its list, as start does. It
 reports every problem, and warns of merge tags of other systems. ` + "`starter start --dry-run`" + ` also
@@ -125,10 +133,18 @@ type check struct {
 }
 
 func runChecks(ctx context.Context, c config.Starter) []finding {
+	var settings *database.Inspection
+	var workers int
 	checks := []check{
-		{"PostgreSQL", func(ctx context.Context) (string, error) { return checkDatabase(ctx, c.DatabaseURL) }},
+		{"PostgreSQL", func(ctx context.Context) (detail string, err error) {
+			detail, settings, err = checkDatabase(ctx, c.DatabaseURL)
+			return detail, err
+		}},
 		{"Temporal", checkTemporal},
-		{"workers", func(ctx context.Context) (string, error) { return checkWorkers(ctx, c.TaskQueue) }},
+		{"workers", func(ctx context.Context) (detail string, err error) {
+			detail, workers, err = checkWorkers(ctx, c.TaskQueue)
+			return detail, err
+		}},
 	}
 	for _, d := range c.DropPoints {
 		checks = append(
@@ -162,27 +178,14 @@ func runChecks(ctx context.Context, c config.Starter) []finding {
 		})
 	}
 	wg.Wait()
+	if settings != nil {
+		found = slices.Insert(found, 1, settingsFindings(*settings, workers)...)
+	}
 	if len(c.DropPoints) == 0 {
 		found = append(found, finding{What: "drop points", Result: notChecked,
 			Detail: "DM_DROP_POINTS is not set in this shell, and those of the workers are only known to them"})
 	}
 	return found
-}
-
-func checkDatabase(ctx context.Context, url string) (string, error) {
-	pool, err := command.OpenPool(ctx, url)
-	if err != nil {
-		return "", err
-	}
-	defer pool.Close()
-	version, err := database.CheckServer(ctx, pool)
-	if err != nil {
-		return "", err
-	}
-	if err := database.CheckMigrated(ctx, pool); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("version %s at %s, migrated", version, database.Place(url)), nil
 }
 
 func checkTemporal(ctx context.Context) (string, error) {
@@ -205,25 +208,25 @@ func checkTemporal(ctx context.Context) (string, error) {
 	return detail, nil
 }
 
-func checkWorkers(ctx context.Context, queue string) (string, error) {
+func checkWorkers(ctx context.Context, queue string) (detail string, workers int, err error) {
 	c, err := command.Dial(ctx)
 	if err != nil {
-		return "", errors.New("not known, because Temporal does not answer")
+		return "", 0, errors.New("not known, because Temporal does not answer")
 	}
 	defer c.Close()
 	n, last, err := command.Pollers(ctx, c, queue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
 	if err != nil {
-		return "", command.TemporalFailure("read the task queue", err)
+		return "", 0, command.TemporalFailure("read the task queue", err)
 	}
 	if n == 0 {
-		return "", fmt.Errorf("none polls the task queue %q: start one, or check DM_TASK_QUEUE", queue)
+		return "", 0, fmt.Errorf("none polls the task queue %q: start one, or check DM_TASK_QUEUE", queue)
 	}
 	return fmt.Sprintf(
 		"%s on the task queue %q, the last one asked for work %s ago",
 		output.Count(n, "worker"),
 		queue,
 		output.Duration(time.Since(last)),
-	), nil
+	), n, nil
 }
 
 func checkDropPoint(ctx context.Context, c droppoint.Config) (string, error) {
