@@ -21,7 +21,9 @@ func newFields() fields { return fields{values: field.Values{}, typed: map[strin
 
 func (f *fields) clear() {
 	clear(f.values)
-	clear(f.typed)
+	if len(f.typed) > 0 {
+		clear(f.typed)
+	}
 }
 
 // set sets a field. A text is set as bodies show it.
