@@ -38,7 +38,7 @@ func (a *Activities) renderPages(
 		return nil
 	})
 	if err == nil {
-		err = a.fetch(ctx, m.ID, w, open, &before.last)
+		err = a.fetchAll(ctx, m.ID, w, open, span.Members != nil, &before.last)
 	}
 	blob, finished := w.encoder.Finish()
 	if err != nil {
@@ -48,6 +48,41 @@ func (a *Activities) renderPages(
 		return nil, nil, err
 	}
 	return blob, w.failures, finished
+}
+
+// maxPagesInARow is how many pages in a row may fail with 5xx before the server counts as
+// unavailable.
+const maxPagesInARow = 3
+
+// fetchAll is fetch that passes over recipients at whose pages the server fails, while it answers
+// others: they are deferred. In a later round there may be no others, so again is enough.
+func (a *Activities) fetchAll(
+	ctx context.Context, mailing string, w *composer, open []recipients.Recipient, again bool, last *int32,
+) error {
+	var passed []ledger.Failure // since the last page that was not unavailable
+	for {
+		before := *last
+		err := a.fetch(ctx, mailing, w, open, last)
+		if *last != before {
+			w.failures = append(w.failures, passed...)
+			passed = nil
+		}
+		for len(open) > 0 && open[0].Number <= *last {
+			open = open[1:]
+		}
+		var away *page.Unavailable
+		switch {
+		case err == nil && len(passed) > 0 && w.pages == 0 && !again:
+			return &page.Unavailable{Cause: passed[0].Reason}
+		case err == nil:
+			w.failures = append(w.failures, passed...)
+			return nil
+		case !errors.As(err, &away) || !away.Fails || len(open) == 0 || len(passed)+1 >= maxPagesInARow:
+			return err
+		}
+		passed = append(passed, ledger.Failure{Recipient: open[0].Number, Reason: away.Cause, Later: true})
+		open = open[1:]
+	}
 }
 
 // fetch composes the messages of recipients from their pages, and sets last to the number of each
@@ -66,6 +101,7 @@ func (a *Activities) fetch(
 		case err != nil:
 			return err
 		default:
+			w.pages++
 			if err := w.add(open[i], p); err != nil {
 				return err
 			}
@@ -110,6 +146,7 @@ func (w *composer) resume(b partialBatch) error {
 		if err := w.encoder.Add(&e); err != nil {
 			return err
 		}
+		w.pages++
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -163,6 +165,67 @@ func messages(t *testing.T, blob []byte) map[int32]string {
 		}
 		last = e.Recipient
 		out[last] = string(e.Data)
+	}
+}
+
+// The server fails at the pages of some recipients, and answers all others.
+func TestARecipientAtWhosePageTheServerFailsIsDeferredAndTheBatchIsRendered(t *testing.T) {
+	t.Parallel()
+	const recipients = 20
+	for name, bad := range map[string][]int{"first": {1}, "last": {20}, "two": {7, 8}, "three apart": {3, 9, 20}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+				if slices.Contains(bad, n) {
+					w.WriteHeader(http.StatusInternalServerError)
+					return
+				}
+				w.Header().Set("Content-Type", "text/plain")
+				fmt.Fprintf(w, "page %s", r.URL.Path)
+			}))
+			t.Cleanup(s.Close)
+			pool, a := prepared(t, recipients, workflows.Content{PageURL: s.URL + "/{{.n}}?to={{.email}}"})
+			out, err := renderOnce(t, a)
+			if err != nil || out.Messages != recipients-len(bad) || out.Failed != 0 {
+				t.Fatalf("got %+v, %v", out, err)
+			}
+			if got := messages(t, spooled(t, pool)); len(got) != recipients-len(bad) {
+				t.Errorf("%d messages", len(got))
+			}
+			var deferred []int
+			err = pool.QueryRow(t.Context(), `SELECT array_agg(recipient ORDER BY recipient) FROM deliveries
+				WHERE status = 'deferred' AND NOT final AND reply LIKE '%answered 500'`).Scan(&deferred)
+			if err != nil || !slices.Equal(deferred, bad) {
+				t.Errorf("deferred are %v, %v", deferred, err)
+			}
+		})
+	}
+}
+
+// A server that fails at three pages in a row, or at every page, is unavailable.
+func TestAServerThatFailsAtEveryPageIsUnavailableAndNobodyIsDeferred(t *testing.T) {
+	t.Parallel()
+	for _, good := range []int{0, 5} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/")); n > good {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", "text/plain")
+			fmt.Fprintf(w, "page %s", r.URL.Path)
+		}))
+		t.Cleanup(s.Close)
+		pool, a := prepared(t, 20, workflows.Content{PageURL: s.URL + "/{{.n}}?to={{.email}}"})
+		_, err := renderOnce(t, a)
+		var app *temporal.ApplicationError
+		if !errors.As(err, &app) || app.Type() != policy.PageUnavailable {
+			t.Fatalf("got %v", err)
+		}
+		var rows int
+		if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries`).Scan(&rows); err != nil || rows > 0 {
+			t.Errorf("%d rows, %v", rows, err)
+		}
 	}
 }
 

@@ -53,7 +53,13 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 			}
 			return workflows.Rendered{}, err
 		}
-		return workflows.Rendered{Messages: span.Len() - len(failures), Failed: len(failures)}, nil
+		failed := 0
+		for _, f := range failures {
+			if !f.Later {
+				failed++
+			}
+		}
+		return workflows.Rendered{Messages: span.Len() - len(failures), Failed: failed}, nil
 	})
 }
 
@@ -98,6 +104,7 @@ type composer struct {
 	renderer *render.Renderer
 	encoder  *spool.Encoder
 	failures []ledger.Failure
+	pages    int // that were fetched
 	buf      []byte
 }
 

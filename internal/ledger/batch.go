@@ -38,6 +38,7 @@ var (
 	insertBatches  = statement("open_batches")
 	storeUncertain = statement("store_uncertain")
 	storeFailed    = statement("store_failed")
+	storeDeferred  = statement("store_deferred")
 )
 
 // OpenBatches makes the batches of a mailing whose audience is being frozen, in the transaction of
@@ -74,6 +75,7 @@ func (l *Ledger) Range(ctx context.Context, b Batch) (s Span, rendered bool, err
 type Failure struct {
 	Recipient int32
 	Reason    string
+	Later     bool // it may be made in a later round: the recipient is deferred
 }
 
 // Store keeps the rendered messages of a batch and the failures among its recipients, both or
@@ -122,14 +124,20 @@ func fail(ctx context.Context, tx pgx.Tx, mailing int64, failures []Failure) err
 	if err := joinByHash(ctx, tx); err != nil {
 		return err
 	}
-	recipients, reasons := make([]int32, len(failures)), make([]string, len(failures))
-	for i, f := range failures {
-		recipients[i], reasons[i] = f.Recipient, f.Reason
+	var recipients, later []int32
+	var reasons, laterReasons []string
+	for _, f := range failures {
+		if f.Later {
+			later, laterReasons = append(later, f.Recipient), append(laterReasons, f.Reason)
+			continue
+		}
+		recipients, reasons = append(recipients, f.Recipient), append(reasons, f.Reason)
 	}
 	args := pgx.NamedArgs{"mailing": mailing, "recipients": recipients, "reasons": reasons}
 	var batch pgx.Batch
 	batch.Queue(storeUncertain, args)
 	batch.Queue(storeFailed, args)
+	batch.Queue(storeDeferred, pgx.NamedArgs{"mailing": mailing, "recipients": later, "reasons": laterReasons})
 	return tx.SendBatch(ctx, &batch).Close()
 }
 

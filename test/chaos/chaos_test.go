@@ -22,6 +22,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
 	"directmailer/test/rig"
 	"directmailer/workflows"
@@ -68,7 +69,8 @@ type round struct {
 }
 
 func (r round) ok() bool {
-	return (r.unbounded || r.lost == 0 && r.duplicates <= r.bound) && r.counts.Total() == int64(r.recipients)
+	return (r.unbounded || r.lost == 0 && r.duplicates <= r.bound) && r.counts.Total() == int64(r.recipients) &&
+		r.counts.Bounced == 0
 }
 
 // chaosRun gathers the rounds.
@@ -251,6 +253,10 @@ func (c *chaosRun) newExperiment(t *testing.T, f fault) *experiment {
 		e.receiver.dir = dir
 	}
 	e.dropPoints = len(dropPoints)
+	if f.smallRelay {
+		small := smtptest.Start(t, smtptest.Options{Extensions: []string{"SIZE 300"}, Accepted: e.receiver.accept})
+		dropPoints = append(dropPoints, fmt.Sprintf("small=smtp://%s?connections=%d", small.Addr(), rig.Connections))
+	}
 	url, address := e.own.start(t, f)
 	e.Rig = rig.NewOn(t, strings.Join(dropPoints, " "), url, address)
 	e.ImportList(*chaosRecipients)
@@ -363,6 +369,9 @@ func (e *experiment) end(run client.WorkflowRun) workflows.Result {
 		d, err := e.Temporal.DescribeWorkflowExecution(e.Context(), run.GetID(), "")
 		if err == nil && d.WorkflowExecutionInfo.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING &&
 			d.WorkflowExecutionInfo.Status != enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW {
+			if e.fault.terminates {
+				return e.closeLedger()
+			}
 			return e.Result(e.Temporal.GetWorkflow(e.Context(), run.GetID(), ""))
 		}
 		e.supervise()
@@ -429,7 +438,11 @@ func (e *experiment) compare(got map[string]*received) (lost, duplicates int) {
 // those of the mailing's result, and no intent, deferral or spooled batch may be left.
 func (e *experiment) reconcile(result workflows.Result) {
 	e.Helper()
-	if result.State != workflows.StateCompleted || result.Recipients != int64(*chaosRecipients) {
+	want := workflows.StateCompleted
+	if e.fault.terminates {
+		want = workflows.StateTerminated
+	}
+	if result.State != want || result.Recipients != int64(*chaosRecipients) {
 		e.Errorf("the mailing's result is %+v", result)
 	}
 	var wrong, left int

@@ -22,6 +22,8 @@ type fault struct {
 	standby            replication
 	apart              bool // does not happen together with other faults
 	directory          directoryUse
+	smallRelay         bool // a second relay, which takes no message of the mailing
+	terminates         bool // ends the mailing: its ledger is closed as `starter close` does
 	inject             func(*experiment, *rand.Rand) effect
 }
 
@@ -80,6 +82,10 @@ func init() { // not in the declaration, because the last fault uses the list
 		{name: "slow-server", inject: serverFault(1<<30, 1, slow)},
 		{name: "421", inject: serverFault(40, 20, closing)},
 		{name: "disk-full", directory: alone, inject: (*experiment).fillDisk},
+		{name: "poison-recipient", inject: (*experiment).poison},
+		{name: "quota", inject: (*experiment).useUpQuota},
+		{name: "small-relay", apart: true, smallRelay: true, inject: serverFault(1<<30, 1, slow)},
+		{name: "terminate", apart: true, terminates: true, inject: (*experiment).terminate},
 		{name: "everything", postgres: true, temporal: true, directory: besides, inject: (*experiment).everything},
 	}
 }
@@ -348,7 +354,7 @@ func (e *experiment) fillDisk(random *rand.Rand) effect {
 	used := int64(disk.Blocks-disk.Bfree) * int64(disk.Bsize) // of another type on each system
 	e.resize(fmt.Sprint(used + 4<<20))                        // less than its content is refused
 	e.fill(filler)
-	for !e.noticed() && !e.isOver() {
+	for !e.noticed("drop") && !e.isOver() {
 		time.Sleep(50 * time.Millisecond)
 	}
 	outage(random)
@@ -380,14 +386,14 @@ func (e *experiment) fill(path string) {
 	}
 }
 
-// noticed reports whether the mailing knows that the drop directory has failed.
-func (e *experiment) noticed() bool {
+// noticed reports whether the mailing knows that the drop point has failed.
+func (e *experiment) noticed(dropPoint string) bool {
 	st, err := e.Status()
 	if err != nil {
 		return false
 	}
 	for _, p := range st.DropPoints {
-		if p.Name == "drop" && p.LastFailure != "" {
+		if p.Name == dropPoint && p.LastFailure != "" {
 			return true
 		}
 	}

@@ -118,6 +118,37 @@ func TestEachRecipientGetsHisOwnPageAndTheOneWithoutIsFailed(t *testing.T) {
 	}
 }
 
+// The page of one recipient always fails, until somebody mends it. All others have their mail
+// before.
+func TestOneRecipientWhosePageFailsDoesNotStopAMailing(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	var mended atomic.Bool
+	pages := startPages(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("to") == rig.Address(17) && !mended.Load() {
+			http.Error(w, "oops", http.StatusInternalServerError)
+			return
+		}
+		personal(w, r)
+	})
+	s := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	r.StartWorker("DM_PAGE_HOSTS=127.0.0.0/8")
+	in := paged(20, pages)
+	in.OnExhausted = workflows.Fail
+	run := r.Start(in)
+	r.AwaitStatus("all others are sent, and it waits for a later round", func(st workflows.Status) bool {
+		return st.Counts.Sent == recipients-1 && st.State == workflows.StateSending &&
+			r.Report()[rig.Address(17)].Attempts > 1
+	})
+	mended.Store(true)
+	result := r.Result(run)
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, result.Counts)
+	}
+}
+
 // The page server is killed halfway through a mailing. Rendered messages are still sent. The others
 // wait until the server is back.
 func TestAMailingOutlivesItsPageServer(t *testing.T) {

@@ -21,6 +21,9 @@ type Unavailable struct {
 	Cause string
 	// RetryAfter is what the server asks for, at most an hour; 0 when it does not.
 	RetryAfter time.Duration
+	// Fails is true if the server has answered with 5xx, and did not ask to come again later: it may
+	// fail at this page only.
+	Fails bool
 
 	slow bool // it took its time already: not tried again at once
 }
@@ -56,6 +59,7 @@ func (f *Fetcher) read(
 		return render.Page{}, &Unavailable{
 			Cause:      fmt.Sprintf("%s answered %d", u.Hostname(), status),
 			RetryAfter: after,
+			Fails:      status >= 500 && after == 0,
 		}
 	case status != http.StatusOK:
 		discard(answer)

@@ -79,7 +79,7 @@ func TestARetryBeginsAfterTheLastAttemptIsWritten(t *testing.T) {
 	var tries atomic.Int32
 	early := make(chan struct{})
 	r := newRig(t, "connections=2", func(e smtptest.Event) *smtptest.Action {
-		if e.Phase != "RCPT" || numberOf(e.To) != 50 {
+		if e.Phase != "RCPT" || numberOf(e.To) != recipients {
 			return nil
 		}
 		if tries.Add(1) == 1 {
@@ -91,7 +91,7 @@ func TestARetryBeginsAfterTheLastAttemptIsWritten(t *testing.T) {
 		return nil
 	})
 	claim := r.claim("m", false)
-	release := r.blockDeliveries(`NEW.recipient = 50 AND NEW.status = 'not_sent'`)
+	release := r.blockDeliveries(fmt.Sprintf(`NEW.recipient = %d AND NEW.status = 'not_sent'`, recipients))
 	done := make(chan error, 1)
 	go func() {
 		_, err := run(t.Context(), r.batch(claim, nil))
@@ -108,8 +108,8 @@ func TestARetryBeginsAfterTheLastAttemptIsWritten(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if got := r.server.Copies(); len(got) != recipients || got["r50@example.com"] != 1 {
-		t.Errorf("%d recipients have got their message, one of them %d times", len(got), got["r50@example.com"])
+	if got := r.server.Copies(); len(got) != recipients || got["r100@example.com"] != 1 {
+		t.Errorf("%d recipients have got their message, one of them %d times", len(got), got["r100@example.com"])
 	}
 }
 
