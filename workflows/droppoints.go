@@ -55,7 +55,8 @@ func (d *dropPoints) usable(now time.Time) (out []UsableDropPoint) {
 	for _, p := range d.all {
 		onTrial := p.OnTrial && d.trials[p.Name]
 		if p.InList && !p.Until.After(now) && !onTrial {
-			out = append(out, UsableDropPoint{Name: p.Name, Proven: p.Proven})
+			failed := p.LastFailure != "" && !p.Proven
+			out = append(out, UsableDropPoint{Name: p.Name, Proven: p.Proven, Failed: failed})
 		}
 	}
 	return out

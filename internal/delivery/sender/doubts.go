@@ -22,6 +22,12 @@ type doubt struct {
 	at     moment
 }
 
+// mayBeWrong reports whether another attempt is better than a verdict when the drop point accepts
+// mail to others: it has refused us until now, or its answer does not say whom it means.
+func (x doubt) mayBeWrong() bool {
+	return x.at.refusing || x.kind == droppoint.Unclear && x.it.refusals < 2
+}
+
 // confirmed returns what a refusal means when the drop point accepts mail to others.
 func (x doubt) confirmed() ledger.Status {
 	if x.kind == droppoint.Refused {
@@ -46,6 +52,7 @@ func (q *queue) judge(d *dropPointState, x doubt, cause, refusesUs error) {
 	if refusesUs != nil && d.failure == nil {
 		d.failure = refusesUs
 	}
+	x.at.refusing = x.at.refusing || d.Failed && d.accepted == 0
 	foundOut, accepts := d.Evidence.since(x.at)
 	switch {
 	case d.refusesUs():
@@ -55,7 +62,7 @@ func (q *queue) judge(d *dropPointState, x doubt, cause, refusesUs error) {
 		d.doubts = nil
 		q.reopen(d, x)
 	case accepts && !foundOut: // while the attempt was written
-		q.resolve(d, x, x.confirmed())
+		q.conclude(d, x)
 	case x.kind != droppoint.Bounced && q.hasElsewhere(x.it, d):
 		q.reopen(d, x)
 	default:
@@ -78,6 +85,16 @@ func (q *queue) reopen(d *dropPointState, x doubt) {
 	}
 	x.it.refusedBy = append(x.it.refusedBy, d)
 	q.retries = append(q.retries, x.it)
+}
+
+// conclude ends a doubt after the drop point has accepted another message. It needs mu.
+func (q *queue) conclude(d *dropPointState, x doubt) {
+	if x.mayBeWrong() {
+		q.retries = append(q.retries, x.it)
+		q.broadcast()
+		return
+	}
+	q.resolve(d, x, x.confirmed())
 }
 
 // resolve ends a doubt: the recipient is bounced, or waits for a later round. It needs mu.
@@ -150,20 +167,22 @@ func (q *queue) verdict(d *dropPointState, x doubt, ended bool) ledger.Status {
 	switch {
 	case refusesUs:
 		return ""
+	case accepts && x.mayBeWrong():
+		return ""
 	case accepts:
 		return x.confirmed()
 	case !ended:
 		return ""
 	case x.kind == droppoint.Bounced:
 		n, severalDomains := d.Evidence.inARow()
-		if x.it.refusals > 0 || d.proven() && n <= fewInARow || n >= sameRefusals && !severalDomains {
+		if x.it.refusals > 1 || d.proven() && n <= fewInARow || n >= sameRefusals && !severalDomains {
 			return ledger.Bounced
 		}
 		q.soon = append(q.soon, x.it.Recipient)
 		return ledger.Refused
 	case !d.proven():
 		return ""
-	case x.kind == droppoint.Unclear && x.it.refusals > 1:
+	case x.kind == droppoint.Unclear && x.it.refusals > 2:
 		return ledger.Bounced
 	}
 	return ledger.Refused

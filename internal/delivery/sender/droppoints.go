@@ -66,7 +66,7 @@ func (q *queue) countAccepted(d *dropPointState, it *item) {
 	d.doubts = slices.DeleteFunc(d.doubts, func(x doubt) bool {
 		refusesUs, accepts := d.Evidence.since(x.at)
 		if accepts && !refusesUs {
-			q.resolve(d, x, x.confirmed())
+			q.conclude(d, x)
 			return true
 		}
 		return false

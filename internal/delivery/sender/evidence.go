@@ -25,6 +25,7 @@ type Evidence struct {
 	accepted int       // messages
 	refused  int       // refusals; each has a number, from 1
 	cleared  int       // the last refusal after which a message was begun that was accepted
+	refusing int       // the last refusal by which it was found to refuse us; 0 when it accepts again
 	epoch    int       // grows when the drop point is found to refuse us: what was refused before proves nothing
 	row      []refusal // refusals that are not cleared
 }
@@ -39,8 +40,12 @@ type refusal struct {
 	err     error
 }
 
-// moment is that of a refusal: its number, and its epoch.
-type moment struct{ refusal, epoch int }
+// moment is that of a refusal: its number, its epoch, and whether the drop point refused us before
+// and had accepted nothing since.
+type moment struct {
+	refusal, epoch int
+	refusing       bool
+}
 
 // numbers returns how many messages were accepted and refused so far.
 func (e *Evidence) numbers() (accepted, refused int) {
@@ -73,6 +78,9 @@ func (e *Evidence) accept(begun int) {
 	defer e.mu.Unlock()
 	e.accepted++
 	e.cleared = max(e.cleared, begun)
+	if begun >= e.refusing {
+		e.refusing = 0
+	}
 	e.row = slices.DeleteFunc(e.row, func(r refusal) bool { return r.number <= e.cleared })
 }
 
@@ -84,7 +92,7 @@ func (e *Evidence) refuse(r refusal) (moment, error) {
 	defer e.mu.Unlock()
 	e.refused++
 	r.number = e.refused
-	at := moment{r.number, e.epoch}
+	at := moment{r.number, e.epoch, e.refusing > 0}
 	if len(e.row) == maxRow {
 		e.row = slices.Delete(e.row, 0, 1)
 	}
@@ -93,7 +101,7 @@ func (e *Evidence) refuse(r refusal) (moment, error) {
 	if same == nil {
 		return at, nil
 	}
-	e.row, e.epoch = nil, e.epoch+1
+	e.row, e.epoch, e.refusing = nil, e.epoch+1, e.refused
 	cause := fmt.Errorf("%w (%d times in a row)", r.err, len(same))
 	return at, &RefusedError{Cause: cause, Quote: smtp.Quote(commonWords(same, r.pattern))}
 }

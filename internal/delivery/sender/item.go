@@ -14,7 +14,7 @@ type item struct {
 	Message
 	attempt   int32           // number of the next attempt
 	uncertain int             // attempts without an answer: the next one is possibly the second mail
-	refusals  int             // attempts of earlier turns that were refused for good, without a verdict
+	refusals  int             // attempts that were refused for good, without a verdict
 	breaks    int             // attempts that have broken their connections, also of earlier turns
 	firstAt   *dropPointState // where the first break of this turn was, and how much it had accepted then
 	accepted  int

@@ -34,6 +34,7 @@ func (c *connection) refused(it *item, kind droppoint.Outcome, answer droppoint.
 		return err
 	}
 	it.attempt++
+	it.refusals++
 	r := refusal{kind: kind, domain: it.domain(), pattern: cause.Error(), err: cause}
 	if answer.Code != 0 {
 		r.words = smtp.Words(answer.Text, it.To)

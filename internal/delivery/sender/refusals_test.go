@@ -143,7 +143,7 @@ func TestRefusalsBetweenAcceptancesAreBounces(t *testing.T) {
 		t.Run(reply, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
-				if e.Phase == "RCPT" && e.Message%10 != 0 {
+				if e.Phase == "RCPT" && numberIn(e.To)%10 != 0 {
 					return &smtptest.Action{Reply: reply}
 				}
 				return nil
@@ -156,6 +156,42 @@ func TestRefusalsBetweenAcceptancesAreBounces(t *testing.T) {
 				t.Errorf("the ledger has %v", got)
 			}
 		})
+	}
+}
+
+// The drop point has refused us, and accepts again after a few more refusals: they mean us as well.
+func TestTheLastRefusalsBeforeADropPointAcceptsAgainBlameNobody(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []string{"550 closed for today", "550 5.1.1 unknown", "550 5.4.5 daily sending limit"} {
+		for _, another := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, another worker=%v", reply, another), func(t *testing.T) {
+				t.Parallel()
+				var asked atomic.Int32
+				r := newRig(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
+					if e.Phase == "RCPT" && asked.Add(1) <= 15 {
+						return &smtptest.Action{Reply: reply}
+					}
+					return nil
+				})
+				claim := r.claim("m", false)
+				evidence := &sender.Evidence{}
+				first := r.batch(claim, manyDomains)
+				first.DropPoints[0].Evidence = evidence
+				if _, err := run(t.Context(), first); err == nil {
+					t.Fatal("the drop point was to be found out")
+				}
+				second := r.batch(r.reclaim(claim, false), manyDomains)
+				if another {
+					second.DropPoints[0].Failed = true
+				} else {
+					second.DropPoints[0].Evidence = evidence
+				}
+				report, err := run(t.Context(), second)
+				if got := r.statuses(); err != nil || !report.Complete || got["sent, final"] != recipients {
+					t.Errorf("%+v, %v; the ledger has %v", report, err, got)
+				}
+			})
+		}
 	}
 }
 

@@ -77,6 +77,8 @@ type DropPoint struct {
 	// Proven is true if the drop point has accepted mail of this mailing since it last failed. Then
 	// a few refusals are about single recipients.
 	Proven bool
+	// Failed is true if the drop point has failed, and has accepted nothing since.
+	Failed bool
 	// Evidence is shared by all batches of the mailing on this worker. Nil is evidence of its own.
 	Evidence *Evidence
 }
