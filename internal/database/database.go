@@ -20,8 +20,8 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// MinVersion is the oldest PostgreSQL that is supported, as server_version_num counts.
-const MinVersion = 140000
+// minVersion is the oldest PostgreSQL that is supported, as server_version_num counts.
+const minVersion = 140000
 
 // ErrNotMigrated says that the schema is older than this program.
 var ErrNotMigrated = errors.New("the database is not migrated: run `starter migrate`")
@@ -106,7 +106,7 @@ func lockMigrations(ctx context.Context, pool *pgxpool.Pool) (unlock func(), err
 	return unlock, nil
 }
 
-// CheckServer returns the version of the server, and an error if it is older than [MinVersion].
+// CheckServer returns the version of the server, and an error if it is older than [minVersion].
 func CheckServer(ctx context.Context, pool *pgxpool.Pool) (version string, err error) {
 	var number int
 	err = pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int`).
@@ -114,8 +114,8 @@ func CheckServer(ctx context.Context, pool *pgxpool.Pool) (version string, err e
 	if err != nil {
 		return "", fmt.Errorf("read the server's version: %w", redact(err))
 	}
-	if number < MinVersion {
-		return version, fmt.Errorf("PostgreSQL %s is too old: %d or newer is needed", version, MinVersion/10000)
+	if number < minVersion {
+		return version, fmt.Errorf("PostgreSQL %s is too old: %d or newer is needed", version, minVersion/10000)
 	}
 	return version, nil
 }

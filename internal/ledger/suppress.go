@@ -20,10 +20,10 @@ var badAddress = []string{"5.1.1", "5.1.6", "5.1.10"}
 
 // A drop point that says of more than MaxBadShare of its recipients that they do not exist is more
 // likely to have a broken recipient map: nobody is suppressed on its word. Among fewer than
-// MinAnswered recipients the share says nothing.
+// minAnswered recipients the share says nothing.
 const (
 	MaxBadShare = 0.05
-	MinAnswered = 100
+	minAnswered = 100
 )
 
 // dropPointAnswers is how many recipients a drop point has answered, and of how many of them it
@@ -32,7 +32,7 @@ type dropPointAnswers struct{ bad, answered int64 }
 
 // trusted tells whether addresses are suppressed on the word of the drop point.
 func (a dropPointAnswers) trusted() bool {
-	return a.answered < MinAnswered || float64(a.bad) <= MaxBadShare*float64(a.answered)
+	return a.answered < minAnswered || float64(a.bad) <= MaxBadShare*float64(a.answered)
 }
 
 // answersByDropPoint are those of each drop point, by name.

@@ -38,13 +38,13 @@ func checkValue(s string) (plain bool, err error) {
 		case c == '\t': // harmless, but only an encoded word keeps it
 			plain = false
 		case c < ' ' || c == 0x7F:
-			return false, ErrControl
+			return false, errControl
 		case c >= utf8.RuneSelf:
 			plain = false
 		}
 	}
 	if !plain && !utf8.ValidString(s) {
-		return false, ErrNotUTF8
+		return false, errNotUTF8
 	}
 	return plain, nil
 }

@@ -65,12 +65,12 @@ func (e *FieldError) Unwrap() error { return e.Err }
 
 // What a [FieldError] wraps.
 var (
-	ErrControl   = errors.New("holds a line break or another control character")
-	ErrNotUTF8   = errors.New("is not valid UTF-8")
-	ErrBareCR    = errors.New("holds a CR without LF")
-	ErrNUL       = errors.New("holds a NUL")
+	errControl   = errors.New("holds a line break or another control character")
+	errNotUTF8   = errors.New("is not valid UTF-8")
+	errBareCR    = errors.New("holds a CR without LF")
+	errNUL       = errors.New("holds a NUL")
 	ErrMissing   = errors.New("is missing")
-	ErrMessageID = errors.New("is not of the form <left@right>")
+	errMessageID = errors.New("is not of the form <left@right>")
 	ErrListID    = errors.New("is not of the form label.example.com")
 )
 
@@ -155,7 +155,7 @@ func (m *Message) appendHeader(b []byte) ([]byte, error) {
 	b = append(b, "Date: "...)
 	b = m.Date.AppendFormat(b, "Mon, 02 Jan 2006 15:04:05 -0700")
 	if !validMessageID(m.ID) {
-		return b, &FieldError{"message_id", ErrMessageID}
+		return b, &FieldError{"message_id", errMessageID}
 	}
 	b = append(b, "\r\nMessage-ID: "...)
 	b = append(b, m.ID...)

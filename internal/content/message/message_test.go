@@ -506,7 +506,7 @@ func TestABodyThatIsEncodedOnceGivesTheSameMessage(t *testing.T) {
 			t.Errorf("%v %v\ngot\n%s\nwant\n%s", err, err2, b, a)
 		}
 	}
-	if _, err := Encode([]byte("a\rb")); !errors.Is(err, ErrBareCR) {
+	if _, err := Encode([]byte("a\rb")); !errors.Is(err, errBareCR) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -105,15 +105,15 @@ func isPlain(c byte) bool {
 func escapeSize(b []byte) (int, error) {
 	switch c := b[0]; {
 	case c == '\r':
-		return 0, ErrBareCR
+		return 0, errBareCR
 	case c == 0:
-		return 0, ErrNUL
+		return 0, errNUL
 	case c < utf8.RuneSelf:
 		return 1, nil
 	}
 	r, size := utf8.DecodeRune(b)
 	if r == utf8.RuneError && size == 1 {
-		return 0, ErrNotUTF8
+		return 0, errNotUTF8
 	}
 	return size, nil
 }

@@ -186,7 +186,7 @@ func (f *Fetcher) Check(ctx context.Context, s *Locations) []render.Problem {
 	for i, h := range s.hosts {
 		h = h.onWebPorts()
 		if r := f.refuses(ctx, h); r != nil {
-			p := render.Problem{Field: fmt.Sprintf("%s[%d]", FieldHosts, i), Message: r.Error()}
+			p := render.Problem{Field: fmt.Sprintf("%s[%d]", fieldHosts, i), Message: r.Error()}
 			if s.ownHost {
 				p = render.Problem{Field: render.FieldPageURL, Line: 1, Column: 1, Message: r.Error()}
 			}

@@ -41,7 +41,7 @@ func isRedirect(r *http.Response) bool {
 func (s *Locations) failure(format string, args ...any) error {
 	field := render.FieldPageURL
 	if s.template == nil {
-		field = FieldColumn
+		field = fieldColumn
 	}
 	return &Failure{field, fmt.Sprintf(format, args...)}
 }
@@ -70,7 +70,7 @@ func (f *Fetcher) read(
 	case fault != "":
 	case answer.Header.Get("Content-Encoding") != "": // gzip, which was asked for, is gone by now
 		fault = "the page is compressed in a way that was not asked for"
-	case answer.ContentLength > MaxBody:
+	case answer.ContentLength > maxBody:
 		fault = tooLong
 	}
 	if fault != "" {
@@ -82,7 +82,7 @@ func (f *Fetcher) read(
 	switch {
 	case err != nil:
 		return render.Page{}, broken(ctx, u, err)
-	case len(body) > limit && limit < MaxBody:
+	case len(body) > limit && limit < maxBody:
 		return render.Page{}, errLong
 	case len(body) > limit:
 		return render.Page{}, s.failure("%s", tooLong)

@@ -35,7 +35,7 @@ func (f *Fetcher) Each(ctx context.Context, mailing string, s *Locations, n int,
 		slot := w.at(i)
 		got := <-slot.fetched
 		if got.err == errLong {
-			got.page, got.err = f.fetch(ctx, slots, s, slot.url, MaxBody)
+			got.page, got.err = f.fetch(ctx, slots, s, slot.url, maxBody)
 		}
 		var away *Unavailable
 		switch {

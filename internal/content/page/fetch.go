@@ -84,7 +84,7 @@ func (f *Fetcher) Close() { f.transport.CloseIdleConnections() }
 // Fetch returns the page at u, which [Locator.Locate] returned. The error is a [*Failure],
 // [*Unavailable] or ctx's.
 func (f *Fetcher) Fetch(ctx context.Context, s *Locations, u *url.URL) (render.Page, error) {
-	return f.fetch(ctx, make(chan struct{}, 1), s, u, MaxBody)
+	return f.fetch(ctx, make(chan struct{}, 1), s, u, maxBody)
 }
 
 // fetch takes a slot of the mailing before it takes one of the worker: a mailing that waits for its

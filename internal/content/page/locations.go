@@ -17,8 +17,8 @@ import (
 // The fields that a problem of [Locations] names, as in a mailing's input, besides
 // [render.FieldPageURL].
 const (
-	FieldColumn = "content.page_column"
-	FieldHosts  = "content.page_hosts"
+	fieldColumn = "content.page_column"
+	fieldHosts  = "content.page_hosts"
 )
 
 // maxURL is how long a URL may be, in octets.
@@ -44,7 +44,7 @@ func NewLocations(template, column string, hosts []string) (*Locations, []render
 		if err != nil {
 			problems = append(
 				problems,
-				render.Problem{Field: fmt.Sprintf("%s[%d]", FieldHosts, i), Message: err.Error()},
+				render.Problem{Field: fmt.Sprintf("%s[%d]", fieldHosts, i), Message: err.Error()},
 			)
 		}
 		s.hosts = append(s.hosts, h)
@@ -72,7 +72,7 @@ func NewLocations(template, column string, hosts []string) (*Locations, []render
 	}
 	if len(s.hosts) == 0 && len(problems) == 0 {
 		problems = append(problems, render.Problem{
-			Field: FieldHosts, Message: "are needed: without them no page may be fetched",
+			Field: fieldHosts, Message: "are needed: without them no page may be fetched",
 		})
 	}
 	if len(problems) > 0 {
@@ -179,14 +179,14 @@ func (l *Locator) Locate(to render.Recipient) (*url.URL, error) {
 			text, known = to.Address, true
 		}
 		if !known {
-			return nil, &Failure{FieldColumn, fmt.Sprintf("no field %q", l.s.column)}
+			return nil, &Failure{fieldColumn, fmt.Sprintf("no field %q", l.s.column)}
 		}
 		if text = strings.TrimSpace(text); text != "" {
-			return l.s.parse(FieldColumn, text)
+			return l.s.parse(fieldColumn, text)
 		}
 		if l.template == nil {
 			return nil, &Failure{
-				FieldColumn,
+				fieldColumn,
 				fmt.Sprintf("the field %q is empty, and there is no page_url", l.s.column),
 			}
 		}

@@ -60,7 +60,7 @@ func TestOnlyHostsThatTheMailingAllowsAreAsked(t *testing.T) {
 		}
 		var failure *Failure
 		if err != nil &&
-			(!errors.As(err, &failure) || failure.Field != FieldColumn || strings.Contains(err.Error(), "evil")) {
+			(!errors.As(err, &failure) || failure.Field != fieldColumn || strings.Contains(err.Error(), "evil")) {
 			t.Errorf("%s: got %v", c.ask, err)
 		}
 	}

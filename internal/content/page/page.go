@@ -6,7 +6,7 @@
 // mailing names its hosts, so an address that is dialled must be public unless the operator allows
 // it ([Allowed]): else an author could mail out what only workers may read. The request says
 // nothing of who asks but "User-Agent: Direct-Mailer": no cookie, no referrer, and the proxies of
-// the environment are not used. A page is text/html or text/plain of any charset, up to [MaxBody]
+// the environment are not used. A page is text/html or text/plain of any charset, up to [maxBody]
 // octets after decompression, and comes out as UTF-8.
 //
 // An error is a [*Failure], which is about one recipient's page, or [*Unavailable], which is about
@@ -24,8 +24,8 @@ import (
 	"directmailer/internal/content/render"
 )
 
-// MaxBody is how long a page may be, in octets, before and after decompression and conversion.
-const MaxBody = 10 << 20
+// maxBody is how long a page may be, in octets, before and after decompression and conversion.
+const maxBody = 10 << 20
 
 // Failure says why one recipient has no page. A retry would get the same answer.
 type Failure struct {
@@ -68,7 +68,7 @@ func decode(k kind, body []byte) (page render.Page, fault string) {
 	switch {
 	case err != nil:
 		return page, "the page is not in the charset that it says, or in one that nobody reads any more"
-	case len(text) > MaxBody:
+	case len(text) > maxBody:
 		return page, tooLong
 	case bytes.IndexByte(text, 0) >= 0:
 		return page, "the page holds a NUL"

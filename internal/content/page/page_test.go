@@ -402,7 +402,7 @@ func TestAPageIsAsLongAsItMayBeAlsoWhenItIsCompressed(t *testing.T) {
 		_ = z.Close()
 		return b.Bytes()
 	}
-	fits, bursts := bomb(MaxBody), bomb(4*MaxBody)
+	fits, bursts := bomb(maxBody), bomb(4*maxBody)
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		switch r.URL.Path {
@@ -420,14 +420,14 @@ func TestAPageIsAsLongAsItMayBeAlsoWhenItIsCompressed(t *testing.T) {
 			}
 		case "/grows": // each of these is three octets in UTF-8
 			w.Header().Set("Content-Type", "text/plain; charset=windows-1252")
-			_, _ = w.Write(bytes.Repeat([]byte{0x80}, MaxBody/2))
+			_, _ = w.Write(bytes.Repeat([]byte{0x80}, maxBody/2))
 		}
 	})
 	for path, long := range map[string]bool{"/fits": false, "/bursts": true, "/announced": true, "/endless": true,
 		"/grows": true} {
 		p, err := get(t, quickFetcher(t), locations(t, s.URL+path), anna())
 		if long && (err == nil || !strings.Contains(err.Error(), "longer than 10 MiB")) ||
-			!long && (err != nil || len(p.Text) != MaxBody) {
+			!long && (err != nil || len(p.Text) != maxBody) {
 			t.Errorf("%s: %d octets, %v", path, len(p.Text), err)
 		}
 	}
