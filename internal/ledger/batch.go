@@ -86,6 +86,9 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 		return fmt.Errorf("spool the batch: %w", ErrTooLarge)
 	}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		if len(messages) > maxSpool(tx) {
+			return ErrTooLarge
+		}
 		args := pgx.NamedArgs{"mailing": b.Mailing, "batch": b.Number, "messages": messages}
 		var open bool
 		err := tx.QueryRow(ctx, `
@@ -115,6 +118,15 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 		return fmt.Errorf("spool the batch: %w", err)
 	}
 	return nil
+}
+
+// maxSpool is MaxSpool, or half of it in the modes of pgx that send each byte as two digits.
+func maxSpool(tx pgx.Tx) int {
+	switch tx.Conn().Config().DefaultQueryExecMode {
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		return MaxSpool / 2
+	}
+	return MaxSpool
 }
 
 // fail gives recipients that could not be rendered their outcome. When lost messages are rendered

@@ -166,7 +166,7 @@ func makeBatch(
 	if err != nil {
 		return false, err
 	}
-	rendered = blob != nil && len(blob) <= MaxSpool
+	rendered = blob != nil && len(blob) <= maxSpool(tx)
 	args := pgx.NamedArgs{
 		"mailing": mailing, "number": number, "first": members[0], "last": members[len(members)-1],
 		"members": members, "rendered": rendered, "messages": blob,

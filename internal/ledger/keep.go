@@ -101,10 +101,15 @@ func (g *Gate) WriteKept(ctx context.Context) error {
 	k.mu.Lock()
 	results := slices.Clone(k.results)
 	k.mu.Unlock()
+	locked := map[int64]bool{} // mailings: one of them costs one wait
 	for _, r := range results {
+		if locked[r.batch.Mailing] {
+			continue
+		}
 		err := g.writeLate(ctx, r)
 		switch {
 		case database.LockTimeout(err):
+			locked[r.batch.Mailing] = true
 			continue
 		case err != nil && (ctx.Err() != nil || database.Unavailable(err)):
 			return fmt.Errorf("write the ledger: %w", err)
