@@ -93,7 +93,7 @@ func (a *Activities) sendTurn(
 	at.sends(sending.Load, turn)
 	report, err := sending.Run(ctx)
 	if err != nil {
-		return workflows.SentBatch{}, a.renderAgain(ctx, claim, sendFailure(report, err))
+		return workflows.SentBatch{}, a.renderAgain(ctx, claim, a.sendFailure(report, err))
 	}
 	notBefore := sooner(report.NotBefore, time.Now().Add(maxRest))
 	out := workflows.SentBatch{NotBefore: notBefore, LimitsAll: report.LimitsAll}
@@ -181,9 +181,15 @@ func sentBatch(s ledger.Settled) workflows.SentBatch {
 func pointReports(r sender.Report) []workflows.DropPointReport {
 	var out []workflows.DropPointReport
 	for _, p := range r.DropPoints {
-		one := workflows.DropPointReport{Name: p.Name, Accepted: p.Accepted, Answered: p.Answered}
-		if p.Failure != nil {
+		one := workflows.DropPointReport{
+			Name: p.Name, Accepted: p.Accepted, Answered: p.Answered, OpeningSince: p.OpeningSince, OpeningStep: p.OpeningStep,
+		}
+		if p.Failure != nil && !droppoint.OnlyLacksConnections(p.Failure) {
+			_, one.Refuses = errors.AsType[*sender.RefusedError](p.Failure)
 			one.Failure = pointFailure(p.Name, p.Failure)
+		}
+		if p.State.Reason != nil {
+			one.Connections, one.FewerReason = p.State.Connections, p.State.Reason.Error()
 		}
 		out = append(out, one)
 	}
@@ -222,7 +228,7 @@ func nextMessage(messages *spool.Reader, mailing string, buf []byte) (sender.Mes
 
 // sendFailure returns an error of package sender as a failure, with a report about each drop point
 // for the workflow. Errors of the ledger and the database it returns as they are.
-func sendFailure(r sender.Report, err error) error {
+func (a *Activities) sendFailure(r sender.Report, err error) error {
 	var refuses *sender.RefusedError
 	var unavailable *sender.UnavailableError
 	kind := policy.DropPointUnavailable
@@ -230,20 +236,41 @@ func sendFailure(r sender.Report, err error) error {
 	case errors.As(err, &refuses):
 		kind = policy.DropPointRefuses
 	case errors.As(err, &unavailable):
+		if onlyLackConnections(r) {
+			return failf(policy.WorkerBusy, "no connection for this worker now: the batch goes to another worker: %s",
+				strings.Join(failures(r), "; "))
+		}
 	case errors.Is(err, sender.ErrStopped):
 		return failf(policy.WorkerStopping, "%v", sender.ErrStopped)
 	default:
 		return err
 	}
 	reports := pointReports(r)
-	var texts []string
-	for _, p := range reports {
-		if p.Failure != "" {
-			texts = append(texts, p.Failure)
+	out := workflows.SentBatch{Worker: a.worker, Points: reports, Refused: r.Refused}
+	return &failure{kind: kind, text: strings.Join(failures(r), "; "), details: []any{out}}
+}
+
+// onlyLackConnections reports whether a drop point has failed, and each that has may only be busy
+// with other workers.
+func onlyLackConnections(r sender.Report) bool {
+	any := false
+	for _, p := range r.DropPoints {
+		if p.Failure != nil && !droppoint.OnlyLacksConnections(p.Failure) {
+			return false
+		}
+		any = any || p.Failure != nil
+	}
+	return any
+}
+
+// failures returns why each drop point that has failed could not be used.
+func failures(r sender.Report) (texts []string) {
+	for _, p := range r.DropPoints {
+		if p.Failure != nil {
+			texts = append(texts, pointFailure(p.Name, p.Failure))
 		}
 	}
-	out := workflows.SentBatch{Points: reports, Refused: r.Refused}
-	return &failure{kind: kind, text: strings.Join(texts, "; "), details: []any{out}}
+	return texts
 }
 
 // fileName returns the name of a message's file in a drop directory. It is the same for every

@@ -23,6 +23,7 @@ import (
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/rate"
 	"directmailer/internal/delivery/ratelimit"
+	"directmailer/internal/delivery/sender"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
@@ -283,6 +284,26 @@ func TestADropPointThatRefusesUsIsTypedAndNamed(t *testing.T) {
 	if err := d.pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE final`).Scan(&blamed); err != nil ||
 		blamed != 0 {
 		t.Errorf("%d recipients are blamed, %v", blamed, err)
+	}
+}
+
+// The server gives all its connections to others. That is no failure of the drop point: the batch
+// goes to another worker. Only a server that gives none for longer has failed.
+func TestAWorkerThatGetsNoConnectionHandsItsBatchOver(t *testing.T) {
+	t.Parallel()
+	d := newFixture(t, func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "connect" {
+			return &smtptest.Action{Reply: "421 4.3.2 too many connections"}
+		}
+		return nil
+	})
+	_, err := d.send(d.a, workflows.Resend)
+	if !isOfType(err, policy.WorkerBusy) || !strings.Contains(err.Error(), "421") {
+		t.Errorf("got %v", err)
+	}
+	lacking := sender.DropPointReport{Name: "mx", Failure: &sender.UnavailableError{Cause: err}}
+	if reports := pointReports(sender.Report{DropPoints: []sender.DropPointReport{lacking}}); reports[0].Failure == "" {
+		t.Errorf("a failure for another reason is lost: %+v", reports)
 	}
 }
 

@@ -119,8 +119,22 @@ type DropPointReport struct {
 	// Answered is the number of other answers that show that the drop point works: bounces, and
 	// refusals for now.
 	Answered int `json:"answered,omitempty"`
-	// Failure says why the drop point cannot be used any more; empty if it can.
+	// Failure says why the drop point cannot be used any more; empty if it can. Refuses is true if
+	// the drop point refuses our mail or our log-in, and not only a connection.
 	Failure string `json:"failure,omitempty"`
+	Refuses bool   `json:"refuses,omitempty"`
+	// OpeningSince is since when the worker has been opening its first connection; zero if one is
+	// open. OpeningStep is the step that this takes so long.
+	OpeningSince time.Time `json:"opening_since,omitzero"`
+	OpeningStep  string    `json:"opening_step,omitempty"`
+	// Connections is how many connections the drop point gives the worker, and FewerReason why they
+	// are fewer than configured. Both are zero if they are not fewer.
+	Connections int    `json:"connections,omitempty"`
+	FewerReason string `json:"fewer_reason,omitempty"`
+	// Rate is the messages per second to which the worker has slowed down, and RateReason why; zero
+	// if it has not.
+	Rate       float64 `json:"rate,omitempty"`
+	RateReason string  `json:"rate_reason,omitempty"`
 }
 
 // GatherCall asks GatherDeferred to make new batches of deferred recipients that are due.

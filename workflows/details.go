@@ -115,8 +115,15 @@ func (p DropPointStatus) severity() int {
 	return 5
 }
 
-// describe says in words what state a drop point is in.
+// describe says in words what state a drop point is in, and what slows it down.
 func (p DropPointStatus) describe() string {
+	if p.Slowed != "" {
+		return p.describeState() + "; " + plainText(p.Slowed, longestText)
+	}
+	return p.describeState()
+}
+
+func (p DropPointStatus) describeState() string {
 	failure := plainText(strings.TrimPrefix(p.LastFailure, "drop point "+p.Name+": "), longestText)
 	switch {
 	case !p.InList:

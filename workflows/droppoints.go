@@ -15,6 +15,7 @@ type dropPoints struct {
 	trials map[string]bool   // drop points on trial that have a batch in flight
 	probes map[string]bool   // drop points with a CheckDropPoint activity in flight
 	failed map[string]int    // how often each drop point has failed in this run
+	news   dropPointNews
 }
 
 func newDropPoints(all []DropPointStatus, retry Retry) dropPoints {
@@ -206,6 +207,23 @@ func (d *dropPoints) restUntil() (until time.Time) {
 	return until
 }
 
+// connects says since when the drop points in the list are being connected to, if none of them has
+// a connection.
+func (d *dropPoints) connects() string {
+	var texts []string
+	for _, p := range d.all {
+		if !p.InList {
+			continue
+		}
+		since, step := d.news.opening(p.Name)
+		if since.IsZero() {
+			return ""
+		}
+		texts = append(texts, fmt.Sprintf("drop point %s is being connected to since %s (%s)", p.Name, stamp(since), step))
+	}
+	return joined(texts, "; ")
+}
+
 // failures returns the last failures of the drop points as one text.
 func (d *dropPoints) failures() string {
 	var failures []string
@@ -225,7 +243,7 @@ func (d *dropPoints) failures() string {
 // statuses returns a copy of the drop points for the status of the mailing.
 func (d *dropPoints) statuses() (out []DropPointStatus) {
 	for _, p := range d.all {
-		p.Attempts = d.retry.Attempts
+		p.Attempts, p.Slowed = d.retry.Attempts, d.news.describe(p.Name)
 		out = append(out, p)
 	}
 	return out

@@ -186,6 +186,11 @@ func (q *batchQueue) sendNext(batch int) { q.Ready = append([]int{batch}, q.Read
 // sendLast puts a batch back that failed: a probe tries another batch first.
 func (q *batchQueue) sendLast(batch int) { q.Ready = append(q.Ready, batch) }
 
+// sendLater puts a batch back whose worker had no connection: another worker may take it meanwhile.
+func (q *batchQueue) sendLater(batch int, at time.Time) {
+	q.Paced = append(q.Paced, PacedBatch{Batch: batch, NotBefore: at})
+}
+
 // rerender makes a batch be rendered again because its spool was lost or damaged. It returns how
 // often that has happened to the batch.
 func (q *batchQueue) rerender(batch int) int {

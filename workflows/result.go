@@ -126,4 +126,7 @@ type DropPointStatus struct {
 	Proven bool `json:"proven,omitempty"`
 	// LastFailure is the latest failure, without addresses; empty if there was none.
 	LastFailure string `json:"last_failure,omitempty"`
+	// Slowed says in words what slows the drop point down: a connection that takes long to open,
+	// fewer connections than configured, or a rate that the server asks for. Empty if nothing does.
+	Slowed string `json:"slowed,omitempty"`
 }

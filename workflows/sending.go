@@ -175,7 +175,7 @@ func (m *mailing) startSend(batch int, points []UsableDropPoint) {
 func (m *mailing) sent(ctx workflow.Context, batch int, failures map[string]int, out SentBatch) {
 	m.recovered(ctx, CauseDatabase, CauseUnexpected)
 	m.outcomes.Refused += int64(out.Refused)
-	m.applyReports(ctx, out.Points, failures)
+	m.applyReports(ctx, out, failures)
 	m.queue.endSend(batch, out, len(m.points.all), workflow.Now(ctx))
 	m.outcomes.add(batch, out)
 	m.speed.note(workflow.Now(ctx), m.outcomes.answered())
@@ -194,7 +194,6 @@ func (m *mailing) notSent(ctx workflow.Context, batch int, failures map[string]i
 	case temporal.IsCanceledError(err):
 		m.queue.sendNext(batch)
 	case policy.SettingOf(typeOf(err)) == policy.DropPoint:
-		m.queue.sendLast(batch)
 		m.suspension.probing = false
 		var out SentBatch
 		if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.HasDetails() {
@@ -204,29 +203,14 @@ func (m *mailing) notSent(ctx workflow.Context, batch int, failures map[string]i
 			out.Points = m.points.failAll(errorText(err))
 		}
 		m.outcomes.Refused += int64(out.Refused)
-		m.applyReports(ctx, out.Points, failures)
+		if m.applyReports(ctx, out, failures) {
+			m.queue.sendLast(batch)
+		} else {
+			m.queue.sendLater(batch, workflow.Now(ctx).Add(excusePause))
+		}
 	default:
 		m.queue.sendLast(batch)
 		m.activityFailed(ctx, err)
-	}
-}
-
-// applyReports applies what a batch says about its drop points, which had failed so often when it
-// started. If the last drop point has left the
-// list, the mailing is suspended or fails.
-func (m *mailing) applyReports(ctx workflow.Context, reports []DropPointReport, failures map[string]int) {
-	for _, r := range reports {
-		works, left := m.points.report(r, failures, workflow.Now(ctx))
-		switch {
-		case works:
-			m.recovered(ctx, CauseDropPoints)
-		case left:
-			inList := m.points.inList()
-			m.log.Warn("drop point left the mailing's list", "drop_point", r.Name, "left", inList)
-			if inList == 0 && !m.suspension.awaitsOperator() {
-				m.withoutDropPoints(ctx)
-			}
-		}
 	}
 }
 

@@ -111,6 +111,8 @@ func (m *mailing) doing() string {
 			return "waits for its rate limit"
 		case !m.points.restUntil().IsZero():
 			return "waits to try again: " + m.points.failures()
+		case m.points.connects() != "":
+			return "waits for a connection: " + m.points.connects()
 		}
 		return "renders and sends"
 	case StatePaused:

@@ -94,8 +94,9 @@ type noConnection struct{ cause error }
 func (e *noConnection) Error() string { return e.cause.Error() }
 func (e *noConnection) Unwrap() error { return e.cause }
 
-// OnlyLacksConnections reports whether err, of Begin or Finish, means no failure of the drop point:
-// it gives fewer connections than configured, or a new one is not open yet. Acquire waits for one.
+// OnlyLacksConnections reports whether err, of Acquire, Begin or Finish, means no failure of the
+// drop point. It gives fewer connections than configured, or a new one is not open yet. After an
+// error of Acquire, it gives this worker none, and may give them to others.
 func OnlyLacksConnections(err error) bool {
 	_, ok := errors.AsType[*noConnection](err)
 	return ok

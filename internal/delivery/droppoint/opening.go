@@ -2,13 +2,19 @@ package droppoint
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
+
+	"directmailer/internal/delivery/smtp"
 )
 
 const (
 	// missedFor is how long a failure is kept that came while nobody waited for a connection.
 	missedFor = time.Minute
+	// crowdedFor is how long a server may give this worker no connection at all before that is a
+	// failure: it may give them all to other workers, who report that by then.
+	crowdedFor = 20 * time.Second
 	// worksFor is how long a drop point counts as working after an answer on any connection.
 	worksFor = time.Minute
 )
@@ -70,7 +76,7 @@ func (d *DropPoint) openOne(o *opening) {
 		d.notOpened(err)
 		return
 	}
-	d.missed = nil
+	d.missed, d.crowded = nil, crowd{}
 	d.lastAnswer.Store(time.Now().UnixNano())
 	d.allowance.opened(d.open()+1, time.Now())
 	d.deliver(raw, true)
@@ -88,14 +94,39 @@ func (d *DropPoint) notOpened(err error) {
 		return
 	}
 	f := &failure{cause: err, at: now}
+	if isCrowded(err) {
+		d.allowance.refused(0, err, now)
+		if f.cause = err; d.crowded.begun(now) < crowdedFor {
+			f.cause = &noConnection{err}
+		}
+	} else {
+		d.allowance.reset()
+	}
 	if len(d.waiters) == 0 {
 		d.missed = f
 	}
-	d.allowance.reset()
 	for _, w := range d.waiters {
 		w.answer <- acquired{failed: f}
 	}
 	d.waiters = nil
+}
+
+// isCrowded reports whether a server answers, and has no connection to give.
+func isCrowded(err error) bool {
+	r, ok := errors.AsType[*smtp.Refusal](err)
+	return ok && r.Code == 421 || smtp.WantsFewerConnections(err)
+}
+
+// crowd is a time in which a server gives this worker no connection.
+type crowd struct{ since, last time.Time }
+
+// begun returns how long the server has given no connection, now included.
+func (c *crowd) begun(now time.Time) time.Duration {
+	if now.Sub(c.last) > worksFor {
+		c.since = now
+	}
+	c.last = now
+	return now.Sub(c.since)
 }
 
 // works reports whether connections are open, and one of them was answered not long ago. It needs
@@ -153,7 +184,7 @@ func (d *DropPoint) Opening() (since time.Time, step string) {
 	return d.opening[0].since, d.opening[0].step
 }
 
-// State is what a drop point allows this worker now.
+// State is what a drop point allows this worker now. Without a connection, Connections is 0.
 type State struct {
 	Connections int
 	Reason      error // why Connections is less than configured; nil if it is not
@@ -165,6 +196,9 @@ func (d *DropPoint) State() State {
 	defer d.mu.Unlock()
 	if !d.allowance.isReduced() {
 		return State{Connections: d.allowance.most}
+	}
+	if !d.crowded.last.IsZero() {
+		return State{Reason: d.allowance.reason}
 	}
 	return State{Connections: d.allowance.learned, Reason: d.allowance.reason}
 }

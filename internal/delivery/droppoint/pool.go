@@ -41,6 +41,7 @@ type DropPoint struct {
 	idle       []idleConn // the most recently used is the last
 	waiters    []*waiter  // callers of Acquire, the first to be served first
 	allowance  allowance
+	crowded    crowd
 	missed     *failure    // a failure that nobody has heard of; nil if there is none
 	tryTimer   *time.Timer // will try one more connection; nil if no timer is set
 	timerIsSet bool        // closeExpired will run
@@ -105,7 +106,8 @@ func (d *DropPoint) Connections() int { return d.config.Connections }
 // it gives. The caller must call Release or Abort on the connection.
 //
 // An error that is not that of ctx means that no connection can be opened, and that no other works.
-// Every caller that waits gets it.
+// Every caller that waits gets it. [OnlyLacksConnections] tells whether the drop point may only be
+// busy with other workers.
 func (d *DropPoint) Acquire(ctx context.Context) (Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -194,12 +196,11 @@ func (d *DropPoint) release(raw rawConn) {
 }
 
 // keep gives a connection to a waiter, or keeps it idle. It returns false if the connection must be
-// closed, because fewer may be open now.
+// closed.
 func (d *DropPoint) keep(raw rawConn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
-	if d.closed || d.open() > d.allowance.limit(now) || d.allowance.lends(d.open(), now) {
+	if d.closed || d.allowance.lends(d.open(), time.Now()) {
 		return false
 	}
 	d.inUse--

@@ -222,9 +222,14 @@ func TestADropPointThatGivesFewerConnectionsIsUsedWithThose(t *testing.T) {
 				if err := deliver(t, conn, message(1000+n), nil); err != nil {
 					t.Fatal(err)
 				}
+			}
+			done := make(chan struct{})
+			go func() { defer close(done); sendAll(t, d, messages) }()
+			await(t, "the others are refused", func() bool { return d.State().Connections == given })
+			for _, conn := range first {
 				conn.Release()
 			}
-			sendAll(t, d, messages)
+			<-done
 			if got := len(s.Received()); got != messages+given || len(s.Copies()) != got {
 				t.Errorf("%d messages were received", got)
 			}

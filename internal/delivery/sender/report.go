@@ -3,6 +3,8 @@ package sender
 import (
 	"errors"
 	"time"
+
+	"directmailer/internal/delivery/droppoint"
 )
 
 // Report is what has become of a batch in one turn.
@@ -35,6 +37,11 @@ type DropPointReport struct {
 	// Failure is why the drop point could not be used to the end: an [*UnavailableError], a
 	// [*RefusedError], or nil.
 	Failure error
+	// OpeningSince is since when the first connection is being opened; zero if one is open.
+	// OpeningStep is the present step.
+	OpeningSince time.Time
+	OpeningStep  string
+	State        droppoint.State // what the drop point allows
 }
 
 // report returns the report after all connections have ended. It returns the failure of a drop
@@ -57,8 +64,11 @@ func (q *queue) report() (Report, error) {
 			}
 		}
 		r.Refused += d.refused
-		r.DropPoints = append(r.DropPoints,
-			DropPointReport{Name: d.Name(), Accepted: d.accepted, Answered: d.answered, Failure: failed})
+		one := DropPointReport{
+			Name: d.Name(), Accepted: d.accepted, Answered: d.answered, Failure: failed, State: d.State(),
+		}
+		one.OpeningSince, one.OpeningStep = d.Opening()
+		r.DropPoints = append(r.DropPoints, one)
 	}
 	if !r.Complete && usable == 0 {
 		return r, failure

@@ -68,7 +68,11 @@ func (c *session) run() {
 // answer sends the usual reply, or that of the script, and reports whether the session goes on.
 func (c *session) answer(phase, usual string) bool {
 	reply, ok := c.decide(phase, usual)
-	return ok && c.say(reply) && (phase != "connect" || c.w.Flush() == nil)
+	if !ok {
+		return false
+	}
+	goesOn := c.say(reply)
+	return (phase != "connect" || c.w.Flush() == nil) && goesOn // a 421 must arrive, too
 }
 
 func (c *session) decide(phase, usual string) (reply string, ok bool) {

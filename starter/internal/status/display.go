@@ -90,7 +90,7 @@ func line(s Status, speed string) string {
 		}
 	}
 	for _, p := range s.DropPoints {
-		if !p.InList || !p.Until.IsZero() {
+		if !p.InList || !p.Until.IsZero() || p.Slowed != "" {
 			text += "; drop point " + output.Clean(describeDropPoint(p))
 		}
 	}

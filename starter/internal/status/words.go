@@ -124,6 +124,14 @@ func (s *Status) describeDeferred() string {
 }
 
 func describeDropPoint(p workflows.DropPointStatus) string {
+	if p.Slowed != "" {
+		return describeUse(p) + "; " + p.Slowed
+	}
+	return describeUse(p)
+}
+
+// describeUse says how the mailing uses a drop point.
+func describeUse(p workflows.DropPointStatus) string {
 	var text string
 	switch {
 	case !p.InList:
