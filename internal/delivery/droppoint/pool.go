@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"directmailer/internal/delivery/smtp"
 )
 
 const (
@@ -85,7 +87,9 @@ func newDropPoint(c Config) *DropPoint {
 	d := &DropPoint{config: c, allowance: newAllowance(c.Connections), reopenPatience: usualReopenPatience}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if c.SMTP != nil {
-		d.transport = &smtpTransport{*c.SMTP, c.Idempotency}
+		t := &smtpTransport{*c.SMTP, c.Idempotency}
+		t.options.Addresses = &smtp.Addresses{}
+		d.transport = t
 	} else {
 		d.transport = &directory{path: c.Dir, files: realFiles}
 	}

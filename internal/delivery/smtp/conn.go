@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 // Conn is a session with a server. Only Abort is safe for concurrent use.
 type Conn struct {
 	options Options
+	addr    netip.Addr // of the server
 	socket  net.Conn
 	nc      net.Conn // the socket, or TLS over it
 	r       *bufio.Reader
@@ -41,11 +43,12 @@ const (
 	bodyOpen                  // the final dot
 )
 
-// Dial connects to the server and goes through greeting, EHLO, STARTTLS and AUTH. The end of ctx
-// interrupts it.
+// Dial connects to the server and goes through greeting, EHLO, STARTTLS and AUTH. If the server has
+// several addresses, one that gives no session does not matter while another one does. The end of
+// ctx interrupts Dial.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
 	o.Timeouts = o.Timeouts.withDefaults()
-	host, _, err := net.SplitHostPort(o.Addr)
+	host, port, err := net.SplitHostPort(o.Addr)
 	if err != nil {
 		return nil, &ConnError{Phase: PhaseConnect, Cause: errors.New("the address is not host:port")}
 	}
@@ -53,8 +56,21 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 		o.ServerName = host
 	}
 	o.begins(PhaseConnect)
+	addresses, err := o.lookup(ctx, host)
+	if err != nil {
+		return nil, &ConnError{Phase: PhaseConnect, Cause: err}
+	}
+	if len(addresses) == 1 {
+		return dialOne(ctx, o, addresses[0], net.JoinHostPort(addresses[0].String(), port))
+	}
+	return dialAny(ctx, o, addresses, port)
+}
+
+// dialOne opens a session with one address of the server.
+func dialOne(ctx context.Context, o Options, addr netip.Addr, target string) (*Conn, error) {
+	o.begins(PhaseConnect)
 	dialer := net.Dialer{Timeout: o.Timeouts.Connect}
-	socket, err := dialer.DialContext(ctx, "tcp", o.Addr)
+	socket, err := dialer.DialContext(ctx, "tcp", target)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -64,7 +80,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	if o.Hello == "" {
 		o.Hello = helloName(socket.LocalAddr())
 	}
-	c := &Conn{options: o, socket: socket, nc: socket, r: bufio.NewReaderSize(socket, readerSize)}
+	c := &Conn{options: o, addr: addr, socket: socket, nc: socket, r: bufio.NewReaderSize(socket, readerSize)}
 	c.watch.socket = socket
 	c.peek.init(socket)
 	if err := c.watchContext(ctx, PhaseConnect); err != nil {
@@ -185,6 +201,7 @@ func (c *Conn) checkCode(phase Phase, want int) error {
 		return nil
 	case code == 421:
 		c.lost.Store(true)
+		c.options.Addresses.note(c.addr, c.messages < 2) // another address may give more
 		return &Refusal{Phase: phase, Reply: c.reply.copy()}
 	case code >= 400:
 		return &Refusal{Phase: phase, Reply: c.reply.copy()}

@@ -26,6 +26,7 @@ package smtp
 import (
 	"context"
 	"crypto/x509"
+	"net/netip"
 	"time"
 )
 
@@ -105,7 +106,15 @@ type Options struct {
 	// round trip, unless the server delays the answer to the dot because of it.
 	NextBehindDot bool
 	Timeouts      Timeouts
-	// OnPhase is called with each phase that begins until the session is open. It can be nil.
+	// Lookup returns the addresses of a host. The default is the system's resolver.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Addresses remembers the addresses that fail, from session to session. It can be nil.
+	Addresses *Addresses
+	// NextAddressAfter is how long a session with one address may take to open before the next
+	// address is tried beside it. The default is 10 s.
+	NextAddressAfter time.Duration
+	// OnPhase is called with each phase that begins until the session is open. It can be nil, and
+	// must be safe for concurrent use.
 	OnPhase func(Phase)
 }
 
