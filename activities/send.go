@@ -191,6 +191,9 @@ func pointReports(r sender.Report) []workflows.DropPointReport {
 		if p.State.Reason != nil {
 			one.Connections, one.FewerReason = p.State.Connections, p.State.Reason.Error()
 		}
+		if p.State.RateReason != nil {
+			one.Rate, one.RateReason = p.State.Rate, p.State.RateReason.Error()
+		}
 		out = append(out, one)
 	}
 	return out

@@ -4,7 +4,7 @@ import "go.temporal.io/sdk/workflow"
 
 // applyReports applies what a batch says about its drop points. If the last drop point has left the
 // list, the mailing is suspended or fails. failures is how often the drop points had failed when
-// the batch started. applyReports returns false if each failure was that of the batch's worker alone.
+// the batch started. applyReports returns false if each failure was that of the worker alone.
 func (m *mailing) applyReports(ctx workflow.Context, out SentBatch, failures map[string]int) (any bool) {
 	for _, r := range out.Points {
 		now := workflow.Now(ctx)

@@ -37,6 +37,10 @@ func (c *Claim) Open() int {
 	return n
 }
 
+// LessAsked is the beginning of the reply of an attempt that was not sent because the drop point
+// asked for a lower rate or for fewer connections. It says nothing of the recipient.
+const LessAsked = "the drop point asked for less: "
+
 // Tried is what the ledger knows of a recipient before a new attempt.
 type Tried struct {
 	Attempts  int32 // the highest attempt so far
@@ -110,7 +114,8 @@ var (
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
 	var optedOut []int32
 	args := pgx.NamedArgs{
-		"mailing": c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
+		"less_asked": LessAsked,
+		"mailing":    c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
 		"hold": hold, "most": MaxUncertain, "opened": opened,
 	}
 	var batch pgx.Batch

@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"strings"
 	"testing"
 
 	"directmailer/internal/dev/smtptest"
@@ -40,5 +41,40 @@ func TestAServerWithThreeConnectionsGetsTheWholeMailing(t *testing.T) {
 	row := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE status <> 'sent'`)
 	if err := row.Scan(&others); err != nil || others > 0 {
 		t.Errorf("%d attempts were not sent: %v", others, err)
+	}
+}
+
+// The server accepts so many messages in a second and says that the rate is too high then. Nobody
+// is deferred, the drop point never fails, and the status says what slows it down.
+func TestAServerThatThrottlesGetsTheWholeMailing(t *testing.T) {
+	t.Parallel()
+	const recipients, perSecond = 120, 40
+	s := smtptest.Start(t, smtptest.Options{
+		Script: rig.Throttle(perSecond, "454 Throttling failure: Maximum sending rate exceeded."),
+	})
+	r := rig.New(t, "mx=smtp://"+s.Addr())
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(recipients)
+	in.Retry.DropPoint.Attempts = 1 // a failure would suspend the mailing
+	run := r.Start(in)
+	if result := r.Result(run); result.Counts.Sent != recipients {
+		t.Errorf("%+v", result)
+	}
+	if d := r.Judge(s.Copies(), recipients); d > 0 {
+		t.Errorf("%d duplicates", d)
+	}
+	status, err := r.Status()
+	if err != nil || len(status.DropPoints) != 1 {
+		t.Fatalf("%+v, %v", status, err)
+	}
+	if p := status.DropPoints[0]; p.LastFailure != "" || !strings.Contains(p.Slowed, "slowed down to") ||
+		!strings.Contains(p.Slowed, "454") {
+		t.Errorf("%+v", p)
+	}
+	var others int
+	row := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE status NOT IN ('sent', 'not_sent')`)
+	if err := row.Scan(&others); err != nil || others > 0 {
+		t.Errorf("%d attempts are neither sent nor not sent: %v", others, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"directmailer/internal/dev/servers"
 	"directmailer/internal/dev/smtptest"
@@ -64,4 +65,26 @@ func (r *Rig) AwaitStalled(s *smtptest.Server, stall *smtptest.Stall, n int) {
 	r.Helper()
 	r.Eventually("every connection waits for an answer",
 		func() bool { return len(s.Received()) == n && stall.Waiting() == Connections })
+}
+
+// Throttle returns a script that accepts so many messages in each second, and gives the reply to
+// the final dots of the others.
+func Throttle(perSecond int, reply string) func(smtptest.Event) *smtptest.Action {
+	var mu sync.Mutex
+	var second time.Time
+	taken := 0
+	return func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "DOT" {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(second) >= time.Second {
+			second, taken = now, 0
+		}
+		if taken++; taken > perSecond {
+			return &smtptest.Action{Reply: reply}
+		}
+		return nil
+	}
 }

@@ -17,6 +17,7 @@ const usualReopenPatience = 5 * time.Second
 type pooledConn struct {
 	dropPoint *DropPoint
 	raw       rawConn       // nil after it was closed and could not be replaced
+	began     time.Time     // when the present message has begun
 	beginTook time.Duration // of the message that has begun
 	isNew     bool          // no message has begun on raw: the server has no reason to close it
 	isFirst   bool          // the message that has begun is the first on raw
@@ -24,8 +25,8 @@ type pooledConn struct {
 
 // Begin is described at [Conn].
 func (c *pooledConn) Begin(ctx context.Context, m *Message) error {
-	began := time.Now()
-	defer func() { c.beginTook = time.Since(began) }()
+	c.began = time.Now()
+	defer func() { c.beginTook = time.Since(c.began) }()
 	if limit := c.dropPoint.config.Messages; limit > 0 && c.raw.used() >= limit {
 		c.raw.close()
 		if err := c.reopen(ctx); err != nil {
@@ -75,11 +76,13 @@ func (c *pooledConn) reopen(ctx context.Context) error {
 
 var errNotYetOpen = errors.New("a new connection is not open yet")
 
-// judge returns err. If err says that the drop point gives fewer connections, and others work, the
-// pool learns of it, and the error is a [noConnection].
+// judge returns err, and makes the drop point slower if err asks for that. If err says that the
+// drop point gives fewer connections, and others work, the error is a [noConnection].
 func (c *pooledConn) judge(err error) error {
 	switch {
 	case err == nil:
+	case OutcomeOf(err) == Throttled:
+		c.dropPoint.pace.throttled(time.Now(), c.began, err)
 	case smtp.WantsFewerConnections(err), c.isFirst && smtp.ClosedBetweenMessages(err):
 		if c.dropPoint.refused(err) {
 			return &noConnection{err}
@@ -116,6 +119,7 @@ func (c *pooledConn) Finish(next *Message) (Answer, error) {
 	if err != nil {
 		return answer, c.judge(err)
 	}
+	c.dropPoint.pace.answered(time.Now())
 	if c.isFirst {
 		c.isFirst = false
 		c.dropPoint.proven()

@@ -57,6 +57,7 @@ const (
 	Uncertain   = smtp.Uncertain  // handed over or not: no answer was seen
 	Unclear     = smtp.Unclear    // refused for good, because of the recipient or of us
 	Unfit       = smtp.Unfit      // this drop point cannot take the message; another one may
+	Throttled   = smtp.Throttled  // refused for now: the drop point asks for a lower rate
 )
 
 // OutcomeOf returns what an error of Acquire, Begin or Finish means.

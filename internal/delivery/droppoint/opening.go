@@ -73,7 +73,7 @@ func (d *DropPoint) openOne(o *opening) {
 	defer d.mu.Unlock()
 	d.opening = slices.DeleteFunc(d.opening, func(other *opening) bool { return other == o })
 	if err != nil {
-		d.notOpened(err)
+		d.notOpened(err, o.since)
 		return
 	}
 	d.missed, d.crowded = nil, crowd{}
@@ -85,8 +85,12 @@ func (d *DropPoint) openOne(o *opening) {
 // notOpened handles a failure to open a connection. While others work, it means that the drop point
 // gives fewer connections, and those who wait get one of the others. While others are being opened,
 // their end decides. Otherwise nobody can get a connection. It needs mu.
-func (d *DropPoint) notOpened(err error) {
+func (d *DropPoint) notOpened(err error, began time.Time) {
 	now := time.Now()
+	throttled := OutcomeOf(err) == Throttled
+	if throttled {
+		d.pace.throttled(now, began, err)
+	}
 	switch {
 	case d.works(now), len(d.opening) > 0:
 		d.allowance.refused(d.open(), err, now)
@@ -94,9 +98,9 @@ func (d *DropPoint) notOpened(err error) {
 		return
 	}
 	f := &failure{cause: err, at: now}
-	if isCrowded(err) {
+	if isCrowded(err) || throttled {
 		d.allowance.refused(0, err, now)
-		if f.cause = err; d.crowded.begun(now) < crowdedFor {
+		if !throttled && d.crowded.begun(now) < crowdedFor {
 			f.cause = &noConnection{err}
 		}
 	} else {
@@ -187,18 +191,33 @@ func (d *DropPoint) Opening() (since time.Time, step string) {
 // State is what a drop point allows this worker now. Without a connection, Connections is 0.
 type State struct {
 	Connections int
-	Reason      error // why Connections is less than configured; nil if it is not
+	Reason      error   // why Connections is less than configured; nil if it is not
+	Rate        float64 // messages per second, as the server has asked for; 0 if it has not
+	RateReason  error   // how it has asked
 }
 
 // State returns what the drop point allows.
-func (d *DropPoint) State() State {
+func (d *DropPoint) State() (s State) {
+	s.Rate, s.RateReason = d.pace.limit(time.Now())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.allowance.isReduced() {
-		return State{Connections: d.allowance.most}
+	switch {
+	case !d.allowance.isReduced():
+		s.Connections = d.allowance.most
+	case d.crowded.last.IsZero():
+		s.Connections, s.Reason = d.allowance.learned, d.allowance.reason
+	default:
+		s.Reason = d.allowance.reason
 	}
-	if !d.crowded.last.IsZero() {
-		return State{Reason: d.allowance.reason}
-	}
-	return State{Connections: d.allowance.learned, Reason: d.allowance.reason}
+	return s
 }
+
+// ReserveTurn takes the turn of a message, by the rate that the server has asked for. If the turn
+// has not come, it returns the time until then. [DropPoint.GiveTurnBack] returns a turn.
+func (d *DropPoint) ReserveTurn(now time.Time) (wait time.Duration) { return d.pace.reserve(now) }
+
+// GiveTurnBack returns a turn that was not used.
+func (d *DropPoint) GiveTurnBack() { d.pace.giveBack() }
+
+// NextTurn returns the time until the next turn.
+func (d *DropPoint) NextTurn(now time.Time) time.Duration { return d.pace.wait(now) }

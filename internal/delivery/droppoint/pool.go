@@ -36,6 +36,7 @@ type DropPoint struct {
 	cancel     context.CancelFunc
 
 	reopenPatience time.Duration
+	pace           pace
 
 	mu         sync.Mutex
 	inUse      int

@@ -58,6 +58,9 @@ func (c *connection) sendAll(ctx context.Context) error {
 		}
 		if err := c.acquire(); err != nil {
 			c.queue.unreserve(c.dropPoint)
+			if droppoint.OutcomeOf(err) == droppoint.Throttled {
+				continue // reserve waits as long as the drop point asks for
+			}
 			if ended := c.acquiring.Err(); ended != nil && errors.Is(err, ended) { // the drop point has not failed
 				return c.queue.stopError(ctx)
 			}
@@ -170,8 +173,13 @@ func (c *connection) failed(ctx context.Context, it *item, err error) error {
 	case droppoint.Deferred:
 		c.answered(it, resultOf(it, ledger.Deferred, answer, err.Error()))
 		return nil
+	case droppoint.Throttled:
+		return c.throttled(it, answer, err)
 	case droppoint.Uncertain:
 		return c.uncertain(ctx, it, answer, err)
+	}
+	if c.onlyLacksConnection(it, err) {
+		return c.lacking(it, answer, err)
 	}
 	return c.broken(ctx, it, answer, err)
 }
@@ -218,7 +226,7 @@ func (c *connection) retry(it *item) error {
 // afterLoss returns nil if a new connection is worth a try after one was lost, or else the error of
 // the drop point.
 func (c *connection) afterLoss(ctx context.Context, cause error) error {
-	if c.worked || droppoint.OnlyLacksConnections(cause) {
+	if c.worked {
 		c.worked = false
 		return nil
 	}

@@ -16,6 +16,7 @@ type item struct {
 	uncertain int             // attempts without an answer: the next one is possibly the second mail
 	refusals  int             // attempts that were refused for good, without a verdict
 	breaks    int             // attempts that have broken their connections, also of earlier turns
+	lacks     int             // answers to it, in this turn, that asked for fewer connections
 	firstAt   *dropPointState // where the first break of this turn was, and how much it had accepted then
 	accepted  int
 	begun     int               // how many messages takenBy had refused before

@@ -149,6 +149,9 @@ func (q *queue) tryReserve(ctx context.Context, d *dropPointState) (reserved boo
 	if allowed, wait := q.turnAllows(d, now); !allowed {
 		return false, wait, nil
 	}
+	if turn := d.NextTurn(now); turn > 0 && !d.askAgain.After(now) {
+		d.limited(now, Wait{AskAgain: turn, Total: turn})
+	}
 	wait = d.askAgain.Sub(now)
 	if !q.mayUse(d) {
 		wait = max(wait, slotPolling)
@@ -224,7 +227,7 @@ func (q *queue) nothingLeft() bool {
 
 // take returns a message that the rate limits allow now, or nil. reserved is true if the caller has
 // a reservation, which take uses up.
-func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (*item, error) {
+func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (taken *item, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if reserved {
@@ -240,6 +243,19 @@ func (q *queue) take(ctx context.Context, d *dropPointState, reserved bool) (*it
 	if d.askAgain.After(now) {
 		return nil, nil
 	}
+	if turn := d.ReserveTurn(now); turn > 0 {
+		d.limited(now, Wait{AskAgain: turn, Total: turn})
+		return nil, nil
+	}
+	taken, err = q.takeAllowed(ctx, d, now)
+	if taken == nil {
+		d.GiveTurnBack()
+	}
+	return taken, err
+}
+
+// takeAllowed returns a message that the rate limits allow now, or nil. It needs mu.
+func (q *queue) takeAllowed(ctx context.Context, d *dropPointState, now time.Time) (*item, error) {
 	for {
 		it, err := q.nextItem(d, now)
 		if it == nil || err != nil {

@@ -2,6 +2,9 @@ package sender_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -9,6 +12,7 @@ import (
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/ledger"
 )
 
 // greeting returns a script that does this at each greeting.
@@ -160,5 +164,155 @@ func TestABatchGoesOverTheConnectionsThatTheServerGives(t *testing.T) {
 				t.Errorf("%d recipients have their message", got)
 			}
 		})
+	}
+}
+
+// Two connections too many happen to carry the same message. That says nothing of its recipient. A
+// third such answer may: see TestARecipientAtWhomEachConnectionBreaksIsDeferredAndAllOthersAreSent.
+func TestAMessageThatMeetsTwoConnectionsTooManyIsSent(t *testing.T) {
+	t.Parallel()
+	for phase, reply := range map[string]string{
+		"DOT":  "432 4.3.2 Concurrent connections limit exceeded",
+		"RCPT": "421 4.7.0 Too many concurrent SMTP connections",
+	} {
+		var tries atomic.Int32
+		r := newRig(t, "connections=4", func(e smtptest.Event) *smtptest.Action {
+			if e.Phase == phase && numberOf(e.To) == 50 && tries.Add(1) <= 2 {
+				return &smtptest.Action{Reply: reply}
+			}
+			return nil
+		})
+		report, err := run(t.Context(), r.batch(r.claim("m", false), nil))
+		if got := r.statuses(); err != nil || !report.Complete || got["sent, final"] != recipients || got["deferred"] > 0 {
+			t.Errorf("%s: %+v, %v; the ledger has %v", phase, report, err, got)
+		}
+	}
+}
+
+// sendInTurns sends a batch, turn after turn, each when the last one said. No turn may fail.
+func (r *rig) sendInTurns(claim *ledger.Claim) sender.Report {
+	r.Helper()
+	for {
+		report, err := run(r.Context(), r.batch(claim, nil))
+		if err != nil {
+			r.Fatalf("%+v, %v", report, err)
+		}
+		if report.Complete {
+			return report
+		}
+		<-time.After(time.Until(report.NotBefore))
+		claim = r.reclaim(claim, false)
+	}
+}
+
+// The server asks for a lower rate, where and how servers do. Each message is sent in the end, none
+// is deferred, and no failure is counted. The rest of the batch is slower.
+func TestABatchIsSentSlowerToAServerThatAsksForThat(t *testing.T) {
+	t.Parallel()
+	for at, reply := range map[string]string{
+		"DOT":           "454 Throttling failure: Maximum sending rate exceeded.",
+		"RCPT":          "450 4.7.1 Error: too many recipients from 192.0.2.1",
+		"MAIL":          "421 4.4.2 Message submission rate for this client has exceeded the configured limit",
+		"DOT, closing":  "421 4.7.28 mail from your IP address has been rate limited",
+		"MAIL, staying": "451 4.7.651 The mail server has been temporarily rate limited",
+	} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			phase, _, _ := strings.Cut(at, ",")
+			var seen atomic.Int32
+			r := newRig(t, "connections=4", func(e smtptest.Event) *smtptest.Action {
+				if e.Phase == phase {
+					if n := seen.Add(1); n > 80 && n <= 84 {
+						return &smtptest.Action{Reply: reply}
+					}
+				}
+				return nil
+			})
+			report := r.sendInTurns(r.claim("m", false))
+			if report.Refused > 0 || report.DropPoints[0].Failure != nil {
+				t.Fatalf("%+v", report)
+			}
+			if s := report.DropPoints[0].State; s.Rate <= 0 || s.RateReason == nil {
+				t.Errorf("the drop point is not slowed down: %+v", s)
+			}
+			notSent := 0
+			for key, w := range r.deliveries() {
+				switch {
+				case w.status == "not_sent" && w.code > 0:
+					notSent++
+				case w.status != "sent":
+					t.Errorf("%s is %+v", key, w)
+				}
+			}
+			if notSent > 4 {
+				t.Errorf("%d attempts were not sent", notSent)
+			}
+			if copies := r.server.Copies(); len(copies) != recipients || len(r.server.Received()) != recipients {
+				t.Errorf("%d recipients have %d messages", len(copies), len(r.server.Received()))
+			}
+		})
+	}
+}
+
+// The server greets with its complaint. Nothing can be sent meanwhile, and nothing has failed.
+func TestARateThatIsTooHighAtTheGreetingIsNoFailure(t *testing.T) {
+	t.Parallel()
+	var greetings atomic.Int32
+	r := newRig(t, "connections=2", func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "connect" && greetings.Add(1) <= 2 {
+			return &smtptest.Action{Reply: "421 RP-001 The mail server IP has exceeded the rate limit allowed"}
+		}
+		return nil
+	})
+	claim := r.claim("m", false)
+	for turn := 1; ; turn++ {
+		// The first message is sent after a pause; then the rate is that of one message a second.
+		report, err := run(t.Context(), r.batch(claim, nil))
+		if err != nil {
+			t.Fatalf("turn %d: %+v, %v", turn, report, err)
+		}
+		if len(r.server.Received()) > 0 {
+			break
+		}
+		if !report.Limited && report.NotBefore.IsZero() {
+			t.Errorf("turn %d does not say that it waits for a rate: %+v", turn, report)
+		}
+		claim = r.reclaim(claim, false)
+	}
+}
+
+// Mail to one recipient comes too fast, from everybody. That is about the recipient.
+func TestARecipientWhoseMailComesTooFastIsDeferred(t *testing.T) {
+	t.Parallel()
+	found, report, err := sendAndCount(t, false, func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && numberOf(e.To) == 5 {
+			return &smtptest.Action{Reply: "450 4.2.1 The user you are trying to contact is receiving mail too quickly"}
+		}
+		return nil
+	}, droppoint.Message{})
+	if err != nil || found["deferred"] != 1 || found["sent, final"] != recipients-1 ||
+		report.DropPoints[0].State.Rate > 0 {
+		t.Errorf("%v, %+v, %v", found, report, err)
+	}
+}
+
+// Later turns, and other workers, do not take such an attempt for a break at the recipient.
+func TestAnAttemptAtWhichTheServerAskedForLessIsNoBreak(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "connections=1", nil)
+	claim := r.claim("m", false)
+	for recipient, reply := range map[int]string{5: ledger.LessAsked + "454 Throttling failure", 6: "421 closing"} {
+		for attempt := 1; attempt <= 3; attempt++ {
+			r.exec(fmt.Sprintf(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point, code,
+				reply, possibly_twice)
+				VALUES (%d, %d, %d, 'not_sent', false, 'mx', 454, '%s', false)`, claim.Mailing, recipient, attempt, reply))
+		}
+	}
+	again := r.reclaim(claim, false)
+	if got := again.Tried[5]; got.Breaks != 0 || got.Attempts != 3 {
+		t.Errorf("asked for less: %+v", got)
+	}
+	if got := again.Tried[6]; got.Breaks != 3 {
+		t.Errorf("broken: %+v", got)
 	}
 }

@@ -144,8 +144,8 @@ func dialAny(ctx context.Context, o Options, all []netip.Addr, port string) (*Co
 	}
 }
 
-// moreTelling returns the error that says more about the server as a whole: one that may pass counts more
-// than a refusal of us by one address.
+// moreTelling returns the error that says more about the server as a whole: one that may pass
+// counts more than a refusal of us by one address.
 func moreTelling(a, b error) error {
 	if a == nil || Classify(a) == Refused && Classify(b) != Refused {
 		return b

@@ -28,8 +28,8 @@ import (
 //	530, 534, 535, 538                                          Refused: authentication
 //	anything else                                               Unclear
 //
-// Exceptions of 4xx: 4.3.1 and 4.3.2 (disk full, shutdown) are Connection. So are 432, and words
-// about too many connections, with any code.
+// Exceptions of 4xx, whatever the phase: words about our rate (demands.tsv) are Throttled. 4.3.1
+// and 4.3.2 (disk full, shutdown), 432, and words about too many connections are Connection.
 //
 // Errors without a reply, and special cases:
 //
@@ -51,11 +51,12 @@ const (
 	Uncertain               // accepted or not: no answer was seen
 	Unclear                 // refused for good, and the reply does not say whether it means the recipient or us
 	Unfit                   // refused for good by this server, which cannot take the message; another one may
+	Throttled               // refused for now, because we send too fast
 )
 
 // String returns the name of the class.
 func (c Class) String() string {
-	return [...]string{"connection", "bounced", "deferred", "refused", "uncertain", "unclear", "unfit"}[c]
+	return [...]string{"connection", "bounced", "deferred", "refused", "uncertain", "unclear", "unfit", "throttled"}[c]
 }
 
 // Classify returns the class of err. An error of another package has the class Connection.
@@ -80,9 +81,11 @@ func Classify(err error) Class {
 
 func (e *Refusal) class() Class {
 	switch {
+	case e.wantsSlowerRate():
+		return Throttled
 	case e.Code == 421:
 		return Connection
-	case e.wantsFewerConnections():
+	case e.wantsFewerConnections(), e.wantsNewSession():
 		return Connection
 	case e.Code == 0:
 		return e.classOfOurOwn()

@@ -33,3 +33,18 @@ func CutEnhanced(text string, code int) (EnhancedCode, string) {
 	e, rest, _ := cutEnhanced([]byte(text), code)
 	return e, string(rest)
 }
+
+// Demand is a line of demands.tsv as its test needs it.
+type Demand struct {
+	Kind, Server, Reply, Source string
+	Matches                     bool // the pattern matches the reply
+}
+
+// Demands returns the lines of demands.tsv.
+func Demands() (all []Demand) {
+	for _, l := range demandLines() {
+		matches := regexp.MustCompile(l[2]).MatchString(strings.ToLower(l[3]))
+		all = append(all, Demand{l[0], l[1], l[3], l[4], matches})
+	}
+	return all
+}

@@ -176,7 +176,8 @@ func ClosedBetweenMessages(err error) bool {
 	case errors.As(err, &lost):
 		return (lost.Phase == PhaseReset || lost.Phase == PhaseMail) && lost.Cause == errClosed && !lost.Uncertain
 	case errors.As(err, &refusal):
-		return (refusal.Phase == PhaseReset || refusal.Phase == PhaseMail) && refusal.Code == 421
+		return (refusal.Phase == PhaseReset || refusal.Phase == PhaseMail) && refusal.Code == 421 &&
+			!refusal.wantsSlowerRate()
 	}
 	return false
 }
