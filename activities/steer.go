@@ -10,9 +10,9 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// checkTimeout limits the check of a drop point. A server that does not answer in that time cannot
-// be used.
-const checkTimeout = 2 * time.Minute
+// checkTimeout limits the check of a drop point. It is longer than the time a server has for its
+// greeting, so a check finds out what a batch would.
+const checkTimeout = 6 * time.Minute
 
 // CheckDropPoint does everything with a drop point that is possible without sending a message. A
 // drop point that cannot be used is an answer, not an error.

@@ -82,7 +82,7 @@ var table = map[string]row{
 	RenderBatch:      {time.Hour, day, halfMinute, renders},
 	SendBatch:        {6 * time.Hour, day, halfMinute, sends},
 	GatherDeferred:   {time.Hour, day, halfMinute, steps},
-	CheckDropPoint:   {5 * time.Minute, time.Hour, halfMinute, steps},
+	CheckDropPoint:   {10 * time.Minute, time.Hour, halfMinute, steps},
 	SetRate:          {time.Minute, 10 * time.Minute, 10 * time.Second, steps},
 	ResolveUncertain: {time.Hour, day, halfMinute, steps},
 	CloseMailing:     {6 * time.Hour, 10 * day, time.Minute, steps},
