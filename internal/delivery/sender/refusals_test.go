@@ -125,7 +125,7 @@ func TestAMessageThatWasBegunBeforeARefusalProvesNothing(t *testing.T) {
 			if rcpts.Load() == 6 {
 				close(refusedAll)
 			}
-			return &smtptest.Action{Reply: "550 closed for today"}
+			return &smtptest.Action{Reply: "550 5.1.1 unknown"}
 		}
 		return nil
 	})
