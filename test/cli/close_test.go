@@ -96,8 +96,11 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 
 	stall.ReleaseAll()
 	eventually(t, "what was in flight is over", func() bool { return len(server.Received()) == 14 && server.Quiet() })
+	s.awaitMailing(id, "the late answers are in the ledger", func(m mailingStatus) bool {
+		return m.Sent == 14 && m.Uncertain == 0
+	})
+	s.run("resolve", id, "--as", "sent").wantError(t, 4, "no uncertain recipient")
 	s.run("start", "--continue", id, "--watch").want(t, 0, "26 recipients of mailing "+id, "26 of 26 recipients")
-	s.run("resolve", id, "--as", "sent").want(t, 0, "4 recipients now counted as sent")
 	if copies := server.Copies(); len(copies) != 40 || len(server.Received()) != 40 {
 		t.Errorf("%d messages to %d recipients, want one to each of 40", len(server.Received()), len(copies))
 	}

@@ -35,7 +35,7 @@ func (s *shell) startRefused(server *smtptest.Server, interval string) (id strin
 	return id
 }
 
-const refusal = "drop point mx refuses us: MAIL FROM was refused: 550 5.1.0"
+const refusal = `drop point mx refuses us: MAIL FROM was refused: 550 5.1.0: "sender refused"`
 
 func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.T) {
 	t.Parallel()
