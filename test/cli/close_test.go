@@ -96,7 +96,8 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 
 	stall.ReleaseAll()
 	eventually(t, "what was in flight is over", func() bool { return len(server.Received()) == 14 && server.Quiet() })
-	s.awaitMailing(id, "the late answers are in the ledger", func(m mailingStatus) bool {
+	eventually(t, "the late answers are in the ledger", func() bool {
+		m := s.show(id)
 		return m.Sent == 14 && m.Uncertain == 0
 	})
 	s.run("resolve", id, "--as", "sent").wantError(t, 4, "no uncertain recipient")

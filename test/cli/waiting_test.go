@@ -35,7 +35,15 @@ func (s *shell) startRefused(server *smtptest.Server, interval string) (id strin
 	return id
 }
 
-const refusal = `drop point mx refuses us: MAIL FROM was refused: 550 5.1.0: "sender refused"`
+// The server's words follow the code, after the number of refusals in a row if there are many.
+const (
+	refusal  = "drop point mx refuses us: MAIL FROM was refused: 550 5.1.0"
+	itsWords = `: "sender refused"`
+)
+
+func isRefusal(failure string) bool {
+	return strings.HasPrefix(failure, refusal) && strings.HasSuffix(failure, itsWords)
+}
 
 func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.T) {
 	t.Parallel()
@@ -47,14 +55,14 @@ func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.
 	v := s.awaitMailing(id, "show explains the failure", func(m mailingStatus) bool { return len(m.Waiting) > 0 })
 	w := v.Waiting[0]
 	if len(v.Waiting) != 1 || w.Activity != "SendBatch" || w.What != "send through drop point mx" ||
-		w.Failure != refusal || w.Count != 1 || w.Attempt != 1 || w.Of != 5 || w.Running {
+		!isRefusal(w.Failure) || w.Count != 1 || w.Attempt != 1 || w.Of != 5 || w.Running {
 		t.Errorf("%+v", v)
 	}
 	if w.NextAttempt.Before(began.Add(2*time.Hour)) || w.NextAttempt.After(time.Now().Add(2*time.Hour)) {
 		t.Errorf("the next attempt is at %v, and it is %v", w.NextAttempt, time.Now())
 	}
 	at := w.NextAttempt.Local().Format("2006-01-02 15:04:05 MST")
-	s.run("show", id).want(t, 0, "mx waits until "+at+", after attempt 1 of 5: "+refusal)
+	s.run("show", id).want(t, 0, "mx waits until "+at+", after attempt 1 of 5: "+refusal+itsWords)
 	line := s.watch(id)
 	if line.next(); !strings.Contains(line.lines.Text(), `"attempt":1,"of":5,"next_attempt":"`) {
 		t.Errorf("watch: %s", line.lines.Text())
@@ -83,17 +91,17 @@ func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 			return false
 		})
 		v := s.status(id)
-		if w := v.Waiting[0]; w.Failure != refusal || w.Of != 5 || w.Attempt != failed || !w.NextAttempt.IsZero() {
+		if w := v.Waiting[0]; !isRefusal(w.Failure) || w.Of != 5 || w.Attempt != failed || !w.NextAttempt.IsZero() {
 			t.Errorf("%+v", v)
 		}
-		s.run("show", id).want(t, 0, fmt.Sprintf("mx is retried, after attempt %d of 5: "+refusal, failed))
+		s.run("show", id).want(t, 0, fmt.Sprintf("mx is retried, after attempt %d of 5: "+refusal, failed), itsWords)
 	}
 	s.awaitMailing(id, "it is suspended", func(m mailingStatus) bool {
 		stall.Release(stall.Waiting())
 		return m.State == "suspended"
 	})
 	// probed, or on trial
-	if w := s.status(id).Waiting; len(w) != 1 || w[0].Failure != refusal || w[0].Attempt < 5 || w[0].Of != 5 {
+	if w := s.status(id).Waiting; len(w) != 1 || !isRefusal(w[0].Failure) || w[0].Attempt < 5 || w[0].Of != 5 {
 		t.Errorf("%+v", w)
 	}
 	s.run("cancel", id).want(t, 0)
