@@ -58,12 +58,12 @@ func (n *dropPointNews) hear(worker string, r DropPointReport, now time.Time) (e
 			delete(workers, other)
 		}
 	}
-	if r.Failure == "" || r.Refuses {
+	if r.Failure == "" {
 		return false
 	}
 	for _, other := range workflow.DeterministicKeys(workers) {
 		at := workers[other].accepted
-		excused = excused || !at.IsZero() && now.Sub(at) < worksFor
+		excused = excused || !r.Refuses && !at.IsZero() && now.Sub(at) < worksFor
 	}
 	if !excused { // it is told as the failure of the drop point
 		delete(workers, worker)

@@ -29,6 +29,10 @@ func TestAFailureOfOneWorkerIsExcusedWhileTheDropPointWorksOnOthers(t *testing.T
 		if got := n.hear(c.worker, c.report, epoch.Add(c.after)); got != c.want {
 			t.Errorf("%s: excused is %v", name, got)
 		}
+		// A failure that is not excused is told as that of the drop point, and not once more.
+		if text := n.describe(c.report.Name); strings.Contains(text, "no connection") != c.want {
+			t.Errorf("%s: described as %q", name, text)
+		}
 	}
 }
 
