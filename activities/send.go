@@ -161,7 +161,9 @@ func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, erro
 	for _, p := range call.DropPoints {
 		names = append(names, p.Name)
 		if point, ok := a.dropPoints.Get(p.Name); ok {
-			points = append(points, sender.DropPoint{DropPoint: point, Proven: p.Proven, Failed: p.Failed})
+			points = append(points, sender.DropPoint{
+				DropPoint: point, Proven: p.Proven, HasAccepted: p.HasAccepted, Failed: p.Failed,
+			})
 		}
 	}
 	if len(points) == 0 {

@@ -77,6 +77,8 @@ type UsableDropPoint struct {
 	// Proven is true if the drop point has accepted mail of this mailing since it last failed. A few
 	// refusals in a row are then not taken for a failure of the drop point.
 	Proven bool `json:"proven,omitempty"`
+	// HasAccepted is true if the drop point has accepted mail of this mailing at any time.
+	HasAccepted bool `json:"has_accepted,omitempty"`
 	// Failed is true if the drop point has failed, and has accepted nothing since.
 	Failed bool `json:"failed,omitempty"`
 }

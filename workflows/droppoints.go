@@ -57,7 +57,8 @@ func (d *dropPoints) usable(now time.Time) (out []UsableDropPoint) {
 		onTrial := p.OnTrial && d.trials[p.Name]
 		if p.InList && !p.Until.After(now) && !onTrial {
 			failed := p.LastFailure != "" && !p.Proven
-			out = append(out, UsableDropPoint{Name: p.Name, Proven: p.Proven, Failed: failed})
+			out = append(out,
+				UsableDropPoint{Name: p.Name, Proven: p.Proven, HasAccepted: p.HasAccepted, Failed: failed})
 		}
 	}
 	return out
@@ -89,6 +90,9 @@ func (d *dropPoints) failureCounts() map[string]int { return maps.Clone(d.failed
 // report.
 func (d *dropPoints) report(r DropPointReport, before map[string]int, now time.Time) (works, left bool) {
 	p := d.find(r.Name)
+	if p != nil && r.Accepted > 0 {
+		p.HasAccepted = true
+	}
 	switch {
 	case p == nil:
 	case r.Failure != "":

@@ -179,7 +179,7 @@ func TestADropPointIsProvenByWhatItAcceptsAfterItsLastFailure(t *testing.T) {
 	}
 	before := d.failureCounts()
 	d.mustFail(t, "a", epoch, false)
-	if d.find("a").Proven {
+	if d.find("a").Proven || !d.find("a").HasAccepted {
 		t.Error("proven after a failure")
 	}
 	if d.report(accepted, before, epoch); d.find("a").Proven {

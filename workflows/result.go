@@ -124,6 +124,8 @@ type DropPointStatus struct {
 	Probes int `json:"probes,omitempty"`
 	// Proven is true if the drop point has accepted mail of this mailing since it last failed.
 	Proven bool `json:"proven,omitempty"`
+	// HasAccepted is true if the drop point has accepted mail of this mailing at any time.
+	HasAccepted bool `json:"has_accepted,omitempty"`
 	// LastFailure is the latest failure, without addresses; empty if there was none.
 	LastFailure string `json:"last_failure,omitempty"`
 	// Slowed says in words what slows the drop point down: a connection that takes long to open,

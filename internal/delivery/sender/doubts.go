@@ -12,6 +12,10 @@ import (
 // refusal at the end of a batch is believed.
 const fewInARow = 2
 
+// lastRefusals is the number of refusals of a recipient after which a drop point that has accepted
+// others before does not fail because of it: no other recipient may be left to prove it by.
+const lastRefusals = 3
+
 // doubt is a refusal for good of which it is not known yet whether it means the recipient or us.
 // The ledger has the attempt as "not sent", with the server's answer: after a crash, the recipient
 // is sent to again. docs/refusals.md has the table of what becomes of a doubt.
@@ -135,13 +139,18 @@ func (q *queue) settle(ended bool) error {
 	q.mu.Lock()
 	ended = ended && q.allRead && len(q.returned)+len(q.retries)+len(q.domainLimited) == 0
 	for _, d := range q.dropPoints {
+		open := 0
 		for _, x := range d.doubts {
 			if status := q.verdict(d, x, ended); status != "" {
 				q.resolve(d, x, status)
 			} else {
-				q.leftOpen++
+				open++
 			}
 		}
+		if len(d.doubts) > 0 && open == 0 {
+			d.lastRefusal = nil // it is no failure of the drop point
+		}
+		q.leftOpen += open
 		d.doubts = nil
 	}
 	results := q.settled
@@ -179,6 +188,8 @@ func (q *queue) verdict(d *dropPointState, x doubt, ended bool) ledger.Status {
 			return ledger.Bounced
 		}
 		q.soon = append(q.soon, x.it.Recipient)
+		return ledger.Refused
+	case !d.proven() && d.HasAccepted && x.it.refusals >= lastRefusals:
 		return ledger.Refused
 	case !d.proven():
 		return ""

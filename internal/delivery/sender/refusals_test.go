@@ -264,6 +264,49 @@ func TestARecipientWhoIsRefusedAgainIsBounced(t *testing.T) {
 	}
 }
 
+// One recipient whom the server never takes may be the last of a mailing. It must not keep the
+// mailing suspended when the server has taken all others.
+func TestTheLastRecipientOfAMailingDoesNotMakeADropPointFailForEver(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, reply string
+		hasAccepted bool
+		want        string // after the third attempt
+	}{
+		{"others were accepted, of us", "550 5.7.1 not from you", true, "refused"},
+		{"others were accepted, unclear", "550 no", true, "refused"},
+		{"nobody was ever accepted", "550 5.7.1 not from you", false, "not_sent"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "connections=1", refusing(c.reply))
+			claim := r.claim("m", false)
+			r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+				SELECT mailing, number, 0, 'opted_out', true FROM recipients WHERE number > 1`)
+			for attempt := 1; attempt <= 3; attempt++ {
+				claim = r.reclaim(claim, false)
+				report, err := run(t.Context(), r.batch(claim, func(b *sender.Batch) {
+					b.DropPoints[0].HasAccepted = c.hasAccepted
+				}))
+				var refused *sender.RefusedError
+				fails, want := true, "not_sent"
+				if attempt == 3 {
+					fails, want = !c.hasAccepted, c.want
+				}
+				if errors.As(err, &refused) != fails || report.Complete == fails {
+					t.Errorf("attempt %d: %+v, %v", attempt, report, err)
+				}
+				if !fails && report.DropPoints[0].Failure != nil {
+					t.Errorf("attempt %d: the drop point has failed: %v", attempt, report.DropPoints[0].Failure)
+				}
+				if got := r.statuses(); got[want] != 1 {
+					t.Errorf("attempt %d: the ledger has %v, want %s", attempt, got, want)
+				}
+			}
+		})
+	}
+}
+
 // Messages that the drop point has refused before come after all others, so that others can show
 // what the refusals meant.
 func TestWhoWasRefusedIsTriedAfterAllOthers(t *testing.T) {

@@ -77,6 +77,9 @@ type DropPoint struct {
 	// Proven is true if the drop point has accepted mail of this mailing since it last failed. Then
 	// a few refusals are about single recipients.
 	Proven bool
+	// HasAccepted is true if the drop point has accepted mail of this mailing at any time. Then a
+	// recipient whom it refuses again and again does not make it fail for ever.
+	HasAccepted bool
 	// Failed is true if the drop point has failed, and has accepted nothing since.
 	Failed bool
 	// Evidence is shared by all batches of the mailing on this worker. Nil is evidence of its own.
