@@ -25,7 +25,7 @@ const (
 func (m *mailing) sendAll(ctx workflow.Context) error {
 	m.sends, m.stopSends = workflow.WithCancel(ctx)
 	m.speed.note(workflow.Now(ctx), m.outcomes.answered())
-	m.enter(ctx, m.sendingState())
+	m.enter(ctx, m.suspension.state(m.paused != nil))
 	for ctx.Err() == nil {
 		m.changed = false
 		drains := hasLongHistory(ctx) &&
@@ -120,7 +120,8 @@ func (m *mailing) startRender(ctx workflow.Context, batch int) {
 	m.suspension.inherited = false
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		call := RenderCall{
-			Mailing: m.id, Batch: batch, Retry: m.suspension.retries(m.in.Retry), Sample: m.renderSample(),
+			Mailing: m.id, Batch: batch, Retry: m.suspension.retries(m.in.Retry),
+			Sample: renderSample(m.prepared, m.renderAnyway),
 		}
 		var out Rendered
 		err := m.execute(ctx, policy.RenderBatch, "render "+m.queue.name(batch), call, &out)

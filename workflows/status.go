@@ -38,17 +38,6 @@ func (m *mailing) setSearchAttributes(ctx workflow.Context) {
 	}
 }
 
-// sendingState returns the state of a mailing whose list is frozen.
-func (m *mailing) sendingState() State {
-	switch {
-	case m.paused != nil:
-		return StatePaused
-	case m.suspension.Suspended != nil:
-		return StateSuspended
-	}
-	return StateSending
-}
-
 // status returns what the mailing is doing, for the query and the Web UI.
 func (m *mailing) status() Status {
 	s := Status{

@@ -60,7 +60,7 @@ func (m *mailing) suspendOrFail(ctx workflow.Context, cause Cause, reason string
 		return errors.New(reason)
 	}
 	m.suspension.begin(cause, reason, interval, workflow.Now(ctx))
-	m.enter(ctx, m.sendingState())
+	m.enter(ctx, m.suspension.state(m.paused != nil))
 	return nil
 }
 
@@ -101,10 +101,10 @@ const (
 )
 
 // renderSample returns how many of the first recipients must not all be without a message; 0 if
-// that does not matter.
-func (m *mailing) renderSample() int {
-	n := int(min(m.prepared.Recipients-m.prepared.OptedOut, mostSampled))
-	if m.renderAnyway || n < leastSampled {
+// that does not matter. anyway is true if an operator accepts it.
+func renderSample(p Prepared, anyway bool) int {
+	n := int(min(p.Recipients-p.OptedOut, mostSampled))
+	if anyway || n < leastSampled {
 		return 0
 	}
 	return n
@@ -150,5 +150,5 @@ func (m *mailing) endSuspension(ctx workflow.Context) {
 		m.withoutDropPoints(ctx)
 		return
 	}
-	m.enter(ctx, m.sendingState())
+	m.enter(ctx, m.suspension.state(m.paused != nil))
 }

@@ -35,6 +35,18 @@ func (s *suspension) cause() Cause {
 	return s.Suspended.Cause
 }
 
+// state returns the state of a mailing whose list is frozen. A mailing that is paused and suspended
+// is shown as paused.
+func (s *suspension) state(paused bool) State {
+	switch {
+	case paused:
+		return StatePaused
+	case s.Suspended != nil:
+		return StateSuspended
+	}
+	return StateSending
+}
+
 // begin suspends the mailing. If it is suspended for the same cause already, begin counts a probe
 // without success and doubles the pause before the next one. With an interval of 0, no probe is
 // made: only an operator ends the suspension.

@@ -86,7 +86,7 @@ func (u *updates) resume(ctx workflow.Context) (string, error) {
 		m.paused = nil
 		answer = "going on"
 		if m.state == StatePaused {
-			m.enter(ctx, m.sendingState())
+			m.enter(ctx, m.suspension.state(m.paused != nil))
 		}
 	}
 	m.points.endRest()
