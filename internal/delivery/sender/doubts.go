@@ -94,6 +94,7 @@ func (q *queue) reopen(d *dropPointState, x doubt) {
 // conclude ends a doubt after the drop point has accepted another message. It needs mu.
 func (q *queue) conclude(d *dropPointState, x doubt) {
 	if x.mayBeWrong() {
+		x.it.othersAccepted = !x.at.refusing
 		q.retries = append(q.retries, x.it)
 		q.broadcast()
 		return

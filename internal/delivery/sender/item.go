@@ -12,17 +12,18 @@ import (
 // item is a message on its way.
 type item struct {
 	Message
-	attempt   int32           // number of the next attempt
-	uncertain int             // attempts without an answer: the next one is possibly the second mail
-	refusals  int             // attempts that were refused for good, without a verdict
-	breaks    int             // attempts that have broken their connections, also of earlier turns
-	lacks     int             // answers to it, in this turn, that asked for fewer connections
-	firstAt   *dropPointState // where the first break of this turn was, and how much it had accepted then
-	accepted  int
-	begun     int               // how many messages takenBy had refused before
-	refusedBy []*dropPointState // have refused the message in this turn: it is for the others
-	takenBy   *dropPointState   // while it is in flight
-	afterTurn bool              // it was taken after the end of the turn
+	attempt        int32           // number of the next attempt
+	uncertain      int             // attempts without an answer: the next one is possibly the second mail
+	refusals       int             // attempts that were refused for good, without a verdict
+	othersAccepted bool            // the drop point has accepted others after it refused this recipient
+	breaks         int             // attempts that have broken their connections, also of earlier turns
+	lacks          int             // answers to it, in this turn, that asked for fewer connections
+	firstAt        *dropPointState // where the first break of this turn was, and how much it had accepted then
+	accepted       int
+	begun          int               // how many messages takenBy had refused before
+	refusedBy      []*dropPointState // have refused the message in this turn: it is for the others
+	takenBy        *dropPointState   // while it is in flight
+	afterTurn      bool              // it was taken after the end of the turn
 }
 
 func (it *item) domain() string { return it.To[strings.LastIndexByte(it.To, '@')+1:] }
