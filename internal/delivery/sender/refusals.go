@@ -12,10 +12,11 @@ import (
 )
 
 // refused handles a refusal for good. It may mean the recipient or us: the attempt is written down
-// as "not sent", with the server's answer, until the drop point accepts or refuses others. A
-// recipient who was refused before, by a drop point that accepts others since, is bounced. If the
-// answer does not say whom it means, that must have been seen here: an earlier refusal that only the
-// ledger knows, or one while the drop point refused us, may have meant us.
+// as "not sent", with the server's answer, until the drop point accepts or refuses others.
+//
+// A recipient who was refused before, by a drop point that accepts others since, is bounced. If the
+// answer does not say whom it means, this worker must have seen that: an earlier refusal that only
+// the ledger knows, or one while the drop point refused us, may have meant us.
 func (c *connection) refused(it *item, kind droppoint.Outcome, answer droppoint.Answer, cause error) error {
 	if kind == droppoint.Bounced && answer.Code == 0 { // we refuse the message: the server was not asked
 		c.answered(it, resultOf(it, ledger.Bounced, answer, cause.Error()))
