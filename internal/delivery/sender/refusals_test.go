@@ -264,6 +264,24 @@ func TestARecipientWhoIsRefusedAgainIsBounced(t *testing.T) {
 	}
 }
 
+// A quota that is used up refuses recipients again whom it has refused before. Only the ledger knows
+// of the first time, so the second one blames nobody.
+func TestASecondUnclearRefusalBlamesNobodyIfTheFirstMayHaveMeantUs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "connections=1", refusingAfter(10, "RCPT", "550 nothing more today"))
+	claim := r.claim("m", false)
+	r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+		SELECT mailing, number, 0, 'opted_out', true FROM recipients WHERE number > 15`)
+	r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point, code, reply, answered_at)
+		SELECT mailing, number, 1, 'not_sent', false, 'mx', 550, 'nothing more today', now()
+		FROM recipients WHERE number BETWEEN 11 AND 15`)
+	_, err := run(t.Context(), r.batch(r.reclaim(claim, false), manyDomains))
+	r.exec(`DELETE FROM deliveries WHERE status = 'opted_out'`)
+	if got := r.statuses(); err != nil || got["sent, final"] != 10 || got["bounced, final"] != 0 {
+		t.Errorf("the ledger has %v, %v", got, err)
+	}
+}
+
 // One recipient whom the server never takes may be the last of a mailing. It must not keep the
 // mailing suspended when the server has taken all others.
 func TestTheLastRecipientOfAMailingDoesNotMakeADropPointFailForEver(t *testing.T) {
