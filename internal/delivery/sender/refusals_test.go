@@ -264,8 +264,8 @@ func TestARecipientWhoIsRefusedAgainIsBounced(t *testing.T) {
 	}
 }
 
-// A quota that is used up refuses recipients again whom it has refused before. Only the ledger knows
-// of the first time, so the second one blames nobody.
+// A quota that is used up refuses recipients again whom it has refused before. Only the ledger
+// knows of the first time, so the second one blames nobody.
 func TestASecondUnclearRefusalBlamesNobodyIfTheFirstMayHaveMeantUs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "connections=1", refusingAfter(10, "RCPT", "550 nothing more today"))
