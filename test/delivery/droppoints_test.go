@@ -53,11 +53,7 @@ func TestADeadDropPointsRecipientsGoToTheOther(t *testing.T) {
 	in := rig.Mailing(10)
 	in.Retry.DropPoint.Attempts = 2
 	result := r.Result(r.Start(in))
-	copies := alive.Copies()
-	for a, n := range dying.Copies() {
-		copies[a] += n
-	}
-	if duplicates := r.Judge(copies, recipients); duplicates > 0 || result.Counts.Sent != recipients {
+	if duplicates := r.Judge(rig.Copies(alive, dying), recipients); duplicates > 0 || result.Counts.Sent != recipients {
 		t.Errorf("%d duplicates; %+v", duplicates, result.Counts)
 	}
 	s, err := r.Status()
@@ -116,11 +112,7 @@ func TestADropPointThatComesBackIsUsedAgain(t *testing.T) {
 	})
 	steadyStall.ReleaseAll()
 	result := r.Result(run)
-	copies := steady.Copies()
-	for a, n := range flaky.Copies() {
-		copies[a] += n
-	}
-	if d := r.Judge(copies, recipients); d > 2 || result.Counts.Sent != recipients {
+	if d := r.Judge(rig.Copies(steady, flaky), recipients); d > 2 || result.Counts.Sent != recipients {
 		t.Errorf("%d duplicates; %+v", d, result.Counts)
 	}
 }
@@ -147,11 +139,7 @@ func TestASlowDropPointDoesNotHoldAFastOneBack(t *testing.T) {
 	})
 	close(release)
 	result := r.Result(run)
-	copies := fast.Copies()
-	for a, n := range slow.Copies() {
-		copies[a] += n
-	}
-	if d := r.Judge(copies, recipients); d > 0 || result.Counts.Sent != recipients {
+	if d := r.Judge(rig.Copies(fast, slow), recipients); d > 0 || result.Counts.Sent != recipients {
 		t.Errorf("%d duplicates; %+v", d, result.Counts)
 	}
 }
@@ -209,11 +197,7 @@ func TestASlowDropPointKeepsOnlyAFewBatchesWaiting(t *testing.T) {
 	})
 	close(release)
 	result := r.Result(run)
-	copies := fast.Copies()
-	for a, n := range slow.Copies() {
-		copies[a] += n
-	}
-	if d := r.Judge(copies, recipients); d > 0 || result.Counts.Sent != recipients {
+	if d := r.Judge(rig.Copies(fast, slow), recipients); d > 0 || result.Counts.Sent != recipients {
 		t.Errorf("%d duplicates; %+v", d, result.Counts)
 	}
 }

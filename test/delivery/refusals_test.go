@@ -99,11 +99,7 @@ func TestTheQuotaOfOneOfTwoRelaysBouncesNobody(t *testing.T) {
 	})
 	stall.ReleaseAll()
 	result := r.Result(run)
-	copies := rich.Copies()
-	for a, n := range poor.Copies() {
-		copies[a] += n
-	}
-	if d := r.Judge(copies, recipients); d > 0 || result.Counts.Sent != recipients {
+	if d := r.Judge(rig.Copies(rich, poor), recipients); d > 0 || result.Counts.Sent != recipients {
 		t.Errorf("%d duplicates; %+v", d, result.Counts)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 )
@@ -24,6 +25,17 @@ func (r *Rig) DroppedCopies(dir string) map[string]int {
 		to, _, _ := strings.Cut(rest, ">")
 		if copies[to]++; !strings.HasSuffix(string(data), "--\r\n") {
 			r.Errorf("the message of %s is cut off", to)
+		}
+	}
+	return copies
+}
+
+// Copies returns how many messages the servers have together for each recipient.
+func Copies(servers ...*smtptest.Server) map[string]int {
+	copies := map[string]int{}
+	for _, s := range servers {
+		for a, n := range s.Copies() {
+			copies[a] += n
 		}
 	}
 	return copies

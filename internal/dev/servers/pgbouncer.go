@@ -14,8 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // ErrNoPgBouncer is the error if PgBouncer is not installed and cannot be.
@@ -85,15 +83,7 @@ func StartPgBouncer(ctx context.Context, dir, upstream, mode string) (*PgBouncer
 	return b, nil
 }
 
-func (b *PgBouncer) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, b.URL("postgres"))
-	if err != nil {
-		return err
-	}
-	return conn.Close(ctx)
-}
+func (b *PgBouncer) answers(ctx context.Context) error { return canLogIn(ctx, b.URL("postgres")) }
 
 // URL returns the URL of a database of the server, through the pooler.
 func (b *PgBouncer) URL(database string) string {

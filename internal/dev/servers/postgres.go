@@ -147,10 +147,13 @@ func (p *Postgres) startOnce(ctx context.Context) (err error) {
 	return nil
 }
 
-func (p *Postgres) answers(ctx context.Context) error {
+func (p *Postgres) answers(ctx context.Context) error { return canLogIn(ctx, p.URL("postgres")) }
+
+// canLogIn returns nil if the server accepts a session within five seconds.
+func canLogIn(ctx context.Context, databaseURL string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, p.URL("postgres"))
+	conn, err := pgx.Connect(ctx, databaseURL)
 	if err != nil {
 		return err
 	}
