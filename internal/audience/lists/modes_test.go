@@ -6,4 +6,4 @@ import (
 	"directmailer/internal/dev/servertest"
 )
 
-func TestEveryModeOfPgxDoesTheSame(t *testing.T) { servertest.InEveryMode(t) }
+func TestTheTypelessModesOfPgxDoTheSame(t *testing.T) { servertest.InTypelessModes(t) }

@@ -6,8 +6,8 @@ import (
 	"directmailer/internal/dev/servertest"
 )
 
-func TestEveryModeOfPgxDoesTheSame(t *testing.T) {
-	servertest.InEveryMode(t,
+func TestTheTypelessModesOfPgxDoTheSame(t *testing.T) {
+	servertest.InTypelessModes(t,
 		"TestNoWindowOfTimeHasMoreThanTheRate",
 		"TestWorkersThatAreKilledAndStartedAgainSendNoBurst",
 		"TestWithoutTheDatabaseNothingIsSent",

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,15 +18,30 @@ const modeVariable = "DM_TEST_QUERY_EXEC_MODE"
 // poolerVariable is the host and port of a pooler through which the databases of tests are used.
 const poolerVariable = "DM_TEST_POOLER"
 
-// modes are those that `default_query_exec_mode` in DATABASE_URL can have. The tests themselves run
-// in cache_statement, pgx's own default.
-var modes = []string{"exec", "simple_protocol", "cache_describe", "describe_exec"}
+// describing are the modes of `default_query_exec_mode` in DATABASE_URL that ask the server for the
+// types of arguments, as cache_statement does, pgx's own default, in which the tests run. They
+// differ from it in how many statements and round trips they need.
+var describing = []string{"cache_describe", "describe_exec"}
+
+// typeless are the modes that send arguments without their types, most of them as text.
+var typeless = []string{"exec", "simple_protocol"}
 
 // InEveryMode runs the tests of the package again in each other mode of pgx, and through a
-// transaction pooler. The modes send arguments in different formats, and without their types. It
-// does not run tests with servers of their own again, nor those whose names are in skip: they take
-// long, and their statements are also those of other tests.
+// transaction pooler. It does not run tests with servers of their own again, nor those whose names
+// are in skip: they take long, and their statements are also those of other tests.
 func InEveryMode(t *testing.T, skip ...string) {
+	t.Helper()
+	inModes(t, slices.Concat(typeless, describing), skip)
+}
+
+// InTypelessModes is InEveryMode for packages whose statements do not depend on anything else: it
+// runs the tests in the modes that send arguments without their types.
+func InTypelessModes(t *testing.T, skip ...string) {
+	t.Helper()
+	inModes(t, typeless, skip)
+}
+
+func inModes(t *testing.T, modes, skip []string) {
 	t.Helper()
 	if os.Getenv(againVariable) != "" {
 		t.Skip("runs the tests")
