@@ -57,6 +57,20 @@ func MergeTags(s Spec) []Problem {
 	return warnings
 }
 
+// TagsIn returns what looks like merge tags in a text that readers see, and actions of templates
+// that nobody has executed.
+func TagsIn(text string) (tags []string) {
+	if !strings.ContainsAny(text, "{[%|#@<") {
+		return nil
+	}
+	for _, at := range tagsIn([]byte(text)) {
+		tags = append(tags, text[at[0]:at[1]])
+	}
+	return append(tags, unexecuted.FindAllString(text, -1)...)
+}
+
+var unexecuted = regexp.MustCompile(`\{\{[^{}\n]{0,200}\}\}`)
+
 func mergeTagsIn(field, text string, static bool) []Problem {
 	authored := newTemplateText(text)
 	searched := []byte(authored.original)
