@@ -15,6 +15,7 @@ import (
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/spool"
+	"directmailer/internal/foreign"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -97,8 +98,18 @@ func failf(kind policy.ErrorType, format string, args ...any) error {
 	return &failure{kind: kind, text: fmt.Sprintf(format, args...)}
 }
 
-// classify returns err as a failure.
+// maxFailure is the length limit of a failure's text, in octets. Temporal keeps the text of each
+// attempt that is the last of an activity.
+const maxFailure = 4 << 10
+
+// classify returns err as a failure, whose text is cut.
 func classify(err error) *failure {
+	f := *typed(err)
+	f.text = foreign.Cut(foreign.Clean(f.text), maxFailure)
+	return &f
+}
+
+func typed(err error) *failure {
 	var f *failure
 	var unreachable *page.Unavailable
 	var noSource *query.Unavailable

@@ -14,7 +14,7 @@ import (
 func main() {
 	// SIGHUP as well: a terminal that is closed must not leave servers of `dev` and `demo` behind.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	code := cli.Run(ctx, os.Args[1:], command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	code := cli.Run(ctx, os.Args[1:], command.Standard(ctx))
 	stop()
 	os.Exit(int(code))
 }

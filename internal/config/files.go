@@ -7,6 +7,8 @@ import (
 	"os"
 	"reflect"
 	"strings"
+
+	"directmailer/internal/stoppable"
 )
 
 // fileSuffix makes the name of the variable that names the file which holds another variable's
@@ -68,11 +70,17 @@ func readFile(name, path string) (string, error) {
 	}
 	var content []byte
 	if err == nil {
-		content, err = os.ReadFile(path)
+		content, err = stoppable.ReadFile(path, maxFile)
 	}
 	var fault *fs.PathError
 	if errors.As(err, &fault) {
 		return "", fmt.Errorf("%s%s names a file that cannot be read: %w", name, fileSuffix, fault.Err)
 	}
-	return strings.TrimSpace(string(content)), err
+	if err != nil {
+		return "", fmt.Errorf("%s%s names a file that %w", name, fileSuffix, err)
+	}
+	if len(content) > maxFile { // a pipe
+		return "", fmt.Errorf("%s%s names a file that is larger than 1 MiB", name, fileSuffix)
+	}
+	return strings.TrimSpace(string(content)), nil
 }

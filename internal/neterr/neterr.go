@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"directmailer/internal/foreign"
 )
 
 // Reason returns the cause of err in a few words, without the address: "connection refused". An
@@ -72,7 +74,7 @@ func reason(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the server has closed the connection"
 	}
-	return innermost(err).Error()
+	return foreign.Line(innermost(err).Error())
 }
 
 // innermost returns the error that err wraps at its core: what wraps it often names the address
@@ -99,5 +101,5 @@ func certificateReason(err error) string {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "it has expired, or is not valid yet"
 	}
-	return strings.TrimPrefix(err.Error(), "x509: ")
+	return foreign.Line(strings.TrimPrefix(err.Error(), "x509: "))
 }

@@ -19,8 +19,9 @@ import (
 )
 
 // open inspects the file and opens its members.
-func open(path string) (*csvlist.Reader, error) {
-	f, err := csvlist.Inspect(path, csvlist.Options{})
+func open(t *testing.T, path string) (*csvlist.Reader, error) {
+	t.Helper()
+	f, err := csvlist.Inspect(t.Context(), path, csvlist.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -288,18 +289,18 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	missing := filepath.Join(folder, "missing.csv")
-	if _, err := open(missing); err == nil || err.Error() != missing+": there is no such file" ||
+	if _, err := open(t, missing); err == nil || err.Error() != missing+": there is no such file" ||
 		!errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
-	if _, err := open(folder); err == nil || err.Error() != folder+": is a folder, not a file" {
+	if _, err := open(t, folder); err == nil || err.Error() != folder+": is a folder, not a file" {
 		t.Errorf("folder: %v", err)
 	}
 	locked := filepath.Join(folder, "locked.csv")
 	if err := os.WriteFile(locked, []byte("email\n"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(locked); os.Geteuid() != 0 &&
+	if _, err := open(t, locked); os.Geteuid() != 0 &&
 		(err == nil || err.Error() != locked+": may not be read: permission denied") {
 		t.Errorf("locked: %v", err)
 	}
@@ -307,7 +308,7 @@ func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
 	if err := os.WriteFile(good, []byte("email\nada@example.com\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := open(good)
+	r, err := open(t, good)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +350,7 @@ var exampleDomain = regexp.MustCompile(`(^|\.)example\.(com|org|net)$|\.example$
 // one that is no address come on top.
 func TestTheExampleListHas2000RecipientsAndItsFaults(t *testing.T) {
 	t.Parallel()
-	r, err := open(filepath.Join("..", "..", "..", "examples", "recipients.csv"))
+	r, err := open(t, filepath.Join("..", "..", "..", "examples", "recipients.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package csvlist
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"directmailer/internal/audience/charset"
 	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/statuscolumn"
+	"directmailer/internal/stoppable"
 )
 
 // Options is what a caller says about a file.
@@ -61,10 +63,10 @@ func (f *File) Undecided() error {
 }
 
 // Inspect reads the file as a whole. The error is an [*Error] or [*Faults]. The caller must close
-// the File.
-func Inspect(path string, o Options) (*File, error) {
+// the File. A pipe is waited for until ctx is done.
+func Inspect(ctx context.Context, path string, o Options) (*File, error) {
 	f := &File{name: path, decision: o.Status}
-	if err := f.open(); err != nil {
+	if err := f.open(ctx); err != nil {
 		return nil, &Error{File: path, Err: cause(err)}
 	}
 	err := f.recognize(o.Encoding)
@@ -79,8 +81,8 @@ func Inspect(path string, o Options) (*File, error) {
 }
 
 // open looks at the file. It copies what can be read only once, such as a pipe.
-func (f *File) open() error {
-	file, err := os.Open(f.name)
+func (f *File) open(ctx context.Context) error {
+	file, err := stoppable.Open(ctx, f.name)
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (f *File) open() error {
 		f.size, f.modified = info.Size(), info.ModTime()
 		return nil
 	}
-	return f.copyOf(file)
+	return f.copyOf(stoppable.Reader(ctx, file))
 }
 
 // copyOf copies the file into one that has no name anymore where the system allows that.

@@ -28,7 +28,7 @@ func FuzzInspect(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		file, err := csvlist.Inspect(path, csvlist.Options{Status: csvlist.UseStatus})
+		file, err := csvlist.Inspect(t.Context(), path, csvlist.Options{Status: csvlist.UseStatus})
 		started, bad := charset.Start(data)
 		if bad == nil && utf8.Valid(data) && (started == "" || started == charset.UTF8) {
 			rows, fault := streamed(data)

@@ -23,7 +23,7 @@ func inspect(t *testing.T, text string, o csvlist.Options) (*csvlist.File, error
 	if err := os.WriteFile("list.csv", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := csvlist.Inspect("list.csv", o)
+	f, err := csvlist.Inspect(t.Context(), "list.csv", o)
 	if err == nil {
 		t.Cleanup(f.Close)
 	}
@@ -364,7 +364,7 @@ func TestAPipeIsReadOnceAndInspectedAsAFile(t *testing.T) {
 	go func() {
 		done <- os.WriteFile(path, []byte("email,name\nada@example.com,Zo\xeb\n"), 0)
 	}()
-	f, err := csvlist.Inspect(path, csvlist.Options{})
+	f, err := csvlist.Inspect(t.Context(), path, csvlist.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +391,7 @@ func BenchmarkInspect(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		f, err := csvlist.Inspect(path, csvlist.Options{})
+		f, err := csvlist.Inspect(b.Context(), path, csvlist.Options{})
 		if err != nil || f.Rows != 100_000 {
 			b.Fatal(err)
 		}

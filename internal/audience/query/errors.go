@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"directmailer/internal/database"
+	"directmailer/internal/foreign"
 )
 
 // Unavailable says that a source cannot be reached, or has a problem of its own. The same query may
@@ -93,7 +90,7 @@ func words(e *pgconn.PgError) string {
 		return "the data, or a literal, is not what the query takes it for" + code +
 			"; PostgreSQL's message is not shown because it can quote data"
 	case class == "42", class == "0A", class == "25", class == "54", class == "3D", class == "3F":
-		return clean(e.Message) + code
+		return foreign.Line(e.Message) + code
 	}
 	return "it cannot be answered" + code + "; PostgreSQL's message is not shown because it can quote data"
 }
@@ -114,23 +111,4 @@ func place(sql string, position int) string {
 		}
 	}
 	return fmt.Sprintf("line %d, column %d: ", line, column)
-}
-
-// addressLike matches what could be an address in a statement.
-var addressLike = regexp.MustCompile(`[^\s"'(),;]+@[^\s"'(),;]+`)
-
-// clean returns a message as one line without addresses.
-func clean(message string) string {
-	message = addressLike.ReplaceAllString(message, "…")
-	message = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}, strings.ToValidUTF8(message, "?"))
-	const most = 300
-	if utf8.RuneCountInString(message) > most {
-		message = string([]rune(message)[:most]) + "…"
-	}
-	return message
 }

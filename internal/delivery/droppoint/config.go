@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/naming"
+	"directmailer/internal/stoppable"
 )
 
 const (
@@ -152,8 +152,11 @@ func tlsPolicy(p *params, o *smtp.Options) (smtp.TLSPolicy, error) {
 	return 0, errors.New("tls must be opportunistic, required or none")
 }
 
+// maxCAs is the length limit of a file of certificates. That of a system has about 250 KiB.
+const maxCAs = 4 << 20
+
 func readCAs(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+	pem, err := stoppable.ReadFile(file, maxCAs)
 	if err != nil {
 		return nil, fmt.Errorf("ca names a file that cannot be read: %w", reason(err))
 	}

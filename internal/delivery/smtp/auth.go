@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wneessen/go-mail/smtp"
@@ -15,6 +16,10 @@ import (
 // strength lists the mechanisms for a password from the strongest to the weakest. The last two send
 // the password itself.
 var strength = []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"}
+
+// maxIterations is how often a server may have us hash the password in SCRAM. A million takes about
+// half a second, during which nothing can stop the log-in. RFC 7677 advises 15,000 or more.
+const maxIterations = 1_000_000
 
 // maxAuthSteps is how many challenges a mechanism may have. SCRAM has three.
 const maxAuthSteps = 8
@@ -206,7 +211,24 @@ func answerTo(auth smtp.Auth, name string, initial []byte, step int, text []byte
 	if step == 0 && strings.HasPrefix(name, "SCRAM-") {
 		challenge = nil
 	}
+	if strings.HasPrefix(name, "SCRAM-") && !affordable(challenge) {
+		return nil, errLogin
+	}
 	return auth.Next(challenge, true)
+}
+
+// affordable reports whether a challenge of SCRAM (RFC 5802, section 7) asks for at most
+// maxIterations, or for none.
+func affordable(challenge []byte) bool {
+	for field := range bytes.SplitSeq(challenge, []byte{','}) {
+		if number, ok := bytes.CutPrefix(field, []byte("i=")); ok {
+			n, err := strconv.Atoi(string(number))
+			if err != nil || n > maxIterations {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // decodeChallenge returns the challenge, or the text itself if it is not Base64.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"directmailer/internal/foreign"
 )
 
 // Phase is the step of a session in which an error happened.
@@ -86,12 +88,13 @@ type ConnError struct {
 	Cause     error
 }
 
-// Error returns the phase and the cause.
+// Error returns the phase and the cause, which can quote the server's certificate.
 func (e *ConnError) Error() string {
+	cause := foreign.Line(e.Cause.Error())
 	if e.Uncertain {
-		return fmt.Sprintf("%s: no answer: %v", e.Phase, e.Cause)
+		return fmt.Sprintf("%s: no answer: %s", e.Phase, cause)
 	}
-	return fmt.Sprintf("%s: %v", e.Phase, e.Cause)
+	return fmt.Sprintf("%s: %s", e.Phase, cause)
 }
 
 // Unwrap returns the cause.

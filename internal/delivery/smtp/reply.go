@@ -5,7 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"strings"
-	"unicode"
+
+	"directmailer/internal/foreign"
 )
 
 // Limits of a reply. RFC 5321 allows 512 octets a line, and many servers write more. A reply that
@@ -124,21 +125,10 @@ func (b *replyBuffer) copy() Reply {
 	text = bytes.TrimRight(text[:min(len(text), maxReplyText)], " \n")
 	for _, octet := range text {
 		if octet < ' ' || octet > '~' {
-			return Reply{b.code, b.enhanced, cleanText(text)}
+			return Reply{b.code, b.enhanced, strings.TrimSpace(foreign.Clean(string(text)))}
 		}
 	}
 	return Reply{b.code, b.enhanced, string(text)}
-}
-
-// cleanText returns a server's text as one line that a database and a terminal accept.
-func cleanText(text []byte) string {
-	clean := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(string(text), "?"))
-	return strings.TrimSpace(clean)
 }
 
 // separator is what stands between a line's code and its text.

@@ -12,6 +12,7 @@ import (
 
 	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/foreign"
 )
 
 func dial(t *testing.T, s *smtptest.Server, o smtp.Options) *smtp.Conn {
@@ -247,6 +248,19 @@ func TestEncryptionIsVerifiedAndRequiredWhereAsked(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestACertificateThatIsRefusedIsQuotedInOneShortLine(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{STARTTLS: true, ServerName: "# Free\r\n\x1b[2J[link](http://evil.example) " +
+		"jane.doe@mail.example " + strings.Repeat("long.", 30_000) + "example"})
+	_, err := tryDial(t, s, smtp.Options{RootCAs: s.RootCAs(), ServerName: "localhost"})
+	if err == nil {
+		t.Fatal("the certificate is for another host")
+	}
+	if text := err.Error(); text != foreign.Clean(text) || strings.Contains(text, "jane") || len(text) > 400 {
+		t.Errorf("got %d octets: %.1000q", len(text), text)
 	}
 }
 

@@ -93,7 +93,7 @@ reads the recipients.`,
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed("file") {
-			if err := start.Check(a.App, file); err != nil {
+			if err := start.Check(cmd.Context(), a.App, file); err != nil {
 				return err
 			}
 		}

@@ -101,7 +101,7 @@ folder the mailing continues.`,
 		if format.JSON() { // the answer is the last line; what people read goes to the standard error
 			out = a.Err
 		}
-		app := command.App{Streams: command.Streams{In: a.In, Out: out, Err: a.Err}}
+		app := command.App{Streams: command.Streams{In: a.In, Out: out, Err: a.Err, Asks: a.Asks}}
 		d := dev.Demo{Commands: &demoCommands{app: app}, Dir: dir, Keep: keep, Out: out, Say: app.Say, Err: a.Err}
 		return d.Run(cmd.Context(), func(r dev.Result, v status.Status) error {
 			if format.JSON() {

@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
+
+	"directmailer/internal/foreign"
 )
 
 // Thousands writes a number as 1,234,567.
@@ -56,14 +57,7 @@ func Duration(d time.Duration) string {
 
 // Clean replaces control and invisible characters. Text that others wrote must not control a
 // terminal.
-func Clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return ' '
-		}
-		return r
-	}, s)
-}
+func Clean(s string) string { return foreign.Clean(s) }
 
 // OneLine joins the lines of a text, without repeating one, and cleans it.
 func OneLine(text string) string {

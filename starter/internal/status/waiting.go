@@ -15,6 +15,7 @@ import (
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 
+	"directmailer/internal/foreign"
 	"directmailer/starter/internal/output"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -94,7 +95,7 @@ func waitingOf(
 			}
 			w.Failure = "waits for a worker: " + pollers[queue]
 			if p.LastFailure != nil {
-				w.Failure += "; the last one said: " + output.Clean(p.LastFailure.GetMessage())
+				w.Failure += "; the last one said: " + said(p.LastFailure)
 			}
 		default:
 			continue
@@ -137,8 +138,13 @@ func failureText(f *failurepb.Failure) string {
 			return "the attempt took too long"
 		}
 	}
-	return output.Clean(f.GetMessage())
+	return said(f)
 }
+
+// maxSaid is the length limit of a failure that is shown, in octets.
+const maxSaid = 4 << 10
+
+func said(f *failurepb.Failure) string { return output.Clean(foreign.Cut(f.GetMessage(), maxSaid)) }
 
 // addWaiting adds w to the work that waits for the same thing. The result has the highest attempt
 // of all, and the earliest next attempt.

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +14,7 @@ import (
 	"directmailer/internal/audience/charset"
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/member"
+	"directmailer/internal/stoppable"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
 	"directmailer/starter/internal/exit"
@@ -29,7 +30,7 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 	case file == "-" || file == "" && len(args) == 1 && args[0] == "-":
 		return ScanAddresses(a.App, "the standard input", a.In)
 	case file != "":
-		return scanFile(a.App, file)
+		return scanFile(cmd.Context(), a.App, file)
 	case len(args) == 0:
 		return nil, 0, exit.Usagef("no address is given: %s", command.UsageLine(cmd))
 	}
@@ -44,15 +45,15 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 }
 
 // scanFile is ScanAddresses for a file. A list may have any encoding that an import recognizes.
-func scanFile(a command.App, path string) (keys []string, rejected int, err error) {
-	f, err := os.Open(path)
+func scanFile(ctx context.Context, a command.App, path string) (keys []string, rejected int, err error) {
+	f, err := stoppable.Open(ctx, path)
 	if err != nil {
 		return nil, 0, command.FileFailure(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err == nil && info.Mode().IsRegular() && namesColumns(bufio.NewReaderSize(f, peeked)) {
-		return scanListFile(a, path)
+		return scanListFile(ctx, a, path)
 	}
 	if err == nil && info.Mode().IsRegular() {
 		_, err = f.Seek(0, io.SeekStart)
@@ -60,11 +61,11 @@ func scanFile(a command.App, path string) (keys []string, rejected int, err erro
 	if err != nil {
 		return nil, 0, command.FileFailure(err)
 	}
-	return ScanAddresses(a, output.Base(path), f)
+	return ScanAddresses(a, output.Base(path), stoppable.Reader(ctx, f))
 }
 
-func scanListFile(a command.App, path string) (keys []string, rejected int, err error) {
-	f, err := listfile.Open(a, path, csvlist.Options{Status: csvlist.IgnoreStatus})
+func scanListFile(ctx context.Context, a command.App, path string) (keys []string, rejected int, err error) {
+	f, err := listfile.Open(ctx, a, path, csvlist.Options{Status: csvlist.IgnoreStatus})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -74,7 +74,7 @@ repeat an address are kept, and the address gets one message.`,
 				return exit.Usagef("--status %w", err)
 			}
 		}
-		f, err := listfile.Open(a.App, args[1], o) // before the database is asked
+		f, err := listfile.Open(cmd.Context(), a.App, args[1], o) // before the database is asked
 		if err == nil {
 			err = listfile.Failure(f.Undecided())
 		}

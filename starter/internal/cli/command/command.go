@@ -3,6 +3,7 @@
 package command
 
 import (
+	"context"
 	"bufio"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"directmailer/internal/config"
+	"directmailer/internal/stoppable"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 )
@@ -21,6 +23,14 @@ import (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	Asks     bool // In is a terminal, where somebody can answer a question
+}
+
+// Standard returns those of the process. Reading from In ends when ctx is done.
+func Standard(ctx context.Context) Streams {
+	return Streams{
+		In: stoppable.Reader(ctx, os.Stdin), Out: os.Stdout, Err: os.Stderr, Asks: term.IsTerminal(int(os.Stdin.Fd())),
+	}
 }
 
 // App is what the commands share.
@@ -50,7 +60,7 @@ func (a App) Confirm(yes bool, format string, args ...any) error {
 		return nil
 	}
 	question := fmt.Sprintf(format, args...)
-	if f, ok := a.In.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	if !a.Asks {
 		return exit.Usagef("%s Nothing was done: answer with --yes", question)
 	}
 	fmt.Fprint(a.Err, question+" [y/N] ")

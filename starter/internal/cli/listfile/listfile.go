@@ -35,8 +35,8 @@ func (i Imported) Describe() string {
 }
 
 // Open inspects a list file. It reports several faults on the standard error, one a line.
-func Open(a command.App, path string, o csvlist.Options) (*csvlist.File, error) {
-	f, err := csvlist.Inspect(path, o)
+func Open(ctx context.Context, a command.App, path string, o csvlist.Options) (*csvlist.File, error) {
+	f, err := csvlist.Inspect(ctx, path, o)
 	var faults *csvlist.Faults
 	if errors.As(err, &faults) && len(faults.First) > 1 {
 		for line := range strings.SplitSeq(faults.Error(), "\n") {

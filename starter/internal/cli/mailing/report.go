@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/csv"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -230,12 +230,19 @@ func appendRecord(record []string, x ledger.Line) []string {
 	)
 }
 
-// guard makes a value harmless in a spreadsheet, where a value that begins with = + - or @, also of
-// full width, is a formula. Local parts of addresses may begin so, and servers write replies.
+// formulas match the sign with which a spreadsheet's formula begins, also of full width: at the
+// beginning of a value, and behind a separator inside it. The spreadsheets of many languages take
+// the semicolon as the separator of columns.
+var (
+	formula       = regexp.MustCompile(`^[\s\pZ"']*[=+\-@＝＋－＠]`)
+	behindDivider = regexp.MustCompile(`([;|][\s\pZ"']*)([=+\-@＝＋－＠])`)
+)
+
+// guard makes a value harmless in a spreadsheet. Local parts of addresses may begin like a formula,
+// and servers write replies.
 func guard(s string) string {
-	s = output.Clean(s)
-	first, _ := utf8.DecodeRuneInString(strings.TrimSpace(s))
-	if strings.ContainsRune("=+-@＝＋－＠", first) {
+	s = behindDivider.ReplaceAllString(output.Clean(s), "$1'$2")
+	if formula.MatchString(s) {
 		return "'" + s
 	}
 	return s

@@ -27,7 +27,13 @@ func TestACellThatASpreadsheetWouldRunIsGuarded(t *testing.T) {
 		"\u00a0\u2003+1":        "'\u00a0\u2003+1",
 		"\u200b@SUM(A1)":        "' @SUM(A1)",
 		"＝1+1":                  "'＝1+1",
-		"\xff":                  "\ufffd",
+		"550 ok;=1+1":           "550 ok;'=1+1",
+		"a; \"=1;2;-1":          "a; \"'=1;2;'-1",
+		";=1":                   ";'=1",
+		"=1;＋2|@x":              "'=1;'＋2|'@x",
+		"'=1":                   "''=1",
+		"a;b=1; c-d":            "a;b=1; c-d",
+		"\xff":                  "?",
 		"550 5.1.1 \u202ecilam": "550 5.1.1  cilam",
 	} {
 		if got := guard(in); got != want {

@@ -21,8 +21,8 @@ func Commands(shared command.App) []*cobra.Command {
 
 // Check reads a mailing file and the header of its list, as start does. It prints every problem,
 // and a warning for each merge tag of another system, on the standard error.
-func Check(shared command.App, file string) error {
-	_, err := (&app{shared}).readMailing(file, "")
+func Check(ctx context.Context, shared command.App, file string) error {
+	_, err := (&app{shared}).readMailing(ctx, file, "")
 	return err
 }
 
@@ -30,7 +30,7 @@ func Check(shared command.App, file string) error {
 // the command prints on the standard error.
 func File(ctx context.Context, shared command.App, file, id, prefix string) error {
 	a := &app{shared}
-	p, err := a.readMailing(file, id)
+	p, err := a.readMailing(ctx, file, id)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (a *app) planContinuation(ctx context.Context, s *command.Store, c continua
 	if err := a.countContinued(ctx, s, old, c.outcomes); err != nil {
 		return plan{}, err
 	}
-	p, err := a.continuedContent(old, c)
+	p, err := a.continuedContent(ctx, old, c)
 	if err != nil {
 		return plan{}, err
 	}
@@ -113,9 +113,9 @@ func (a *app) countContinued(ctx context.Context, s *command.Store, old mailings
 }
 
 // continuedContent is the earlier mailing's input, or that of a file.
-func (a *app) continuedContent(old mailings.Mailing, c continuation) (plan, error) {
+func (a *app) continuedContent(ctx context.Context, old mailings.Mailing, c continuation) (plan, error) {
 	if c.file != "" {
-		return a.readContent(c.file, c.id)
+		return a.readContent(ctx, c.file, c.id)
 	}
 	p := plan{name: c.of}
 	if err := json.Unmarshal(old.Input, &p.in); err != nil {

@@ -19,7 +19,7 @@ func TestMergeTagsOfOtherSystemsAreWarnedOf(t *testing.T) {
 	}
 	var said bytes.Buffer
 	a := app{command.App{Streams: command.Streams{Err: &said}}}
-	if _, err := a.readMailing(path, "spring"); err != nil {
+	if _, err := a.readMailing(t.Context(), path, "spring"); err != nil {
 		t.Fatal(err)
 	}
 	want := "warning: " + path + ":2:10: subject: \"*|FNAME|*\" looks like a merge tag of another system " +
@@ -30,7 +30,7 @@ func TestMergeTagsOfOtherSystemsAreWarnedOf(t *testing.T) {
 		t.Errorf("said:\n%swant:\n%s", said.String(), want)
 	}
 	said.Reset()
-	if err := Check(a.App, path); err != nil || said.String() != want { // of starter check
+	if err := Check(t.Context(), a.App, path); err != nil || said.String() != want { // of starter check
 		t.Errorf("check said:\n%s%v, want:\n%s", said.String(), err, want)
 	}
 }

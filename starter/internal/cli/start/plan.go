@@ -1,6 +1,7 @@
 package start
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,13 +40,17 @@ func (p plan) undecided() error {
 // readMailing reads the mailing file and checks all that can be checked without a server. It
 // reports every problem on the standard error, with its place. With id the mailing gets that ID.
 // Without one, and none in the file, the ID is derived from the file's name and the time.
-func (a *app) readMailing(path, id string) (plan, error) { return a.readFile(path, id, true) }
+func (a *app) readMailing(ctx context.Context, path, id string) (plan, error) {
+	return a.readFile(ctx, path, id, true)
+}
 
 // readContent is readMailing for a mailing that does not go to the file's list. It does not read
 // the list.
-func (a *app) readContent(path, id string) (plan, error) { return a.readFile(path, id, false) }
+func (a *app) readContent(ctx context.Context, path, id string) (plan, error) {
+	return a.readFile(ctx, path, id, false)
+}
 
-func (a *app) readFile(path, id string, withList bool) (plan, error) {
+func (a *app) readFile(ctx context.Context, path, id string, withList bool) (plan, error) {
 	if path == "" {
 		return plan{}, exit.Usagef("the mailing file is missing: name it with -f")
 	}
@@ -69,7 +74,7 @@ func (a *app) readFile(path, id string, withList bool) (plan, error) {
 	}
 	var mapping []member.Column
 	if p.listFile != "" && withList {
-		if p.list, err = csvlist.Inspect(p.listFile, f.List); err == nil {
+		if p.list, err = csvlist.Inspect(ctx, p.listFile, f.List); err == nil {
 			mapping = p.list.Mapping
 		}
 	}

@@ -67,7 +67,7 @@ is sent.`,
 
 // preview renders one recipient's message, and returns a name for it.
 func (a *app) preview(ctx context.Context, file, recipient string) (name string, message []byte, err error) {
-	p, err := a.readMailing(file, "")
+	p, err := a.readMailing(ctx, file, "")
 	if err != nil {
 		return "", nil, err
 	}

@@ -116,7 +116,7 @@ func (a *app) planStart(ctx context.Context, o startOptions) (plan, *command.Sto
 		if len(o.of.outcomes) > 0 {
 			return plan{}, nil, exit.Usagef("--outcome needs --continue")
 		}
-		p, err := a.readMailing(o.file, o.id)
+		p, err := a.readMailing(ctx, o.file, o.id)
 		if err == nil {
 			err = p.undecided()
 		}
