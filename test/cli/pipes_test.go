@@ -22,7 +22,8 @@ func TestACommandThatReadsFromASilentPipeStopsWhenItIsTold(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mailing := s.write("mailing.yaml", "from: a@example.com\nsubject: x\nlist:\n  name: l\n  file: pipe.csv\ncontent:\n  text: x\n")
+	mailing := s.write("mailing.yaml", "from: a@example.com\nsubject: x\n"+
+		"list:\n  name: l\n  file: pipe.csv\ncontent:\n  text: x\n")
 	for name, args := range map[string][]string{
 		"a list":                       {"list", "import", "l", pipe},
 		"the list of a mailing":        {"start", "-f", mailing},
