@@ -122,6 +122,7 @@ func (a *Activities) mailing(ctx context.Context, id string) (mailings.Mailing, 
 
 // invalid returns the error of an input with problems.
 func invalid(problems []workflows.Problem) error {
+	problems = workflows.Bounded(problems)
 	return &failure{kind: policy.InvalidInput, text: "invalid input: " + sentence(problems), details: []any{problems}}
 }
 

@@ -135,6 +135,9 @@ func exists(id string) error {
 // points.
 func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows.Problem, error) {
 	problems := in.Validate()
+	if len(in.TooLarge()) > 0 { // nothing else of the input is worth its time
+		return problems, nil
+	}
 	if !in.NotAfter.IsZero() && !in.NotAfter.After(time.Now()) {
 		past := workflows.Problem{Field: "not_after", Message: "is in the past: nothing would be sent"}
 		problems = append(problems, past)

@@ -57,9 +57,9 @@ type Input struct {
 	ID string `json:"id,omitempty"`
 	// From is the author that recipients see: an address, or a name and an address ("Example News
 	// <news@example.com>"). The name stays as it is written, with parentheses. It is no template.
-	From string `json:"from" jsonschema:"minLength=1"`
+	From string `json:"from" jsonschema:"minLength=1,maxLength=1000"`
 	// ReplyTo is the address for replies. Default: From.
-	ReplyTo string `json:"reply_to,omitempty"`
+	ReplyTo string `json:"reply_to,omitempty" jsonschema:"maxLength=1000"`
 	// EnvelopeSender is the bare address that bounces go to (MAIL FROM). Default: the address of
 	// From.
 	EnvelopeSender string `json:"envelope_sender,omitempty"`
@@ -75,8 +75,9 @@ type Input struct {
 	Continue *Continuation `json:"continue,omitempty"`
 	// Content is the body of the messages.
 	Content Content `json:"content"`
-	// DropPoints names the drop points to use, as configured in the workers. Default: all of them.
-	DropPoints []string `json:"drop_points,omitempty" jsonschema:"uniqueItems=true"`
+	// DropPoints names the drop points to use, as configured in the workers, up to 100. Default: all
+	// of them.
+	DropPoints []string `json:"drop_points,omitempty" jsonschema:"uniqueItems=true,maxItems=100"`
 	// BatchSize is the number of recipients in a batch, 1 to 5000. Default: 500.
 	BatchSize int `json:"batch_size,omitempty" jsonschema:"minimum=1,maximum=5000,default=500"`
 	// Retry says how often a failing resource is tried, and at which interval, before OnExhausted
@@ -129,8 +130,8 @@ type Content struct {
 	// PageURL.
 	PageColumn string `json:"page_column,omitempty"`
 	// PageHosts lists the hosts ("www.example.com" or "www.example.com:8080") that may serve pages,
-	// including redirects. Default: the host of PageURL.
-	PageHosts []string `json:"page_hosts,omitempty" jsonschema:"uniqueItems=true"`
+	// including redirects, up to 100. Default: the host of PageURL.
+	PageHosts []string `json:"page_hosts,omitempty" jsonschema:"uniqueItems=true,maxItems=100"`
 }
 
 // Query selects recipients with a SQL query: each row of the result is a member.
@@ -150,7 +151,7 @@ type Continuation struct {
 	Mailing string `json:"mailing"`
 	// Outcomes selects recipients by their outcome: unsent, failed, bounced, uncertain. Default:
 	// unsent.
-	Outcomes []string `json:"outcomes,omitempty" jsonschema:"uniqueItems=true"`
+	Outcomes []string `json:"outcomes,omitempty" jsonschema:"uniqueItems=true,maxItems=4"`
 }
 
 // Deferral is the schedule of later rounds for deferred recipients (4xx).
@@ -174,9 +175,9 @@ type Rate string
 type Rates struct {
 	// Mailing is this mailing's own limit.
 	Mailing Rate `json:"mailing,omitempty"`
-	// DropPoints holds limits by the name of the drop point.
+	// DropPoints holds limits by the name of the drop point, up to 100.
 	DropPoints map[string]Rate `json:"drop_points,omitempty"`
-	// Domains holds limits by recipient domain ("gmail.com").
+	// Domains holds limits by recipient domain ("gmail.com"), up to 1000.
 	Domains map[string]Rate `json:"domains,omitempty"`
 }
 

@@ -19,6 +19,7 @@ const MaxInput = 1536 << 10
 
 const (
 	maxSubject = 4096
+	maxMailbox = 1000
 	maxBatch   = 5000
 )
 
@@ -78,10 +79,14 @@ func fill[T comparable](field *T, value T) {
 // clock nor database. The activity OpenMailing checks whether the templates compile, and whether
 // list and drop points exist. A message continues the field's name ("has no @") and quotes no
 // address.
+//
+// An input that is too large or has a list that is too long has only these problems: nothing else
+// of it is looked at. There are at most [MaxProblems].
 func (in Input) Validate() []Problem {
 	v := validator{problems: slices.Clone(in.misread), misread: in.misread}
-	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, "+
-		"in which each < > and & counts six octets; put images on a web server")
+	if tooLarge := in.TooLarge(); len(tooLarge) > 0 {
+		return Bounded(append(v.problems, tooLarge...))
+	}
 	in = in.WithDefaults()
 	v.check("id", in.ID == "" || naming.ValidID(in.ID),
 		"must be "+naming.IDRule+" (no address: it is shown everywhere)")
@@ -111,7 +116,27 @@ func (in Input) Validate() []Problem {
 	v.check("on_exhausted", in.OnExhausted == Suspend || in.OnExhausted == Fail, "must be suspend or fail")
 	v.check("not_after", in.NotAfter.IsZero() || in.NotAfter.After(in.NotBefore), "must be later than not_before")
 	v.check("resume", in.Resume == nil, "is set by the workflow itself only")
+	return Bounded(v.problems)
+}
+
+// TooLarge returns a problem if the input is too long, and one for each list in it that is.
+// [Input.Validate] returns them, too.
+func (in Input) TooLarge() []Problem {
+	var v validator // not silent about a misread field: nothing goes through the list
+	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, "+
+		"in which each < > and & counts six octets; put images on a web server")
+	v.count("drop_points", len(in.DropPoints), MaxDropPoints)
+	v.count("content.page_hosts", len(in.Content.PageHosts), MaxPageHosts)
+	v.count("rates.drop_points", len(in.Rates.DropPoints), MaxDropPoints)
+	v.count("rates.domains", len(in.Rates.Domains), MaxDomainRates)
+	if in.Continue != nil {
+		v.count("continue.outcomes", len(in.Continue.Outcomes), len(continuable))
+	}
 	return v.problems
+}
+
+func (v *validator) count(field string, n, most int) {
+	v.check(field, n <= most, fmt.Sprintf("has %d entries: there can be up to %d", n, most))
 }
 
 // fits reports whether the input is no longer than MaxInput as JSON.
@@ -132,7 +157,9 @@ func (v *validator) check(field string, ok bool, message string) {
 
 // related reports whether two paths are the same field, or one of them is in the other.
 func related(a, b string) bool {
-	holds := func(a, b string) bool { return strings.HasPrefix(b, a+".") || strings.HasPrefix(b, a+"[") }
+	holds := func(a, b string) bool {
+		return len(b) > len(a) && (b[len(a)] == '.' || b[len(a)] == '[') && strings.HasPrefix(b, a)
+	}
 	return a == b || holds(a, b) || holds(b, a)
 }
 
@@ -143,8 +170,12 @@ func (v *validator) err(field string, err error) {
 }
 
 func (v *validator) mailbox(field, value string, required bool) {
-	if value == "" {
+	switch {
+	case value == "":
 		v.check(field, !required, "is missing")
+		return
+	case len(value) > maxMailbox:
+		v.check(field, false, "is longer than 1000 octets")
 		return
 	}
 	_, err := address.ParseMailbox(value)

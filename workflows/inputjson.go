@@ -45,6 +45,7 @@ func (in *Input) UnmarshalJSON(data []byte) error {
 	for _, p := range problems {
 		in.misread = append(in.misread, Problem(p))
 	}
+	in.misread = Bounded(in.misread)
 	return nil
 }
 

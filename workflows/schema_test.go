@@ -81,6 +81,9 @@ func nameRules(schema *jsonschema.Schema) {
 	rule(field(input, "list"), naming.MaxLength, naming.Pattern)
 	rule(field(input, "drop_points").Items, naming.MaxLength, naming.Pattern)
 	rule(field(query, "source"), naming.MaxLength, naming.Pattern)
+	entries := func(name string, most uint64) { field(definitions["Rates"], name).MaxProperties = &most }
+	entries("drop_points", workflows.MaxDropPoints)
+	entries("domains", workflows.MaxDomainRates)
 	for _, outcome := range workflows.ContinuableOutcomes() {
 		outcomes := field(continuation, "outcomes").Items
 		outcomes.Enum = append(outcomes.Enum, outcome)

@@ -65,6 +65,9 @@ func Pages(in workflows.Input) (*page.Locations, []render.Problem) {
 // Check compiles the input's templates and its page URL and returns every problem of them. It
 // leaves problems of the input's addresses to [workflows.Input.Validate].
 func Check(in workflows.Input) []render.Problem {
+	if len(in.TooLarge()) > 0 {
+		return nil // the input has that problem, and nothing of it is compiled
+	}
 	_, problems := render.Compile(Spec(in, time.Unix(0, 0)))
 	var out []render.Problem
 	for _, p := range problems {

@@ -11,6 +11,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -22,6 +23,14 @@ const (
 	Unknown = "is not a field of a mailing"
 	Twice   = "is given twice"
 )
+
+// MaxProblems is the number of problems that Decode reports by themselves. If there are more, one
+// further problem counts the others.
+const MaxProblems = 50
+
+// maxPath is the length of a path that a problem names, in octets. Names are the author's own, and
+// each may be as long as the whole input.
+const maxPath = 200
 
 // Problem is a field that cannot be read. Its message continues a sentence and quotes no value.
 type Problem struct{ Field, Message string }
@@ -43,17 +52,32 @@ func (k Kinds) Decode(data []byte, target any, path string) ([]Problem, error) {
 	}
 	d := decoder{kinds: k}
 	d.object(members, reflect.ValueOf(target).Elem(), path)
+	if d.more > 0 {
+		last := &d.problems[len(d.problems)-1]
+		last.Message += fmt.Sprintf(". %d further fields cannot be read: correct these first", d.more)
+	}
 	return d.problems, nil
 }
 
 type decoder struct {
 	kinds    Kinds
-	problems []Problem
+	problems []Problem // up to MaxProblems
+	more     int       // problems that are only counted
 }
 
 func (d *decoder) problem(path, message string) {
+	if len(d.problems) == MaxProblems {
+		d.more++
+		return
+	}
+	if len(path) > maxPath {
+		path = strings.ToValidUTF8(path[:maxPath], "") + "…"
+	}
 	d.problems = append(d.problems, Problem{path, message})
 }
+
+// found returns the number of problems so far.
+func (d *decoder) found() int { return len(d.problems) + d.more }
 
 // member is a name of a JSON object and its value.
 type member struct {
@@ -133,9 +157,9 @@ func (d *decoder) field(data []byte, v reflect.Value, f reflect.StructField, pat
 	if isNull(data) {
 		return
 	}
-	before := len(d.problems)
+	before := d.found()
 	d.value(data, v, path)
-	if len(d.problems) > before || !v.IsZero() {
+	if d.found() > before || !v.IsZero() {
 		return
 	}
 	_, isText := v.Addr().Interface().(encoding.TextUnmarshaler)

@@ -3,6 +3,7 @@ package operation
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,6 +79,31 @@ func TestEveryProblemOfAnInputIsReportedAtOnceAndNothingIsReserved(t *testing.T)
 	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM mailings`).Scan(&mailings); err != nil ||
 		mailings != 0 {
 		t.Errorf("%d mailings in the database, %v", mailings, err)
+	}
+}
+
+func TestAnInputWithThousandsOfUnknownFieldsIsRefusedAndNotTerminated(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t, "mx=smtp://127.0.0.1:1")
+	r.StartWorker()
+	var unknown strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&unknown, `"field_%d": 1, `, i)
+	}
+	raw := json.RawMessage(`{` + unknown.String() + `"from": "news@example.com"}`)
+	run, err := r.Temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: r.ID(), TaskQueue: r.TaskQueue},
+		workflows.MailingType, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var app *temporal.ApplicationError
+	var problems []workflows.Problem
+	if err := run.Get(t.Context(), nil); !errors.As(err, &app) || app.Type() != policy.InvalidInput ||
+		app.Details(&problems) != nil || len(problems) == 0 {
+		t.Fatalf("got %v", err)
+	}
+	if text := fmt.Sprint(problems); !strings.Contains(text, "59950 further fields cannot be read") {
+		t.Errorf("got %.5000s", text)
 	}
 }
 
