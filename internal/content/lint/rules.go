@@ -50,6 +50,21 @@ const (
 	ImageInsecure Code = "image-insecure"
 	ImageAlt      Code = "image-alt-missing"
 
+	DKIMRecordMissing  Code = "dkim-record-missing"
+	DKIMRecordMismatch Code = "dkim-record-mismatch"
+	DKIMRecordTesting  Code = "dkim-record-testing"
+	SPFMissing         Code = "spf-missing"
+	SPFInvalid         Code = "spf-invalid"
+	SPFNotAllowed      Code = "spf-not-allowed"
+	SPFAllowsAll       Code = "spf-allows-all"
+	DMARCMissing       Code = "dmarc-missing"
+	DMARCInvalid       Code = "dmarc-invalid"
+	DMARCNotAligned    Code = "dmarc-not-aligned"
+	DMARCNone          Code = "dmarc-none"
+	PTRMissing         Code = "ptr-missing"
+	MXMissing          Code = "mx-missing"
+	DNSUnknown         Code = "dns-unknown"
+
 	SampleMissing Code = "sample-missing"
 	PagesNotSeen  Code = "pages-not-checked"
 )
@@ -191,6 +206,51 @@ var rules = []Rule{
 	{ImageAlt, Warning,
 		"An image has no alt text. Readers without images, or with a screen reader, miss it",
 		"add alt=\"…\", or alt=\"\" for mere decoration"},
+
+	{DKIMRecordMissing, Error,
+		"The DNS has no record of a key that signs the messages. Receivers then take the signature for false",
+		"add the record that `starter dkim record` prints"},
+	{DKIMRecordMismatch, Error,
+		"The DNS record of a key is damaged, is revoked, is there twice, or has another key than the one that signs",
+		"replace the record by the one that `starter dkim record` prints"},
+	{SPFMissing, Error,
+		"The domain of the envelope sender has no SPF record. Gmail and Yahoo demand one of bulk senders",
+		"add a TXT record such as \"v=spf1 mx -all\" that names your mail servers"},
+	{SPFInvalid, Error,
+		"The SPF record cannot be evaluated: it is there twice, has a mistake, or needs more than ten lookups",
+		"correct the record"},
+	{SPFNotAllowed, Error,
+		"The SPF record does not allow an address of --from-ip to send",
+		"add the address to the record"},
+	{DMARCMissing, Error,
+		"From's domain has no DMARC record. Gmail and Yahoo demand one of bulk senders",
+		"add a TXT record at _dmarc, such as \"v=DMARC1; p=none; rua=mailto:you@example.com\""},
+	{DMARCInvalid, Error,
+		"The DMARC record has a mistake, or is there twice. Receivers then ignore it",
+		"correct the record"},
+	{DMARCNotAligned, Error,
+		"Neither the envelope sender's domain nor that of a DKIM key is aligned with From's domain. DMARC then fails. " +
+			"It is a warning where this shell knows no key, because a relay may sign",
+		"add a key for From's domain to DM_DKIM"},
+	{PTRMissing, Error,
+		"An address of --from-ip has no name in the DNS, or one that does not lead back to it. Gmail refuses such mail",
+		"let the owner of the address, most often your provider, set its name"},
+	{MXMissing, Error,
+		"No server takes mail for the domain of the envelope sender, so bounces are lost, and some receivers refuse " +
+			"the mail",
+		"add an MX record"},
+	{DNSUnknown, Warning,
+		"A record could not be looked up. It may be there or not",
+		"check the server of --resolver, and check again"},
+	{DKIMRecordTesting, Warning,
+		"The record of a key says that the domain tests DKIM (t=y). Receivers then may ignore the signature",
+		"remove t=y from the record"},
+	{SPFAllowsAll, Warning,
+		"The SPF record allows every address to send",
+		"end the record with -all or ~all"},
+	{DMARCNone, Note,
+		"The DMARC record says p=none: receivers only report forged mail, and do not refuse it",
+		"read the reports, then write p=quarantine or p=reject"},
 
 	{SampleMissing, Warning,
 		"No message was looked at, because no recipient could be read or rendered",
