@@ -17,18 +17,21 @@ import (
 
 // owners says which package writes a table. Every other package calls it.
 var owners = map[string]string{
-	"lists":          "internal/audience/lists",
-	"list_members":   "internal/audience/lists",
-	"staged_members": "internal/audience/lists",
-	"opt_outs":       "internal/audience/lists",
-	"recipients":     "internal/audience/recipients",
-	"exceptions":     "internal/audience/recipients",
-	"mailings":       "internal/mailings",
-	"batches":        "internal/ledger",
-	"spool":          "internal/ledger",
-	"deliveries":     "internal/ledger",
-	"deferrals":      "internal/ledger",
-	"rate_limits":    "internal/delivery/ratelimit",
+	"lists":           "internal/audience/lists",
+	"list_members":    "internal/audience/lists",
+	"staged_members":  "internal/audience/lists",
+	"opt_outs":        "internal/audience/optouts",
+	"suppressions":    "internal/audience/optouts",
+	"bounce_findings": "internal/audience/optouts",
+	"recipients":      "internal/audience/recipients",
+	"exceptions":      "internal/audience/recipients",
+	"left_out":        "internal/audience/recipients",
+	"mailings":        "internal/mailings",
+	"batches":         "internal/ledger",
+	"spool":           "internal/ledger",
+	"deliveries":      "internal/ledger",
+	"deferrals":       "internal/ledger",
+	"rate_limits":     "internal/delivery/ratelimit",
 }
 
 // withoutSQL are the folders whose programs call the owners, and hold no SQL themselves.

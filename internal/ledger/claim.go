@@ -112,7 +112,7 @@ var (
 // yet, and a planner that took its deliveries for one row has compared each recipient of the batch
 // with all of them.
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
-	var optedOut []int32
+	var optedOut []exclusion
 	args := pgx.NamedArgs{
 		"less_asked": LessAsked,
 		"mailing":    c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
@@ -121,7 +121,7 @@ func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold
 	var batch pgx.Batch
 	batch.Queue(endIntents.of(c.Span), args)
 	batch.Queue(readOptedOut.of(c.Span), args).Query(func(rows pgx.Rows) (err error) {
-		optedOut, err = pgx.CollectRows(rows, pgx.RowTo[int32])
+		optedOut, err = pgx.CollectRows(rows, pgx.RowToStructByPos[exclusion])
 		return err
 	})
 	batch.Queue(readTried.of(c.Span), args).Query(c.collectTried)
@@ -151,22 +151,29 @@ func (c *Claim) collectTried(rows pgx.Rows) error {
 	return err
 }
 
+// exclusion is a recipient who must not be mailed, and why.
+type exclusion struct {
+	Recipient int32
+	Why       string
+}
+
 // excludeOptedOut gives recipients who have opted out and have no outcome theirs: they are not sent
 // to again. A recipient who may have got the mail before becomes uncertain, and not opted out.
-func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []int32) error {
+func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []exclusion) error {
 	var untouched, maybe []int32
-	for _, r := range optedOut {
-		t := c.Tried[r]
+	var reasons []string
+	for _, x := range optedOut {
+		t := c.Tried[x.Recipient]
 		switch {
 		case t.Final:
 			continue
 		case t.Uncertain > 0:
-			maybe = append(maybe, r)
+			maybe = append(maybe, x.Recipient)
 		default:
-			untouched = append(untouched, r)
+			untouched, reasons = append(untouched, x.Recipient), append(reasons, x.Why)
 		}
 		t.Final = true
-		c.Tried[r] = t
+		c.Tried[x.Recipient] = t
 	}
 	var batch pgx.Batch
 	if len(maybe) > 0 {
@@ -174,9 +181,9 @@ func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []int32
 	}
 	if len(untouched) > 0 {
 		batch.Queue(`
-			INSERT INTO deliveries (mailing, recipient, attempt, status, final)
-			SELECT $1, number, 0, 'opted_out', true FROM unnest($2::int[]) AS number
-			ON CONFLICT DO NOTHING`, c.Mailing, untouched)
+			INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply)
+			SELECT $1, number, 0, 'opted_out', true, why FROM unnest($2::int[], $3::text[]) AS x(number, why)
+			ON CONFLICT DO NOTHING`, c.Mailing, untouched, reasons)
 	}
 	if batch.Len() == 0 {
 		return nil

@@ -263,7 +263,7 @@ func TestAnAddressThatDoesNotExistIsKeptAlsoFromAMailingThatEndsEarly(t *testing
 	}
 	f.want(e.Counts, counts.Counts{Bounced: 2, Unsent: 1})
 	var kept string
-	f.row(`SELECT string_agg(address_key || ' ' || reason, ', ') FROM opt_outs`)(&kept)
+	f.row(`SELECT string_agg(address_key || ' ' || code, ', ') FROM suppressions`)(&kept)
 	f.want(kept, "r1@example.com 5.1.1")
 }
 

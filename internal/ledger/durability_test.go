@@ -43,7 +43,7 @@ func (f *fixture) watched() {
 				current_setting('transaction_isolation'), current_setting('synchronous_commit'),
 			current_setting('jit'), current_setting('enable_nestloop')) ON CONFLICT DO NOTHING;
 		RETURN NULL; END $$`)
-	for _, table := range []string{"mailings", "batches", "deliveries", "deferrals", "spool", "opt_outs"} {
+	for _, table := range []string{"mailings", "batches", "deliveries", "deferrals", "spool", "suppressions"} {
 		f.exec(
 			`CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON ` + table + ` FOR EACH STATEMENT EXECUTE FUNCTION see()`,
 		)
@@ -118,7 +118,7 @@ func TestEveryTransactionOfTheLedgerSetsItsIsolationAndItsDurability(t *testing.
 			f.want(durable, []string{want})
 			for _, task := range []string{"batches INSERT", "batches UPDATE", "deferrals DELETE", "deferrals INSERT",
 				"deliveries INSERT", "deliveries UPDATE",
-				"mailings UPDATE", "opt_outs INSERT", "spool DELETE", "spool INSERT", "spool UPDATE"} {
+				"mailings UPDATE", "suppressions INSERT", "spool DELETE", "spool INSERT", "spool UPDATE"} {
 				if !slices.Contains(tasks, task) {
 					t.Errorf("%s is not among what was seen: the test does not look at everything", task)
 				}

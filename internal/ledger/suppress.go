@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/mailings"
 )
 
@@ -18,21 +18,13 @@ import (
 // the route or the syntax.
 var badAddress = []string{"5.1.1", "5.1.6", "5.1.10"}
 
-// A drop point that says of more than MaxBadShare of its recipients that they do not exist is more
-// likely to have a broken recipient map: nobody is suppressed on its word. Among fewer than
-// minAnswered recipients the share says nothing.
-const (
-	MaxBadShare = 0.05
-	minAnswered = 100
-)
-
 // dropPointAnswers is how many recipients a drop point has answered, and of how many of them it
 // said that they do not exist.
 type dropPointAnswers struct{ bad, answered int64 }
 
 // trusted tells whether addresses are suppressed on the word of the drop point.
 func (a dropPointAnswers) trusted() bool {
-	return a.answered < minAnswered || float64(a.bad) <= MaxBadShare*float64(a.answered)
+	return optouts.Trusted(a.bad, a.answered)
 }
 
 // answersByDropPoint are those of each drop point, by name.
@@ -94,11 +86,14 @@ func (l *Ledger) suppress(
 		if err != nil {
 			return s, fmt.Errorf("read addresses that do not exist: %w", err)
 		}
-		bad, err := pgx.CollectRows(rows, pgx.RowToStructByPos[lists.Bounce])
+		bad, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (optouts.Finding, error) {
+			f := optouts.Finding{Class: optouts.Hard}
+			return f, row.Scan(&f.Key, &f.Code, &f.Mailing)
+		})
 		if err != nil {
 			return s, fmt.Errorf("read addresses that do not exist: %w", err)
 		}
-		n, err := lists.Suppress(ctx, tx, mailing, bad)
+		n, err := optouts.SuppressAnswered(ctx, tx, bad)
 		if err != nil {
 			return s, err
 		}

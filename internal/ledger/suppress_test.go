@@ -30,8 +30,8 @@ func (f *fixture) ended(complete bool) ledger.Ending {
 func (f *fixture) suppressed() []string {
 	f.Helper()
 	var keys []string
-	f.row(`SELECT coalesce(array_agg(address_key || ' ' || reason || ' ' || coalesce(mailing, '') ORDER BY address_key),
-		'{}') FROM opt_outs`)(&keys)
+	f.row(`SELECT coalesce(array_agg(address_key || ' ' || code || ' ' || coalesce(mailing, '') ORDER BY address_key),
+		'{}') FROM suppressions`)(&keys)
 	return keys
 }
 
@@ -48,7 +48,7 @@ func TestOnlyAddressesThatDoNotExistAreSuppressedAndOnlyAtTheEnd(t *testing.T) {
 	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 3})
 	want := []string{"r1@example.com 5.1.1 m", "r4@example.com 5.1.6 m", "r7@example.com 5.1.10 m"}
 	f.want(f.suppressed(), want)
-	f.exec(`DELETE FROM opt_outs WHERE address_key = 'r1@example.com'`) // somebody has removed it
+	f.exec(`DELETE FROM suppressions WHERE address_key = 'r1@example.com'`) // somebody has removed it
 	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 3})
 	f.want(f.suppressed(), want[1:])
 	m, err := mailings.New(f.pool).Get(t.Context(), "m")
@@ -68,8 +68,11 @@ func TestAPersonsRequestIsNotOverwrittenByABounce(t *testing.T) {
 	}
 	f.settle(c)
 	f.exec(`INSERT INTO opt_outs (address_key, reason) VALUES ('r1@example.com', 'asked')`)
-	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 1})
-	f.want(f.suppressed(), []string{"r1@example.com asked ", "r2@example.com 5.1.1 m"})
+	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 2})
+	f.want(f.suppressed(), []string{"r1@example.com 5.1.1 m", "r2@example.com 5.1.1 m"})
+	var request string
+	f.row(`SELECT address_key || ' ' || scope || ' ' || reason FROM opt_outs`)(&request)
+	f.want(request, "r1@example.com all asked")
 }
 
 func TestADropPointThatKnowsTooFewOfItsRecipientsSuppressesNobody(t *testing.T) {
@@ -116,11 +119,30 @@ func TestASuppressedAddressIsLeftOutOfABatchLikeOneThatAsked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 3, 3)
 	f.exec(
-		`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('r1@example.com', 'asked', NULL),
-			('r2@example.com', '5.1.1', 'earlier')`,
+		`INSERT INTO suppressions (address_key, class, code, origin, mailing)
+			VALUES ('r2@example.com', 'hard', '5.1.1', 'answer', 'earlier')`,
 	)
+	f.exec(`INSERT INTO opt_outs (address_key, reason) VALUES ('r1@example.com', 'asked')`)
 	c := f.claim(1, false)
 	f.want(c.Tried, map[int32]ledger.Tried{1: {Final: true}, 2: {Final: true}})
 	f.send(c, 3)
 	f.want(f.settle(c).Counts, counts.Counts{Sent: 1, OptedOut: 2})
+}
+
+func TestAClaimRespectsRequestsOfTheMailingsScopesAndOfDomains(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 6, 6)
+	f.exec(`UPDATE mailings SET opt_out_scopes = '{all,list:people,topic:news}'`)
+	f.exec(`UPDATE recipients SET address_key = 'r6@example.org' WHERE number = 6`)
+	f.exec(`INSERT INTO opt_outs (address_key, scope, reason) VALUES ('r1@example.com', 'list:people', 'asked'),
+		('r2@example.com', 'topic:news', 'complaint'), ('r3@example.com', 'list:customers', 'asked'),
+		('r4@example.com', 'topic:offers', 'asked'), ('@example.org', 'all', 'operator')`)
+	f.exec(`INSERT INTO suppressions (address_key, class, code, origin, expires_at)
+		VALUES ('r5@example.com', 'soft', '4.2.2', 'report', now() - interval '1 second')`)
+	c := f.claim(1, false)
+	f.want(c.Tried, map[int32]ledger.Tried{1: {Final: true}, 2: {Final: true}, 6: {Final: true}})
+	var reasons []string
+	f.row(`SELECT array_agg(recipient || ' ' || reply ORDER BY recipient) FROM deliveries`)(&reasons)
+	f.want(reasons, []string{"1 opted out of list people (asked)", "2 opted out of topic news (complaint)",
+		"6 opted out of all mail (operator, whole domain)"})
 }

@@ -56,11 +56,20 @@ type Mailing struct {
 	PreparedAt  *time.Time      `db:"prepared_at"`
 	ClosedAt    *time.Time      `db:"closed_at"`
 	Ending      bool            `db:"ending"` // its ledger is being closed before it is complete
+	// Topic is the input's, or "". OfList is the list that the recipients come from, also of a
+	// continuation, or "" if they come from a query.
+	Topic  string `db:"topic"`
+	OfList string `db:"of_list"`
+	// IgnoreOptOuts are the scopes that the input ignores: all, list, topic. OptOutScopes are the
+	// scopes of the requests that the mailing respects: all, list:NAME, topic:NAME.
+	IgnoreOptOuts []string `db:"ignore_opt_outs"`
+	OptOutScopes  []string `db:"opt_out_scopes"`
 }
 
 // columns are those of a Mailing.
 const columns = `key, id, first_run_id, input, list, state, reason, members, duplicates, recipients, mailable,
-	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending`
+	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
+	topic, of_list, ignore_opt_outs, opt_out_scopes`
 
 // Frozen says what became of the mailing's audience when it was frozen.
 func (m *Mailing) Frozen() Frozen {

@@ -39,8 +39,9 @@ func TestTheBouncesOfAMailingAreTakenBackAndRequestsStay(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.exec(`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'run', '{}', 'l', 'completed')`)
-	s.exec(`INSERT INTO opt_outs (address_key, reason, mailing)
-		VALUES ('a@example.com', '5.1.1', 'm'), ('b@example.com', '5.1.1', 'm'), ('c@example.com', '5.1.1', 'n')`)
+	s.exec(`INSERT INTO suppressions (address_key, class, code, origin, mailing)
+		VALUES ('a@example.com', 'hard', '5.1.1', 'answer', 'm'), ('b@example.com', 'hard', '5.1.1', 'answer', 'm'),
+			('c@example.com', 'hard', '5.1.1', 'answer', 'n')`)
 	s.run("optout", "add", "b@example.com").want(t, 0, "1 address added")
 	for _, args := range [][]string{{"--mailing", "m"}, {"--bounced"}, {"--mailing", "m", "--bounced=false"},
 		{"--mailing", "", "--bounced"}} {
@@ -49,8 +50,8 @@ func TestTheBouncesOfAMailingAreTakenBackAndRequestsStay(t *testing.T) {
 	s.run("optout", "remove", "--mailing", "m", "--bounced", "a@example.com").wantError(t, 2,
 		"either addresses, or --mailing ID and --bounced")
 	s.run("optout", "remove", "--mailing", "other", "--bounced").wantError(t, 4)
-	s.run("optout", "remove", "--mailing", "m", "--bounced").want(t, 0, "1 address removed")
-	if got := s.optOuts(); got != "[{b@example.com asked} {c@example.com 5.1.1}]" {
+	s.run("optout", "remove", "--mailing", "m", "--bounced").want(t, 0, "2 addresses removed")
+	if got := s.optOuts(); got != "[{b@example.com asked} {c@example.com bounced}]" {
 		t.Errorf("optout ls: %s", got)
 	}
 }

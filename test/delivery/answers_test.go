@@ -48,7 +48,7 @@ func TestWhatAServerSaysOfEachRecipientIsInTheLedger(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	var suppressed []string
-	err := r.Pool.QueryRow(t.Context(), `SELECT array_agg(address_key) FROM opt_outs`).Scan(&suppressed)
+	err := r.Pool.QueryRow(t.Context(), `SELECT array_agg(address_key) FROM suppressions`).Scan(&suppressed)
 	if err != nil || len(suppressed) != 1 || suppressed[0] != rig.Address(1) {
 		t.Errorf("suppressed for later mailings: %v, %v", suppressed, err)
 	}

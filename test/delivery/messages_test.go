@@ -9,6 +9,7 @@ import (
 	"github.com/jhillyerd/enmime/v2"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
 	"directmailer/test/rig"
@@ -60,7 +61,7 @@ func TestEveryRecipientGetsHisOwnMessageOnce(t *testing.T) {
 	inbox := startInbox(t)
 	r := rig.New(t, "mx=smtp://"+inbox.addr+"?tls=none")
 	r.ImportList(recipients)
-	if _, err := lists.New(r.Pool).AddOptOuts(t.Context(), []string{rig.Address(7)}, lists.Asked); err != nil {
+	if _, err := optouts.New(r.Pool).Add(t.Context(), []optouts.Request{{Key: rig.Address(7)}}); err != nil {
 		t.Fatal(err)
 	}
 	r.StartWorker()

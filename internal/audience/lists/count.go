@@ -49,19 +49,6 @@ func (s *Store) Entries(ctx context.Context, name string, limit int, each func(E
 	return nil
 }
 
-// OptedOut returns those of the addresses, given by their keys, that have opted out.
-func (s *Store) OptedOut(ctx context.Context, keys []string) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT address_key FROM opt_outs WHERE address_key = ANY($1)`, keys)
-	if err != nil {
-		return nil, fmt.Errorf("read the opt-outs: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("read the opt-outs: %w", err)
-	}
-	return found, nil
-}
-
 // Known returns those of the addresses, given by their keys, that a list has. It reads all members.
 func (s *Store) Known(ctx context.Context, keys []string) ([]string, error) {
 	var found []string

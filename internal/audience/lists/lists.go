@@ -1,5 +1,5 @@
-// Package lists keeps named sets of members, and the addresses that have opted out of all mail. It
-// is the only writer of the tables lists, list_members and opt_outs.
+// Package lists keeps named sets of members. It is the only writer of the tables lists and
+// list_members.
 package lists
 
 import (
@@ -26,7 +26,7 @@ var (
 	ErrEmpty = errors.New("no usable row")
 )
 
-// Store reads and writes lists and opt-outs.
+// Store reads and writes lists.
 type Store struct{ pool *pgxpool.Pool }
 
 // New returns a Store on pool.

@@ -331,53 +331,6 @@ func TestFirstFindsTheRowsOfAnAddress(t *testing.T) {
 	f.want(len(get("", 3)), 3)
 }
 
-func TestOptOutsAreAddedOnceListedInOrderAndRemoved(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	change := func(n int64, err error) int64 {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	f.want(
-		change(
-			f.store.AddOptOuts(t.Context(), []string{"c@example.com", "a@example.com", "a@example.com"}, lists.Asked),
-		),
-		int64(2),
-	)
-	f.want(change(f.store.AddOptOuts(t.Context(), []string{"b@example.com", "a@example.com"}, "5.1.1")), int64(1))
-	if _, err := f.pool.Exec(t.Context(),
-		`UPDATE opt_outs SET mailing = 'm' WHERE address_key = 'b@example.com'`); err != nil {
-		t.Fatal(err)
-	}
-	all := func() (out []string) {
-		err := f.store.OptOuts(t.Context(), func(o lists.OptOut) error {
-			if o.AddedAt.IsZero() {
-				t.Errorf("%s has no time", o.Address)
-			}
-			out = append(out, strings.Join([]string{o.Address, o.Reason, o.Mailing}, " "))
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	f.want(all(), []string{"a@example.com asked ", "b@example.com 5.1.1 m", "c@example.com asked "})
-	f.want(
-		change(f.store.RemoveOptOuts(t.Context(), []string{"a@example.com", "nobody@example.com", "c@example.com"})),
-		int64(2),
-	)
-	f.want(all(), []string{"b@example.com 5.1.1 m"})
-	f.want(change(f.store.RemoveOptOuts(t.Context(), nil)), int64(0))
-	stop := errors.New("stop")
-	if err := f.store.OptOuts(t.Context(), func(lists.OptOut) error { return stop }); !errors.Is(err, stop) {
-		t.Errorf("got %v, want the callback's own error", err)
-	}
-}
-
 func TestNeitherAnInactiveMemberNorItsOtherRowsAreStored(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -56,7 +56,7 @@ func insertAnswer(answer Answer, members int64) audience {
 		if members == 0 {
 			return mailings.Frozen{}, ErrEmptyList
 		}
-		f, err := insertMembers(ctx, tx, m, lists.Staged, 0, members)
+		f, err := insertMembers(ctx, tx, m, membersOf(lists.Staged, 0), true, members)
 		f.Rejected, f.Rejects = answer.Rejected(), answer.Rejects()
 		return f, err
 	}

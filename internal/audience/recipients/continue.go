@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,7 +14,22 @@ import (
 	"directmailer/internal/mailings"
 )
 
-var continueRecipients = statement("insert_left")
+// leftOf selects the recipients of the mailing who have one of the outcomes, as they were frozen
+// then. An address that does not exist was suppressed when that mailing ended: to continue the
+// bounced sends to the others, which were refused for good for another reason.
+func leftOf(mailing int64, outcomes []string) (string, error) {
+	quoted := make([]string, len(outcomes))
+	for i, o := range outcomes {
+		if !slices.Contains(continuable, ledger.Status(o)) {
+			return "", fmt.Errorf("nobody is continued whose outcome is %q", o)
+		}
+		quoted[i] = "'" + o + "'"
+	}
+	return fmt.Sprintf(`
+		SELECT r.number AS position, r.address, r.address_key, r.attributes
+		FROM deliveries d JOIN recipients r ON r.mailing = d.mailing AND r.number = d.recipient
+		WHERE d.mailing = %d AND d.final AND d.status IN (%s)`, mailing, strings.Join(quoted, ", ")), nil
+}
 
 // Continue does what [Store.Freeze] does, but with those recipients of an earlier mailing, which
 // has ended, whose outcome is one of outcomes (unsent, failed, bounced, uncertain), as they were
@@ -33,26 +50,18 @@ func (s *Store) Continue(
 		case old.ClosedAt == nil:
 			return f, ErrNotEnded
 		}
-		tag, err := tx.Exec(ctx, continueRecipients,
-			pgx.NamedArgs{"mailing": m.Key, "earlier": old.Key, "outcomes": outcomes})
+		source, err := leftOf(old.Key, outcomes)
 		if err != nil {
 			return f, err
 		}
-		f.Recipients = tag.RowsAffected()
+		f, err = insertMembers(ctx, tx, m, source, false, 0)
 		f.Members = f.Recipients // each address is there once already
-		if f.Recipients == 0 {
-			return f, ErrNobodyLeft
+		if err == nil && f.Recipients == 0 {
+			err = ErrNobodyLeft
 		}
-		f.OptedOut, err = countOptedOut(ctx, tx, m.Key)
 		return f, err
 	}
 	return freeze(ctx, s.pool, id, batchSize, insert)
-}
-
-func countOptedOut(ctx context.Context, tx pgx.Tx, mailing int64) (n int64, err error) {
-	err = tx.QueryRow(ctx, `
-		SELECT count(*) FROM recipients r JOIN opt_outs o USING (address_key) WHERE r.mailing = $1`, mailing).Scan(&n)
-	return n, err
 }
 
 // Left is the number of recipients of an earlier mailing that [Store.Continue] would take. It
@@ -78,6 +87,8 @@ func (s *Store) Left(ctx context.Context, earlier string, outcomes []string) (in
 	}
 	return left, nil
 }
+
+var continuable = []ledger.Status{ledger.Unsent, ledger.Failed, ledger.Bounced, ledger.Uncertain}
 
 // Continuable is how many recipients have the outcome, if recipients with that outcome can be
 // continued: unsent, failed, bounced or uncertain.

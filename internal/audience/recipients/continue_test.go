@@ -92,16 +92,18 @@ func TestAContinuationHasThoseWithTheOutcomesAsTheyWereFrozenThen(t *testing.T) 
 func TestWhoOptedOutSinceIsLastInAContinuationAndInNoBatch(t *testing.T) {
 	t.Parallel()
 	f := newEnded(t)
-	f.exec(`INSERT INTO opt_outs VALUES ('b@example.com', 'asked'), ('d@example.com', '5.1.1')`)
+	f.exec(`INSERT INTO opt_outs VALUES ('b@example.com', 'asked')`)
+	f.exec(`INSERT INTO suppressions (address_key, class, code, origin) VALUES ('d@example.com', 'hard', '5.1.1', 'answer')`)
 	f.want(
 		f.proceed(2, "unsent", "bounced", "failed"),
 		mailings.Frozen{Members: 4, Recipients: 4, OptedOut: 2, Batches: 1},
 	)
 	f.want(f.second(), []string{"1 c@example.com c@example.com row 3", "2 f@example.com f@example.com row 6",
 		"3 B@example.com b@example.com row 2", "4 d@example.com d@example.com row 4"})
-	f.want(f.strings(`SELECT recipient || ' ' || attempt || ' ' || status || ' ' || final FROM deliveries
+	f.want(f.strings(`SELECT recipient || ' ' || attempt || ' ' || status || ' ' || final || ' ' || reply FROM deliveries
 		WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2') ORDER BY recipient`),
-		[]string{"3 0 opted_out true", "4 0 opted_out true"})
+		[]string{"3 0 opted_out true opted out of all mail (asked)",
+			"4 0 opted_out true suppressed (hard bounce 5.1.1)"})
 	f.want(
 		f.strings(
 			`SELECT first || '-' || last FROM batches WHERE mailing = (SELECT key FROM mailings WHERE id = 'm-2')`,

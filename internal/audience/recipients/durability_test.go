@@ -9,7 +9,7 @@ import (
 func TestReservingAndFreezingSetTheirIsolationAndTheirDurability(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com", "b@example.com", "c@example.com")
-	f.exec(`INSERT INTO opt_outs VALUES ('c@example.com', '5.1.1')`)
+	f.exec(`INSERT INTO opt_outs VALUES ('c@example.com', 'asked')`)
 	f.exec(`CREATE TABLE seen (task text, settings text, UNIQUE (task, settings))`)
 	f.exec(`CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		INSERT INTO seen
@@ -41,9 +41,10 @@ func TestASuppressedAddressIsSubtractedLikeOneThatAsked(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com")
 	f.exec(
-		`INSERT INTO opt_outs (address_key, reason, mailing) VALUES ('a@example.com', 'asked', NULL),
-			('b@example.com', '5.1.10', 'earlier')`,
+		`INSERT INTO suppressions (address_key, class, code, origin, mailing)
+			VALUES ('b@example.com', 'hard', '5.1.10', 'answer', 'earlier')`,
 	)
+	f.exec(`INSERT INTO opt_outs VALUES ('a@example.com', 'asked')`)
 	frozen := f.freeze(2)
 	f.want([]int64{frozen.Recipients, frozen.OptedOut, int64(frozen.Batches)}, []int64{3, 2, 1})
 	f.want(

@@ -26,6 +26,7 @@ var (
 	findOptedOut   = statement("find_opted_out")
 	insertMailable = statement("insert_mailable")
 	insertOptedOut = statement("insert_opted_out")
+	numberOptedOut = statement("number_opted_out")
 )
 
 // Freeze turns the mailing's list, as it is now, into recipients and batches of size batchSize, in
@@ -113,28 +114,35 @@ func insertList(ctx context.Context, tx pgx.Tx, m mailings.Mailing) (f mailings.
 	if f.Members == 0 {
 		return f, ErrEmptyList
 	}
-	return insertMembers(ctx, tx, m, "list_members", list, f.Members)
+	return insertMembers(ctx, tx, m, membersOf("list_members", list), true, f.Members)
 }
 
-// insertMembers inserts the recipients from the rows that the table has of the list.
+// membersOf selects the rows that the table has of the list.
+func membersOf(table string, list int64) string {
+	return fmt.Sprintf(`SELECT position, address, address_key, attributes FROM %s WHERE list_id = %d`, table, list)
+}
+
+// insertMembers inserts the recipients from the rows that source selects. An address may be there
+// several times if repeated is true.
 //
-// The number of a recipient follows the list's order, except that all who opted out come last: so
-// batches are plain ranges of numbers. The statements first gather the exceptions, which are few as
-// a rule: repeated addresses and opt-outs. Then the wide rows go from one primary key to the other
-// in one pass, without a sort.
+// The number of a recipient follows the list's order, except that all who must not be mailed come
+// last: so batches are plain ranges of numbers. The statements first gather the exceptions, which
+// are few as a rule: repeated addresses and opt-outs. Then the wide rows go from one primary key to
+// the other in one pass, without a sort.
 func insertMembers(
-	ctx context.Context, tx pgx.Tx, m mailings.Mailing, table string, list, members int64,
+	ctx context.Context, tx pgx.Tx, m mailings.Mailing, source string, repeated bool, members int64,
 ) (f mailings.Frozen, err error) {
 	f.Members = members
-	// The view's rows are those of a stored list or of a query's answer: the statements are the same.
-	_, err = tx.Exec(ctx, fmt.Sprintf(`
-		CREATE TEMPORARY TABLE exceptions (position bigint PRIMARY KEY, opted_out boolean NOT NULL) ON COMMIT DROP;
-		CREATE TEMPORARY VIEW members AS
-			SELECT position, address, address_key, attributes FROM %s WHERE list_id = %d`, table, list))
+	// The view's rows are those of a stored list, of a query's answer or of an earlier mailing: the
+	// statements are the same. The ledger reads left_out.
+	_, err = tx.Exec(ctx, `
+		CREATE TEMPORARY TABLE exceptions (position bigint PRIMARY KEY, why text) ON COMMIT DROP;
+		CREATE TEMPORARY TABLE left_out (number int, why text NOT NULL) ON COMMIT DROP;
+		CREATE TEMPORARY VIEW members AS `+source)
 	if err != nil {
 		return f, err
 	}
-	args := pgx.NamedArgs{"mailing": m.Key}
+	args := pgx.NamedArgs{"mailing": m.Key, "scopes": m.OptOutScopes}
 	exec := func(statement string) (rows int64) {
 		if err == nil {
 			var tag pgconn.CommandTag
@@ -143,7 +151,9 @@ func insertMembers(
 		}
 		return rows
 	}
-	f.Duplicates = exec(findRepeated)
+	if repeated {
+		f.Duplicates = exec(findRepeated)
+	}
 	f.OptedOut = exec(findOptedOut)
 	if err == nil { // both tables are read in the order of their keys: a merge of the two keeps it
 		_, err = tx.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off`)
@@ -151,6 +161,7 @@ func insertMembers(
 	mailable := exec(insertMailable)
 	args["mailable"] = mailable
 	exec(insertOptedOut)
+	exec(numberOptedOut)
 	exec(`DROP VIEW members`)
 	f.Recipients = mailable + f.OptedOut
 	return f, err

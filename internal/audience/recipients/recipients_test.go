@@ -160,11 +160,39 @@ func TestOneRecipientAnAddressAndTheFirstRowWins(t *testing.T) {
 	)
 }
 
+func TestRequestsOfTheMailingsScopesAndOfDomainsAreSubtractedWithTheirReason(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "all@example.com", "list@example.com", "topic@example.com", "other@example.com",
+		"x@example.org", "Both@example.com", "several@example.com", "bounced@example.com", "x@sub.example.org")
+	f.exec(`UPDATE mailings SET opt_out_scopes = '{all,list:people,topic:news}'`)
+	f.exec(`INSERT INTO opt_outs (address_key, scope, reason) VALUES ('all@example.com', 'all', 'asked'),
+		('list@example.com', 'list:people', 'complaint'), ('topic@example.com', 'topic:news', 'imported'),
+		('other@example.com', 'list:customers', 'asked'), ('other@example.com', 'topic:offers', 'asked'),
+		('@example.org', 'all', 'operator'), ('both@example.com', 'topic:news', 'asked'),
+		('several@example.com', 'all', 'imported'), ('several@example.com', 'all', 'complaint'),
+		('several@example.com', 'list:people', 'asked'), ('@example.net', 'all', 'asked')`)
+	f.exec(`INSERT INTO suppressions (address_key, class, code, origin, expires_at) VALUES
+		('both@example.com', 'hard', '5.1.1', 'answer', NULL),
+		('bounced@example.com', 'soft', '', 'report', now() + interval '1 hour'),
+		('other@example.com', 'soft', '4.2.2', 'report', now() - interval '1 hour')`)
+	f.want(f.freeze(10), mailings.Frozen{Members: 9, Recipients: 9, OptedOut: 7, Batches: 1})
+	f.want(f.strings(`SELECT r.number || ' ' || r.address || coalesce(' ' || d.reply, '') FROM recipients r
+		LEFT JOIN deliveries d ON d.mailing = r.mailing AND d.recipient = r.number ORDER BY r.number`), []string{
+		"1 other@example.com", "2 x@sub.example.org",
+		"3 all@example.com opted out of all mail (asked)",
+		"4 list@example.com opted out of list people (complaint)",
+		"5 topic@example.com opted out of topic news (imported)",
+		"6 x@example.org opted out of all mail (operator, whole domain)",
+		"7 Both@example.com opted out of topic news (asked)",
+		"8 several@example.com opted out of all mail (complaint)",
+		"9 bounced@example.com suppressed (soft bounce)"})
+}
+
 func TestWhoOptedOutComesLastWithAFinalDeliveryAndInNoBatch(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "a@example.com", "B@example.com", "c@example.com", "d@example.com", "b@example.com")
 	f.exec(
-		`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('b@example.com', '5.1.1'),
+		`INSERT INTO opt_outs VALUES ('a@example.com', 'asked'), ('b@example.com', 'complaint'),
 			('stranger@example.com', 'asked')`,
 	)
 	f.want(f.freeze(10), mailings.Frozen{Members: 5, Duplicates: 1, Recipients: 4, OptedOut: 2, Batches: 1})

@@ -1,6 +1,12 @@
--- Returns the recipients of a batch who have opted out.
+-- Returns the recipients of a batch who must not be mailed, with the reasons.
 --
--- The opt-out is a scalar subquery, so that it is a look-up for each recipient. For a join the
+-- The reason is a scalar subquery, so that it is a look-up for each recipient. For a join the
 -- planner may read all opt-outs for each batch.
-SELECT number FROM recipients r
-WHERE mailing = @mailing AND number OF_BATCH AND (SELECT true FROM opt_outs o WHERE o.address_key = r.address_key)
+SELECT number, why FROM (
+	SELECT number, (
+		SELECT x.why FROM exclusions x
+		WHERE x.address_key IN (r.address_key, domain_key(r.address_key)) AND (x.scope IS NULL OR x.scope = ANY(m.scopes))
+		ORDER BY x.rank LIMIT 1) AS why
+	FROM recipients r, (SELECT opt_out_scopes AS scopes FROM mailings WHERE key = @mailing) m
+	WHERE mailing = @mailing AND number OF_BATCH) r
+WHERE why IS NOT NULL

@@ -1,4 +1,4 @@
--- Gives recipients who opted out before the freeze, whose numbers come after all others, that
--- outcome.
-INSERT INTO deliveries (mailing, recipient, attempt, status, final)
-SELECT mailing, number, 0, 'opted_out', true FROM recipients WHERE mailing = @mailing AND number > @mailable
+-- Gives recipients who must not be mailed, whose numbers come after all others, that outcome, with
+-- the reason. The freeze has handed them over in the temporary table left_out.
+INSERT INTO deliveries (mailing, recipient, attempt, status, final, reply)
+SELECT @mailing, number, 0, 'opted_out', true, why FROM left_out

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/config"
 	"directmailer/starter/internal/cli/audience"
 	"directmailer/starter/internal/cli/command"
@@ -149,7 +149,7 @@ func (d *demoCommands) OptOut(ctx context.Context, file string) error {
 		return err
 	}
 	defer s.Close()
-	_, err = s.Lists.AddOptOuts(ctx, keys, lists.Asked)
+	_, err = s.OptOuts.Add(ctx, audience.Requests(keys, optouts.Request{}))
 	return err
 }
 

@@ -2,13 +2,14 @@ package audience
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/optouts"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
@@ -29,8 +30,8 @@ running mailings: batches that have not begun leave the address out.`,
 			"Add opt-outs",
 			"added",
 			"already there",
-			func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
-				return s.AddOptOuts(ctx, keys, lists.Asked)
+			func(s *optouts.Store, ctx context.Context, keys []string) (int64, error) {
+				return s.Add(ctx, Requests(keys, optouts.Request{}))
 			},
 		),
 		a.optoutRemove(),
@@ -46,8 +47,8 @@ func (a *app) optoutRemove() *cobra.Command {
 		"Remove opt-outs",
 		"removed",
 		"not there",
-		func(s *lists.Store, ctx context.Context, keys []string) (int64, error) {
-			return s.RemoveOptOuts(ctx, keys)
+		func(s *optouts.Store, ctx context.Context, keys []string) (int64, error) {
+			return s.RemoveAll(ctx, keys)
 		},
 	)
 	var mailing string
@@ -82,7 +83,7 @@ wrong about them. Addresses of people who asked not to be mailed stay opted out.
 		if _, err := s.Mailings.Get(cmd.Context(), mailing); err != nil {
 			return command.NotFound(err, mailing)
 		}
-		n, err := s.Lists.RemoveBounced(cmd.Context(), mailing)
+		n, err := s.OptOuts.LiftMailing(cmd.Context(), mailing)
 		if err != nil {
 			return err
 		}
@@ -94,7 +95,7 @@ wrong about them. Addresses of people who asked not to be mailed stay opted out.
 
 func (a *app) optoutChange(
 	verb, short, did, not string,
-	change func(*lists.Store, context.Context, []string) (int64, error),
+	change func(*optouts.Store, context.Context, []string) (int64, error),
 ) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
@@ -122,7 +123,7 @@ an address changes nothing.`,
 			return err
 		}
 		defer s.Close()
-		n, err := changeInChunks(cmd.Context(), s.Lists, keys, change)
+		n, err := changeInChunks(cmd.Context(), s.OptOuts, keys, change)
 		if err != nil {
 			return err
 		}
@@ -173,11 +174,21 @@ func which(n int) string {
 	return "any of these addresses"
 }
 
+// Requests returns a request like the one given for each of the keys.
+func Requests(keys []string, like optouts.Request) []optouts.Request {
+	all := make([]optouts.Request, len(keys))
+	for i, key := range keys {
+		all[i] = like
+		all[i].Key = key
+	}
+	return all
+}
+
 func changeInChunks(
 	ctx context.Context,
-	s *lists.Store,
+	s *optouts.Store,
 	keys []string,
-	change func(*lists.Store, context.Context, []string) (int64, error),
+	change func(*optouts.Store, context.Context, []string) (int64, error),
 ) (int64, error) {
 	var n int64
 	for len(keys) > 0 {
@@ -211,7 +222,7 @@ the address.`,
 		w := bufio.NewWriter(a.Out)
 		if format.JSON() {
 			array := output.NewArray(w)
-			if err = s.Lists.OptOuts(cmd.Context(), func(o lists.OptOut) error { return array.Add(o) }); err == nil {
+			if err = s.OptOuts.All(cmd.Context(), func(o optouts.Exclusion) error { return array.Add(o) }); err == nil {
 				err = array.End()
 			}
 			return command.FirstError(err, w.Flush)
@@ -219,12 +230,12 @@ the address.`,
 		// The command writes while it reads, so it cannot know the widths of a table's columns.
 		const columns = "%-44s  %-8s  %-19s  %s\n"
 		fmt.Fprintf(w, columns, "address", "reason", "added", "mailing")
-		err = s.Lists.OptOuts(cmd.Context(), func(o lists.OptOut) error {
+		err = s.OptOuts.All(cmd.Context(), func(o optouts.Exclusion) error {
 			_, err := fmt.Fprintf(
 				w,
 				columns,
 				output.Clean(o.Address),
-				o.Reason,
+				cmp.Or(o.Code, o.Reason),
 				o.AddedAt.Local().Format("2006-01-02 15:04:05"),
 				o.Mailing,
 			)

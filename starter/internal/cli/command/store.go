@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/ledger"
@@ -18,6 +19,7 @@ import (
 type Store struct {
 	Pool       *pgxpool.Pool
 	Lists      *lists.Store
+	OptOuts    *optouts.Store
 	Mailings   *mailings.Store
 	Recipients *recipients.Store
 	Ledger     *ledger.Ledger
@@ -39,7 +41,7 @@ func OpenStore(ctx context.Context) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		Pool: pool, Lists: lists.New(pool), Mailings: mailings.New(pool), Recipients: recipients.New(pool),
+		Pool: pool, Lists: lists.New(pool), OptOuts: optouts.New(pool), Mailings: mailings.New(pool), Recipients: recipients.New(pool),
 		Ledger: ledger.New(pool),
 	}
 	s.Status = status.NewReader(s.Mailings, s.Ledger)

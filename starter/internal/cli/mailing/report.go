@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/starter/internal/cli/command"
@@ -113,7 +114,7 @@ func (a *app) saySuppression(id string, s mailings.Suppression) {
 			output.Thousands(w.Bad),
 			output.Count(w.Answered, "recipient"),
 			100*w.Share(),
-			100*ledger.MaxBadShare,
+			100*optouts.MaxBadShare,
 		)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/csvlist"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/ledger"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
@@ -293,7 +294,7 @@ func (c *audienceCounter) flush() error {
 	if len(c.chunk) == 0 {
 		return nil
 	}
-	out, err := c.store.Lists.OptedOut(c.ctx, c.chunk)
+	out, err := c.store.OptOuts.Excluded(c.ctx, c.chunk, []optouts.Scope{optouts.All})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,133 @@
+package optouts_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"directmailer/internal/audience/optouts"
+)
+
+func TestAHardBounceSuppressesForGoodAndKeepsItsFirstEvidence(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.suppress(1, optouts.Finding{Key: "a@example.com", Code: "5.1.1", Mailing: "m", At: day(1)})
+	f.suppress(0, optouts.Finding{Key: "a@example.com", Code: "5.1.10", Mailing: "n", At: day(9)})
+	f.suppress(0, soft("a@example.com", 1, 10, 11, 12, 13, 14)...)
+	var got string
+	err := f.pool.QueryRow(t.Context(), `SELECT concat_ws(' ', class, code, origin, mailing, count, first_at = $1,
+		last_at = $2, expires_at) FROM suppressions`, day(1), day(9)).Scan(&got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(got, "hard 5.1.1 report m 2 t t")
+}
+
+func TestSoftBouncesSuppressByTheirNumberOfMailingsInATime(t *testing.T) {
+	t.Parallel()
+	days := int(optouts.SoftWindow / (24 * time.Hour))
+	for _, c := range []struct {
+		name string
+		days []int // of the bounces of one mailing each
+		want bool
+	}{
+		{"one too few", []int{1, 2, 3, 4}, false},
+		{"enough", []int{1, 2, 3, 4, 5}, true},
+		{"within the time", []int{1, 2, 3, 4, days}, true},
+		{"the first too long ago", []int{1, 2, 3, 4, days + 1}, false},
+		{"all at once", []int{7, 7, 7, 7, 7}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			bounces := soft("a@example.com", 1, c.days...)
+			for _, b := range bounces[:len(bounces)-1] {
+				f.suppress(0, b)
+			}
+			last := bounces[len(bounces)-1]
+			if !c.want {
+				f.suppress(0, last)
+				return
+			}
+			f.suppress(1, last)
+			var expires time.Time
+			if err := f.pool.QueryRow(t.Context(), `SELECT expires_at FROM suppressions`).Scan(&expires); err != nil {
+				t.Fatal(err)
+			}
+			f.want(expires.Equal(last.At.Add(optouts.SoftExpiry)), true)
+		})
+	}
+}
+
+// A server that repeats itself is not many mailings.
+func TestTheSoftBouncesOfOneMailingCountOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for range 2 * optouts.SoftLimit {
+		f.suppress(0, optouts.Finding{Key: "a@example.com", Class: optouts.Soft, Mailing: "m"})
+	}
+}
+
+func TestAHardBounceReplacesASoftOne(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.suppress(1, soft("a@example.com", 1, 1, 2, 3, 4, 5)...)
+	f.suppress(1, optouts.Finding{Key: "a@example.com", Code: "5.1.1", Mailing: "m-6", At: day(6)})
+	f.want(f.all(), []string{"a@example.com all bounced m-6 hard 5.1.1"})
+}
+
+// sent makes a mailing that was sent to n recipients: ended, or with them in a closed batch.
+func (f *fixture) sent(id string, n int, ended bool) {
+	f.Helper()
+	if ended {
+		f.exec(`INSERT INTO mailings (id, first_run_id, input, list, state, counts)
+			VALUES ($1, 'run', '{}', 'l', 'completed', jsonb_build_object('sent', $2::int))`, id, n)
+		return
+	}
+	f.exec(`WITH m AS (INSERT INTO mailings (id, first_run_id, input, list, state)
+			VALUES ($1, 'run', '{}', 'l', 'sending') RETURNING key)
+		INSERT INTO batches (mailing, number, first, last, sent) SELECT key, 1, 1, $2, $2 FROM m`, id, n)
+}
+
+func findings(mailing string, class optouts.Class, from, to int) (all []optouts.Finding) {
+	for i := from; i <= to; i++ {
+		all = append(all, optouts.Finding{Key: fmt.Sprintf("r%d@example.com", i), Class: class, Mailing: mailing})
+	}
+	return all
+}
+
+// A relay whose recipient map is broken must not empty a list.
+func TestAMailingThatBouncesTooOftenSuppressesNobody(t *testing.T) {
+	t.Parallel()
+	for _, ended := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ended %v", ended), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.sent("m", 200, ended)
+			f.sent("n", 200, ended)
+			f.sent("small", 99, ended)
+			f.suppress(1, optouts.Finding{Key: "other@example.com", Code: "5.1.1", Mailing: "n"})
+			f.suppress(10, findings("m", optouts.Hard, 1, 10)...) // 5 %
+			f.want(len(f.all()), 11)
+			f.suppress(0, findings("m", optouts.Hard, 11, 11)...) // one more: also the first are believed no more
+			f.want(f.all(), []string{"other@example.com all bounced n hard 5.1.1"})
+			f.suppress(0, findings("m", optouts.Hard, 12, 30)...)
+			f.suppress(20, findings("small", optouts.Hard, 1, 20)...)
+		})
+	}
+}
+
+func TestSoftBouncesOfAMailingThatBouncesTooOftenDoNotCount(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for n := 1; n <= optouts.SoftLimit; n++ {
+		f.sent(fmt.Sprintf("m-%d", n), 100, true)
+	}
+	for n := 1; n < optouts.SoftLimit; n++ {
+		f.suppress(0, findings(fmt.Sprintf("m-%d", n), optouts.Soft, 1, 5)...)
+	}
+	f.suppress(0, findings("m-1", optouts.Soft, 6, 6)...)
+	f.suppress(0, findings("m-5", optouts.Soft, 1, 5)...) // the fifth for each, but the first does not count
+	f.sent("m-6", 100, true)
+	f.suppress(5, findings("m-6", optouts.Soft, 1, 5)...)
+}
