@@ -51,7 +51,8 @@ func TestOptOutsOfAnOldDatabaseBecomeRequestsAndSuppressions(t *testing.T) {
 	pool := open(t, servertest.EmptyDatabase(t))
 	migrateTo(t, pool, 7)
 	for _, statement := range []string{
-		`INSERT INTO opt_outs VALUES ('a@example.com', 'asked', NULL, '2026-01-02Z'), ('b@example.com', '5.1.1', 'm', '2026-01-03Z')`,
+		`INSERT INTO opt_outs VALUES ('a@example.com', 'asked', NULL, '2026-01-02Z'),
+			('b@example.com', '5.1.1', 'm', '2026-01-03Z')`,
 		`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('m', 'run', '{}', 'people', 'completed'),
 			('c', 'run', '{}', 'continue:m', 'completed'), ('d', 'run', '{}', 'continue:c', 'completed'),
 			('q', 'run', '{}', 'query:crm', 'completed'), ('e', 'run', '{}', 'continue:q', 'completed')`,

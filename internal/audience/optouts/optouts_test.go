@@ -223,8 +223,9 @@ func TestScopesDomainsAndSuppressionsLeaveOutWhomTheyName(t *testing.T) {
 func TestKeysAreThoseOfAddressesAndOfWholeDomains(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"Ann@Example.COM": "ann@example.com", " @Example.COM ": "@example.com", "@bücher.example": "@xn--bcher-kva.example",
-		"'@example.com": "@example.com", "'=a@example.com": "=a@example.com",
+		"Ann@Example.COM": "ann@example.com", " @Example.COM ": "@example.com",
+		"@bücher.example": "@xn--bcher-kva.example",
+		"'@example.com":   "@example.com", "'=a@example.com": "=a@example.com",
 	} {
 		if got, err := optouts.Key(text); err != nil || got != want {
 			t.Errorf("%s: %s, %v", text, got, err)

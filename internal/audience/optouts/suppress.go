@@ -58,11 +58,11 @@ func SuppressAnswered(ctx context.Context, tx pgx.Tx, findings []Finding) (n int
 }
 
 // Suppress notes what bounce messages said, and returns how many addresses are suppressed now and
-// were not before. A hard bounce suppresses at once, for good. Soft bounces suppress by [SoftLimit].
-// The caller sees to it that it notes each bounce message once.
+// were not before. A hard bounce suppresses at once, for good. Soft bounces suppress by
+// [SoftLimit]. The caller sees to it that it notes each bounce message once.
 //
-// While the bounces of a mailing are more than [Trusted] allows, they suppress nobody, and addresses
-// that they suppressed before are not suppressed any more.
+// While the bounces of a mailing are more than [Trusted] allows, they suppress nobody, and lift
+// what they suppressed before.
 func Suppress(ctx context.Context, tx pgx.Tx, findings []Finding) (n int64, err error) {
 	if _, err := change(ctx, tx, "note bounces", noteFindings, rowsOf(findings, report)); err != nil {
 		return 0, err

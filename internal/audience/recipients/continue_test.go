@@ -93,7 +93,8 @@ func TestWhoOptedOutSinceIsLastInAContinuationAndInNoBatch(t *testing.T) {
 	t.Parallel()
 	f := newEnded(t)
 	f.exec(`INSERT INTO opt_outs VALUES ('b@example.com', 'asked')`)
-	f.exec(`INSERT INTO suppressions (address_key, class, code, origin) VALUES ('d@example.com', 'hard', '5.1.1', 'answer')`)
+	f.exec(`INSERT INTO suppressions (address_key, class, code, origin)
+		VALUES ('d@example.com', 'hard', '5.1.1', 'answer')`)
 	f.want(
 		f.proceed(2, "unsent", "bounced", "failed"),
 		mailings.Frozen{Members: 4, Recipients: 4, OptedOut: 2, Batches: 1},

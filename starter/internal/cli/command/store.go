@@ -41,7 +41,8 @@ func OpenStore(ctx context.Context) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		Pool: pool, Lists: lists.New(pool), OptOuts: optouts.New(pool), Mailings: mailings.New(pool), Recipients: recipients.New(pool),
+		Pool: pool, Lists: lists.New(pool), OptOuts: optouts.New(pool),
+		Mailings: mailings.New(pool), Recipients: recipients.New(pool),
 		Ledger: ledger.New(pool),
 	}
 	s.Status = status.NewReader(s.Mailings, s.Ledger)
