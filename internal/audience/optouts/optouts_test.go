@@ -231,7 +231,7 @@ func TestKeysAreThoseOfAddressesAndOfWholeDomains(t *testing.T) {
 			t.Errorf("%s: %s, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"@", "@example", "@a@example.com", "example.com", "", "@exa mple.com", "*@example.com@"} {
+	for _, text := range []string{"@", "@example", "@a@example.com", "example.com", "", "@exa mple.com"} {
 		if got, err := optouts.Key(text); err == nil || text != "" && text != "@" && strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %s, %v", text, got, err)
 		}
