@@ -26,6 +26,12 @@ demo: bin/starter ## Send a sample mailing with private servers into a drop dire
 dev: bin/starter ## Run private servers and a worker until Ctrl-C (ARGS="--help" lists the flags)
 	@exec bin/starter dev $(ARGS)
 
+ENV := .env
+.PHONY: compose-env
+compose-env: ## Write a random database password for docker-compose.yml into .env, unless it has one
+	@umask 077; grep -qs '^POSTGRES_PASSWORD=.' $(ENV) || \
+		printf 'POSTGRES_PASSWORD=%s\n' "$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >> $(ENV)
+
 .PHONY: build
 build: bin/starter bin/worker ## Build bin/starter and bin/worker
 

@@ -5,7 +5,9 @@ package compose
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,14 +19,17 @@ import (
 	"directmailer/internal/config"
 )
 
-const root = "../.."
+const (
+	root     = "../.."
+	password = "0123456789abcdef"
+)
 
 // load reads the file as `docker compose` does, with every profile and without this machine's
 // environment.
 func load(t *testing.T) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
-		cli.WithProfiles([]string{"*"}))
+		cli.WithProfiles([]string{"*"}), cli.WithEnv([]string{"POSTGRES_PASSWORD=" + password}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +38,37 @@ func load(t *testing.T) *types.Project {
 		t.Fatalf("Compose does not accept docker-compose.yml: %v", err)
 	}
 	return project
+}
+
+func TestThereIsNoDefaultPassword(t *testing.T) {
+	t.Parallel()
+	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := options.LoadProject(t.Context()); err == nil || !strings.Contains(err.Error(), "make compose-env") {
+		t.Errorf("without a password: %v", err)
+	}
+	made := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "compose-env", "ENV="+filepath.Join(t.TempDir(), "env"))
+	if out, err := made.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	file := strings.TrimPrefix(made.Args[len(made.Args)-1], "ENV=")
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file's mode is %v, %v", info.Mode(), err)
+	}
+	first, _ := os.ReadFile(file)
+	if !regexp.MustCompile(`(?m)^POSTGRES_PASSWORD=[0-9a-f]{32}$`).Match(first) {
+		t.Errorf("got %q", first)
+	}
+	again := exec.CommandContext(t.Context(), made.Args[0], made.Args[1:]...)
+	if out, err := again.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if second, _ := os.ReadFile(file); string(second) != string(first) {
+		t.Error("a second run changes the password, which PostgreSQL's volume still has")
+	}
 }
 
 func TestEveryServiceWaitsUntilWhatItNeedsIsUsable(t *testing.T) {

@@ -41,6 +41,8 @@ type Temporal struct {
 	process      *process
 	log          serverLog
 	port, uiPort int
+	ui           *webUI
+	behind       string // host:port of the Web UI itself
 }
 
 // StartTemporal starts the server. The first call may build it, which takes some minutes. It first
@@ -148,15 +150,24 @@ func (t *Temporal) startOnce(ctx context.Context) (err error) {
 			}
 		}
 	}
+	behind, err := FreePort()
+	if err != nil {
+		return err
+	}
+	t.behind = net.JoinHostPort(hiddenLoopback(), strconv.Itoa(behind))
 	logFile, err := t.log.open()
 	if err != nil {
 		return fmt.Errorf("open Temporal's log: %w", err)
 	}
 	defer logFile.Close()
+	if t.ui, err = serveWebUI(t.uiPort, t.behind); err != nil {
+		return fmt.Errorf("serve Temporal's Web UI: %w", err)
+	}
 	cmd := exec.Command(t.binary, t.arguments()...)
 	cmd.Env = serverEnvironment()
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	if t.process, err = start(cmd); err != nil {
+		t.ui.close()
 		return fmt.Errorf("start Temporal: %w", err)
 	}
 	if err := t.keepPID(); err != nil {
@@ -173,8 +184,9 @@ func (t *Temporal) startOnce(ctx context.Context) (err error) {
 }
 
 func (t *Temporal) arguments() []string {
-	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(t.port), "--ui-ip", "127.0.0.1",
-		"--ui-port", strconv.Itoa(t.uiPort),
+	uiIP, uiPort, _ := net.SplitHostPort(t.behind)
+	args := []string{"server", "start-dev", "--ip", "127.0.0.1", "--port", strconv.Itoa(t.port), "--ui-ip", uiIP,
+		"--ui-port", uiPort,
 		"--log-level", "warn", "--log-format", "json",
 		"--dynamic-config-value", "matching.enableFairness=true"} // so that mailings take turns in a task queue
 	if t.options.Dir != "" {
@@ -253,6 +265,7 @@ func (t *Temporal) UI() string { return fmt.Sprintf("http://127.0.0.1:%d", t.uiP
 // Stop stops the server in order. When ctx ends, the server stops at once. That loses nothing that
 // it has acknowledged.
 func (t *Temporal) Stop(ctx context.Context) {
+	t.ui.close()
 	if t.process.running() && !t.process.stop(ctx, 15*time.Second, syscall.SIGTERM) {
 		t.Kill()
 	}
@@ -271,6 +284,7 @@ func (t *Temporal) transient() []string {
 
 // Kill ends the server as a crash does.
 func (t *Temporal) Kill() {
+	t.ui.close()
 	if t.process.running() {
 		_ = syscall.Kill(-t.process.pid(), syscall.SIGKILL)
 		<-t.process.exited
