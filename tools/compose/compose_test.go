@@ -49,11 +49,11 @@ func TestThereIsNoDefaultPassword(t *testing.T) {
 	if _, err := options.LoadProject(t.Context()); err == nil || !strings.Contains(err.Error(), "make compose-env") {
 		t.Errorf("without a password: %v", err)
 	}
-	made := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "compose-env", "ENV="+filepath.Join(t.TempDir(), "env"))
+	file := filepath.Join(t.TempDir(), "env")
+	made := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "compose-env", "ENV="+file)
 	if out, err := made.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	file := strings.TrimPrefix(made.Args[len(made.Args)-1], "ENV=")
 	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file's mode is %v, %v", info.Mode(), err)
