@@ -51,9 +51,10 @@ func (p Problem) isOfTemplate() bool { return p.OfTemplate }
 
 // Trial is the content of a mailing, compiled. It is not safe for concurrent use.
 type Trial struct {
-	template *render.Template
+	content  *content.Content
 	renderer *render.Renderer
 	locator  *page.Locator // nil: no pages
+	message  []byte        // the one that was rendered last
 }
 
 // NewTrial compiles the content of an input, whose templates must have no problem.
@@ -62,11 +63,15 @@ func NewTrial(in workflows.Input) (*Trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Trial{template: c.Template, renderer: c.Template.NewRenderer()}
+	return newTrial(c), nil
+}
+
+func newTrial(c *content.Content) *Trial {
+	t := &Trial{content: c, renderer: c.Template.NewRenderer()}
 	if c.Pages != nil {
 		t.locator = c.Pages.NewLocator()
 	}
-	return t, nil
+	return t
 }
 
 // Sample returns an empty sample for the content.
@@ -74,7 +79,7 @@ func (t *Trial) Sample() *Sample {
 	if t.locator != nil {
 		return New(nil) // the page's URL may use any field
 	}
-	return New(t.template.Fields())
+	return New(t.content.Template.Fields())
 }
 
 // Render renders the messages of a sample. It fetches no page: each recipient has the same one.
@@ -105,7 +110,7 @@ func (t *Trial) render(to render.Recipient) *render.Problem {
 		_, err = t.locator.Locate(to)
 	}
 	if err == nil {
-		_, _, err = t.renderer.Render(nil, to)
+		t.message, _, err = t.renderer.Render(t.message[:0], to)
 	}
 	var problem *render.Problem
 	var failure *page.Failure

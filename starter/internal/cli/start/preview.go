@@ -22,10 +22,10 @@ import (
 
 func (a *app) previewCommand() *cobra.Command {
 	var file, recipient, dir string
-	var open bool
+	var open, all bool
 	cmd := &cobra.Command{
 		Use:   "preview -f FILE",
-		Short: "Preview the message that a recipient would get",
+		Short: "Preview the message that a recipient would get, or render everybody's",
 		Long: `Renders the message for one recipient, exactly as it would be sent. The command writes it as
 .eml to the standard output or into a folder, or shows its HTML, text and headers in a browser.
 It stores nothing and sends nothing.
@@ -35,11 +35,19 @@ It fetches a page from this machine. DM_PAGE_HOSTS must allow a host that has no
 The recipient comes from the list file that the mailing names, else from the stored list, from
 the mailing that it continues, or from its query. For a query DM_SOURCES must have the source.
 Without --recipient it is the first one. Only Date and Message-ID differ from the message that
-is sent.`,
+is sent.
+
+With --all the command renders the messages of everybody, and shows none. It lists who would fail
+and why, grouped by reason, with how many there are and the first of their lines or rows. The
+exit code is 8 if anybody would fail. It fetches no pages, checks only their URLs, and does not
+leave out who has opted out.`,
 		Example: `  starter preview -f newsletter.yaml --open
 
   # one recipient's message, where nobody else can see the address
-  printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient -`,
+  printf '%s' someone@example.com | starter preview -f newsletter.yaml --recipient -
+
+  # who would get no message, and why
+  starter preview -f newsletter.yaml --all`,
 		Args: command.Needs(),
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "mailing file (required)")
@@ -47,9 +55,23 @@ is sent.`,
 		StringVar(&recipient, "recipient", "", `address of the recipient ("-": read it from the standard input)`)
 	cmd.Flags().StringVar(&dir, "output-dir", "", "folder to write the message into (default: the standard output)")
 	cmd.Flags().BoolVar(&open, "open", false, "show the message in a browser")
+	cmd.Flags().BoolVar(&all, "all", false, "render everybody's message, and list who would fail and why")
+	format := output.AddFormat(cmd, "table", "json")
+	cmd.Flag("output").Usage = "with --all: format of the answer: table or json"
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
 	_ = cmd.MarkFlagDirname("output-dir")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if all {
+			for _, one := range []string{"recipient", "output-dir", "open"} {
+				if cmd.Flags().Changed(one) {
+					return exit.Usagef("give either --all or --%s: --all shows no message", one)
+				}
+			}
+			return a.previewAll(cmd.Context(), file, format)
+		}
+		if cmd.Flags().Changed("output") {
+			return exit.Usagef("--output needs --all: the preview of one message is the message itself")
+		}
 		name, message, err := a.preview(cmd.Context(), file, recipient)
 		switch {
 		case err != nil:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/lists"
@@ -80,34 +79,16 @@ func storedRecipient(ctx context.Context, p plan, key string) (to render.Recipie
 
 // queriedRecipient runs the query, as a worker would. This shell must have the source.
 func (a *app) queriedRecipient(ctx context.Context, p plan, key string) (to render.Recipient, err error) {
-	q := p.in.WithDefaults().Query
-	sources, err := knownSources()
+	rows, err := a.runQuery(ctx, p)
 	if err != nil {
 		return to, err
-	}
-	if !sources.Has(q.Source) {
-		return to, exit.Errorf(
-			exit.BadInput,
-			"%s: DM_SOURCES of this shell has no source named %s: add it, because a preview runs the query",
-			p.name,
-			q.Source,
-		)
-	}
-	rows, err := sources.Query(ctx, q.Source, q.SQL, time.Duration(q.Timeout))
-	if err != nil {
-		return to, queryFailure(p, err)
 	}
 	defer rows.Close()
-	faults := faultList{name: p.name}
-	faults.fields(p, rows.Columns())
-	if err := faults.report(a); err != nil {
-		return to, err
-	}
 	for {
 		m, err := rows.Next()
 		switch {
 		case err == io.EOF:
-			return to, exit.Errorf(exit.NotFound, "the query on %s does not select this recipient", q.Source)
+			return to, exit.Errorf(exit.NotFound, "the query on %s does not select this recipient", p.in.Query.Source)
 		case err != nil:
 			return to, queryFailure(p, err)
 		case key == "" || m.Address.Key() == key:

@@ -2,19 +2,13 @@ package start
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
-	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/query"
-	"directmailer/internal/audience/recipients"
-	"directmailer/internal/content/render"
-	"directmailer/internal/ledger"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
 	"directmailer/starter/internal/exit"
@@ -36,8 +30,8 @@ func (a *app) trySample(ctx context.Context, s *command.Store, p plan) (sample.R
 		return sample.Result{}, err
 	}
 	chosen := trial.Sample()
-	err = a.readSample(ctx, s, p, func(to render.Recipient) error {
-		if !chosen.Add(to) {
+	err = a.readSample(ctx, s, p, func(m sample.Member) error {
+		if !chosen.Add(m.Recipient) {
 			return errEnough
 		}
 		return nil
@@ -81,45 +75,21 @@ func (a *app) reportSample(p plan, result sample.Result) error {
 }
 
 // readSample calls add for the first members of the audience. It returns the error of add.
-func (a *app) readSample(ctx context.Context, s *command.Store, p plan, add func(render.Recipient) error) error {
+func (a *app) readSample(ctx context.Context, s *command.Store, p plan, add func(sample.Member) error) error {
 	switch {
 	case p.listFile != "":
 		return sampleOfFile(p.list, add)
 	case p.in.Query != nil:
 		return a.sampleOfQuery(ctx, p, add)
 	case p.in.Continue != nil:
-		return sampleOfContinuation(ctx, s, p, add)
+		return eachContinued(ctx, s, p, add)
 	}
 	return s.Lists.Entries(ctx, p.in.List, sample.MaxMembers, func(e lists.Entry) error {
-		return add(render.Recipient{Address: e.Address, Attributes: e.Attributes})
+		return add(memberOf(e.Position, e.Address, e.Attributes))
 	})
 }
 
-// rows are members that are read one by one, until io.EOF.
-type rows interface {
-	Next() (member.Member, error)
-}
-
-func addRows(from rows, add func(render.Recipient) error) error {
-	for {
-		m, err := from.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		to := render.Recipient{Address: m.Address.String()}
-		if err := json.Unmarshal(m.Attributes, &to.Attributes); err != nil {
-			return err
-		}
-		if err := add(to); err != nil {
-			return err
-		}
-	}
-}
-
-func sampleOfFile(f *csvlist.File, add func(render.Recipient) error) error {
+func sampleOfFile(f *csvlist.File, add func(sample.Member) error) error {
 	r, err := f.Members()
 	if err != nil {
 		return listfile.Failure(err)
@@ -130,7 +100,7 @@ func sampleOfFile(f *csvlist.File, add func(render.Recipient) error) error {
 
 // sampleOfQuery runs the query, if this shell has the source. While the source does not answer, or
 // takes long, the mailing starts without a sample: the workers wait for it.
-func (a *app) sampleOfQuery(ctx context.Context, p plan, add func(render.Recipient) error) error {
+func (a *app) sampleOfQuery(ctx context.Context, p plan, add func(sample.Member) error) error {
 	q := p.in.WithDefaults().Query
 	sources, err := knownSources()
 	if err != nil || !sources.Has(q.Source) {
@@ -147,30 +117,4 @@ func (a *app) sampleOfQuery(ctx context.Context, p plan, add func(render.Recipie
 		return nil
 	}
 	return queryFailure(p, err)
-}
-
-// sampleOfContinuation reads recipients of the earlier mailing.
-func sampleOfContinuation(ctx context.Context, s *command.Store, p plan, add func(render.Recipient) error) error {
-	c := p.in.WithDefaults().Continue
-	old, err := s.Mailings.Get(ctx, c.Mailing)
-	if err != nil {
-		return command.NotFound(err, c.Mailing)
-	}
-	var outcomes []ledger.Status
-	for _, o := range c.Outcomes {
-		outcomes = append(outcomes, ledger.Status(o))
-	}
-	var numbers []int32
-	err = s.Ledger.Report(ctx, old.Key, outcomes, func(l ledger.Line) error {
-		if numbers = append(numbers, l.Number); len(numbers) == sample.MaxMembers {
-			return errEnough
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return err
-	}
-	return s.Recipients.Numbered(ctx, old.Key, numbers, func(r recipients.Recipient) error {
-		return add(render.Recipient{Address: r.Address, Attributes: r.Attributes})
-	})
 }
