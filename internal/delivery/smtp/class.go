@@ -5,11 +5,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"directmailer/internal/delivery/wording"
 )
 
 // Class is what an error means for the recipient and for the server. The class of a reply follows
-// from evidence, in this order: its phase, its words (wordings.tsv), its enhanced status code, its
-// code.
+// from evidence, in this order: its phase, its words (package wording), its enhanced status code,
+// its code.
 //
 //	                        4xx          5xx
 //	greeting, EHLO          Connection   Refused
@@ -20,7 +22,7 @@ import (
 //
 // A 5xx reply to RCPT TO, DATA or the final dot:
 //
-//	words of wordings.tsv                                       Refused, Unfit or Bounced
+//	known words (wordings.tsv)                                  Refused, Unfit or Bounced
 //	5.7.x, 5.1.7, 5.1.8, 5.4.5                                  Refused: policy, sender, quota
 //	5.2.3, 5.3.4, 5.6.x                                         Unfit: size, content
 //	5.1.0 to 5.1.6, 5.1.10, 5.2.1, 5.2.2, 5.2.4, 5.4.4          Bounced: address, mailbox
@@ -120,8 +122,8 @@ func (e *Refusal) classOfOurOwn() Class {
 // aboutMessage reports whether a refusal of MAIL FROM is about the message: about the parameter
 // SIZE, BODY or SMTPUTF8.
 func (e *Refusal) aboutMessage() bool {
-	if about := meaningOf(e.Text); about != nobody {
-		return about == theMessage
+	if words := wording.Of(e.Text); words.Has(wording.Message) || words.Has(wording.Us) || words.OfRecipient() {
+		return words.Has(wording.Message)
 	}
 	return e.limitsMessage() || e.Enhanced == EnhancedCode{} && e.Code == 552
 }
@@ -142,12 +144,12 @@ func (e *Refusal) classOfRecipient() Class {
 		}
 		return Deferred
 	}
-	switch meaningOf(e.Text) {
-	case us:
-		return Refused
-	case theMessage:
+	switch words := wording.Of(e.Text); {
+	case words.Has(wording.Message):
 		return Unfit
-	case theRecipient:
+	case words.Has(wording.Us):
+		return Refused
+	case words.OfRecipient():
 		return Bounced
 	}
 	switch {

@@ -3,6 +3,8 @@ package smtp
 import (
 	"regexp"
 	"strings"
+
+	"directmailer/internal/delivery/wording"
 )
 
 // Pipelining reports whether the server has listed PIPELINING.
@@ -20,10 +22,19 @@ type Wording struct {
 
 // Wordings returns the lines of wordings.tsv.
 func Wordings() (all []Wording) {
-	class := map[meaning]Class{us: Refused, theMessage: Unfit, theRecipient: Bounced}
-	for _, w := range wordings() {
-		matches := regexp.MustCompile(w.pattern).MatchString(strings.ToLower(w.reply))
-		all = append(all, Wording{w.server, w.reply, w.source, class[w.means], matches})
+	for _, l := range wording.Lines() {
+		if l.ReportsOnly() {
+			continue
+		}
+		class := Bounced
+		switch l.Kind {
+		case wording.Us:
+			class = Refused
+		case wording.Message:
+			class = Unfit
+		}
+		matches := regexp.MustCompile(l.Pattern).MatchString(strings.ToLower(l.Reply))
+		all = append(all, Wording{l.Server, l.Reply, l.Source, class, matches})
 	}
 	return all
 }

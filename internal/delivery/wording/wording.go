@@ -1,0 +1,126 @@
+// Package wording knows how mail servers word what they refuse, and what their words mean. Sending
+// uses it for replies, and reading reports for the replies that a report quotes.
+package wording
+
+import (
+	_ "embed"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// Kind is what the words of a server speak of.
+type Kind int
+
+// The kinds.
+const (
+	Message  Kind = iota // the size or the character set of the message
+	Us                   // our account, sender, address, quota, authentication or content
+	Full                 // the recipient's mailbox is full
+	Disabled             // the mailbox exists, and is locked or out of use
+	Declined             // the recipient, or a filter of the recipient, does not want the message
+	Moved                // the recipient has another address now
+	Domain               // the recipient's domain does not exist, or takes no mail
+	Unknown              // the recipient does not exist
+	Unlisted             // the same, in words of the mail system that has the list of recipients
+	Later                // a server, a connection or a program failed, or the time was over
+	kinds
+)
+
+var names = map[string]Kind{"message": Message, "us": Us, "full": Full, "disabled": Disabled,
+	"declined": Declined, "moved": Moved, "domain": Domain, "unknown": Unknown, "unlisted": Unlisted, "later": Later}
+
+// Kinds is the set of kinds that a text speaks of.
+type Kinds uint16
+
+// Has reports whether the text speaks of k.
+func (s Kinds) Has(k Kind) bool { return s&(1<<k) != 0 }
+
+// OfRecipient reports whether the text speaks of the recipient's address or mailbox.
+func (s Kinds) OfRecipient() bool {
+	return s&(1<<Full|1<<Disabled|1<<Declined|1<<Moved|1<<Domain|1<<Unknown|1<<Unlisted) != 0
+}
+
+//go:embed wordings.tsv
+var table string
+
+// Line is a line of wordings.tsv.
+type Line struct {
+	Kind            Kind
+	Server, Pattern string
+	Reply           string // phase and reply, an example
+	Source          string // where the wording is published
+}
+
+// ReportsOnly reports whether the line is for reports of bounces only.
+func (l *Line) ReportsOnly() bool { return strings.HasPrefix(l.Reply, "REPORT ") }
+
+// Lines returns the lines of wordings.tsv.
+var Lines = sync.OnceValue(func() (all []Line) {
+	for line := range strings.Lines(table) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		columns := strings.Split(line, "\t")
+		kind, known := names[columns[0]]
+		if len(columns) != 5 || !known {
+			panic(fmt.Sprintf("wordings.tsv: not a line of the table: %q", line))
+		}
+		all = append(all, Line{kind, columns[1], columns[2], columns[3], columns[4]})
+	}
+	return all
+})
+
+// pattern is a wording that is ready for use. A text that holds none of the literals does not
+// match.
+type pattern struct {
+	kind     Kind
+	literals []string
+	whole    bool // a literal is all that the pattern asks for
+	reports  bool // for reports only
+	match    *regexp.Regexp
+}
+
+var patterns = sync.OnceValue(func() (all []pattern) {
+	for _, l := range Lines() {
+		p := pattern{kind: l.Kind, match: regexp.MustCompile(l.Pattern), reports: l.ReportsOnly()}
+		p.literals, p.whole = literalsOf(l.Pattern)
+		all = append(all, p)
+	}
+	return all
+})
+
+// Of returns what a server's reply speaks of, in any case of letters, with any blanks between the
+// words. The time grows with the length of the text, so the caller bounds the text.
+func Of(text string) Kinds { return find(text, false) }
+
+// OfReport returns what a text of a bounce speaks of. It knows more wordings than [Of].
+func OfReport(text string) Kinds { return find(text, true) }
+
+func find(text string, report bool) (found Kinds) {
+	text = strings.Join(strings.Fields(strings.ToLower(text)), " ")
+	if text == "" {
+		return 0
+	}
+	for i := range patterns() {
+		p := &patterns()[i]
+		if !found.Has(p.kind) && (report || !p.reports) && p.in(text) {
+			found |= 1 << p.kind
+		}
+	}
+	return found
+}
+
+func (p *pattern) in(text string) bool {
+	if len(p.literals) == 0 {
+		return p.match.MatchString(text)
+	}
+	for _, l := range p.literals {
+		if strings.Contains(text, l) {
+			return p.whole || p.match.MatchString(text)
+		}
+	}
+	return false
+}

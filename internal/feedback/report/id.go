@@ -1,0 +1,22 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+)
+
+// idOf returns the ID of a report: a hash of its Message-ID, or, if it has none, of what does not
+// change on the way: its sender, date, subject and content.
+func idOf(m *message) string {
+	h := sha256.New()
+	if id := m.header.get("message-id"); len(id) > 4 {
+		h.Write([]byte("id\x00" + id))
+	} else {
+		for _, name := range []string{"from", "date", "subject"} {
+			h.Write([]byte(name + "\x00" + m.header.get(name) + "\x00"))
+		}
+		h.Write(bytes.TrimSpace(m.body))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}

@@ -1,0 +1,170 @@
+// Package report reads one incoming message and says what it reports of mail that was sent: a
+// bounce, a complaint, an automatic answer. It reads the forms that RFC 3464, RFC 5965, RFC 3834
+// and RFC 8098 define, and reports in plain text.
+//
+// What arrives is written by strangers. Size, parts, depth, fields and recipients are bounded
+// before anything is decoded, and no input is an error: what cannot be read is Unknown.
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"directmailer/internal/delivery/smtp"
+	"directmailer/internal/feedback/token"
+)
+
+// Class is what a report means for a recipient.
+type Class int
+
+// The classes.
+const (
+	Unknown   Class = iota // not understood: a person may look at it; it does nothing
+	Hard                   // the address is no good
+	Soft                   // not delivered, and the address may be good
+	Complaint              // the recipient calls the message spam, or wants no more
+	Automatic              // a program has answered: no bounce
+	Delayed                // the server tries again: not an end
+	Delivered              // the server has delivered the message or passed it on
+)
+
+var classNames = [...]string{"unknown", "hard", "soft", "complaint", "automatic", "delayed", "delivered"}
+
+// Classes are all classes, in the order of docs/bounces.md.
+var Classes = []Class{Hard, Soft, Complaint, Automatic, Delayed, Delivered, Unknown}
+
+// String returns the name of the class.
+func (c Class) String() string {
+	if c < 0 || int(c) >= len(classNames) {
+		return fmt.Sprintf("class %d", int(c))
+	}
+	return classNames[c]
+}
+
+// The bounds of what is read. A report that a server writes is far below them.
+const (
+	maxRead       = 512 << 10 // octets of a message: the rest is not read
+	maxParts      = 64        // MIME parts
+	maxDepth      = 8         // parts and messages inside one another
+	maxFields     = 300       // fields of a header
+	maxField      = 4 << 10   // octets of a field
+	maxText       = 48 << 10  // octets of a part that is decoded
+	maxRecipients = 50        // recipients of a report
+	maxCandidates = 64        // texts that are tried as tokens
+	maxDiagnostic = 2 << 10   // octets of a server's words that are compared with the known wordings
+)
+
+// Report is what a message reports.
+type Report struct {
+	// ID is the same for the same report, however often and by whichever way it arrives: a hash of
+	// its Message-ID, or of its content. It holds no text of the message.
+	ID string
+	// Findings are what is said of each recipient, at least one. If nobody is named, the address of
+	// the one finding is empty.
+	Findings []Finding
+	// Tokens are the recipients of ours whose tokens the message holds, without duplicates. Those of
+	// the address that the report was sent to come first.
+	Tokens []token.Recipient
+	// Enveloped says that the first token is that of the envelope.
+	Enveloped bool
+	// Feedback is the type of a feedback report (RFC 5965), such as "abuse" or "opt-out".
+	Feedback string
+	// Cut says that the message is longer than what is read of it.
+	Cut bool
+}
+
+// Finding is what a report says of one recipient.
+type Finding struct {
+	Class Class
+	// Enhanced is the enhanced status code (RFC 3463), such as "5.1.1", or "".
+	Enhanced string
+	// Reply is the reply code of the server, such as 550, or 0.
+	Reply int
+	// Diagnostic is what the server said, of limited length and without addresses.
+	Diagnostic string
+
+	// Addresses of the recipient, in memory only: they must not be logged or stored.
+	final, original string
+}
+
+// Reader reads reports. It is safe for concurrent use.
+type Reader struct {
+	// Keys verify the tokens. Without keys, no token is found.
+	Keys token.Keys
+}
+
+// Read reads a message. to is the address that the message was sent to, by its envelope, or "". It
+// reads at most 512 KiB of r. The error is that of r.
+func (rd Reader) Read(r io.Reader, to string) (*Report, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxRead+1))
+	if err != nil {
+		return nil, err
+	}
+	return rd.read(data, to), nil
+}
+
+func (rd Reader) read(data []byte, to string) *Report {
+	r := &Report{Cut: len(data) > maxRead}
+	if r.Cut {
+		data = data[:maxRead]
+	}
+	m := parse(data)
+	r.ID = idOf(m)
+	r.Findings, r.Feedback = recognize(m)
+	if len(r.Findings) == 0 {
+		r.Findings = []Finding{{}}
+	}
+	r.Tokens, r.Enveloped = rd.tokens(m, to)
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		f.Diagnostic = mask(f.Diagnostic, f.final, f.original)
+	}
+	return r
+}
+
+// About returns what the report says of the recipient with this address. A report of one recipient
+// is about it, whatever the address is: the recipient may have forwarded the mail. If the report
+// names several and not this one, the finding is the mildest of them. An empty address stands for a
+// recipient who is not known, and gives the first finding.
+func (r *Report) About(address string) Finding {
+	if address == "" || len(r.Findings) == 1 {
+		return r.Findings[0]
+	}
+	mildest := r.Findings[0]
+	for _, f := range r.Findings {
+		if sameAddress(f.final, address) || sameAddress(f.original, address) {
+			return f
+		}
+		if mildness[f.Class] > mildness[mildest.Class] {
+			mildest = f
+		}
+	}
+	return mildest
+}
+
+var mildness = map[Class]int{Hard: 0, Complaint: 1, Soft: 2, Delayed: 3, Automatic: 4, Delivered: 5, Unknown: 6}
+
+// Named reports whether the report names the address as one of its recipients.
+func (r *Report) Named(address string) bool {
+	for _, f := range r.Findings {
+		if sameAddress(f.final, address) || sameAddress(f.original, address) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameAddress(a, b string) bool {
+	return a != "" && bytes.EqualFold([]byte(a), []byte(b))
+}
+
+// mask returns a quotation of a diagnostic, without words that may be part of an address.
+func mask(text string, addresses ...string) string {
+	for _, a := range addresses {
+		if a != "" {
+			text = joined(smtp.Words(text, a))
+		}
+	}
+	return smtp.Quote(smtp.Words(text, ""))
+}

@@ -1,0 +1,130 @@
+package report
+
+import (
+	"strings"
+
+	"directmailer/internal/feedback/token"
+)
+
+// tokens returns the recipients whose tokens the message holds, and whether the first is that of
+// the envelope.
+func (rd Reader) tokens(m *message, to string) (found []token.Recipient, enveloped bool) {
+	if len(rd.Keys) == 0 {
+		return nil, false
+	}
+	f := finder{keys: rd.Keys}
+	f.address(to)
+	enveloped = len(f.found) > 0
+	f.header(m.header)
+	for i := range m.parts {
+		p := &m.parts[i]
+		if p.inner != nil {
+			f.header(p.inner)
+			continue
+		}
+		if strings.HasPrefix(p.kind, "text/") || strings.HasPrefix(p.kind, "message/") {
+			f.text(p.text())
+		}
+	}
+	return f.found, enveloped
+}
+
+// finder collects the tokens of ours. It tries a limited number of texts, because each costs a hash
+// for each key.
+type finder struct {
+	keys  token.Keys
+	found []token.Recipient
+	tried int
+}
+
+// addressFields are fields of a header that may hold an address of ours.
+var addressFields = map[string]bool{"to": true, "delivered-to": true, "x-original-to": true, "return-path": true,
+	"envelope-to": true, "x-envelope-to": true, "original-recipient": true, "x-failed-recipients": true,
+	"x-forwarded-to": true, "resent-to": true, "cc": true, "errors-to": true, "sender": true, "x-envelope-from": true,
+	"x-original-sender": true, "x-mailer-daemon-sender": true, "x-original-from": true, "reply-to": true}
+
+func (f *finder) header(h header) {
+	for _, field := range h {
+		switch {
+		case field.name == "list-unsubscribe":
+			f.text(field.value)
+		case addressFields[field.name]:
+			f.addresses(field.value)
+		}
+	}
+}
+
+// text looks for addresses and links in a text.
+func (f *finder) text(s string) {
+	f.addresses(s)
+	for f.tried < maxCandidates {
+		at := strings.Index(s, "://")
+		if at < 0 {
+			return
+		}
+		s = s[at+3:]
+		end := strings.IndexAny(s, " \t\n<>\"'),")
+		if end < 0 {
+			end = len(s)
+		}
+		f.link(s[:min(end, 512)])
+		s = s[end:]
+	}
+}
+
+func (f *finder) addresses(s string) {
+	for f.tried < maxCandidates {
+		address, _, end, ok := findAddress(s)
+		if !ok {
+			return
+		}
+		f.address(address)
+		s = s[end:]
+	}
+}
+
+// minToken is shorter than any token in base32 or base64.
+const minToken = 18
+
+// address tries the local part of an address: what follows the last separator, and the whole.
+func (f *finder) address(address string) {
+	local, _, ok := strings.Cut(strings.Trim(address, "<> "), "@")
+	if !ok {
+		return
+	}
+	last := local[strings.LastIndexAny(local, "+=-.:")+1:]
+	if len(last) < minToken || len(last) > token.MaxLength {
+		return
+	}
+	for _, kind := range []token.Kind{token.Bounce, token.Unsubscribe} {
+		f.tried++
+		if r, err := f.keys.FromAddress(kind, last); err == nil {
+			f.add(r)
+			return
+		}
+	}
+}
+
+// link tries the last segment of a link's path.
+func (f *finder) link(link string) {
+	link, _, _ = strings.Cut(link, "?")
+	link, _, _ = strings.Cut(link, "#")
+	last := strings.TrimRight(link, "/.;")
+	last = last[strings.LastIndexByte(last, '/')+1:]
+	if len(last) < minToken || len(last) > token.MaxLength {
+		return
+	}
+	f.tried++
+	if r, err := f.keys.FromURL(token.Unsubscribe, last); err == nil {
+		f.add(r)
+	}
+}
+
+func (f *finder) add(r token.Recipient) {
+	for _, known := range f.found {
+		if known == r {
+			return
+		}
+	}
+	f.found = append(f.found, r)
+}

@@ -1,0 +1,104 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"directmailer/internal/feedback/token"
+)
+
+var anna, ben = token.Recipient{Mailing: 7, Number: 12}, token.Recipient{Mailing: 7, Number: 13}
+
+const failure = "From: MAILER-DAEMON@relay.example.net\nSubject: failure notice\nMessage-ID: <1@a.example>\n%s\n" +
+	"Hi. I wasn't able to deliver your message.\n\n<anna@example.org>:\n550 5.1.1 User unknown\n\n" +
+	"--- Below this line is a copy of the message.\n\nReceived: by a.example\nReceived: by b.example\n" +
+	"Message-ID: <7.12@example.com>\n%s\n\nHello\n"
+
+func TestATokenIsFoundWhereverServersLeaveIt(t *testing.T) {
+	keys := keysOf(t, "new", "old")
+	bounce := "bounces+" + keys.ForAddress(token.Bounce, anna) + "@example.com"
+	request := "u+" + keys.ForAddress(token.Unsubscribe, anna) + "@example.com"
+	link := "https://m.example.com/u/" + keys.ForURL(token.Unsubscribe, anna)
+	for name, message := range map[string]string{
+		"To":                         fmt.Sprintf(failure, "To: <"+bounce+">\n", ""),
+		"To, capitals":               fmt.Sprintf(failure, "To: "+strings.ToUpper(bounce)+"\n", ""),
+		"To, the token alone":        fmt.Sprintf(failure, "To: "+bounce[len("bounces+"):]+"\n", ""),
+		"Delivered-To":               fmt.Sprintf(failure, "Delivered-To: "+bounce+"\n", ""),
+		"X-Original-To":              fmt.Sprintf(failure, "X-Original-To: "+bounce+"\n", ""),
+		"Envelope-To":                fmt.Sprintf(failure, "Envelope-To: "+bounce+"\n", ""),
+		"Return-Path inside":         fmt.Sprintf(failure, "", "Return-Path: <"+bounce+">"),
+		"Return-Path inside, folded": fmt.Sprintf(failure, "", "Return-Path:\n <"+bounce+">"),
+		"List-Unsubscribe inside":    fmt.Sprintf(failure, "", "List-Unsubscribe: <"+link+">, <mailto:"+request+">"),
+		"mailto alone":               fmt.Sprintf(failure, "", "List-Unsubscribe: <mailto:"+request+"?subject=unsubscribe>"),
+		"a link in the text":         fmt.Sprintf(failure, "", "") + "Leave: " + link + " any time\n",
+		"in quoted-printable": "Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\nLeave: " +
+			strings.ReplaceAll(link, "/u/", "/u/=\n") + "\n",
+		"in a message inside": "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n" +
+			"Return-Path: <" + bounce + ">\n\nHello\n--b--\n",
+		"in fields inside": "Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: text/rfc822-headers\n\n" +
+			"List-Unsubscribe: <" + link + ">\n--b--\n",
+	} {
+		for line, m := range map[string]string{"LF": message, "CRLF": strings.ReplaceAll(message, "\n", "\r\n")} {
+			r := Reader{keys}.read([]byte(m), "")
+			if !slices.Equal(r.Tokens, []token.Recipient{anna}) || r.Enveloped {
+				t.Errorf("%s, %s: found %v", name, line, r.Tokens)
+			}
+		}
+	}
+}
+
+func TestTheTokenOfTheEnvelopeComesFirst(t *testing.T) {
+	keys := keysOf(t, "a")
+	address := func(r token.Recipient) string { return "bounces+" + keys.ForAddress(token.Bounce, r) + "@example.com" }
+	r := Reader{keys}.read(fmt.Appendf(nil, failure, "To: "+address(ben)+"\n", ""), address(anna))
+	if !slices.Equal(r.Tokens, []token.Recipient{anna, ben}) || !r.Enveloped {
+		t.Errorf("found %v, of the envelope: %v", r.Tokens, r.Enveloped)
+	}
+	if r = (Reader{keys}).read(fmt.Appendf(nil, failure, "To: "+
+		""+address(ben)+"\n", ""), "bounces@example.com"); r.Enveloped {
+		t.Error("an envelope without a token counts as one with it")
+	}
+}
+
+func TestAStrangersTokenIsNotOurs(t *testing.T) {
+	ours, theirs := keysOf(t, "ours"), keysOf(t, "theirs")
+	cut := ours.ForAddress(token.Bounce, anna)
+	for name, local := range map[string]string{
+		"another key":    "bounces+" + theirs.ForAddress(token.Bounce, anna),
+		"cut":            "bounces+" + cut[:len(cut)-1],
+		"one more":       "bounces+" + cut + "a",
+		"of a test":      "bounces+" + ours.ForAddress(token.Test, anna),
+		"no token":       "bounces",
+		"something else": "bounces+" + strings.Repeat("a", 40),
+	} {
+		to := local + "@example.com"
+		if r := (Reader{ours}).read(fmt.Appendf(nil, failure, "To: "+to+"\n", ""), to); len(r.Tokens) > 0 {
+			t.Errorf("%s: found %v", name, r.Tokens)
+		}
+	}
+	if r := (Reader{}).read(fmt.Appendf(nil, failure, "To: bounces+"+cut+"@example.com\n", ""), ""); len(r.Tokens) > 0 {
+		t.Error("found a token without a key")
+	}
+}
+
+func TestOneOfSeveralRecipientsIsToldApart(t *testing.T) {
+	data, _ := samples(t)
+	r := Reader{}.read(data["dsn-three-recipients.eml"], "")
+	for address, want := range map[string]Class{
+		"anna@example.org": Hard, "ANNA@Example.org": Hard, "ben@example.org": Soft, "carla@example.org": Delivered,
+		"": Hard, "somebody@example.com": Delivered,
+	} {
+		if got := r.About(address).Class; got != want {
+			t.Errorf("about %q: %v, want %v", address, got, want)
+		}
+	}
+	if !r.Named("anna@example.org") || r.Named("somebody@example.com") || r.Named("") {
+		t.Error("Named is wrong")
+	}
+	one := Reader{}.read(data["dsn-unknown.eml"], "")
+	if got := one.About("anna.who.forwards@example.com").Class; got != Hard {
+		t.Errorf("a report of one recipient is %v for who forwards", got)
+	}
+}
