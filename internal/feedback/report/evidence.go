@@ -59,7 +59,7 @@ func (e *evidence) finding() Finding {
 // isHard reports whether the recipient's address is no good. The words decide before the codes, as
 // for a reply while sending.
 func (e *evidence) isHard(reply int, code, status enhanced) bool {
-	if code[0] == 4 || code[0] == 2 || code == (enhanced{}) && reply >= 400 && reply < 500 || reply/100 == 4 {
+	if code[0] == 4 || code[0] == 2 || reply/100 == 4 {
 		return false
 	}
 	where := stageIn(short(e.diagnostic) + "\n" + e.text)
