@@ -45,13 +45,8 @@ func decode(body []byte, encoding string) []byte {
 			return body
 		}
 		out := bytes.NewBuffer(make([]byte, 0, len(body)))
-		for len(body) > 0 { // the decoder stops at a fault: the line is taken as it is
-			r := bytes.NewReader(body)
-			_, err := io.Copy(out, quotedprintable.NewReader(r))
-			if err == nil {
-				break
-			}
-			return append(out.Bytes(), body[min(len(body), out.Len()):]...)
+		if _, err := io.Copy(out, quotedprintable.NewReader(bytes.NewReader(body))); err != nil {
+			return append(out.Bytes(), body[min(len(body), out.Len()):]...) // about where it stopped
 		}
 		return out.Bytes()
 	}

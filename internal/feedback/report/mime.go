@@ -210,7 +210,7 @@ func mediaType(value string) (kind string, params map[string]string) {
 		return kind, params
 	}
 	params = map[string]string{}
-	kind, rest, _ := strings.Cut(value, ";")
+	kind, _, _ = strings.Cut(value, ";")
 	kind = strings.ToLower(firstWord(kind))
 	lower := strings.ToLower(value)
 	for _, name := range []string{"boundary", "charset", "report-type"} {
@@ -218,7 +218,7 @@ func mediaType(value string) (kind string, params map[string]string) {
 		if at < 0 || len(lower) != len(value) {
 			continue
 		}
-		rest = strings.TrimLeft(value[at+len(name):], " \t")
+		rest := strings.TrimLeft(value[at+len(name):], " \t")
 		if !strings.HasPrefix(rest, "=") {
 			continue
 		}
