@@ -23,6 +23,7 @@ import (
 	"directmailer/internal/audience/query"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
+	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/page"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/ratelimit"
@@ -40,6 +41,8 @@ import (
 type Activities struct {
 	// SearchAttributes is true if the namespace has the mailings' search attributes.
 	SearchAttributes bool
+	// Keys sign messages.
+	Keys dkim.Keys
 
 	mailings   *mailings.Store
 	recipients *recipients.Store

@@ -15,25 +15,28 @@ func (a *Activities) content(ctx context.Context, id string) (mailings.Mailing, 
 	if err != nil {
 		return m, nil, err
 	}
-	c, err := a.contents.Get(m.ID, func() (*content.Content, error) { return compile(m) })
+	c, err := a.contents.Get(m.ID, func() (*content.Content, error) { return a.compile(m) })
 	return m, c, err
 }
 
 // compile compiles the content of a mailing.
-func compile(m mailings.Mailing) (*content.Content, error) {
+func (a *Activities) compile(m mailings.Mailing) (*content.Content, error) {
 	in, err := decodeInput(m)
 	if err != nil {
 		return nil, err
 	}
-	c, err := content.Compile(in, dateOf(m))
+	c, err := content.Compile(in, dateOf(m), a.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("mailing %s: %w", m.ID, err)
+	}
+	if c.Signer == nil && len(a.Keys.Names()) > 0 {
+		a.log.Warn("messages are not signed: DM_DKIM has no key for the domain of From", "mailing", m.ID)
 	}
 	return c, nil
 }
 
-// dateOf returns the Date header of the mailing's messages. A message that is rendered again has
-// the same date.
+// dateOf returns the Date header of the mailing's messages, which is the time of their signatures,
+// too. A message that is rendered again has the same.
 func dateOf(m mailings.Mailing) time.Time {
 	if m.PreparedAt == nil {
 		return m.CreatedAt

@@ -17,6 +17,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"directmailer/internal/audience/query"
+	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/page"
 	"directmailer/internal/delivery/droppoint"
 )
@@ -30,6 +31,8 @@ type Worker struct {
 	DropPoints DropPoints `env:"DM_DROP_POINTS,required,notEmpty" file:"true"`
 	// Sources are the databases that mailings may query for their audience.
 	Sources Sources `env:"DM_SOURCES" file:"true"`
+	// DKIM are the keys that sign messages, by the domain of From.
+	DKIM dkim.Entries `env:"DM_DKIM"`
 	// PageHosts are the hosts and networks that pages may be fetched from although they are not
 	// public.
 	PageHosts page.Allowed `env:"DM_PAGE_HOSTS"`
@@ -64,6 +67,7 @@ type Starter struct {
 	DatabaseURL string       `env:"DATABASE_URL" file:"true"`
 	DropPoints  DropPoints   `env:"DM_DROP_POINTS" file:"true"`
 	Sources     Sources      `env:"DM_SOURCES" file:"true"`
+	DKIM        dkim.Entries `env:"DM_DKIM"`
 	PageHosts   page.Allowed `env:"DM_PAGE_HOSTS"`
 	TaskQueue   string       `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 	// WebUI is the address of Temporal's Web UI.
@@ -84,6 +88,9 @@ func LoadWorker() (Worker, error) {
 	}
 	if w.LogFormat != "text" && w.LogFormat != "json" {
 		err = errors.Join(err, errors.New("DM_LOG_FORMAT is neither text nor json"))
+	}
+	if _, _, keyErr := w.DKIM.Load(); keyErr != nil {
+		err = errors.Join(err, eachOf("DM_DKIM", keyErr))
 	}
 	return w, err
 }
@@ -127,7 +134,7 @@ func plain(err error, target reflect.Type) error {
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 		switch field.Type {
 		case reflect.TypeFor[DropPoints](), reflect.TypeFor[Sources](), reflect.TypeFor[page.Allowed](),
-			reflect.TypeFor[WebUI]():
+			reflect.TypeFor[WebUI](), reflect.TypeFor[dkim.Entries]():
 			return eachOf(name, parse.Err) // quotes no credentials
 		}
 		return fmt.Errorf("%s is not %s", name, kindOf(parse.Type))

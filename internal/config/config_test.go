@@ -232,6 +232,31 @@ func TestEveryBadSourceIsNamedAtOnceWithoutItsCredentials(t *testing.T) {
 			"for example @ as %40, / as %2F and # as %23; the files that it names must exist")
 }
 
+func TestEveryProblemOfADKIMKeyIsReportedWithTheOthers(t *testing.T) {
+	key := secretFile(t, "no key")
+	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=ftp://127.0.0.1",
+		"DM_DKIM": "news.example.com=" + key + "?selector=a example.com=/nowhere/key?selector=b"})
+	_, err := config.LoadWorker()
+	wantLines(t, err,
+		"DM_DROP_POINTS: drop point mx: its URL must begin with dir:, smtp:// or smtps://",
+		"DM_DKIM: a._domainkey.news.example.com: its file holds no PEM block; it must hold a private key in PEM format, "+
+			"as `starter dkim new` writes it",
+		"DM_DKIM: b._domainkey.example.com: its file cannot be read: no such file or directory")
+
+	// The starter reads which domains have keys, and not the keys: it may run where nobody may read
+	// them.
+	if s, err := config.LoadStarter(); err == nil || len(s.DKIM) != 2 {
+		t.Errorf("the starter: %v, %v", s.DKIM, err) // the error is about the drop point
+	}
+	environment(t, map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1",
+		"DM_DKIM": "news.example.com example.com=/nowhere/key"})
+	const form = "domain=file?selector=name, such as news.example.com=/run/secrets/dkim.pem?selector=rsa202611"
+	_, err = config.LoadWorker()
+	wantLines(t, err,
+		"DM_DKIM: entry 1: it is not "+form+": entries are separated by blanks, so write a blank in a file's name as %20",
+		"DM_DKIM: entry 2: it needs one selector and no other parameter: write it as in "+form)
+}
+
 func TestPageHostsAreHostsAndNetworks(t *testing.T) {
 	given := map[string]string{"DATABASE_URL": "x", "DM_DROP_POINTS": "mx=smtp://127.0.0.1:25"}
 	for _, good := range []string{"", " \n", "pages.internal  10.1.2.3:8080\n10.1.0.0/16\t[::1]:80 ::1 fd00::/8"} {

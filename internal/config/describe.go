@@ -22,6 +22,8 @@ var texts = map[string]string{
 		"every worker of a task queue needs the same names",
 	"DM_SOURCES": "source databases for mailings to a query: name=postgres://user:password@host/database, " +
 		"separated by blanks; every worker of a task queue needs the same names",
+	"DM_DKIM": "keys that sign messages: domain=file?selector=name, separated by blanks, for example " +
+		"news.example.com=/run/secrets/dkim.pem?selector=rsa202611; every worker of a task queue needs the same keys",
 	"DM_PAGE_HOSTS": "page servers that may be used although they have no public address: host, host:port or network " +
 		"such as 10.1.0.0/16, separated by blanks",
 	"DM_TASK_QUEUE":     "Temporal task queue of the workers",

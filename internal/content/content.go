@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"directmailer/internal/audience/address"
+	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/workflows"
@@ -16,12 +18,18 @@ type Content struct {
 	Template *render.Template
 	Pages    *page.Locations // nil: no page is fetched
 	Envelope string          // envelope sender
+	Signer   *dkim.Signer    // nil: messages are not signed
 }
 
-// Compile compiles the content of an input. date is the Date header of all messages. The error is
-// the first [render.Problem] of the input.
-func Compile(in workflows.Input, date time.Time) (*Content, error) {
-	template, problems := render.Compile(Spec(in, date))
+// Compile compiles the content of an input. date is the Date header of all messages. If keys has a
+// key for the domain of From, every message is signed. The error is the first [render.Problem] of
+// the input.
+func Compile(in workflows.Input, date time.Time, keys dkim.Keys) (*Content, error) {
+	spec := Spec(in, date)
+	if from, err := address.ParseMailbox(in.From); err == nil {
+		spec.Signer = keys.For(from.Address.Domain())
+	}
+	template, problems := render.Compile(spec)
 	if len(problems) > 0 {
 		return nil, &problems[0]
 	}
@@ -33,7 +41,7 @@ func Compile(in workflows.Input, date time.Time) (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Content{Template: template, Pages: pages, Envelope: sender.String()}, nil
+	return &Content{Template: template, Pages: pages, Envelope: sender.String(), Signer: spec.Signer}, nil
 }
 
 // Spec returns the part of an input that package render compiles. date is the Date header of all

@@ -10,6 +10,8 @@ import (
 
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/optouts"
+	"directmailer/internal/content/dkim"
+	"directmailer/internal/content/dkim/dkimtest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
 	"directmailer/test/rig"
@@ -50,6 +52,49 @@ func TestAnIdempotencyHeaderIsTheSameForEveryAttempt(t *testing.T) {
 	}
 	if len(keys) != 20 || copies <= 20 {
 		t.Errorf("%d recipients, %d copies", len(keys), copies)
+	}
+}
+
+// Every copy of a message has the same signatures, whichever worker has rendered it, and another
+// verifier accepts them.
+func TestEveryMessageThatArrivesIsSigned(t *testing.T) {
+	t.Parallel()
+	var died atomic.Int64
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && died.Add(1) <= 3 {
+			return &smtptest.Action{Die: true, Accept: true}
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(20)
+	entries := dkimtest.Entries(t, "example.com", dkim.RSA, dkim.Ed25519)
+	signing := "DM_DKIM=" + entries[0].Text() + " " + entries[1].Text()
+	r.StartWorker(signing)
+	r.StartWorker(signing)
+	r.Result(r.Start(rig.Mailing(5)))
+	keys, _, err := entries.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies, first := 0, map[string]string{}
+	for _, m := range s.Received() {
+		copies++
+		if err := dkimtest.Verify([]byte(m.Data), keys.For("example.com").Keys()); err != nil {
+			t.Errorf("message to %s: %v\n%s", m.To, err, m.Data)
+		}
+		if known := first[m.To]; known != "" && known != m.Data {
+			t.Errorf("%s has two different messages", m.To)
+		}
+		first[m.To] = m.Data
+	}
+	if len(first) != 20 || copies <= 20 {
+		t.Errorf("%d recipients, %d copies", len(first), copies)
+	}
+	for _, w := range r.Workers() {
+		if strings.Contains(w.Log(), "not signed") {
+			t.Errorf("a worker has not signed:\n%s", w.Log())
+		}
 	}
 }
 

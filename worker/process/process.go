@@ -35,6 +35,13 @@ import (
 // time. While PostgreSQL or Temporal does not answer, it waits. A database that is not migrated is
 // an error.
 func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
+	keys, warnings, err := c.DKIM.Load()
+	if err != nil {
+		return fmt.Errorf("DM_DKIM: %w", err)
+	}
+	for _, warning := range warnings {
+		log.Warn("DM_DKIM: " + warning)
+	}
 	var ready atomic.Bool
 	if c.HealthAddress != "" {
 		stop, err := serveHealth(c.HealthAddress, &ready, log)
@@ -89,6 +96,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	pages := page.NewFetcher(c.PageHosts)
 	defer pages.Close()
 	all := activities.New(pool, points, sources, pages, log)
+	all.Keys = keys
 	all.SearchAttributes = attributes.Usable
 	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
 		return startWorkers(temporal.Client, c, all)
@@ -98,7 +106,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	ready.Store(true)
 	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(),
-		"sources", sources.Names(), "max_batches", c.MaxBatches)
+		"sources", sources.Names(), "dkim", keys.Names(), "max_batches", c.MaxBatches)
 	<-ctx.Done()
 	ready.Store(false)
 	log.Info("worker stopping", "at_most", c.StopTimeout)

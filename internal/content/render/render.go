@@ -18,6 +18,7 @@ import (
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/field"
+	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/message"
 )
 
@@ -33,6 +34,7 @@ type Spec struct {
 	Page    bool   // each recipient has a [Page] instead of HTML; Text may be empty
 	ListID  string // the identifier of RFC 2919, without angle brackets; may be empty
 	Date    time.Time
+	Signer  *dkim.Signer // signs every message, with Date as the time; nil: none is signed
 }
 
 // Recipient is whom a message is rendered for.
@@ -58,6 +60,7 @@ type Template struct {
 	mailing string
 	domain  string // of the Message-IDs
 	head    message.Message
+	signer  *dkim.Signer // nil: messages are not signed
 
 	subject *part
 	text    *part // nil: no text part
@@ -70,6 +73,7 @@ type Template struct {
 // Renderer renders one message at a time and reuses its buffers. It is not safe for concurrent use.
 type Renderer struct {
 	t                   *Template
+	signing             *dkim.Signing // nil: messages are not signed
 	data                fields
 	subject, text, html output
 }
@@ -85,6 +89,9 @@ func (t *Template) Fields() []string {
 // NewRenderer returns a Renderer for one goroutine.
 func (t *Template) NewRenderer() *Renderer {
 	r := &Renderer{t: t, data: newFields()}
+	if t.signer != nil {
+		r.signing = t.signer.NewSigning(t.head.Date)
+	}
 	if t.html != nil {
 		r.html.passages = t.html.passages
 	}
@@ -119,6 +126,11 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	out, err := m.Append(dst)
 	if err != nil {
 		return dst, Info{}, t.refused(err)
+	}
+	if r.signing != nil {
+		if out, err = r.signing.Sign(out, len(dst)); err != nil {
+			return dst, Info{}, err
+		}
 	}
 	return out, Info{MessageID: m.ID, NeedsUTF8: m.NeedsUTF8()}, nil
 }

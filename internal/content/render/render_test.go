@@ -18,6 +18,8 @@ import (
 	"github.com/jhillyerd/enmime/v2"
 
 	"directmailer/internal/audience/field"
+	"directmailer/internal/content/dkim"
+	"directmailer/internal/content/dkim/dkimtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -526,18 +528,29 @@ func long(t testing.TB) Spec {
 	return s
 }
 
+// BenchmarkRender renders a newsletter: without a signature, and with one of each kind.
 func BenchmarkRender(b *testing.B) {
-	r := mustCompile(b, long(b)).NewRenderer()
-	to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")
-	var buf []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		var err error
-		if buf, _, err = r.Render(buf[:0], to); err != nil {
-			b.Fatal(err)
-		}
+	for name, algorithms := range map[string][]dkim.Algorithm{
+		"unsigned": nil, "Ed25519": {dkim.Ed25519}, "RSA": {dkim.RSA}, "both": {dkim.RSA, dkim.Ed25519},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := long(b)
+			if algorithms != nil {
+				s.Signer = dkimtest.Keys(b, "example.com", algorithms...).For("example.com")
+			}
+			r := mustCompile(b, s).NewRenderer()
+			to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				var err error
+				if buf, _, err = r.Render(buf[:0], to); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(buf)), "octets")
+		})
 	}
-	b.ReportMetric(float64(len(buf)), "octets")
 }
 
 // BenchmarkExecute is the part of BenchmarkRender that is the templates'. What it leaves is the

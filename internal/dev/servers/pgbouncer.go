@@ -118,25 +118,31 @@ func InstallPgBouncer(ctx context.Context, out io.Writer, progress Progress) err
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
 		return fmt.Errorf("%w: %s", ErrNoPgBouncer, typed)
 	}
-	undo, err := withoutServices()
-	if err != nil {
+	if err := aptInstall(ctx, out, progress, "pgbouncer"); err != nil {
 		return fmt.Errorf("install PgBouncer: %w", err)
 	}
+	_, err := findPgBouncer()
+	return err
+}
+
+// aptInstall installs packages of Debian. It starts no service of theirs.
+func aptInstall(ctx context.Context, out io.Writer, progress Progress, packages ...string) error {
+	undo, err := withoutServices()
+	if err != nil {
+		return err
+	}
 	defer undo()
-	for _, args := range [][]string{
-		{"apt-get", "update", "-q"},
-		{"apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "pgbouncer"},
-	} {
+	install := []string{"apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}
+	for _, args := range [][]string{{"apt-get", "update", "-q"}, append(install, packages...)} {
 		progress.orSilent()("$ %s", strings.Join(args, " "))
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := run(ctx, cmd, 2*time.Minute); err != nil {
-			return fmt.Errorf("install PgBouncer: `%s`: %w", strings.Join(args, " "), err)
+			return fmt.Errorf("`%s`: %w", strings.Join(args, " "), err)
 		}
 	}
-	_, err = findPgBouncer()
-	return err
+	return nil
 }
 
 // withoutServices keeps Debian's packages from starting a service of their own at the installation.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"directmailer/internal/content"
+	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/workflows"
@@ -59,7 +60,7 @@ type Trial struct {
 
 // NewTrial compiles the content of an input, whose templates must have no problem.
 func NewTrial(in workflows.Input) (*Trial, error) {
-	c, err := content.Compile(in, time.Unix(0, 0))
+	c, err := content.Compile(in, time.Unix(0, 0), dkim.Keys{})
 	if err != nil {
 		return nil, err
 	}
