@@ -25,7 +25,7 @@ func (a *Activities) compile(m mailings.Mailing) (*content.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := content.Compile(in, dateOf(m), a.Keys)
+	c, err := content.Compile(in, m.Origin, dateOf(m), a.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("mailing %s: %w", m.ID, err)
 	}

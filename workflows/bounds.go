@@ -8,6 +8,7 @@ import (
 // Limits of the lists of an input, in entries.
 const (
 	MaxDropPoints  = 100  // drop_points and rates.drop_points
+	MaxHeaders     = 50   // headers
 	MaxPageHosts   = 100  // content.page_hosts
 	MaxDomainRates = 1000 // rates.domains
 )

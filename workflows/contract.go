@@ -63,8 +63,16 @@ type Input struct {
 	// EnvelopeSender is the bare address that bounces go to (MAIL FROM). Default: the address of
 	// From.
 	EnvelopeSender string `json:"envelope_sender,omitempty"`
+	// ToName is a text template for the name in To ("{{.first_name}} {{.last_name}}"). If it gives
+	// nothing but blanks, To has the address alone. Default: no name.
+	ToName string `json:"to_name,omitempty"`
 	// Subject is a text template.
 	Subject string `json:"subject" jsonschema:"minLength=1"`
+	// Headers holds text templates of further header fields by their names: X-…, Auto-Submitted,
+	// Comments, Feedback-ID, Importance, In-Reply-To, Keywords, List-Archive, List-Help, List-Owner,
+	// List-Post, List-Subscribe, Organization, Precedence, Priority, References and Sensitivity. A
+	// header that is blank for a recipient is left out.
+	Headers map[string]string `json:"headers,omitempty"`
 	// List is the name of a stored list. Its members at the time of preparation become the
 	// recipients. Exactly one of List, Query and Continue must be given.
 	List string `json:"list,omitempty"`

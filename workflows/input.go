@@ -96,10 +96,10 @@ func (in Input) Validate() []Problem {
 		_, err := address.Parse(in.EnvelopeSender)
 		v.err("envelope_sender", err)
 	}
+	v.line("to_name", in.ToName)
 	v.check("subject", strings.TrimSpace(in.Subject) != "", "is missing")
-	v.check("subject", !strings.ContainsAny(in.Subject, "\r\n"), "has a line break")
-	v.check("subject", !strings.Contains(in.Subject, "\x00"), "has a NUL character")
-	v.check("subject", len(in.Subject) <= maxSubject, "is longer than 4096 octets")
+	v.line("subject", in.Subject)
+	v.headers(in.Headers)
 	v.audience(in)
 	v.content(in.Content)
 	v.dropPoints(in.DropPoints)
@@ -126,6 +126,7 @@ func (in Input) TooLarge() []Problem {
 	v.check("content", fits(in), "is too long: the whole input may be 1.5 MiB as JSON, "+
 		"in which each < > and & counts six octets; put images on a web server")
 	v.count("drop_points", len(in.DropPoints), MaxDropPoints)
+	v.count("headers", len(in.Headers), MaxHeaders)
 	v.count("content.page_hosts", len(in.Content.PageHosts), MaxPageHosts)
 	v.count("rates.drop_points", len(in.Rates.DropPoints), MaxDropPoints)
 	v.count("rates.domains", len(in.Rates.Domains), MaxDomainRates)
@@ -182,6 +183,22 @@ func (v *validator) mailbox(field, value string, required bool) {
 	v.err(field, err)
 	v.check(field, err != nil || !strings.Contains(value, "{{"),
 		"holds {{, but is not a template: every recipient would see the braces")
+}
+
+// line checks the template of one line of a header.
+func (v *validator) line(field, value string) {
+	v.check(field, !strings.ContainsAny(value, "\r\n"), "has a line break")
+	v.check(field, !strings.Contains(value, "\x00"), "has a NUL character")
+	v.check(field, len(value) <= maxSubject, "is longer than 4096 octets")
+}
+
+// headers checks the further headers. Package message has the list of those that may be added.
+func (v *validator) headers(headers map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		field := "headers." + name
+		v.check(field, strings.TrimSpace(headers[name]) != "", "is empty: leave the header out")
+		v.line(field, headers[name])
+	}
 }
 
 func (v *validator) audience(in Input) {

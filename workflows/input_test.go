@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -322,6 +323,13 @@ func TestEachFieldIsHeldToItsBounds(t *testing.T) {
 		}
 	}
 	rates := func(r workflows.Rates) func(*workflows.Input) { return func(in *workflows.Input) { in.Rates = r } }
+	headers := func(h map[string]string) func(*workflows.Input) {
+		return func(in *workflows.Input) { in.Headers = h }
+	}
+	many := map[string]string{}
+	for i := range 51 {
+		many[fmt.Sprint("X-", i)] = "x"
+	}
 	for name, test := range map[string]struct {
 		change func(*workflows.Input)
 		want   string // fields with a problem
@@ -367,6 +375,14 @@ func TestEachFieldIsHeldToItsBounds(t *testing.T) {
 		"rates: names": {rates(workflows.Rates{DropPoints: map[string]workflows.Rate{"MX": "1/s"},
 			Domains: map[string]workflows.Rate{"a b": "1/s", "GMail.com": "1/s"}}),
 			"rates.drop_points.MX rates.domains.GMail.com rates.domains.a b"},
+		"headers": {headers(map[string]string{"X-A": "{{.a}}", "Comments": strings.Repeat("x", 4096)}), ""},
+		"headers: values": {headers(map[string]string{"X-A": " ", "X-B": "a\r\nb", "X-C": "\x00",
+			"X-D": strings.Repeat("x", 4097)}), "headers.X-A headers.X-B headers.X-C headers.X-D"},
+		"headers: too many":  {headers(many), "headers"},
+		"name":               {func(in *workflows.Input) { in.ToName = "{{.first_name}} {{.last_name}}" }, ""},
+		"name: two lines":    {func(in *workflows.Input) { in.ToName = "a\nb" }, "to_name"},
+		"name: NUL":          {func(in *workflows.Input) { in.ToName = "\x00" }, "to_name"},
+		"name: too long":     {func(in *workflows.Input) { in.ToName = strings.Repeat("x", 4097) }, "to_name"},
 		"static":             {func(in *workflows.Input) { in.Content.Static = true }, ""},
 		"page":               {page(func(*workflows.Content) {}), ""},
 		"page: with a text":  {page(func(c *workflows.Content) { c.Text = "Hello" }), ""},

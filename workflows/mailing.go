@@ -158,7 +158,7 @@ func (m *mailing) open(ctx workflow.Context) error {
 	}
 	m.step = StepPrepare
 	m.queue.pages = m.in.Content.PageURL != "" || m.in.Content.PageColumn != ""
-	m.in.Content = Content{} // the activities read it from the database
+	m.in.Content, m.in.Headers = Content{}, nil // the activities read them from the database
 	if m.in.Query != nil {
 		m.in.Query = &Query{Source: m.in.Query.Source}
 	}

@@ -119,6 +119,7 @@ func TestContinueAsNewForgetsNoSettingOfTheInput(t *testing.T) {
 			"Query.SQL":       "",
 			"Query.Timeout":   workflows.Duration(time.Minute),
 			"Content":         workflows.Content{},
+			"Headers":         map[string]string(nil),
 			"Continue":        (*workflows.Continuation)(nil),
 		},
 	}

@@ -84,6 +84,7 @@ func nameRules(schema *jsonschema.Schema) {
 	entries := func(name string, most uint64) { field(definitions["Rates"], name).MaxProperties = &most }
 	entries("drop_points", workflows.MaxDropPoints)
 	entries("domains", workflows.MaxDomainRates)
+	field(input, "headers").MaxProperties = new(uint64(workflows.MaxHeaders))
 	for _, outcome := range workflows.ContinuableOutcomes() {
 		outcomes := field(continuation, "outcomes").Items
 		outcomes.Enum = append(outcomes.Enum, outcome)

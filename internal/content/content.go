@@ -21,11 +21,10 @@ type Content struct {
 	Signer   *dkim.Signer    // nil: messages are not signed
 }
 
-// Compile compiles the content of an input. date is the Date header of all messages. If keys has a
-// key for the domain of From, every message is signed. The error is the first [render.Problem] of
-// the input.
-func Compile(in workflows.Input, date time.Time, keys dkim.Keys) (*Content, error) {
-	spec := Spec(in, date)
+// Compile compiles the content of an input, as [Spec] gives it. If keys has a key for the domain of
+// From, every message is signed. The error is the first [render.Problem] of the input.
+func Compile(in workflows.Input, origin string, date time.Time, keys dkim.Keys) (*Content, error) {
+	spec := Spec(in, origin, date)
 	if from, err := address.ParseMailbox(in.From); err == nil {
 		spec.Signer = keys.For(from.Address.Domain())
 	}
@@ -44,15 +43,18 @@ func Compile(in workflows.Input, date time.Time, keys dkim.Keys) (*Content, erro
 	return &Content{Template: template, Pages: pages, Envelope: sender.String(), Signer: spec.Signer}, nil
 }
 
-// Spec returns the part of an input that package render compiles. date is the Date header of all
-// messages.
-func Spec(in workflows.Input, date time.Time) render.Spec {
+// Spec returns the part of an input that package render compiles. origin is where the recipients
+// come from, also through continued mailings, in the words of [workflows.Input.Audience]. date is
+// the Date header of all messages.
+func Spec(in workflows.Input, origin string, date time.Time) render.Spec {
 	s := render.Spec{
-		Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, Subject: in.Subject, Date: date,
-		Text: in.Content.Text, HTML: in.Content.HTML, Static: in.Content.Static, Page: hasPages(in),
+		Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, ToName: in.ToName, Subject: in.Subject, Headers: in.Headers,
+		Date: date, Text: in.Content.Text, HTML: in.Content.HTML, Static: in.Content.Static, Page: hasPages(in),
 	}
-	if sender, err := in.Sender(); err == nil && in.List != "" {
-		s.ListID = in.List + "." + sender.Domain() // RFC 2919: a label for the list below the sender's own domain
+	if from, err := address.ParseMailbox(in.From); err == nil {
+		domain := from.Address.Domain()
+		s.ListID = listID(origin, domain)
+		s.Fields = append(s.Fields, feedbackID(in.ID, origin, domain))
 	}
 	return s
 }
@@ -76,13 +78,20 @@ func Check(in workflows.Input) []render.Problem {
 	if len(in.TooLarge()) > 0 {
 		return nil // the input has that problem, and nothing of it is compiled
 	}
-	_, problems := render.Compile(Spec(in, time.Unix(0, 0)))
+	_, problems := render.Compile(Spec(in, in.Audience(), time.Unix(0, 0)))
 	var out []render.Problem
 	for _, p := range problems {
-		if p.Field == render.FieldSubject || strings.HasPrefix(p.Field, render.FieldContent) {
+		if isTemplate(p.Field) {
 			out = append(out, p)
 		}
 	}
 	_, problems = Pages(in)
 	return append(out, problems...)
+}
+
+// isTemplate reports whether a field of the input is a template, or the contents or the headers as
+// a whole.
+func isTemplate(field string) bool {
+	return field == render.FieldSubject || field == render.FieldToName ||
+		strings.HasPrefix(field, render.FieldContent) || strings.HasPrefix(field, render.FieldHeaders)
 }

@@ -2,6 +2,7 @@ package content
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/template/parse"
@@ -18,7 +19,12 @@ func UnknownFields(in workflows.Input, columns []string) []render.Problem {
 	known := append([]string{"email"}, columns...)
 	c := in.Content
 	type template struct{ field, text string }
-	templates := []template{{render.FieldSubject, in.Subject}, {render.FieldPageURL, c.PageURL}}
+	templates := []template{
+		{render.FieldToName, in.ToName}, {render.FieldSubject, in.Subject}, {render.FieldPageURL, c.PageURL},
+	}
+	for _, name := range slices.Sorted(maps.Keys(in.Headers)) {
+		templates = append(templates, template{render.FieldHeaders + "." + name, in.Headers[name]})
+	}
 	if !c.Static {
 		templates = append(templates, template{render.FieldText, c.Text}, template{render.FieldHTML, c.HTML})
 	}

@@ -85,3 +85,18 @@ func TestAFieldInAnotherSpellingIsAnsweredWithTheRightOne(t *testing.T) {
 		}
 	}
 }
+
+func TestFieldsOfNamesAndHeadersAreColumns(t *testing.T) {
+	t.Parallel()
+	in := workflows.Input{
+		ToName: "{{.first_name}} {{.last}}", Headers: map[string]string{"X-B": "{{.plan}}", "X-A": "a {{.plna}}"},
+		Content: workflows.Content{Text: "{{", Static: true},
+	}
+	var got []string
+	for _, p := range UnknownFields(in, []string{"first_name", "plan"}) {
+		got = append(got, fmt.Sprintf("%s %d:%d", p.Field, p.Line, p.Column))
+	}
+	if strings.Join(got, ";") != "to_name 1:19;headers.X-A 1:5" {
+		t.Errorf("got %v", got)
+	}
+}

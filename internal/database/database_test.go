@@ -348,3 +348,29 @@ func TestCountsOfAnOldDatabaseGetTheNewNames(t *testing.T) {
 		t.Errorf("a mailing that has not ended has the counts %+v (%v)", m.Counts, err)
 	}
 }
+
+// Mailings of an old database know their lists, also through the mailings that they continue.
+func TestMailingsOfAnOldDatabaseKnowTheirOrigin(t *testing.T) {
+	t.Parallel()
+	url := empty(t)
+	pool := open(t, url)
+	migrateTo(t, pool, 10)
+	for _, statement := range []string{
+		`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES
+			('third', 'run', '{}', 'continue:second', 'completed'), ('second', 'run', '{}', 'continue:first', 'completed'),
+			('first', 'run', '{}', 'people', 'completed'), ('asked', 'run', '{}', 'query:crm', 'completed'),
+			('lost', 'run', '{}', 'continue:nothing', 'completed')`,
+	} {
+		if _, err := pool.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	migrate(t, url)
+	for id, want := range map[string]string{
+		"first": "people", "second": "people", "third": "people", "asked": "query:crm", "lost": "continue:nothing",
+	} {
+		if m, err := mailings.New(pool).Get(t.Context(), id); err != nil || m.Origin != want {
+			t.Errorf("%s comes from %q, want %q (%v)", id, m.Origin, want, err)
+		}
+	}
+}

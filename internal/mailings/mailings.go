@@ -39,8 +39,9 @@ type Mailing struct {
 	Key         int64           `db:"key"` // internal: what other tables refer to
 	ID          string          `db:"id"`
 	FirstRunID  string          `db:"first_run_id"`
-	Input       json.RawMessage `db:"input"` // as the workflow was given it, with defaults
-	List        string          `db:"list"`  // its name, "query:SOURCE" or "continue:ID"
+	Input       json.RawMessage `db:"input"`  // as the workflow was given it, with defaults
+	List        string          `db:"list"`   // its name, "query:SOURCE" or "continue:ID"
+	Origin      string          `db:"origin"` // the same, of the first of the mailings that it continues
 	State       string          `db:"state"`
 	Reason      string          `db:"reason"`
 	Members     int64           `db:"members"`
@@ -67,7 +68,7 @@ type Mailing struct {
 }
 
 // columns are those of a Mailing.
-const columns = `key, id, first_run_id, input, list, state, reason, members, duplicates, recipients, mailable,
+const columns = `key, id, first_run_id, input, list, origin, state, reason, members, duplicates, recipients, mailable,
 	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
 	topic, of_list, ignore_opt_outs, opt_out_scopes`
 
@@ -86,8 +87,10 @@ func (s *Store) Reserve(ctx context.Context, id, firstRunID, list string, input 
 	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `
 			WITH added AS (
-				INSERT INTO mailings (id, first_run_id, list, input, state)
-				VALUES (@id, @first_run_id, @list, @input, 'preparing')
+				INSERT INTO mailings (id, first_run_id, list, origin, input, state)
+				VALUES (@id, @first_run_id, @list, coalesce((
+					SELECT origin FROM mailings WHERE @list LIKE 'continue:%' AND id = substr(@list::text, 10)), @list),
+					@input, 'preparing')
 				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
 			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = @id LIMIT 1`,
 			pgx.NamedArgs{"id": id, "first_run_id": firstRunID, "list": list, "input": string(input)}).Scan(&owner)

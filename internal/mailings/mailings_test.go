@@ -244,3 +244,24 @@ func TestMailingsAreFoundByTheirKeysWhileTheyAreOpenAndByTheirAudience(t *testin
 	f.want(ids(f.store.ByAudience(t.Context(), "continue:n")), []string{"m", "n"})
 	f.want(ids(f.store.ByAudience(t.Context(), "continue:m")), []string(nil))
 }
+
+func TestAContinuationKnowsTheListOfTheFirstMailing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, m := range [][2]string{
+		{"again", "continue:m"}, {"once-more", "continue:again"}, {"asked", "query:crm"}, {"asked-again", "continue:asked"},
+		{"lost", "continue:nothing"},
+	} {
+		if err := f.store.Reserve(t.Context(), m[0], "run", m[1], json.RawMessage(`{}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, want := range map[string]string{
+		"m": "people", "again": "people", "once-more": "people", "asked": "query:crm", "asked-again": "query:crm",
+		"lost": "continue:nothing",
+	} {
+		if m, err := f.store.Get(t.Context(), id); err != nil || m.Origin != want {
+			t.Errorf("%s comes from %q, want %q (%v)", id, m.Origin, want, err)
+		}
+	}
+}

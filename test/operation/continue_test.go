@@ -67,6 +67,11 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 			t.Errorf("%s has %d", a, n)
 		}
 	}
+	for _, m := range s.Received() {
+		if !strings.Contains(m.Data, "\r\nList-Id: <people.example.com>\r\n") {
+			t.Fatalf("a message has another list:\n%s", m.Data)
+		}
+	}
 	var list string
 	if err := r.Pool.QueryRow(t.Context(), `SELECT list FROM mailings WHERE id = $1`,
 		second.ID()).Scan(&list); err != nil || list != "continue:"+r.ID() {

@@ -33,7 +33,7 @@ func withHTML(body string) workflows.Input {
 func findings(t *testing.T, in workflows.Input, links ...string) (all []lint.Finding) {
 	t.Helper()
 	l := lint.NewLinter(in)
-	c, err := content.Compile(in, time.Unix(0, 0), dkim.Keys{})
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestTagsThatComeInByAValueAreFound(t *testing.T) {
 func BenchmarkMessage(b *testing.B) {
 	const line = `<p style="color:#111">many words <a href="https://www.example.com/x">x</a></p>` + "\n"
 	in := withHTML(strings.Repeat(line, 1000))
-	c, err := content.Compile(in, time.Unix(0, 0), dkim.Keys{})
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{})
 	if err != nil {
 		b.Fatal(err)
 	}

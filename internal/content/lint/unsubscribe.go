@@ -15,7 +15,7 @@ import (
 const bulk = 5000
 
 // spec is the content as package render compiles it.
-func (l *Linter) spec() render.Spec { return content.Spec(l.in, time.Unix(0, 0)) }
+func (l *Linter) spec() render.Spec { return content.Spec(l.in, l.in.Audience(), time.Unix(0, 0)) }
 
 // unsubscribe looks at the headers of RFC 2369 and RFC 8058.
 func (l *Linter) unsubscribe(m parsed, found once) {

@@ -29,6 +29,10 @@ type Message struct {
 	Date    time.Time
 	ID      string // with its angle brackets; see [ID]
 	ListID  string // the identifier of RFC 2919 without angle brackets ("news.example.com"); none when empty
+	// Fields are added behind the other fields of the header. EncodedFields stand before them: they
+	// are results of [AppendField], for fields that many messages have in common.
+	Fields        []Field
+	EncodedFields []byte
 
 	// Text and HTML are UTF-8. Lines may end in LF or CRLF; NUL and a CR without its LF are
 	// refused. A nil body is left out; with only one there is no multipart. One of them must be
@@ -56,7 +60,9 @@ func Encode(body []byte) ([]byte, error) { return appendQuotedPrintable(nil, bod
 
 // FieldError says which part of a message is not usable. Its text holds no value of the message.
 type FieldError struct {
-	Field string // "from", "reply_to", "to", "subject", "date", "message_id", "list_id", "text" or "html"
+	// Field is "from", "reply_to", "to", "subject", "date", "message_id", "list_id", "headers.NAME",
+	// "text" or "html".
+	Field string
 	Err   error
 }
 
@@ -167,7 +173,14 @@ func (m *Message) appendHeader(b []byte) ([]byte, error) {
 		b = append(b, m.ListID...)
 		b = append(b, '>')
 	}
-	return append(b, "\r\nMIME-Version: 1.0\r\n"...), nil
+	b = append(b, "\r\n"...)
+	b = append(b, m.EncodedFields...)
+	for _, each := range m.Fields {
+		if b, err = AppendField(b, each); err != nil {
+			return b, err
+		}
+	}
+	return append(b, "MIME-Version: 1.0\r\n"...), nil
 }
 
 const (

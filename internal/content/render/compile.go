@@ -21,7 +21,7 @@ func Compile(s Spec) (*Template, []Problem) {
 	if len(c.problems) > 0 {
 		return nil, c.problems
 	}
-	c.t.fields = fieldsOf(c.t.subject, c.t.text, c.t.html)
+	c.t.fields = fieldsOf(c.t.allParts()...)
 	return c.t, nil
 }
 
@@ -54,8 +54,13 @@ func (c *compiler) compileHead() {
 		c.report(&Problem{Field: FieldDate, Message: message.ErrMissing.Error()})
 	}
 	var problem *Problem
-	c.t.subject, problem = compileSubject(s.Subject)
+	c.t.subject, problem = compileLine(FieldSubject, s.Subject)
 	c.report(problem)
+	if !blank(s.ToName) {
+		c.t.toName, problem = compileLine(FieldToName, s.ToName)
+		c.report(problem)
+	}
+	c.compileHeaders()
 }
 
 func (c *compiler) mailbox(field, value string) address.Mailbox {
@@ -190,7 +195,7 @@ func branch(n parse.Node) *parse.BranchNode {
 	return nil
 }
 
-// oneLine refuses a line break in the text of a subject's template. It would fail every recipient.
+// oneLine refuses a line break in the text of a header's template: nobody would see the lines.
 func oneLine(p *part, s *templateText) (problem *Problem) {
 	for _, each := range p.template.(*texttemplate.Template).Templates() {
 		if each.Tree == nil {
@@ -204,9 +209,19 @@ func oneLine(p *part, s *templateText) (problem *Problem) {
 			if i := strings.IndexAny(string(text.Text), "\r\n"); i >= 0 {
 				line, column := s.at(int(text.Pos) + i)
 				problem = &Problem{Field: p.field, Line: line, Column: column,
-					Message: "holds a line break; a subject is one line"}
+					Message: "holds a line break; " + lineWords(p.field) + " is one line"}
 			}
 		})
 	}
 	return problem
+}
+
+func lineWords(field string) string {
+	switch field {
+	case FieldSubject:
+		return "a subject"
+	case FieldToName:
+		return "a name"
+	}
+	return "a header"
 }

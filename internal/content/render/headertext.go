@@ -45,15 +45,16 @@ func unlessBlank(b []byte) []byte {
 	return b
 }
 
-// compileSubject trims the template first, because a block of a YAML file ends in a line break.
-func compileSubject(text string) (*part, *Problem) {
+// compileLine compiles the template of a header. It trims the template first, because a block of a
+// YAML file ends in a line break.
+func compileLine(field, text string) (*part, *Problem) {
 	text = lineEnds(text)
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "" {
-		return nil, &Problem{Field: FieldSubject, Message: message.ErrMissing.Error()}
+		return nil, &Problem{Field: field, Message: message.ErrMissing.Error()}
 	}
 	s := &templateText{original: text, compiled: trimmed, start: strings.Index(text, trimmed)}
-	p, problem := compileText(FieldSubject, s)
+	p, problem := compileText(field, s)
 	if problem != nil {
 		return nil, problem
 	}

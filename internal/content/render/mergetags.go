@@ -3,6 +3,7 @@ package render
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,11 +46,15 @@ var mergeTags = sync.OnceValue(func() []*regexp.Regexp {
 
 var codeElement = regexp.MustCompile(`(?is)<style\b.*?</style|<script\b.*?</script`)
 
-// MergeTags returns a warning for each merge tag of another system in the subject and the bodies,
+// MergeTags returns a warning for each merge tag of another system in the headers and the bodies,
 // with its place: such as *|FNAME|* or {% if x %}. It would be sent as it is. Every tag is reported
 // once. Content that cannot be parsed has no warnings: [Compile] reports its problem.
 func MergeTags(s Spec) []Problem {
-	warnings := mergeTagsIn(FieldSubject, s.Subject, false)
+	warnings := mergeTagsIn(FieldToName, s.ToName, false)
+	warnings = append(warnings, mergeTagsIn(FieldSubject, s.Subject, false)...)
+	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
+		warnings = append(warnings, mergeTagsIn(FieldHeaders+"."+name, s.Headers[name], false)...)
+	}
 	warnings = append(warnings, mergeTagsIn(FieldText, s.Text, s.Static)...)
 	if !s.Page {
 		warnings = append(warnings, mergeTagsIn(FieldHTML, s.HTML, s.Static)...)

@@ -7,12 +7,14 @@ const (
 	FieldMailing = "id"
 	FieldFrom    = "from"
 	FieldReplyTo = "reply_to"
+	FieldToName  = "to_name"
 	FieldSubject = "subject"
 	FieldContent = "content"
 	FieldText    = "content.text"
 	FieldHTML    = "content.html"
 	FieldListID  = "list_id"
 	FieldDate    = "date"
+	FieldHeaders = "headers" // a header is FieldHeaders, a dot, and its name
 )
 
 // Problem says what is wrong with a field, and where. As an error of [Renderer.Render] its field

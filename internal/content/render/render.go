@@ -24,17 +24,21 @@ import (
 
 // Spec is a mailing's content.
 type Spec struct {
-	Mailing string // the mailing's ID, a dot-atom: the first part of every Message-ID
-	From    string // RFC 5322: an address, or a name and an address; its domain is that of the Message-IDs
-	ReplyTo string // the same; may be empty
-	Subject string // text template
-	Text    string // text template; when empty it is made from HTML
-	HTML    string // HTML template; may be empty when Text is not
-	Static  bool   // Text and HTML are no templates, but what is sent
-	Page    bool   // each recipient has a [Page] instead of HTML; Text may be empty
-	ListID  string // the identifier of RFC 2919, without angle brackets; may be empty
-	Date    time.Time
-	Signer  *dkim.Signer // signs every message, with Date as the time; nil: none is signed
+	Mailing string            // the mailing's ID, a dot-atom: the first part of every Message-ID
+	From    string            // RFC 5322: an address, or a name and an address; its domain is that of the Message-IDs
+	ReplyTo string            // the same; may be empty
+	ToName  string            // text template of the name in To; may be empty
+	Subject string            // text template
+	Headers map[string]string // text templates by the name of a header field that [message.CheckFieldName] accepts
+	Text    string            // text template; when empty it is made from HTML
+	HTML    string            // HTML template; may be empty when Text is not
+	Static  bool              // Text and HTML are no templates, but what is sent
+	Page    bool              // each recipient has a [Page] instead of HTML; Text may be empty
+	ListID  string            // the identifier of RFC 2919, without angle brackets; may be empty
+	// Fields are header fields of all messages, unless Headers has one of the same name.
+	Fields []message.Field
+	Date   time.Time
+	Signer *dkim.Signer // signs every message, with Date as the time; nil: none is signed
 }
 
 // Recipient is whom a message is rendered for.
@@ -63,6 +67,8 @@ type Template struct {
 	signer  *dkim.Signer // nil: messages are not signed
 
 	subject *part
+	toName  *part // nil: no name
+	headers []header
 	text    *part // nil: no text part
 	html    *part // nil: no HTML part
 	derived bool  // text was made from HTML
@@ -76,6 +82,8 @@ type Renderer struct {
 	signing             *dkim.Signing // nil: messages are not signed
 	data                fields
 	subject, text, html output
+	line                output // of a name or a header
+	added               []message.Field
 }
 
 // Fields returns the fields that the template uses besides email; nil if it may use any.
@@ -163,6 +171,9 @@ func (r *Renderer) execute(m *message.Message) error {
 	if m.Subject == "" {
 		return &Problem{Field: FieldSubject, Message: "is blank"}
 	}
+	if err := r.executeHeaders(m); err != nil {
+		return err
+	}
 	if t.html != nil {
 		if m.HTML, err = t.html.execute(&r.html, &r.data); err != nil {
 			return err
@@ -236,8 +247,12 @@ var special = func() (all [256]bool) {
 }()
 
 // refused puts a composer's error in the words of the mailing's input.
-func (t *Template) refused(err error) error {
+func (t *Template) refused(err error) *Problem {
 	var field *message.FieldError
+	var problem *Problem
+	if errors.As(err, &problem) {
+		return problem
+	}
 	if !errors.As(err, &field) {
 		return &Problem{Field: FieldContent, Message: "cannot be composed"}
 	}

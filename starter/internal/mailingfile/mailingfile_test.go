@@ -67,9 +67,14 @@ id: spring-2026
 from: Example News <news@example.com>
 reply_to: "answers@example.com"
 envelope_sender: 'bounces@example.com'
+to_name: "{{.first_name}} {{.last_name}}"
 subject: >-
   Hello
   {{.first_name}}
+headers:
+  X-Campaign: spring
+  Organization: |
+    {{.company}}
 list:
   name: people
   file: lists/people.csv
@@ -111,7 +116,9 @@ not_after: "2026-02-01T00:00:00Z"
 		From:           "Example News <news@example.com>",
 		ReplyTo:        "answers@example.com",
 		EnvelopeSender: "bounces@example.com",
+		ToName:         "{{.first_name}} {{.last_name}}",
 		Subject:        "Hello {{.first_name}}",
+		Headers:        map[string]string{"X-Campaign": "spring", "Organization": "{{.company}}"},
 		List:           "people",
 		Content: workflows.Content{
 			Text: "Hello {{.first_name}}\n",

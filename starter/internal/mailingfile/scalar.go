@@ -9,7 +9,9 @@ import (
 
 // YAML ends a plain text at a # behind a blank, without an error. In these fields a # is probably
 // part of the text.
-var mayHoldNumberSign = []string{"from", "reply_to", "subject", "content.text", "content.html", "query.sql"}
+var mayHoldNumberSign = []string{
+	"from", "reply_to", "to_name", "subject", "content.text", "content.html", "query.sql",
+}
 
 // These fields keep the line breaks of a block (| or >). All others are one line.
 var keepLines = []string{"content.text", "content.html", "query.sql"}
@@ -21,7 +23,8 @@ func (r *reader) scalar(field string, key, value *yaml.Node) places {
 	if value.Kind != yaml.ScalarNode {
 		return p
 	}
-	if slices.Contains(mayHoldNumberSign, field) && value.Style == 0 {
+	isText := slices.Contains(mayHoldNumberSign, field) || strings.HasPrefix(field, "headers.")
+	if isText && value.Style == 0 {
 		if at := r.file.commentBehind(key, value); at.line > 0 {
 			r.fail(field, at, "a comment begins at this #, so the text ends before it: "+
 				"put the text in quotes, or the comment on a line of its own")

@@ -60,7 +60,7 @@ type Trial struct {
 
 // NewTrial compiles the content of an input, whose templates must have no problem.
 func NewTrial(in workflows.Input) (*Trial, error) {
-	c, err := content.Compile(in, time.Unix(0, 0), dkim.Keys{})
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{})
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func (a *app) readFile(ctx context.Context, path, id string, withList bool) (pla
 // are.
 func (a *app) warnOfMergeTags(p plan) {
 	tags := faultList{}
-	for _, tag := range render.MergeTags(content.Spec(p.in, time.Time{})) {
+	for _, tag := range render.MergeTags(content.Spec(p.in, p.in.Audience(), time.Time{})) {
 		tags.problem(p.file, tag)
 	}
 	for _, line := range tags.lines {
@@ -110,9 +110,12 @@ func (a *app) warnOfMergeTags(p plan) {
 // explainField adds to a problem how the field is written whose header stands in the template.
 func explainField(p plan, problem render.Problem, mapping []member.Column) render.Problem {
 	text := map[string]string{
-		render.FieldSubject: p.in.Subject, render.FieldText: p.in.Content.Text,
+		render.FieldToName: p.in.ToName, render.FieldSubject: p.in.Subject, render.FieldText: p.in.Content.Text,
 		render.FieldHTML: p.in.Content.HTML, render.FieldPageURL: p.in.Content.PageURL,
 	}[problem.Field]
+	if name, ok := strings.CutPrefix(problem.Field, render.FieldHeaders+"."); ok {
+		text = p.in.Headers[name]
+	}
 	lines := strings.Split(text, "\n")
 	if problem.Line < 1 || problem.Line > len(lines) {
 		return problem

@@ -104,7 +104,11 @@ func (a *app) preview(ctx context.Context, file, recipient string) (name string,
 	if to.Page, err = fetchFor(ctx, p, to); err != nil {
 		return "", nil, err
 	}
-	message, err = renderFor(p, to)
+	origin, err := originOf(ctx, p)
+	if err != nil {
+		return "", nil, err
+	}
+	message, err = renderFor(p, origin, to)
 	return fmt.Sprintf("%s.%08d", p.in.ID, to.Number), message, err
 }
 
@@ -179,9 +183,23 @@ func wouldFail(p plan, problem *render.Problem) error {
 	)
 }
 
+// originOf returns where the recipients come from, also through the mailing that is continued.
+func originOf(ctx context.Context, p plan) (string, error) {
+	if p.in.Continue == nil {
+		return p.in.Audience(), nil
+	}
+	s, err := command.OpenStore(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	earlier, err := s.Mailings.Get(ctx, p.in.Continue.Mailing)
+	return earlier.Origin, err
+}
+
 // renderFor is what RenderBatch does for one recipient.
-func renderFor(p plan, to render.Recipient) ([]byte, error) {
-	template, problems := render.Compile(content.Spec(p.in, time.Now()))
+func renderFor(p plan, origin string, to render.Recipient) ([]byte, error) {
+	template, problems := render.Compile(content.Spec(p.in, origin, time.Now()))
 	if len(problems) > 0 {
 		return nil, exit.Errorf(exit.BadInput, "%s: %w", p.name, &problems[0])
 	}

@@ -1,0 +1,74 @@
+package content_test
+
+import (
+	"bytes"
+	"net/mail"
+	"strings"
+	"testing"
+	"time"
+
+	"directmailer/internal/content"
+	"directmailer/internal/content/render"
+	"directmailer/workflows"
+)
+
+// rendered returns the header of a recipient's message in a mailing whose recipients come from
+// origin.
+func rendered(t *testing.T, in workflows.Input, origin string, number int32) mail.Header {
+	t.Helper()
+	in.Subject, in.Content.Text = "News", "Hello"
+	c, err := content.Compile(in, origin, time.Unix(0, 0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := c.Template.NewRenderer().Render(nil, render.Recipient{Number: number, Address: "ann@example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := mail.ReadMessage(bytes.NewReader(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Header
+}
+
+func TestAMailingIsKnownByItsListAndToGmailByItsMailing(t *testing.T) {
+	t.Parallel()
+	const long = "a-rather-long-name-of-a-sender.example"
+	for _, test := range []struct{ from, origin, list, feedback string }{
+		{"News <news@example.com>", "people", "<people.example.com>", "spring:people:example.com"},
+		{"news@mail.example.co.uk", "people", "<people.mail.example.co.uk>", "spring:people:example.co.uk"},
+		{"news@example.com", "query:crm", "<crm.query.example.com>", "spring:crm:example.com"},
+		{"news@example.com", "continue:winter", "", "spring:winter:example.com"}, // an origin that is not known
+		{"news@" + long, "people", "<people." + long + ">", "spring:people:"},
+		{"news@a.io", "people", "<people.a.io>", "spring:people:"},
+		{"news@" + strings.Repeat("a.", 122) + "example", "people", "", "spring:people:a.example"},
+	} {
+		in := workflows.Input{ID: "spring", From: test.from, EnvelopeSender: "bounces@other.example"}
+		header := rendered(t, in, test.origin, 1)
+		if got := header.Get("List-Id"); got != test.list {
+			t.Errorf("%s, %s: List-Id %q, want %q", test.from, test.origin, got, test.list)
+		}
+		got := header.Get("Feedback-Id")
+		if !strings.HasPrefix(got, test.feedback) {
+			t.Errorf("%s, %s: Feedback-ID %q, want %q", test.from, test.origin, got, test.feedback)
+		}
+		sender := got[strings.LastIndexByte(got, ':')+1:]
+		if strings.Count(got, ":") != 2 || len(sender) < 5 || len(sender) > 15 {
+			t.Errorf("Gmail does not take the Feedback-ID %q", got)
+		}
+		if other := rendered(t, in, test.origin, 2).Get("Feedback-Id"); other != got {
+			t.Errorf("the Feedback-ID of one recipient is %q, of another %q", got, other)
+		}
+	}
+}
+
+func TestAMailingMayHaveAFeedbackIDOfItsOwn(t *testing.T) {
+	t.Parallel()
+	in := workflows.Input{
+		ID: "spring", From: "news@example.com", Headers: map[string]string{"feedback-id": "a:b:c:sender"},
+	}
+	if got := rendered(t, in, "people", 1)["Feedback-Id"]; len(got) != 1 || got[0] != "a:b:c:sender" {
+		t.Errorf("got %q", got)
+	}
+}
