@@ -17,7 +17,8 @@ func TestProblemsOfAPageAreAmongThoseOfTheContent(t *testing.T) {
 	for _, p := range content.Check(in) {
 		fields = append(fields, p.Field)
 	}
-	if got := strings.Join(fields, " "); got != "subject to_name headers.Bcc content.text content.page_hosts[0] content.page_url" {
+	const want = "subject to_name headers.Bcc content.text content.page_hosts[0] content.page_url"
+	if got := strings.Join(fields, " "); got != want {
 		t.Errorf("got %s", got)
 	}
 }
