@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"directmailer/internal/content"
+	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/render"
 	"directmailer/workflows"
 )
@@ -17,7 +18,7 @@ import (
 func rendered(t *testing.T, in workflows.Input, origin string, number int32) mail.Header {
 	t.Helper()
 	in.Subject, in.Content.Text = "News", "Hello"
-	c, err := content.Compile(in, origin, time.Unix(0, 0), nil)
+	c, err := content.Compile(in, origin, time.Unix(0, 0), dkim.Keys{})
 	if err != nil {
 		t.Fatal(err)
 	}
