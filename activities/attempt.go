@@ -13,6 +13,7 @@ import (
 
 	"directmailer/internal/audience/query"
 	"directmailer/internal/content/page"
+	"directmailer/internal/content/render"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/foreign"
@@ -128,6 +129,8 @@ func typed(err error) *failure {
 		return &failure{kind: policy.BatchTaken, text: ledger.ErrFenced.Error()}
 	case errors.Is(err, ledger.ErrNoSpool):
 		return &failure{kind: policy.SpoolMissing, text: ledger.ErrNoSpool.Error()}
+	case errors.Is(err, render.ErrBatchTooSlow):
+		return &failure{kind: policy.BatchTooLarge, text: render.ErrBatchTooSlow.Error()}
 	case errors.Is(err, spool.ErrTooLarge):
 		return &failure{kind: policy.BatchTooLarge, text: spool.ErrTooLarge.Error()}
 	case errors.Is(err, ledger.ErrTooLarge):

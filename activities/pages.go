@@ -24,7 +24,7 @@ func (a *Activities) renderPages(
 	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content,
 	batch ledger.Batch, span ledger.Span,
 ) ([]byte, []ledger.Failure, error) {
-	w := newComposer(c, encoder)
+	w := newComposer(ctx, c, encoder)
 	before, _ := a.partials.Take(batch)
 	if err := w.resume(before); err != nil {
 		return nil, nil, err
@@ -90,7 +90,7 @@ func (a *Activities) fetchAll(
 func (a *Activities) fetch(
 	ctx context.Context, mailing string, w *composer, open []recipients.Recipient, last *int32,
 ) error {
-	locator := w.content.Pages.NewLocator()
+	locator := w.content.Pages.NewLocator(ctx)
 	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(open[i])) }
 	return a.pages.Each(ctx, mailing, w.content.Pages, len(open), locate, func(i int, p render.Page, err error) error {
 		var unlocated *render.Problem

@@ -79,7 +79,7 @@ func (a *Activities) compose(
 func (a *Activities) renderSpan(
 	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, span ledger.Span,
 ) ([]byte, []ledger.Failure, error) {
-	w := newComposer(c, encoder)
+	w := newComposer(ctx, c, encoder)
 	err := a.eachRecipient(ctx, m, span, func(r recipients.Recipient) error { return w.add(r, render.Page{}) })
 	if err != nil {
 		return nil, nil, err
@@ -108,8 +108,8 @@ type composer struct {
 	buf      []byte
 }
 
-func newComposer(c *content.Content, encoder *spool.Encoder) *composer {
-	return &composer{content: c, renderer: c.Template.NewRenderer(), encoder: encoder}
+func newComposer(ctx context.Context, c *content.Content, encoder *spool.Encoder) *composer {
+	return &composer{content: c, renderer: c.Template.NewRenderer(ctx), encoder: encoder}
 }
 
 // add composes the message for r, or records why it cannot.

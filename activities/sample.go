@@ -60,7 +60,7 @@ func (a *Activities) renderOthers(
 	if err != nil {
 		return false, err
 	}
-	renderer := c.Template.NewRenderer()
+	renderer := c.Template.NewRenderer(ctx)
 	try := func(i int, p render.Page, err error) error {
 		to := recipient(others[i])
 		to.Page = p
@@ -79,7 +79,7 @@ func (a *Activities) renderOthers(
 		return err
 	}
 	if c.Pages != nil {
-		locator := c.Pages.NewLocator()
+		locator := c.Pages.NewLocator(ctx)
 		locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(others[i])) }
 		err = a.pages.Each(ctx, m.ID, c.Pages, len(others), locate, try)
 	} else {

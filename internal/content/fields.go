@@ -51,7 +51,13 @@ func unknownField(field, name string, known []string) render.Problem {
 // letters returns a name without what people spell differently: capitals, blanks and underscores.
 func letters(name string) string { return strings.ReplaceAll(member.FieldName(name), "_", "") }
 
+// maxUnknown is how many uses of unknown fields of one template are reported.
+const maxUnknown = 50
+
 func unknownIn(field, text string, known []string) []render.Problem {
+	if render.Oversized(field, text) != nil {
+		return nil // compiling it has said so
+	}
 	tree := parse.New(field)
 	tree.Mode = parse.SkipFuncCheck
 	trees := map[string]*parse.Tree{}
@@ -64,6 +70,9 @@ func unknownIn(field, text string, known []string) []render.Problem {
 	for _, use := range w.uses {
 		if slices.Contains(known, use.name) {
 			continue
+		}
+		if len(problems) == maxUnknown {
+			break
 		}
 		before := text[:min(int(use.at), len(text))]
 		problem := unknownField(field, use.name, known)

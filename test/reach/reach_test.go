@@ -736,7 +736,7 @@ func sizeOf(t testing.TB, c workflows.Content) int {
 	for _, name := range readerColumns {
 		attributes[name] = field.Value{Text: "Somebody"}
 	}
-	data, _, err := template.NewRenderer().Render(nil,
+	data, _, err := template.NewRenderer(t.Context()).Render(nil,
 		render.Recipient{Number: 1, Address: rig.Address(1), Attributes: attributes})
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func BenchmarkStages(b *testing.B) {
 				b.ReportMetric(float64((ownCPU()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			})
 		}
-		renderer := template.NewRenderer()
+		renderer := template.NewRenderer(b.Context())
 		var data []byte
 		run("render and compose", func(i int) {
 			var err error

@@ -135,7 +135,7 @@ const (
 	ListUnusable  ErrorType = "ListUnusable"  // no such list, an empty list, or a query that fails
 
 	// No further attempt, because a batch keeps its size. The mailing fails.
-	BatchTooLarge ErrorType = "BatchTooLarge" // the messages of a batch do not fit into the spool
+	BatchTooLarge ErrorType = "BatchTooLarge" // its messages do not fit into the spool, or take too long to render
 
 	// No further attempt of the activity, because the content or the data must change. The workflow
 	// is suspended until an operator decides. Nothing of the batch is stored.

@@ -117,12 +117,12 @@ func corpus(t testing.TB, keys dkim.Keys) []sample {
 		to := render.Recipient{
 			Number: int32(len(all) + 1), Address: s.to, Page: s.page, Attributes: field.Values{"none": {}},
 		}
-		data, info, err := template.NewRenderer().Render(nil, to)
+		data, info, err := template.NewRenderer(t.Context()).Render(nil, to)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		all = append(all, sample{name, "bounces@news.example.com", s.to, info.NeedsUTF8, data})
-		if again, _, err := template.NewRenderer().Render([]byte("before"), to); err != nil ||
+		if again, _, err := template.NewRenderer(t.Context()).Render([]byte("before"), to); err != nil ||
 			!bytes.Equal(again, fmt.Appendf(nil, "before%s", data)) {
 			t.Errorf("%s: rendered again, the message has other octets", name)
 		}

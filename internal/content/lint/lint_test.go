@@ -43,7 +43,7 @@ func findings(t *testing.T, in workflows.Input, links ...string) (all []lint.Fin
 	for i, link := range links {
 		to := render.Recipient{Number: int32(i + 1), Address: fmt.Sprintf("r%d@example.org", i),
 			Attributes: field.Texts(map[string]string{"name": "Ann", "link": link})}
-		raw, _, err := c.Template.NewRenderer().Render(nil, to)
+		raw, _, err := c.Template.NewRenderer(t.Context()).Render(nil, to)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +333,7 @@ func BenchmarkMessage(b *testing.B) {
 		b.Fatal(err)
 	}
 	to := render.Recipient{Number: 1, Address: "r@example.org", Attributes: field.Texts(map[string]string{"name": "Ann"})}
-	raw, _, err := c.Template.NewRenderer().Render(nil, to)
+	raw, _, err := c.Template.NewRenderer(b.Context()).Render(nil, to)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -464,7 +464,7 @@ func TestAMailingWhosePageServerHangsLeavesSlotsToOthers(t *testing.T) {
 	quick := serve(t, html("x"))
 	f := quickFetcher(t)
 	fetch := func(mailing string, places *Locations, n int) (taken int, err error) {
-		l := places.NewLocator()
+		l := places.NewLocator(t.Context())
 		err = f.Each(
 			t.Context(),
 			mailing,

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -160,11 +161,12 @@ type Locator struct {
 	template *render.URLRenderer
 }
 
-// NewLocator returns a Locator for one goroutine.
-func (s *Locations) NewLocator() *Locator {
+// NewLocator returns a Locator for one goroutine and for the pages of one batch. It ends with the
+// context.
+func (s *Locations) NewLocator(ctx context.Context) *Locator {
 	l := &Locator{s: s}
 	if s.template != nil {
-		l.template = s.template.NewRenderer()
+		l.template = s.template.NewRenderer(ctx)
 	}
 	return l
 }

@@ -54,7 +54,7 @@ func TestOnlyHostsThatTheMailingAllowsAreAsked(t *testing.T) {
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		u, err := s.NewLocator().Locate(anna("page", c.ask))
+		u, err := s.NewLocator(t.Context()).Locate(anna("page", c.ask))
 		if (err == nil) != c.want {
 			t.Errorf("%s%s, asked for %s: %v, %v", c.template, c.hosts, c.ask, u, err)
 		}
@@ -78,21 +78,21 @@ func TestAColumnGoesBeforeTheTemplateWhereItSaysSomething(t *testing.T) {
 		{" https://www.example.com/own#top ", "https://www.example.com/own"},
 		{"https://www.example.com/a b?c d\"<ü>&e=%20#f", "https://www.example.com/a%20b?c%20d%22%3C%C3%BC%3E&e=%20"},
 	} {
-		if u, err := s.NewLocator().Locate(anna("page", c.page, "n", "7")); err != nil || u.String() != c.want {
+		if u, err := s.NewLocator(t.Context()).Locate(anna("page", c.page, "n", "7")); err != nil || u.String() != c.want {
 			t.Errorf("%q: got %v, %v; want %s", c.page, u, err, c.want)
 		}
 	}
-	if _, err := s.NewLocator().Locate(anna("n", "7")); err == nil ||
+	if _, err := s.NewLocator(t.Context()).Locate(anna("n", "7")); err == nil ||
 		err.Error() != `content.page_column: no field "page"` {
 		t.Errorf("got %v", err)
 	}
 	alone, _ := NewLocations("", "page", []string{"www.example.com"})
-	if _, err := alone.NewLocator().Locate(anna("page", "")); err == nil ||
+	if _, err := alone.NewLocator(t.Context()).Locate(anna("page", "")); err == nil ||
 		err.Error() != `content.page_column: the field "page" is empty, and there is no page_url` {
 		t.Errorf("got %v", err)
 	}
 	var problem *render.Problem
-	if _, err := s.NewLocator().Locate(anna("page", "")); !errors.As(err, &problem) ||
+	if _, err := s.NewLocator(t.Context()).Locate(anna("page", "")); !errors.As(err, &problem) ||
 		problem.Field != render.FieldPageURL {
 		t.Errorf("got %v", err)
 	}
@@ -135,7 +135,7 @@ func FuzzColumn(f *testing.F) {
 		f.Fatal(problems)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		u, err := s.NewLocator().Locate(anna("page", text))
+		u, err := s.NewLocator(t.Context()).Locate(anna("page", text))
 		if err != nil {
 			return
 		}

@@ -93,7 +93,7 @@ func anna(attributes ...string) render.Recipient {
 // get fetches one page as a mailing would.
 func get(t testing.TB, f *Fetcher, s *Locations, to render.Recipient) (render.Page, error) {
 	t.Helper()
-	u, err := s.NewLocator().Locate(to)
+	u, err := s.NewLocator(t.Context()).Locate(to)
 	if err != nil {
 		return render.Page{}, err
 	}
@@ -278,7 +278,7 @@ func TestASlowServerIsGivenUpInTime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	f.whole = time.Hour
 	places := locations(t, s.URL)
-	u, _ := places.NewLocator().Locate(anna())
+	u, _ := places.NewLocator(t.Context()).Locate(anna())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if _, err := f.Fetch(ctx, places, u); err != context.Canceled {
 		t.Errorf("cancelled: %v", err)
@@ -480,7 +480,7 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 		html("page of "+r.URL.Path)(w, r)
 	})
 	f, places := quickFetcher(t), locations(t, s.URL+"/{{.n}}")
-	l := places.NewLocator()
+	l := places.NewLocator(t.Context())
 	const n = 400
 	failed := 0
 	next := 0
@@ -552,7 +552,7 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 		var all sync.WaitGroup
 		for n := range mailings * batches {
 			all.Go(func() {
-				l := places.NewLocator()
+				l := places.NewLocator(t.Context())
 				err := f.Each(
 					t.Context(),
 					fmt.Sprint("mailing-", n%mailings),
@@ -592,7 +592,7 @@ func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 		html("x")(w, r)
 	})
 	f, places := quickFetcher(t), locations(t, s.URL+"/{{.n}}")
-	l := places.NewLocator()
+	l := places.NewLocator(t.Context())
 	var sizes []int
 	done := make(chan error, 1)
 	go func() {
@@ -627,7 +627,7 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 		html("x")(w, r)
 	})
 	f, places := quickFetcher(t), locations(t, s.URL+"/{{.n}}")
-	l := places.NewLocator()
+	l := places.NewLocator(t.Context())
 	taken := 0
 	err := f.Each(
 		t.Context(),
@@ -667,7 +667,7 @@ func BenchmarkEach(b *testing.B) {
 	}))
 	defer s.Close()
 	f, places := NewFetcher(allowed(b, "127.0.0.0/8")), locations(b, s.URL+"/{{.n}}")
-	l := places.NewLocator()
+	l := places.NewLocator(b.Context())
 	b.ReportAllocs()
 	err := f.Each(
 		b.Context(),

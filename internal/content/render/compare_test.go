@@ -5,7 +5,6 @@ import (
 	"math/big"
 	"strings"
 	"testing"
-	texttemplate "text/template"
 	"time"
 )
 
@@ -16,9 +15,9 @@ func evaluated(t *testing.T, text string, fields map[string]any) (string, error)
 	if problem != nil {
 		t.Fatalf("%s: %v", text, problem)
 	}
-	var b strings.Builder
-	err := p.template.(*texttemplate.Template).Execute(&b, fields)
-	return b.String(), err
+	o := output{budget: newBudget(t.Context())}
+	err := p.engine(o.budget).Execute(&o, fields)
+	return string(o.b), err
 }
 
 var (

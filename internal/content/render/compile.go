@@ -108,20 +108,36 @@ func (c *compiler) compileBodies() {
 func blank(s string) bool { return strings.TrimSpace(s) == "" }
 
 func compileText(field string, s *templateText) (*part, *Problem) {
+	if problem := Oversized(field, s.original); problem != nil {
+		return nil, problem
+	}
 	t, err := texttemplate.New(field).Option("missingkey=error").Funcs(functions(false)).Parse(s.compiled)
 	if err != nil {
 		return nil, s.syntax(field, err)
 	}
-	p := &part{field: field, authored: s, template: t, constant: constant(t.Tree)}
-	p.passages = passages{}
+	p := &part{field: field, authored: s, constant: constant(t.Tree), trees: map[string]*parse.Tree{}}
 	for _, each := range t.Templates() {
-		applyTruth(each.Tree)
-		countSteps(each.Tree)
-		findPassages(p.passages, each.Tree)
-		p.trees = append(p.trees, each.Tree)
+		p.trees[each.Name()] = each.Tree
 	}
-	p.quick, _ = compileQuick(t.Root)
+	if problem := tooComplex(field, s, p.trees); problem != nil {
+		return nil, problem
+	}
+	for _, tree := range p.trees {
+		applyTruth(tree)
+	}
+	p.finish()
 	return p, nil
+}
+
+// finish looks through trees that change no more after it.
+func (p *part) finish() {
+	p.passages = passages{}
+	for _, tree := range p.trees {
+		addTicks(tree)
+		findPassages(p.passages, tree)
+	}
+	p.calls = callsOf(p.trees)
+	p.quick, _ = compileQuick(root(p.trees[p.field]))
 }
 
 func compileDerived(html string) (*part, *Problem) {
@@ -137,26 +153,6 @@ func compileDerived(html string) (*part, *Problem) {
 	}
 	return nil, &Problem{Field: FieldText,
 		Message: "cannot be made from content.html (" + err.Error() + "): give content.text"}
-}
-
-// countSteps puts an empty text at the start of every template and every loop. Executing it writes
-// nothing, but calls Write. So [output] counts the steps of a template that loops or recurs without
-// output.
-func countSteps(tree *parse.Tree) {
-	if tree == nil || tree.Root == nil {
-		return
-	}
-	tree.Root.Nodes = append([]parse.Node{step()}, tree.Root.Nodes...)
-	walk(tree.Root, func(n parse.Node) {
-		if loop, ok := n.(*parse.RangeNode); ok {
-			loop.List.Nodes = append([]parse.Node{step()}, loop.List.Nodes...)
-		}
-	})
-}
-
-// step has no place in the template's text.
-func step() *parse.TextNode {
-	return &parse.TextNode{NodeType: parse.NodeText, Pos: -1, Text: []byte{}}
 }
 
 // walk calls visit for the nodes of a list and of the lists below it.
@@ -197,13 +193,10 @@ func branch(n parse.Node) *parse.BranchNode {
 
 // oneLine refuses a line break in the text of a header's template: nobody would see the lines.
 func oneLine(p *part, s *templateText) (problem *Problem) {
-	for _, each := range p.template.(*texttemplate.Template).Templates() {
-		if each.Tree == nil {
-			continue
-		}
-		walk(each.Tree.Root, func(n parse.Node) {
+	for _, tree := range p.trees {
+		walk(root(tree), func(n parse.Node) {
 			text, ok := n.(*parse.TextNode)
-			if !ok || problem != nil {
+			if !ok || problem != nil || isTick(text.Text) {
 				return
 			}
 			if i := strings.IndexAny(string(text.Text), "\r\n"); i >= 0 {

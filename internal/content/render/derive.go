@@ -88,6 +88,9 @@ func (m *marks) plain() (string, error) {
 	if m.found != noMark {
 		page = m.inComments()
 	}
+	if costly(page) {
+		return "", errCostly
+	}
 	// As a fragment of a body nothing is moved into a head or behind the end.
 	nodes, err := html.ParseFragment(strings.NewReader(page), body)
 	if err != nil {

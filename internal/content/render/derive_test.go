@@ -170,7 +170,7 @@ func FuzzTextFromHTML(f *testing.F) {
 		s := spec()
 		s.Text, s.HTML = "", html
 		if c, _ := Compile(s); c != nil {
-			c.NewRenderer().Render(nil, anna())
+			c.NewRenderer(t.Context()).Render(nil, anna())
 		}
 	})
 }

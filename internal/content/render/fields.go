@@ -1,28 +1,29 @@
 package render
 
 import (
+	"maps"
 	"slices"
 	"text/template/parse"
 )
 
-// fieldsOf returns the names of the fields that parts use, so that others need not be looked at. It
-// returns nil when a part may use any field, as {{index . "name"}} does.
+// fieldsOf returns the names of the fields that parts use, sorted, so that others need not be looked
+// at. It returns nil when a part may use any field, as {{index . "name"}} does.
 func fieldsOf(parts ...*part) []string {
-	names := []string{}
+	names := map[string]bool{}
 	for _, p := range parts {
 		if p == nil {
 			continue
 		}
 		for _, tree := range p.trees {
-			if !namedIn(root(tree), &names) {
+			if !namedIn(root(tree), names) {
 				return nil
 			}
 		}
 	}
-	return names
+	return append([]string{}, slices.Sorted(maps.Keys(names))...)
 }
 
-func namedIn(list *parse.ListNode, names *[]string) bool {
+func namedIn(list *parse.ListNode, names map[string]bool) bool {
 	known := true
 	walk(list, func(n parse.Node) {
 		if b := branch(n); b != nil {
@@ -41,12 +42,8 @@ func namedIn(list *parse.ListNode, names *[]string) bool {
 }
 
 // namedBy collects the fields of a node. It returns false when the node may use any.
-func namedBy(n parse.Node, names *[]string) bool {
-	add := func(name string) {
-		if !slices.Contains(*names, name) {
-			*names = append(*names, name)
-		}
-	}
+func namedBy(n parse.Node, names map[string]bool) bool {
+	add := func(name string) { names[name] = true }
 	switch n := n.(type) {
 	case *parse.PipeNode:
 		for _, c := range n.Cmds {

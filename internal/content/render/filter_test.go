@@ -11,7 +11,7 @@ func refusal(t *testing.T, page, value string) *Problem {
 	t.Helper()
 	s := spec()
 	s.Text, s.HTML = "x", page
-	_, _, err := mustCompile(t, s).NewRenderer().Render(nil, anna("x", value))
+	_, _, err := mustCompile(t, s).NewRenderer(t.Context()).Render(nil, anna("x", value))
 	var p *Problem
 	if !errors.As(err, &p) {
 		t.Fatalf("%s %q: %v", page, value, err)

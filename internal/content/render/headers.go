@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func (c *compiler) compileHeaders() {
 		switch {
 		case problem != nil:
 		case p.constant:
-			value, err := p.execute(&output{}, &fields{})
+			value, err := p.execute(&output{budget: newBudget(context.Background())}, &fields{})
 			c.addConstant(name, value, err)
 		default:
 			c.t.headers = append(c.t.headers, header{name, p})

@@ -152,7 +152,7 @@ func BenchmarkHeaders(b *testing.B) {
 	s := long(b)
 	s.ToName = "{{.first_name}} {{.city}}"
 	s.Headers = map[string]string{"X-Plan": "{{.plan}}", "Precedence": "bulk"}
-	r := mustCompile(b, s).NewRenderer()
+	r := mustCompile(b, s).NewRenderer(b.Context())
 	to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")
 	var buf []byte
 	b.ReportAllocs()

@@ -2,13 +2,8 @@ package render
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,8 +28,7 @@ const sprigHelpers = `
 	mustMergeOverwrite deepCopy mustDeepCopy
 	append mustAppend push mustPush prepend mustPrepend first mustFirst rest mustRest last mustLast initial mustInitial
 	reverse mustReverse uniq mustUniq without mustWithout concat chunk mustChunk
-	regexMatch mustRegexMatch regexFindAll mustRegexFindAll regexFind mustRegexFind regexReplaceAll mustRegexReplaceAll
-	regexReplaceAllLiteral mustRegexReplaceAllLiteral regexSplit mustRegexSplit regexQuoteMeta
+	regexQuoteMeta
 	urlParse urlJoin duration unixEpoch`
 
 // numericHelpers are those whose arguments of any type are numbers.
@@ -44,44 +38,59 @@ var numericHelpers = wordSet(`add1 add sub div mod mul add1f addf subf divf mulf
 // wholeNumbers are those that cut a fraction off without a word: they refuse one.
 var wholeNumbers = wordSet(`add1 add sub div mod mul biggest max min`)
 
-// helpers returns the functions that all templates can call. They are made at the first call: the
-// command line renders nothing most of the time.
-var helpers = sync.OnceValue(allHelpers)
-
-func allHelpers() map[string]any {
-	all := map[string]any{}
+// helpers are the functions of which [helper.bound] makes those that templates call. They are made
+// at the first call: the command line renders nothing most of the time.
+var helpers = sync.OnceValue(func() map[string]helper {
+	all := map[string]helper{}
 	library := sprig.GenericFuncMap()
 	for name := range wordSet(sprigHelpers) {
-		all[name] = adapt(helper{name: name, function: reflect.ValueOf(library[name]), library: true})
+		all[name] = newHelper(helper{name: name, function: reflect.ValueOf(library[name]), library: true})
 	}
 	for name, f := range ownHelpers {
-		all[name] = adapt(helper{name: name, function: reflect.ValueOf(f)})
+		all[name] = newHelper(helper{name: name, function: reflect.ValueOf(f)})
 	}
-	maps.Copy(all, comparisons)
-	maps.Copy(all, basics)
+	for name := range regexHelpers(nil) {
+		all[name] = newHelper(helper{name: name, regex: true, function: reflect.ValueOf(regexHelpers(nil)[name])})
+	}
+	return all
+})
+
+// functions returns what templates can call. Within HTML some helpers return HTML. They are for
+// parsing only: no budget bounds them, and [part.engine] replaces them.
+func functions(html bool) map[string]any {
+	all := maps.Clone(unboundHelpers())
+	maps.Copy(all, functionsOf(nil, html))
+	for _, name := range escapers {
+		delete(all, escaperPrefix+name)
+	}
 	return all
 }
 
-// basics are Go's own functions with limits, and this package's for URLs in derived texts.
-var basics = map[string]any{
-	urlFunc:        normalURL,
-	"print":        func(a ...any) (string, error) { return boundedValue(fmt.Sprint(a...)) },
-	"println":      func(a ...any) (string, error) { return boundedValue(fmt.Sprintln(a...)) },
-	"printf":       formatted,
-	urlFilterFunc:  filterURL,
-	srcsetFunc:     srcset,
-	cssFilterFunc:  filterCSS,
-	nameFilterFunc: filterName,
-	bareFunc:       escapeBare,
-	commentFunc:    forComment,
-}
+var unboundHelpers = sync.OnceValue(func() map[string]any {
+	all := map[string]any{}
+	for name, h := range helpers() {
+		all[name] = h.bound(nil)
+	}
+	return all
+})
 
-// maxValue is how long the result of a function may be. A template can join a value to itself again
-// and again, and memory must not follow.
-const maxValue = 1 << 20
+// functionsOf returns the functions that are not helpers, and spend the budget.
+func functionsOf(b *budget, html bool) map[string]any {
+	all := comparisons(b)
+	maps.Copy(all, basics(b))
+	if html {
+		all["lineBreaks"] = b.lineBreaks
+		all["_eval_args_"] = evalArgs(b)
+		for _, name := range escapers {
+			all[escaperPrefix+name] = escaper(b, escaperPrefix+name)
+		}
+	}
+	return all
+}
 
 var (
 	errValueTooLong = &valueError{reason: "the result is longer than 1 MiB"}
+	errTooMuch      = &valueError{reason: "a function gets more than 2 MiB"}
 	errTooDeep      = &valueError{reason: "a list or dict is nested too deep or too large"}
 	errNoNumber     = &valueError{reason: "an argument is not a number: a number has digits and a point, " +
 		"without a separator of thousands (1.234 may be either). Read others with toNumber, as in " +
@@ -93,52 +102,32 @@ var (
 		"(int .points), %f a number as in (float64 .price)"}
 )
 
-func boundedValue(s string) (string, error) {
-	if len(s) > maxValue {
-		return "", errValueTooLong
-	}
-	return s, nil
-}
-
-// misfit matches what fmt prints when a value does not fit its verb.
-var misfit = regexp.MustCompile(`%!(?:[a-zA-Z]\(|\(|\))`)
-
-// formatted is printf. Go prints "%!d(string=20)" for a value that does not fit: that must not be
-// sent.
-func formatted(format string, args ...any) (string, error) {
-	args = slices.Clone(args)
-	for i, arg := range args {
-		switch arg := arg.(type) {
-		case int:
-			args[i] = decimal(strconv.Itoa(arg))
-		case int64:
-			args[i] = decimal(strconv.FormatInt(arg, 10))
-		}
-	}
-	s := fmt.Sprintf(format, args...)
-	if misfit.MatchString(s) && !misfit.MatchString(fmt.Sprint(args...)) {
-		return "", errFormat
-	}
-	return boundedValue(s)
-}
-
-// adapt returns a helper that takes fields as they come: a text for a number and the reverse. Its
-// result is bounded.
-func adapt(h helper) any {
+// newHelper adapts a function to fields as they come: a text for a number and the reverse.
+func newHelper(h helper) helper {
 	t := h.function.Type()
-	in := make([]reflect.Type, t.NumIn())
-	for i := range in {
-		in[i] = anyType
-		if t.IsVariadic() && i == len(in)-1 {
-			in[i] = reflect.TypeFor[[]any]()
+	h.in = make([]reflect.Type, t.NumIn())
+	for i := range h.in {
+		h.in[i] = anyType
+		if t.IsVariadic() && i == len(h.in)-1 {
+			h.in[i] = reflect.TypeFor[[]any]()
 		}
 	}
-	out := []reflect.Type{t.Out(0), errorType}
+	h.result = t.Out(0)
 	if t.Out(0).Kind() == reflect.Float64 {
-		out[0] = reflect.TypeFor[decimal]()
+		h.result = reflect.TypeFor[decimal]()
 	}
-	h.result, h.numeric = out[0], numericHelpers[h.name]
-	return reflect.MakeFunc(reflect.FuncOf(in, out, t.IsVariadic()), h.call).Interface()
+	h.numeric = numericHelpers[h.name]
+	return h
+}
+
+// bound returns the function that templates call. It spends the budget, and its result is bounded.
+func (h helper) bound(b *budget) any {
+	if h.regex {
+		h.function = reflect.ValueOf(regexHelpers(b)[h.name])
+	}
+	h.budget = b
+	t := reflect.FuncOf(h.in, []reflect.Type{h.result, errorType}, h.function.Type().IsVariadic())
+	return reflect.MakeFunc(t, h.call).Interface()
 }
 
 var (
@@ -150,9 +139,12 @@ var (
 type helper struct {
 	name     string
 	function reflect.Value
+	in       []reflect.Type // what templates may give
 	result   reflect.Type
 	library  bool // of sprig
 	numeric  bool
+	regex    bool
+	budget   *budget
 }
 
 func (h helper) call(args []reflect.Value) []reflect.Value {
@@ -168,7 +160,7 @@ func (h helper) try(args []reflect.Value) (result reflect.Value, err error) {
 	if err != nil {
 		return result, err
 	}
-	if err := bounded(h.name, in); err != nil {
+	if err := h.spend(in); err != nil {
 		return result, err
 	}
 	out := h.function.Call(in)
@@ -179,14 +171,22 @@ func (h helper) try(args []reflect.Value) (result reflect.Value, err error) {
 		text, err := floatText(out[0].Float())
 		return reflect.ValueOf(text), err
 	}
-	room := maxValue
-	if !measure(out[0], &room, maxNesting) {
-		if out[0].Kind() == reflect.String {
-			return result, errValueTooLong
-		}
-		return result, errTooDeep
+	return out[0], h.keep(out[0])
+}
+
+// keep takes the room for a result, unless the function only chooses one of its arguments.
+func (h helper) keep(result reflect.Value) error {
+	if choices[h.name] {
+		return nil
 	}
-	return out[0], nil
+	room := maxValue
+	if !weigh(result, &room, maxNesting) {
+		if result.Kind() == reflect.String {
+			return errValueTooLong
+		}
+		return errTooDeep
+	}
+	return h.budget.keep(maxValue - room)
 }
 
 // arguments converts the arguments to the function's types.
@@ -275,66 +275,4 @@ func textArgument(v any) (reflect.Value, error) {
 		return reflect.ValueOf(s), nil
 	}
 	return reflect.ValueOf(printed(v)), nil
-}
-
-// bounded refuses arguments that would make a result far too long before it can be measured.
-func bounded(name string, in []reflect.Value) error {
-	text := func(i int) int { return len(in[i].String()) }
-	count := func(i int) int { return int(min(max(in[i].Int(), -maxValue-1), maxValue+1)) }
-	length := 0
-	switch name {
-	case "repeat":
-		length = count(0) * text(1)
-	case "indent", "nindent":
-		length = count(0) * (1 + strings.Count(in[1].String(), "\n"))
-	case "replace":
-		length = text(1) * strings.Count(in[2].String(), in[0].String())
-	case "regexReplaceAll", "mustRegexReplaceAll", "regexReplaceAllLiteral", "mustRegexReplaceAllLiteral":
-		length = text(2) * text(1) / 16
-	case "wrapWith":
-		length = text(1) * text(2) / max(count(0), 1)
-	case "join":
-		if in[1].Kind() == reflect.Slice {
-			length = text(0) * in[1].Len()
-		}
-	case "until", "untilStep", "seq":
-		for i := range in {
-			length += max(count(i), -count(i))
-		}
-	}
-	if length > maxValue {
-		return errValueTooLong
-	}
-	return nil
-}
-
-// maxNesting is how deep lists and dicts may be nested.
-const maxNesting = 16
-
-// measure takes the size of a value from the room that is left. It returns false when there is too
-// little.
-func measure(v reflect.Value, room *int, depth int) bool {
-	if depth == 0 {
-		return false
-	}
-	*room--
-	switch v.Kind() {
-	case reflect.String:
-		*room -= v.Len()
-	case reflect.Interface, reflect.Pointer:
-		return v.IsNil() || measure(v.Elem(), room, depth-1)
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			if !measure(v.Index(i), room, depth-1) {
-				return false
-			}
-		}
-	case reflect.Map:
-		for entry := v.MapRange(); entry.Next(); {
-			if !measure(entry.Key(), room, depth-1) || !measure(entry.Value(), room, depth-1) {
-				return false
-			}
-		}
-	}
-	return *room >= 0
 }

@@ -112,7 +112,7 @@ func TestAHelperThatCannotTakeAValueFailsTheRecipientWithTheReason(t *testing.T)
 	} {
 		s := spec()
 		s.Text, s.HTML = text, ""
-		_, _, err := mustCompile(t, s).NewRenderer().Render(nil, anna("x", "SECRET", "none", ""))
+		_, _, err := mustCompile(t, s).NewRenderer(t.Context()).Render(nil, anna("x", "SECRET", "none", ""))
 		p := &Problem{}
 		if !errors.As(err, &p) || !strings.Contains(p.Message, want) || strings.Contains(p.Error(), "SECRET") ||
 			p.Line != 1 {

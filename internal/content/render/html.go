@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	htmltemplate "html/template"
-	"maps"
 	"strings"
 	"text/template/parse"
 )
@@ -41,27 +40,30 @@ func newHTMLPart(s *templateText, t *htmltemplate.Template) *htmlPart {
 
 func compileHTML(text string) (*part, *Problem) {
 	s := newTemplateText(text)
+	if problem := Oversized(FieldHTML, s.original); problem != nil {
+		return nil, problem
+	}
 	t, err := parseHTML(s)
 	if err != nil {
 		return nil, s.syntax(FieldHTML, err)
 	}
 	h := newHTMLPart(s, t)
-	p := &part{field: FieldHTML, authored: s, template: t, constant: constant(t.Tree)}
+	if problem := tooComplex(FieldHTML, s, h.reader.trees); problem != nil {
+		return nil, problem
+	}
+	p := &part{field: FieldHTML, html: true, authored: s, constant: constant(t.Tree), trees: map[string]*parse.Tree{}}
 	for _, each := range t.Templates() {
 		applyTruth(each.Tree)
-		countSteps(each.Tree)
 	}
 	h.cover()
 	if problem := h.check(); problem != nil {
 		return p, problem
 	}
 	h.uncover()
-	p.passages = passages{}
 	for _, each := range t.Templates() {
-		findPassages(p.passages, each.Tree)
-		p.trees = append(p.trees, each.Tree)
+		p.trees[each.Name()] = each.Tree
 	}
-	p.quick, _ = compileQuick(t.Tree.Root)
+	p.finish()
 	return p, nil
 }
 
@@ -103,8 +105,11 @@ func (h *htmlPart) cover() {
 }
 
 // escape makes html/template do its contextual escaping now. html/template does so at the first
-// execution, and this one is stopped at its first write.
+// execution, and this one is stopped at its first write: that of an empty text in front of
+// everything, because no budget bounds what comes behind it.
 func (h *htmlPart) escape() (err error) {
+	first := &parse.TextNode{NodeType: parse.NodeText, Pos: -1, Text: []byte{}}
+	h.template.Tree.Root.Nodes = append([]parse.Node{first}, h.template.Tree.Root.Nodes...)
 	defer func() {
 		if recover() != nil {
 			err = errEscaperPanics
@@ -131,6 +136,9 @@ func (closed) Write([]byte) (int, error) { return 0, errClosed }
 func (h *htmlPart) check() *Problem {
 	if h.problem != nil {
 		return h.problem
+	}
+	if problem := h.tooTangled(); problem != nil {
+		return problem
 	}
 	err := h.escape()
 	var fault *htmltemplate.Error
@@ -218,13 +226,4 @@ var filters = map[string]string{
 	"_html_template_cssvaluefilter": cssFilterFunc,
 	"_html_template_htmlnamefilter": nameFilterFunc,
 	"_html_template_nospaceescaper": bareFunc,
-}
-
-// functions returns what templates can call. Within HTML some helpers return HTML.
-func functions(html bool) map[string]any {
-	all := maps.Clone(helpers())
-	if html {
-		maps.Copy(all, htmlHelpers)
-	}
-	return all
 }

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -49,11 +50,20 @@ const (
 
 func newMarks(template string) *marks {
 	m := &marks{prefix: "dmq", hiddenNames: map[string]bool{}}
-	for strings.Contains(strings.ToLower(template), m.prefix) {
-		m.prefix += "q"
+	for lower, n := strings.ToLower(template), 0; strings.Contains(lower, m.prefix); n++ {
+		m.prefix = "dmq" + lettersOf(sha256.Sum256(fmt.Append(nil, n, template)))
 	}
 	m.found = regexp.MustCompile(m.prefix + `(\d+)([zuw])`)
 	return m
+}
+
+// lettersOf returns the first octets of a hash as small letters.
+func lettersOf(hash [sha256.Size]byte) string {
+	letters := make([]byte, 12)
+	for i := range letters {
+		letters[i] = 'a' + hash[i]%16
+	}
+	return string(letters)
 }
 
 // The last letter of a mark says how its value is written.

@@ -14,7 +14,7 @@ var rawElements = []string{"style", "script", "title", "textarea", "xmp", "ifram
 // text reads one text. next is the node behind it in its list, nil at the list's end.
 func (r *markupReader) text(n *parse.TextNode, next parse.Node, s markupState) markupState {
 	_, seen := r.spans[n]
-	spans := []span{}
+	spans, signs := []span{}, []span{}
 	hide := func(from, to int) { spans = append(spans, span{from, to}) }
 	for i := 0; i < len(n.Text); {
 		rest := n.Text[i:]
@@ -24,6 +24,8 @@ func (r *markupReader) text(n *parse.TextNode, next parse.Node, s markupState) m
 			length = r.running(n, i, next, &s)
 			if s.own() || length > 0 && n.Text[i] == '<' && s.mode == inText && declares(rest) {
 				hide(i, i+length)
+			} else if length == 1 && n.Text[i] == '<' && s.mode == inText {
+				signs = append(signs, span{i, i + 1})
 			}
 		case inComment:
 			length = commentEnd(rest)
@@ -47,12 +49,19 @@ func (r *markupReader) text(n *parse.TextNode, next parse.Node, s markupState) m
 		}
 		i += length
 	}
+	if len(signs) > maxSigns {
+		spans = append(spans, signs...)
+	}
 	if seen && !slices.Equal(spans, r.spans[n]) {
 		r.report(n.Pos, "the template is used in running text and within a tag, and holds a comment: write it twice")
 	}
 	r.spans[n] = spans
 	return s
 }
+
+// maxSigns is how many "<" of a text that begin no tag html/template may see. It takes time by the
+// length of the rest of the text for each.
+const maxSigns = 100
 
 // declares tells whether a text begins with a comment or a declaration.
 func declares(b []byte) bool {
@@ -175,15 +184,24 @@ func commentEnd(b []byte) int {
 	}
 }
 
+// maxRaw is how long a text in a script, a style or a title may be, in octets. For each of its
+// quotation marks and brackets html/template looks for the end of the element.
+const maxRaw = 128 << 10
+
 // rawText reads the text of a raw element up to its end tag.
 func (r *markupReader) rawText(n *parse.TextNode, at int, s *markupState) int {
 	rest := n.Text[at:]
 	for i := 0; ; {
 		j := bytes.IndexByte(rest[i:], '<')
 		if j < 0 {
-			return len(rest)
+			j = len(rest) - i
 		}
-		i += j
+		if i += j; i > maxRaw {
+			r.report(n.Pos+parse.Pos(at), "<%s> holds more than 128 KiB: mail programs cut such a message off", s.raw)
+		}
+		if i == len(rest) {
+			return i
+		}
 		tag := rest[i+1:]
 		switch {
 		case s.raw != "script":

@@ -47,15 +47,13 @@ var ownHelpers = map[string]any{
 	"lineBreaks": func(s string) string { return s },
 }
 
-// htmlHelpers are functions that return HTML. They replace those of the same name in HTML
-// templates.
-var htmlHelpers = map[string]any{
-	"lineBreaks": func(value any) htmltemplate.HTML { return lineBreaks(value) },
-}
-
-// lineBreaks returns a text as HTML with a <br> for each of its line breaks.
-func lineBreaks(value any) htmltemplate.HTML {
-	return htmltemplate.HTML(strings.ReplaceAll(html.EscapeString(printed(value)), "\n", "<br>\n"))
+// lineBreaks returns a text as HTML with a <br> for each of its line breaks. It replaces the helper
+// of that name in HTML templates.
+func (b *budget) lineBreaks(value any) (htmltemplate.HTML, error) {
+	s, err := b.printed(func(v ...any) string {
+		return strings.ReplaceAll(html.EscapeString(printed(v...)), "\n", "<br>\n")
+	}, []any{value})
+	return htmltemplate.HTML(s), err
 }
 
 // title writes the first letter of each word as a capital: "anna-maria o'neil" is "Anna-Maria

@@ -2,19 +2,12 @@ package render
 
 import (
 	"errors"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
 	"text/template/parse"
 
 	"directmailer/internal/content/message"
-)
-
-// Limits of a part for one recipient. A template that exceeds them fails the recipient.
-const (
-	maxBytes = 10 << 20
-	maxSteps = 1 << 18 // writes: texts, values, rounds of loops
 )
 
 // part is one compiled template.
@@ -24,29 +17,26 @@ type part struct {
 	constant bool          // has no action
 	passages passages
 	quick    quick // the same template, if it can be one; else nil
-	trees    []*parse.Tree
-	template interface {
-		Execute(io.Writer, any) error
-	}
+	trees    map[string]*parse.Tree
+	calls    map[string]bool // the functions in the trees
+	html     bool
 }
 
 // output collects what a template writes, up to the limits.
 type output struct {
 	b        []byte
-	steps    int
+	budget   *budget
 	passages passages         // what need not be collected
 	inserts  []message.Insert // where it was
 	inserted int              // octets that were not collected
 }
 
-var (
-	errTooLong = errors.New("the output is longer than 10 MiB")
-	errEndless = errors.New("the template does not come to an end")
-)
-
 func (o *output) Write(p []byte) (int, error) {
-	if o.steps++; o.steps > maxSteps {
-		return 0, errEndless
+	if isTick(p) {
+		return len(p), o.budget.spend(len(p))
+	}
+	if err := o.budget.read(len(p)); err != nil {
+		return 0, err
 	}
 	if len(o.b)+o.inserted+len(p) > maxBytes {
 		return 0, errTooLong
@@ -65,7 +55,7 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 func (o *output) empty() {
-	o.b, o.steps, o.inserts, o.inserted = o.b[:0], 0, o.inserts[:0], 0
+	o.b, o.inserts, o.inserted = o.b[:0], o.inserts[:0], 0
 }
 
 // keepBytes is the largest buffer that is kept for the next recipient.
@@ -88,7 +78,15 @@ func (p *part) execute(o *output, data *fields) (b []byte, err error) {
 			b, err = nil, &Problem{Field: p.field, Message: "the template panicked"}
 		}
 	}()
-	if err := p.template.Execute(o, data.forEngine()); err != nil {
+	values, err := data.forEngine()
+	if err == nil {
+		err = o.budget.engine(p).Execute(o, values)
+	}
+	var stopped *stoppedError
+	if errors.As(err, &stopped) {
+		return nil, stopped
+	}
+	if err != nil {
 		return nil, p.failure(err)
 	}
 	return o.b, nil
@@ -110,13 +108,17 @@ var (
 // its position, and only text that comes from the template.
 func (p *part) failure(err error) *Problem {
 	problem := &Problem{Field: p.field, Message: "the template cannot be executed"}
-	if errors.Is(err, errTooLong) || errors.Is(err, errEndless) {
-		problem.Message = err.Error()
+	if limit := exceeded(err); limit != nil {
+		problem.Message = limit.Error()
 		return problem
 	}
+	var value *valueError
 	text := err.Error()
 	m := executing.FindStringSubmatch(text)
 	if m == nil {
+		if errors.As(err, &value) { // of a field, before anything was executed
+			problem.Message = value.Error()
+		}
 		return problem
 	}
 	p.place(problem, m[1], m[2])
@@ -125,8 +127,11 @@ func (p *part) failure(err error) *Problem {
 	if !found {
 		return problem
 	}
-	problem.Message = "cannot evaluate " + shorten(added.ReplaceAllString(context, ""))
-	var value *valueError
+	context = added.ReplaceAllString(context, "")
+	problem.Message = "cannot evaluate " + shorten(context)
+	if strings.HasPrefix(context, "_") { // a function that the author has not written
+		problem.Message = "cannot write a value"
+	}
 	switch {
 	case errors.As(err, &value) && value.what != "":
 		problem.Message = value.Error()

@@ -31,7 +31,7 @@ func findPassages(found passages, tree *parse.Tree) {
 	}
 	walk(tree.Root, func(n parse.Node) {
 		node, ok := n.(*parse.TextNode)
-		if !ok || len(node.Text) < shortest {
+		if !ok || len(node.Text) < shortest || isTick(node.Text) {
 			return
 		}
 		text := node.Text

@@ -64,7 +64,7 @@ func compileQuick(list *parse.ListNode) (quick, bool) {
 		switch n := n.(type) {
 		case *parse.CommentNode:
 		case *parse.TextNode:
-			if len(n.Text) > 0 {
+			if len(n.Text) > 0 && !isTick(n.Text) {
 				q = append(q, op{text: n.Text})
 			}
 		case *parse.ActionNode:

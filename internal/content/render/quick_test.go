@@ -105,9 +105,9 @@ func TestLinesThatAreEncodedOnceAreNoDifferent(t *testing.T) {
 		for range 50 {
 			to := reader(1, "zoe@example.org", values(rng), values(rng), "gold")
 			to.Attributes["a"], to.Attributes["b"] = field.Value{Text: values(rng)}, field.Value{Text: values(rng)}
-			r := once.NewRenderer()
+			r := once.NewRenderer(t.Context())
 			got, _, err := r.Render(nil, to)
-			want, _, wantErr := each.NewRenderer().Render(nil, to)
+			want, _, wantErr := each.NewRenderer(t.Context()).Render(nil, to)
 			if !bytes.Equal(got, want) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
 				t.Fatalf("page %d, %q:\n got %s, %v\nwant %s, %v", number, to.Attributes, got, err, want, wantErr)
 			}

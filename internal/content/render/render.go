@@ -10,6 +10,7 @@ package render
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -84,6 +85,7 @@ type Renderer struct {
 	subject, text, html output
 	line                output // of a name or a header
 	added               []message.Field
+	budget              *budget
 }
 
 // Fields returns the fields that the template uses besides email; nil if it may use any.
@@ -94,9 +96,13 @@ func (t *Template) Fields() []string {
 	return slices.DeleteFunc(slices.Clone(t.fields), func(name string) bool { return name == "email" })
 }
 
-// NewRenderer returns a Renderer for one goroutine.
-func (t *Template) NewRenderer() *Renderer {
-	r := &Renderer{t: t, data: newFields()}
+// NewRenderer returns a Renderer for one goroutine and for the messages of one batch. It ends with
+// the context.
+func (t *Template) NewRenderer(ctx context.Context) *Renderer {
+	r := &Renderer{t: t, data: newFields(), budget: newBudget(ctx)}
+	for _, o := range []*output{&r.subject, &r.text, &r.html, &r.line} {
+		o.budget = r.budget
+	}
 	if t.signer != nil {
 		r.signing = t.signer.NewSigning(t.head.Date)
 	}
@@ -110,9 +116,14 @@ func (t *Template) NewRenderer() *Renderer {
 }
 
 // Render appends the message for r to dst. The same recipient gives the same bytes. Every error is
-// a [*Problem] of this one recipient and holds no recipient data. dst is then returned unchanged.
+// a [*Problem] of this one recipient and holds no recipient data, except [ErrBatchTooSlow] and the
+// error of the context. dst is then returned unchanged.
 func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	t := r.t
+	if err := r.budget.begin(); err != nil {
+		return dst, Info{}, err
+	}
+	defer r.budget.end()
 	r.load(to)
 
 	recipient, err := address.Parse(to.Address)

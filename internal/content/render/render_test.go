@@ -68,7 +68,7 @@ func mustCompile(t testing.TB, s Spec) *Template {
 
 func render(t testing.TB, s Spec, r Recipient) ([]byte, *enmime.Envelope) {
 	t.Helper()
-	out, _, err := mustCompile(t, s).NewRenderer().Render(nil, r)
+	out, _, err := mustCompile(t, s).NewRenderer(t.Context()).Render(nil, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func render(t testing.TB, s Spec, r Recipient) ([]byte, *enmime.Envelope) {
 // failure renders for a recipient who must fail, and returns why.
 func failure(t testing.TB, s Spec, r Recipient) *Problem {
 	t.Helper()
-	out, _, err := mustCompile(t, s).NewRenderer().Render([]byte("before"), r)
+	out, _, err := mustCompile(t, s).NewRenderer(t.Context()).Render([]byte("before"), r)
 	var p *Problem
 	if !errors.As(err, &p) {
 		t.Fatalf("no problem, but %v", err)
@@ -138,7 +138,7 @@ func TestMessagesAreThoseOfTheGoldenFiles(t *testing.T) {
 		"long":       {long, anna("first_name", "Grüße"), false},
 		"html":       {bare, anna("first_name", "R&D"), false},
 	} {
-		out, info, err := mustCompile(t, c.spec).NewRenderer().Render(nil, c.to)
+		out, info, err := mustCompile(t, c.spec).NewRenderer(t.Context()).Render(nil, c.to)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -449,11 +449,11 @@ func TestARendererIsAsGoodAsNewAfterAFailure(t *testing.T) {
 	s := spec()
 	s.Text += "{{len .}}" // uses any field
 	c := mustCompile(t, s)
-	want, _, err := c.NewRenderer().Render(nil, anna())
+	want, _, err := c.NewRenderer(t.Context()).Render(nil, anna())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := c.NewRenderer()
+	r := c.NewRenderer(t.Context())
 	if _, _, err := r.Render(nil, anna("first_name", "\xff", "only_his", "x")); err == nil {
 		t.Fatal("rendered")
 	}
@@ -499,14 +499,14 @@ func TestRenderersOfOneTemplateWorkAtTheSameTime(t *testing.T) {
 	for i := range readers {
 		readers[i] = reader(int32(i), "a@example.org", fmt.Sprintf("Reader%d", i), "Köln", "")
 		var err error
-		if alone[i], _, err = c.NewRenderer().Render(nil, readers[i]); err != nil {
+		if alone[i], _, err = c.NewRenderer(t.Context()).Render(nil, readers[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
-			r := c.NewRenderer()
+			r := c.NewRenderer(t.Context())
 			for i, to := range readers {
 				if out, _, err := r.Render(nil, to); err != nil || !bytes.Equal(out, alone[i]) {
 					t.Errorf("reader %d: %v", i, err)
@@ -538,7 +538,7 @@ func BenchmarkRender(b *testing.B) {
 			if algorithms != nil {
 				s.Signer = dkimtest.Keys(b, "example.com", algorithms...).For("example.com")
 			}
-			r := mustCompile(b, s).NewRenderer()
+			r := mustCompile(b, s).NewRenderer(b.Context())
 			to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")
 			var buf []byte
 			b.ReportAllocs()
@@ -556,7 +556,7 @@ func BenchmarkRender(b *testing.B) {
 // BenchmarkExecute is the part of BenchmarkRender that is the templates'. What it leaves is the
 // most that encoding the templates' own words beforehand could save.
 func BenchmarkExecute(b *testing.B) {
-	r := mustCompile(b, long(b)).NewRenderer()
+	r := mustCompile(b, long(b)).NewRenderer(b.Context())
 	to := reader(1, "zoe@example.org", "Zoë", "Łódź", "gold")
 	if _, _, err := r.Render(nil, to); err != nil {
 		b.Fatal(err)
@@ -564,7 +564,7 @@ func BenchmarkExecute(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m := r.t.head
-		if err := r.execute(&m); err != nil {
+		if err := errors.Join(r.budget.begin(), r.execute(&m)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"text/template/parse"
 
 	"directmailer/internal/content/message"
@@ -50,7 +51,7 @@ func (c *compiler) setConstants() {
 // once returns what a template writes, encoded. It returns nil when that is blank or fails: then
 // each recipient fails.
 func (c *compiler) once(p *part) []byte {
-	body, err := p.execute(&output{}, &fields{})
+	body, err := p.execute(&output{budget: newBudget(context.Background())}, &fields{})
 	if err != nil {
 		return nil
 	}

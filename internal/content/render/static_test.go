@@ -35,8 +35,8 @@ func TestContentWithoutActionsIsEncodedOnceToTheSameBytes(t *testing.T) {
 		if always.html == nil && always.text == nil {
 			t.Errorf("%s: nothing to compare with", name)
 		}
-		got, _, err := once.NewRenderer().Render(nil, anna())
-		want, _, err2 := always.NewRenderer().Render(nil, anna())
+		got, _, err := once.NewRenderer(t.Context()).Render(nil, anna())
+		want, _, err2 := always.NewRenderer(t.Context()).Render(nil, anna())
 		if err != nil || err2 != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %v %v\ngot\n%s\nwant\n%s", name, err, err2, got, want)
 		}
@@ -145,7 +145,7 @@ func sameForAll(t testing.TB) Spec {
 }
 
 func BenchmarkSameForAll(b *testing.B) {
-	r := mustCompile(b, sameForAll(b)).NewRenderer()
+	r := mustCompile(b, sameForAll(b)).NewRenderer(b.Context())
 	to := reader(1, "anna@example.org", "Anna", "Oslo", "gold")
 	var buf []byte
 	b.ReportAllocs()

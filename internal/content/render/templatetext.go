@@ -164,9 +164,7 @@ var blockWord = regexp.MustCompile(`\{\{(?:- )?\s*(if|range|with|define|block|en
 
 // parseError returns the parser's message for a text, without its place; "" when there is none.
 func parseError(text string) string {
-	all := functions(false)
-	all[escapeFunc] = escapeURLValue
-	_, err := texttemplate.New("").Funcs(all).Parse(text)
+	_, err := texttemplate.New("").Funcs(functions(false)).Parse(text)
 	if err == nil {
 		return ""
 	}

@@ -34,15 +34,28 @@ func (f *fields) set(name string, v field.Value) {
 	f.values[name] = v
 }
 
-// forEngine returns the fields as values of Go.
-func (f *fields) forEngine() map[string]any {
-	if len(f.typed) == 0 {
-		for name, v := range f.values {
-			f.typed[name] = typedValue(v)
-		}
+// forEngine returns the fields as values of Go. A list or an object that is nested too deep is an
+// error: to print it would take time by its size times its depth.
+func (f *fields) forEngine() (map[string]any, error) {
+	if len(f.typed) > 0 {
+		return f.typed, nil
 	}
-	return f.typed
+	for name, v := range f.values {
+		value := typedValue(v)
+		if v.Kind == field.JSON {
+			room := maxField
+			if !weighValue(value, &room, maxNesting) {
+				f.typed = map[string]any{}
+				return nil, &valueError{what: "." + name, reason: "is nested too deep or too large for a template"}
+			}
+		}
+		f.typed[name] = value
+	}
+	return f.typed, nil
 }
+
+// maxField is how large a list or an object of a query may be, in octets of memory.
+const maxField = 16 * maxValue
 
 // typedValue returns a field as a value of Go: a text, an int64, a decimal, a bool, a listValue or
 // a dictValue. NULL is an empty text.

@@ -225,7 +225,7 @@ func TestNoRecipientGetsTheValuesOfAnother(t *testing.T) {
 	s := spec()
 	const text = `{{.first_name}} {{if gt .points 100}}gold{{else}}none{{end}} {{printf "%s" .code}}`
 	s.Subject, s.Text, s.HTML = text, text, "<p>"+text+"</p>"
-	r := mustCompile(t, s).NewRenderer()
+	r := mustCompile(t, s).NewRenderer(t.Context())
 	for n := range 20 {
 		to := Recipient{Number: int32(n), Address: "anna@example.org", Attributes: field.Values{
 			"first_name": {Text: fmt.Sprint("Anna", n)}, "code": {Text: fmt.Sprint("c", n)},

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -32,17 +33,22 @@ const escapeFunc = "_urlvalue"
 // must not come from recipient data.
 func CompileURL(text string) (*URLTemplate, *Problem) {
 	s := newTemplateText(text)
-	escape := texttemplate.FuncMap{escapeFunc: escapeURLValue}
-	t, err := texttemplate.New(FieldPageURL).
-		Option("missingkey=error").
-		Funcs(functions(false)).
-		Funcs(escape).
-		Parse(text)
+	if problem := Oversized(FieldPageURL, s.original); problem != nil {
+		return nil, problem
+	}
+	t, err := texttemplate.New(FieldPageURL).Option("missingkey=error").Funcs(functions(false)).Parse(text)
 	if err != nil {
 		return nil, s.syntax(FieldPageURL, err)
 	}
 	base, problem := literalBase(t.Tree.Root, s)
 	if problem != nil {
+		return nil, problem
+	}
+	p := &part{field: FieldPageURL, authored: s, trees: map[string]*parse.Tree{}}
+	for _, each := range t.Templates() {
+		p.trees[each.Name()] = each.Tree
+	}
+	if problem := tooComplex(FieldPageURL, s, p.trees); problem != nil {
 		return nil, problem
 	}
 	for _, each := range t.Templates() {
@@ -56,9 +62,12 @@ func CompileURL(text string) (*URLTemplate, *Problem) {
 			return nil, problem
 		}
 		applyTruth(each.Tree)
-		countSteps(each.Tree)
 	}
-	return &URLTemplate{part: &part{field: FieldPageURL, authored: s, template: t}, base: *base}, nil
+	for _, tree := range p.trees {
+		addTicks(tree)
+	}
+	p.calls = callsOf(p.trees)
+	return &URLTemplate{part: p, base: *base}, nil
 }
 
 // Base is scheme and host, without a path.
@@ -183,14 +192,19 @@ type URLRenderer struct {
 	out  output
 }
 
-// NewRenderer returns a URLRenderer for one goroutine.
-func (t *URLTemplate) NewRenderer() *URLRenderer {
-	return &URLRenderer{t: t, data: newFields()}
+// NewRenderer returns a URLRenderer for one goroutine and for the URLs of one batch. It ends with
+// the context.
+func (t *URLTemplate) NewRenderer(ctx context.Context) *URLRenderer {
+	return &URLRenderer{t: t, data: newFields(), out: output{budget: newBudget(ctx)}}
 }
 
 // Render returns the URL for a recipient. Every error is a [*Problem] of this one recipient and
-// holds no recipient data.
+// holds no recipient data, except [ErrBatchTooSlow] and the error of the context.
 func (r *URLRenderer) Render(to Recipient) (string, error) {
+	if err := r.out.budget.begin(); err != nil {
+		return "", err
+	}
+	defer r.out.budget.end()
 	r.data.clear()
 	for name, value := range to.Attributes {
 		r.data.values[name] = value

@@ -24,7 +24,7 @@ func TestValuesAreEscapedForTheirPlaceInAURL(t *testing.T) {
 		t,
 		`https://www.example.com:8443/{{.city}}/offers?for={{.first_name}}&by={{.email}}`+
 			`{{with .code}}&code={{.}}{{end}}#{{.city}}`,
-	).NewRenderer()
+	).NewRenderer(t.Context())
 	for _, c := range []struct{ name, city, code, want string }{
 		{"Anna", "Oslo", "", "https://www.example.com:8443/Oslo/offers?for=Anna&by=anna%40example.org#Oslo"},
 		{"a b+c", "a/b", "x=1&y=2",
@@ -54,7 +54,7 @@ func TestValuesAreEscapedForTheirPlaceInAURL(t *testing.T) {
 
 func TestAURLThatARecipientCannotHaveFailsHimAlone(t *testing.T) {
 	t.Parallel()
-	u := mustCompileURL(t, `https://www.example.com/{{.first_name}}/{{.city}}x`).NewRenderer()
+	u := mustCompileURL(t, `https://www.example.com/{{.first_name}}/{{.city}}x`).NewRenderer(t.Context())
 	for _, c := range []struct{ name, city, want string }{
 		{"..", "", `holds "." or ".."`},
 		{".", "", `holds "." or ".."`},
@@ -127,7 +127,7 @@ func FuzzURL(f *testing.F) {
 		`http://www.example.com/in/{{.a}}/{{printf "%s-%s" .a .b}}{{if .c}}/more{{end}}?x={{.b}}&y=1{{.c}}`,
 	)
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		got, err := compiled.NewRenderer().
+		got, err := compiled.NewRenderer(t.Context()).
 			Render(Recipient{Address: "anna@example.org", Attributes: field.Texts(map[string]string{"a": a, "b": b, "c": c})})
 		if err != nil {
 			var p *Problem

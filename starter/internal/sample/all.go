@@ -55,10 +55,10 @@ func (t *Trial) RenderAll(
 	tallies := make([]tally, runtime.GOMAXPROCS(0))
 	var workers sync.WaitGroup
 	for i := range tallies {
-		one := newTrial(t.content)
 		tallies[i].reasons = map[render.Problem]*Reason{}
 		workers.Go(func() {
 			for members := range portions {
+				one := newTrial(ctx, t.content) // a batch's budget is for one portion
 				for _, m := range members {
 					problem := one.render(m.Recipient)
 					tallies[i].add(m.Position, len(one.message), problem)

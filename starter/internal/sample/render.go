@@ -2,6 +2,7 @@ package sample
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -58,19 +59,20 @@ type Trial struct {
 	message  []byte        // the one that was rendered last
 }
 
-// NewTrial compiles the content of an input, whose templates must have no problem.
-func NewTrial(in workflows.Input) (*Trial, error) {
+// NewTrial compiles the content of an input, whose templates must have no problem. The Trial ends
+// with the context.
+func NewTrial(ctx context.Context, in workflows.Input) (*Trial, error) {
 	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{})
 	if err != nil {
 		return nil, err
 	}
-	return newTrial(c), nil
+	return newTrial(ctx, c), nil
 }
 
-func newTrial(c *content.Content) *Trial {
-	t := &Trial{content: c, renderer: c.Template.NewRenderer()}
+func newTrial(ctx context.Context, c *content.Content) *Trial {
+	t := &Trial{content: c, renderer: c.Template.NewRenderer(ctx)}
 	if c.Pages != nil {
-		t.locator = c.Pages.NewLocator()
+		t.locator = c.Pages.NewLocator(ctx)
 	}
 	return t
 }
@@ -123,5 +125,5 @@ func (t *Trial) render(to render.Recipient) *render.Problem {
 	case errors.As(err, &failure):
 		return &render.Problem{Field: failure.Field, Message: failure.Reason}
 	}
-	return &render.Problem{Field: render.FieldContent, Message: "cannot be rendered"}
+	return &render.Problem{Field: render.FieldContent, Message: err.Error()} // it names no recipient
 }

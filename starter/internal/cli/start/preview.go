@@ -108,7 +108,7 @@ func (a *app) preview(ctx context.Context, file, recipient string) (name string,
 	if err != nil {
 		return "", nil, err
 	}
-	message, err = renderFor(p, origin, to)
+	message, err = renderFor(ctx, p, origin, to)
 	return fmt.Sprintf("%s.%08d", p.in.ID, to.Number), message, err
 }
 
@@ -149,7 +149,7 @@ func fetchFor(ctx context.Context, p plan, to render.Recipient) (render.Page, er
 	}
 	fetcher := page.NewFetcher(c.PageHosts)
 	defer fetcher.Close()
-	u, err := locations.NewLocator().Locate(to)
+	u, err := locations.NewLocator(ctx).Locate(to)
 	var fetched render.Page
 	if err == nil {
 		fetched, err = fetcher.Fetch(ctx, locations, u)
@@ -198,12 +198,12 @@ func originOf(ctx context.Context, p plan) (string, error) {
 }
 
 // renderFor is what RenderBatch does for one recipient.
-func renderFor(p plan, origin string, to render.Recipient) ([]byte, error) {
+func renderFor(ctx context.Context, p plan, origin string, to render.Recipient) ([]byte, error) {
 	template, problems := render.Compile(content.Spec(p.in, origin, time.Now()))
 	if len(problems) > 0 {
 		return nil, exit.Errorf(exit.BadInput, "%s: %w", p.name, &problems[0])
 	}
-	message, _, err := template.NewRenderer().Render(nil, to)
+	message, _, err := template.NewRenderer(ctx).Render(nil, to)
 	var problem *render.Problem
 	if errors.As(err, &problem) {
 		return nil, wouldFail(p, problem)
