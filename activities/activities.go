@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.temporal.io/sdk/activity"
@@ -59,6 +60,7 @@ type Activities struct {
 	admission  *admission
 	worker     string // identifies this worker; random
 	buffers    spool.BufferPool
+	sealKey    atomic.Pointer[[]byte]
 	log        *slog.Logger
 }
 
@@ -111,6 +113,10 @@ func (a *Activities) Register(r worker.ActivityRegistry, main, queue string) {
 		if policy.Queue(name, main) == queue {
 			r.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
 		}
+	}
+	if queue == main { // where the workflows are
+		r.RegisterActivityWithOptions(a.SealProgress, activity.RegisterOptions{Name: policy.SealProgress})
+		r.RegisterActivityWithOptions(a.CheckSeal, activity.RegisterOptions{Name: policy.CheckSeal})
 	}
 }
 

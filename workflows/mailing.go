@@ -21,6 +21,11 @@ func Mailing(ctx workflow.Context, in Input) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if in.Resume != nil { // a starter may have set it, to skip every check of the input
+		if err := checkSeal(ctx, in); err != nil {
+			return Result{}, err
+		}
+	}
 	return m.run(ctx)
 }
 
@@ -66,11 +71,8 @@ type mailing struct {
 // run.
 func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 	info := workflow.GetInfo(ctx)
-	if in.Resume != nil && info.ContinuedExecutionRunID == "" {
-		// A starter has set it. It would skip OpenMailing, and with it every check of the input.
-		problem := Problem{"resume", "is set by the workflow itself only"}
-		return nil, temporal.NewNonRetryableApplicationError(
-			"invalid input: "+problem.String(), policy.InvalidInput, nil, []Problem{problem})
+	if err := refuseRepetition(info); err != nil {
+		return nil, err
 	}
 	p := Progress{Step: StepOpen}
 	continued := in.Resume != nil
@@ -97,6 +99,19 @@ func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 		return nil, err
 	}
 	return m, handleUpdates(ctx, m)
+}
+
+// refuseRepetition returns an error if Temporal would start the mailing again and again: its
+// recipients would get the mail once, and later runs would find that out.
+func refuseRepetition(info *workflow.Info) error {
+	switch {
+	case info.CronSchedule != "":
+		return refusedInput(Problem{"cron", "is set for the workflow: start a mailing of its own for each date, " +
+			"with a schedule of Temporal for example"})
+	case info.RetryPolicy != nil && info.RetryPolicy.MaximumAttempts != 1:
+		return refusedInput(Problem{"retry", "is set for the workflow: a mailing repeats its steps itself, by its retry setting"})
+	}
+	return nil
 }
 
 // run goes from step to step. A step that fails ends the mailing early.

@@ -178,19 +178,6 @@ func TestAnIDOtherThanTheWorkflowsIsRefused(t *testing.T) {
 	}
 }
 
-func TestAStateThatSomebodyTypedIsRefused(t *testing.T) {
-	t.Parallel()
-	rig := newRig(t, 1)
-	in := input()
-	in.Resume = &workflows.Progress{Step: workflows.StepSend}
-	rig.run(in)
-	var app *temporal.ApplicationError
-	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput ||
-		len(rig.calls) > 0 {
-		t.Errorf("got %v after %v", err, rig.calls)
-	}
-}
-
 func TestALedgerThatDoesNotCloseSendsItsOpenBatchesAgain(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 3)

@@ -72,11 +72,9 @@ func (m *mailing) progress() Progress {
 
 // continueAsNew returns the error that starts the next run.
 func (m *mailing) continueAsNew(ctx workflow.Context) error {
-	if err := awaitHandlers(ctx); err != nil {
+	next, err := m.sealed(ctx)
+	if err != nil {
 		return err
 	}
-	next := m.in
-	progress := m.progress()
-	next.Resume = &progress
 	return workflow.NewContinueAsNewError(ctx, Mailing, next)
 }

@@ -23,6 +23,8 @@ type Progress struct {
 	// [CauseRendering]: recipients without a message are failed from then on.
 	RenderAnyway bool `json:"render_anyway,omitempty"`
 	SuspensionProgress
+	// Seal proves that the previous run of the mailing has handed this over: see [SealCall].
+	Seal string `json:"seal,omitempty"`
 }
 
 // Step is a part of a mailing's life that one run of the workflow may hand to the next.

@@ -47,6 +47,8 @@ type testRig struct {
 	rate    func(workflows.RateCall) error
 	send    func(workflows.SendCall) (workflows.SentBatch, error)
 	close   func(workflows.CloseCall) (workflows.Closing, error)
+
+	checkSeal func(workflows.SealCheck) bool // default: every seal is good
 }
 
 func newRig(t *testing.T, batches int) *testRig {
@@ -74,6 +76,8 @@ func newRig(t *testing.T, batches int) *testRig {
 	} {
 		rig.env.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})
 	}
+	rig.env.RegisterActivityWithOptions(rig.SealProgress, activity.RegisterOptions{Name: policy.SealProgress})
+	rig.env.RegisterActivityWithOptions(rig.CheckSeal, activity.RegisterOptions{Name: policy.CheckSeal})
 	return rig
 }
 
@@ -89,6 +93,17 @@ func (rig *testRig) OpenMailing(_ context.Context, c workflows.OpenCall) (workfl
 		return rig.open(c)
 	}
 	return workflows.Opened{DropPoints: []string{"a", "b"}}, nil
+}
+
+func (rig *testRig) SealProgress(_ context.Context, c workflows.SealCall) (string, error) {
+	return "sealed " + c.Digest, nil
+}
+
+func (rig *testRig) CheckSeal(_ context.Context, c workflows.SealCheck) (bool, error) {
+	if rig.checkSeal != nil {
+		return rig.checkSeal(c), nil
+	}
+	return true, nil
 }
 
 func (rig *testRig) PrepareList(_ context.Context, c workflows.PrepareCall) (workflows.Prepared, error) {

@@ -27,6 +27,7 @@ var owners = map[string]string{
 	"exceptions":      "internal/audience/recipients",
 	"left_out":        "internal/audience/recipients",
 	"mailings":        "internal/mailings",
+	"seal_key":        "internal/mailings",
 	"batches":         "internal/ledger",
 	"spool":           "internal/ledger",
 	"deliveries":      "internal/ledger",

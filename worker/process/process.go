@@ -98,6 +98,9 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	all := activities.New(pool, points, sources, pages, log)
 	all.Keys = keys
 	all.SearchAttributes = attributes.Usable
+	if _, err := await(ctx, log, "PostgreSQL", all.SealKey, database.Unavailable); err != nil {
+		return err
+	}
 	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
 		return startWorkers(temporal.Client, c, all)
 	}, temporalclient.Unreachable)

@@ -25,6 +25,12 @@ const (
 	CloseMailing     = "CloseMailing"
 )
 
+// The names of the local activities, which run in the worker that has the workflow.
+const (
+	SealProgress = "SealProgress"
+	CheckSeal    = "CheckSeal"
+)
+
 // row is one activity's policy.
 type row struct {
 	// startToClose limits one attempt. It ends only attempts that hang while their heartbeats go
@@ -117,6 +123,15 @@ func Options(activity, summary, main, mailing string) workflow.ActivityOptions {
 			BackoffCoefficient: 2,
 			MaximumInterval:    r.maxBackoff,
 		},
+	}
+}
+
+// LocalOptions returns the options of the local activities. They compute, and need nothing but the
+// worker's own memory, once it has read its key.
+func LocalOptions() workflow.LocalActivityOptions {
+	return workflow.LocalActivityOptions{
+		StartToCloseTimeout: halfMinute,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: firstBackoff, MaximumInterval: halfMinute},
 	}
 }
 

@@ -1,0 +1,92 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"directmailer/workflows"
+	"directmailer/workflows/policy"
+)
+
+// refuses fails the test unless the workflow has refused the input and begun nothing.
+func (rig *testRig) refuses() {
+	rig.Helper()
+	var app *temporal.ApplicationError
+	if err := rig.env.GetWorkflowError(); !asError(err, &app) || app.Type() != policy.InvalidInput || len(rig.calls) > 0 {
+		rig.Errorf("got %v after %v", err, rig.calls)
+	}
+}
+
+func TestAStateThatSomebodyTypedIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, previous := range map[string]string{
+		"at a start": "", "with a previous run, as a cron schedule or another workflow gives it": "another",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rig := newRig(t, 1)
+			rig.env.SetContinuedExecutionRunID(previous)
+			rig.checkSeal = func(c workflows.SealCheck) bool {
+				if c.Mailing != id || c.RunID != previous || c.Seal != "typed" {
+					t.Errorf("asked for %+v", c)
+				}
+				return false
+			}
+			in := input()
+			in.Resume = &workflows.Progress{Step: workflows.StepSend, Seal: "typed"}
+			rig.run(in)
+			rig.refuses()
+		})
+	}
+}
+
+func TestTheNextRunChecksTheSealOfWhatItWasHanded(t *testing.T) {
+	t.Parallel()
+	first := newRig(t, 20)
+	first.env.SetContinueAsNewSuggested(true)
+	in := input()
+	in.Rates.DropPoints = map[string]workflows.Rate{"b": "2/s", "a": "1/s"}
+	in.NotAfter = first.env.Now().Add(48 * time.Hour).In(time.FixedZone("here", 7200))
+	first.run(in)
+	var next *workflow.ContinueAsNewError
+	if err := first.env.GetWorkflowError(); !asError(err, &next) {
+		t.Fatalf("got %v, want continue-as-new", err)
+	}
+	var handed workflows.Input
+	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &handed); err != nil {
+		t.Fatal(err)
+	}
+	second := newRig(t, 20)
+	second.env.SetContinuedExecutionRunID("the first")
+	checked := ""
+	second.checkSeal = func(c workflows.SealCheck) bool {
+		checked = c.Digest
+		return c.Seal == "sealed "+c.Digest
+	}
+	if r := second.run(handed); r.State != workflows.StateCompleted || checked == "" {
+		t.Errorf("result %+v, error %v, digest %q", r, second.env.GetWorkflowError(), checked)
+	}
+	for name, change := range map[string]func(*workflows.Input){
+		"the progress": func(in *workflows.Input) { in.Resume.NextRender++ },
+		"the rates":    func(in *workflows.Input) { in.Rates.DropPoints["a"] = "9/s" },
+		"the end":      func(in *workflows.Input) { in.NotAfter = in.NotAfter.Add(time.Second) },
+	} {
+		other := newRig(t, 20)
+		other.env.SetContinuedExecutionRunID("the first")
+		other.checkSeal = func(c workflows.SealCheck) bool { return c.Seal == "sealed "+c.Digest }
+		changed := handed
+		progress := *handed.Resume
+		changed.Resume = &progress
+		changed.Rates.DropPoints = map[string]workflows.Rate{"b": "2/s", "a": "1/s"}
+		change(&changed)
+		other.run(changed)
+		other.refuses()
+		if t.Failed() {
+			t.Fatalf("after a change of %s", name)
+		}
+	}
+}
