@@ -1,5 +1,5 @@
 // Package mailings keeps one row for each mailing: what it is, how far it is and how it ended. It
-// is the only writer of the table mailings. It reads the key of seals, which a migration has made.
+// is the only writer of the tables mailings and seal_key.
 //
 // Methods of [Store] use a transaction of their own. The functions that take a transaction change
 // the row as one step of their caller's: package recipients freezes an audience, package ledger
@@ -162,16 +162,4 @@ func one(ctx context.Context, db querier, which string, args ...any) (Mailing, e
 		return m, ErrNotFound
 	}
 	return m, err
-}
-
-// SealKey returns the key with which the runs of mailings seal what they hand over.
-func (s *Store) SealKey(ctx context.Context) (key []byte, err error) {
-	read := func(rows pgx.Rows) error {
-		key, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
-		return err
-	}
-	if err := database.Read(ctx, s.pool, read, `SELECT key FROM seal_key`); err != nil {
-		return nil, fmt.Errorf("read the key of seals: %w", err)
-	}
-	return key, nil
 }
