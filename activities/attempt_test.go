@@ -369,7 +369,7 @@ func TestThePolicyNamesWhatIsRegistered(t *testing.T) {
 			t.Errorf("nothing is done in %s", queue)
 		}
 	}
-	want := policy.Names()
+	want := append(policy.Names(), policy.LocalNames()...)
 	slices.Sort(want)
 	slices.Sort(r.names)
 	if !slices.Equal(r.names, want) {

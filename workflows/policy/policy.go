@@ -102,6 +102,9 @@ func Names() []string {
 	}
 }
 
+// LocalNames returns the local activities.
+func LocalNames() []string { return []string{SealProgress, CheckSeal} }
+
 // Options returns new options for an activity of a mailing, given the main task queue and a summary
 // of up to 400 bytes for the Web UI. The mailing is the fairness key: if the server supports
 // fairness, mailings take turns, however many activities each has queued.
