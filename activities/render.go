@@ -32,6 +32,9 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
+		if err := a.mailings.NoteSignatures(ctx, m, c.Signer.Names()); err != nil {
+			return workflows.Rendered{}, err
+		}
 		encoder, err := a.buffers.GetEncoder()
 		if err != nil {
 			return workflows.Rendered{}, err

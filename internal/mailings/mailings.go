@@ -65,12 +65,15 @@ type Mailing struct {
 	// scopes of the requests that the mailing respects: all, list:NAME, topic:NAME.
 	IgnoreOptOuts []string `db:"ignore_opt_outs"`
 	OptOutScopes  []string `db:"opt_out_scopes"`
+	// SignedWith are the names of the keys that workers sign with, and Unsigned if one has no key. It
+	// is empty until a worker renders.
+	SignedWith []string `db:"signed_with"`
 }
 
 // columns are those of a Mailing.
 const columns = `key, id, first_run_id, input, list, origin, state, reason, members, duplicates, recipients, mailable,
 	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
-	topic, of_list, ignore_opt_outs, opt_out_scopes`
+	topic, of_list, ignore_opt_outs, opt_out_scopes, signed_with`
 
 // Frozen says what became of the mailing's audience when it was frozen.
 func (m *Mailing) Frozen() Frozen {

@@ -265,3 +265,35 @@ func TestAContinuationKnowsTheListOfTheFirstMailing(t *testing.T) {
 		}
 	}
 }
+
+func TestTheKeysOfAllWorkersAreWrittenDown(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	m, err := f.store.Get(t.Context(), "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.SignedWith) > 0 {
+		t.Errorf("before a worker renders: %v", m.SignedWith)
+	}
+	var workers sync.WaitGroup
+	for _, names := range [][]string{{"b", "a"}, {"a"}, nil, {"c"}, {"a", "b"}} {
+		workers.Go(func() {
+			if err := f.store.NoteSignatures(t.Context(), m, names); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	workers.Wait()
+	m, err = f.store.Get(t.Context(), "m")
+	if want := []string{"a", "b", "c", mailings.Unsigned}; err != nil || !reflect.DeepEqual(m.SignedWith, want) {
+		t.Errorf("got %v, %v, want %v", m.SignedWith, err, want)
+	}
+	f.pool.Close() // what is known asks no database
+	if err := f.store.NoteSignatures(t.Context(), m, []string{"b"}); err != nil {
+		t.Error(err)
+	}
+	if err := f.store.NoteSignatures(t.Context(), m, []string{"d"}); err == nil {
+		t.Error("a new key was not written down, and nobody was told")
+	}
+}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"directmailer/internal/content/dkim/dkimtest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/ledger"
+	"directmailer/internal/mailings"
 	"directmailer/test/rig"
 	"directmailer/workflows"
 )
@@ -91,10 +93,10 @@ func TestEveryMessageThatArrivesIsSigned(t *testing.T) {
 	if len(first) != 20 || copies <= 20 {
 		t.Errorf("%d recipients, %d copies", len(first), copies)
 	}
-	for _, w := range r.Workers() {
-		if strings.Contains(w.Log(), "not signed") {
-			t.Errorf("a worker has not signed:\n%s", w.Log())
-		}
+	m, err := mailings.New(r.Pool).Get(t.Context(), r.ID())
+	want := []string{"ed25519._domainkey.example.com", "rsa._domainkey.example.com"}
+	if err != nil || !slices.Equal(m.SignedWith, want) {
+		t.Errorf("the mailing is signed with %v, %v", m.SignedWith, err)
 	}
 }
 

@@ -26,8 +26,12 @@ type Signer struct{ keys []*Key }
 // Keys returns the keys, in the order of DM_DKIM.
 func (s *Signer) Keys() []*Key { return slices.Clone(s.keys) }
 
-// Names returns the names of the keys: selector and domain, as a receiver looks them up.
+// Names returns the names of the keys: selector and domain, as a receiver looks them up. A nil
+// Signer has none.
 func (s *Signer) Names() []string {
+	if s == nil {
+		return nil
+	}
 	names := make([]string, len(s.keys))
 	for i, key := range s.keys {
 		names[i] = key.Name()
@@ -56,6 +60,15 @@ func (k Keys) Names() []string {
 		names = append(names, s.Names()...)
 	}
 	slices.Sort(names)
+	return names
+}
+
+// Names returns the names of the entries' records.
+func (e Entries) Names() []string {
+	names := make([]string, len(e))
+	for i, each := range e {
+		names[i] = each.String()
+	}
 	return names
 }
 

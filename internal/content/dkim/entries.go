@@ -83,10 +83,18 @@ func parseEntry(entry string) (Entry, error) {
 	if err != nil || !asked || len(parameters) != 1 || len(parameters["selector"]) != 1 {
 		return Entry{}, errors.New("it needs one selector and no other parameter: write it as in " + entryForm)
 	}
-	if e.Selector, err = ParseSelector(parameters.Get("selector")); err == nil && len(e.String()) > maxName {
-		err = errors.New("its domain and selector are too long for a DNS name")
+	if e.Selector, err = ParseSelector(parameters.Get("selector")); err == nil {
+		err = e.Check()
 	}
 	return e, err
+}
+
+// Check checks that the entry's record can have its name.
+func (e Entry) Check() error {
+	if len(e.String()) > maxName {
+		return errors.New("its domain and selector are too long for a DNS name")
+	}
+	return nil
 }
 
 // maxName is how many characters a DNS name can have.

@@ -13,15 +13,21 @@ const maxFile = 64 << 10
 
 // load reads the entry's key. Its errors do not quote the name of the file.
 func (e Entry) load() (key *Key, warning string, err error) {
-	text, warning, err := readKeyFile(e.File)
+	if key, warning, err = ReadKey(e.File); err == nil {
+		key.Domain, key.Selector = e.Domain, e.Selector
+	}
+	return key, warning, err
+}
+
+// ReadKey reads a private key from a file, as a worker does. The key has no domain and no selector
+// yet. The errors and the warning continue the name of the key, and do not quote that of the file.
+func ReadKey(file string) (key *Key, warning string, err error) {
+	text, warning, err := readKeyFile(file)
 	if err != nil {
 		return nil, "", err
 	}
-	if key, err = ParseKey(text); err != nil {
-		return nil, "", err
-	}
-	key.Domain, key.Selector = e.Domain, e.Selector
-	return key, warning, nil
+	key, err = ParseKey(text)
+	return key, warning, err
 }
 
 // readKeyFile follows links: Kubernetes mounts a secret as a link to a file.

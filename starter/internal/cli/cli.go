@@ -1,6 +1,7 @@
 // Package cli is the tree of the commands of the program starter, and holds those for operators:
 // check, migrate, dev, demo, help and completion. The others are in packages of their own, a file
-// for each command: start, mailing, audience and rates. Package command has what they share.
+// for each command: start, mailing, audience, rates and signing. Package command has what they
+// share.
 //
 // A command writes its answer to the standard output. It writes everything else (progress,
 // warnings, rejected rows, errors) to the standard error. Nothing that a command prints holds a
@@ -19,6 +20,7 @@ import (
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/mailing"
 	"directmailer/starter/internal/cli/rates"
+	"directmailer/starter/internal/cli/signing"
 	"directmailer/starter/internal/cli/start"
 	"directmailer/starter/internal/exit"
 )
@@ -123,7 +125,8 @@ func (a *app) addCommands(root *cobra.Command) {
 	}
 	add(groupMailings, a.mailingCommand())
 	add(groupAudience, append(audience.Commands(a.App), rates.Command(a.App))...)
-	add(groupRun, a.checkCommand(), a.migrateCommand(), a.devCommand(), a.demoCommand(), a.versionCommand())
+	add(groupRun, a.checkCommand(), signing.Command(a.App), a.migrateCommand(), a.devCommand(), a.demoCommand(),
+		a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(groupRun)
 	root.SetCompletionCommandGroupID(groupRun)

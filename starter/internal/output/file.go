@@ -43,3 +43,23 @@ func ToFile(name string, write func(io.Writer) error) error {
 	}
 	return err
 }
+
+// ToNewFile lets write fill a file that is not there yet, and that only its owner may read. If the
+// name is taken, also by a link, the error is fs.ErrExist. If write fails, the file is removed.
+func ToNewFile(name string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(name)
+	}
+	return err
+}

@@ -50,6 +50,11 @@ type Status struct {
 	Deferred  int       `json:"deferred"`
 	NextRound time.Time `json:"next_round,omitzero"`
 
+	// Signatures are the names of the keys that workers sign with. Unsigned tells that a worker has
+	// rendered messages without a signature.
+	Signatures []string `json:"signatures,omitempty"`
+	Unsigned   bool     `json:"unsigned,omitempty"`
+
 	Batches       int `json:"batches"`
 	Rendered      int `json:"batches_rendered"`
 	ClosedBatches int `json:"batches_closed"`
@@ -110,6 +115,13 @@ func (r *Reader) Of(ctx context.Context, m mailings.Mailing) (Status, error) {
 		key: m.Key, firstRunID: m.FirstRunID, Stored: true,
 	}
 	s.setAudience(m.List)
+	for _, name := range m.SignedWith {
+		if name == mailings.Unsigned {
+			s.Unsigned = true
+		} else {
+			s.Signatures = append(s.Signatures, name)
+		}
+	}
 	var in struct {
 		DropPoints []string `json:"drop_points"`
 	}

@@ -96,6 +96,32 @@ func TestTheRateIsThatOfTheLastHalfMinute(t *testing.T) {
 	}
 }
 
+func TestAStatusSaysWhetherMessagesAreSigned(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		keys     []string
+		unsigned bool
+		want     string
+	}{
+		{nil, false, ""}, // nothing is rendered yet
+		{[]string{"a._domainkey.example.com", "b._domainkey.example.com"}, false,
+			"a._domainkey.example.com, b._domainkey.example.com"},
+		{nil, true, "no: DM_DKIM of the workers has no key for the domain of from"},
+		{[]string{"a._domainkey.example.com"}, true, "IN PART, with a._domainkey.example.com: not every worker has a key " +
+			"for the domain of from: give all of them the same DM_DKIM"},
+	} {
+		s := Status{ID: "m", Signatures: c.keys, Unsigned: c.unsigned}
+		if got := s.describeSignatures(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+		var b bytes.Buffer
+		One.Render(&b, &s)
+		if strings.Contains(b.String(), "signed") != (c.want != "") || !strings.Contains(b.String(), c.want) {
+			t.Errorf("shown as\n%s", b.String())
+		}
+	}
+}
+
 func TestTheListOfMailingsFitsOnAPage(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

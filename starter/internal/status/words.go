@@ -56,6 +56,7 @@ func fieldsOf(s *Status) []output.Field {
 		add("batches", fmt.Sprintf("%s, %s rendered, %s closed",
 			output.Thousands(s.Batches), output.Thousands(s.Rendered), output.Thousands(s.ClosedBatches)))
 	}
+	add("signed", s.describeSignatures())
 	for _, p := range s.DropPoints {
 		add("drop point", describeDropPoint(p))
 	}
@@ -66,6 +67,19 @@ func fieldsOf(s *Status) []output.Field {
 	add("prepared", moment(s.PreparedAt))
 	add("ended", moment(s.ClosedAt))
 	return all
+}
+
+// describeSignatures says whether the messages that are rendered so far are signed.
+func (s *Status) describeSignatures() string {
+	keys := strings.Join(s.Signatures, ", ")
+	switch {
+	case !s.Unsigned:
+		return keys
+	case keys == "":
+		return "no: DM_DKIM of the workers has no key for the domain of from"
+	}
+	return "IN PART, with " + keys + ": not every worker has a key for the domain of from: " +
+		"give all of them the same DM_DKIM"
 }
 
 // unclosed tells that the workflow was terminated before it closed the ledger.

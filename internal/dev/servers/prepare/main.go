@@ -1,6 +1,6 @@
-// Command prepare installs PostgreSQL, PgBouncer and dkimpy and builds Temporal for the tests if
-// need be, and shows its progress. `go test` hides the output of a package that passes, and the
-// first build of the Temporal server takes minutes.
+// Command prepare installs PostgreSQL, PgBouncer, Postfix and dkimpy and builds Temporal for the
+// tests if need be, and shows its progress. `go test` hides the output of a package that passes,
+// and the first build of the Temporal server takes minutes.
 package main
 
 import (
@@ -34,6 +34,9 @@ func prepare(ctx context.Context) error {
 	}
 	if _, err := servers.InstallDkimpy(ctx, os.Stdout, progress); err != nil {
 		progress("SKIPPED, signatures are not verified by dkimpy: %v", err)
+	}
+	if err := servers.InstallPostfix(ctx, os.Stdout, progress); err != nil {
+		progress("SKIPPED, nothing is tested behind a Postfix: %v", err)
 	}
 	temporal, err := servers.TemporalBinary(ctx, progress)
 	if err != nil {

@@ -3,10 +3,12 @@ package start
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/client"
 
+	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/query"
 	"directmailer/internal/content/render"
@@ -74,6 +76,30 @@ func (a *app) checkQuery(ctx context.Context, p plan) error {
 func knownSources() (*query.Set, error) {
 	c, err := command.Settings()
 	return query.NewSet(c.Sources), err
+}
+
+// signatures returns the names of the keys that DM_DKIM of this shell has for the domain of From,
+// and whether the messages will be signed, in words. It warns if DM_DKIM has no key for the domain.
+func (a *app) signatures(p plan) (names []string, words string, err error) {
+	c, err := command.Settings()
+	if err != nil {
+		return nil, "", err
+	}
+	from, err := address.ParseMailbox(p.in.From)
+	if err != nil {
+		return nil, "", exit.Errorf(exit.BadInput, "%s: from: %w", p.name, err)
+	}
+	names = c.DKIM.For(from.Address.Domain()).Names()
+	switch {
+	case len(c.DKIM) == 0:
+		words = "not known: DM_DKIM is not set in this shell"
+	case len(names) == 0:
+		words = "no: DM_DKIM has no key for " + from.Address.Domain()
+		a.Say("starter: warning: DM_DKIM has no key for %s: the messages are not signed", from.Address.Domain())
+	default:
+		words = strings.Join(names, ", ")
+	}
+	return names, words, nil
 }
 
 // notTaken refuses an ID that the database or Temporal knows.

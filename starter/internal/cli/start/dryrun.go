@@ -38,9 +38,14 @@ type dryRunResult struct {
 	// would have none.
 	Sampled      int `json:"sampled"`
 	SampleFailed int `json:"sample_failed"`
+	// Signatures are the names of the keys for the domain of From, as far as DM_DKIM of this shell
+	// has them.
+	Signatures []string `json:"signatures"`
 	// Domains are the recipient domains of the sendable, largest first, at most ten.
 	Domains      []domainCount `json:"domains"`
 	DomainsInAll int           `json:"domains_in_all"`
+
+	signed string // whether the messages will be signed, for people
 }
 
 type domainCount struct {
@@ -60,7 +65,9 @@ const topDomains = 10
 // dryRuns describes the answer of a dry run.
 var dryRuns = output.Record[dryRunResult]{
 	Fields: func(r dryRunResult) []output.Field {
-		fields := []output.Field{{Name: "mailing", Text: r.Mailing}, {Name: "audience", Text: r.Audience}}
+		fields := []output.Field{
+			{Name: "mailing", Text: r.Mailing}, {Name: "audience", Text: r.Audience}, {Name: "signed", Text: r.signed},
+		}
 		if !r.Counted {
 			text := "not counted: DM_SOURCES of this shell does not have the source"
 			return append(fields, output.Field{Name: "recipients", Text: text})
@@ -105,6 +112,9 @@ func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *outp
 		return err
 	}
 	r := dryRunResult{Mailing: p.in.ID, Audience: p.in.Audience(), Domains: []domainCount{}}
+	if r.Signatures, r.signed, err = a.signatures(p); err != nil {
+		return err
+	}
 	if p.listFile == "" {
 		if err := a.checkAudience(ctx, s, p); err != nil {
 			return err

@@ -209,6 +209,9 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan) (done started
 	if _, err := a.trySample(ctx, s, p); err != nil {
 		return done, err
 	}
+	if _, _, err := a.signatures(p); err != nil {
+		return done, err
+	}
 	done = started{Mailing: p.in.ID, Audience: p.in.Audience(), WebUI: webUI(conf.WebUI, c, p.in.ID)}
 	if p.listFile != "" {
 		list, err := listfile.Import(ctx, a.App, s, p.in.List, p.list, true, false)
