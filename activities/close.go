@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"directmailer/internal/delivery/ratelimit"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 )
@@ -28,7 +27,7 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		if err != nil || len(end.Open) > 0 || end.Deferred > 0 {
 			return workflows.Closing{Open: end.Open, Deferred: end.Deferred}, err
 		}
-		if err := a.pacer.Drop(ctx, ratelimit.OfMailing(m.Key)); err != nil {
+		if err := a.pacer.DropMailing(ctx, m.Key); err != nil {
 			return workflows.Closing{}, err
 		}
 		if m, err = a.mailings.Get(ctx, call.Mailing); err != nil {

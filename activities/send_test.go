@@ -428,6 +428,52 @@ func TestATurnIsAskedForUnderTheLimitsOfMailingDropPointAndDomain(t *testing.T) 
 	}
 }
 
+func TestTheRatesOfAnInputHoldForItsMailingOnlyAndRemoveNoLimitOfTheOperator(t *testing.T) {
+	t.Parallel()
+	a := newFixture(t, nil).worker()
+	day := rate.Rate{Count: 1, Per: 24 * time.Hour}
+	if err := a.pacer.Set(t.Context(), ratelimit.OfDomain("gmail.example"), day); err != nil {
+		t.Fatal(err)
+	}
+	in := workflows.Rates{
+		DropPoints: map[string]workflows.Rate{"mx": "1/d"},
+		Domains:    map[string]workflows.Rate{"gmail.example": "none", "example.org": "1/d"},
+	}
+	if err := a.setRates(t.Context(), 7, in); err != nil {
+		t.Fatal(err)
+	}
+	mayGo := func(mailing int64, dropPoint, domain string) bool {
+		t.Helper()
+		wait, err := a.allow(mailing)(t.Context(), dropPoint, domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wait == (sender.Wait{})
+	}
+	if !mayGo(7, "other", "gmail.example") {
+		t.Fatal("the first message of the day to the domain has to wait")
+	}
+	if mayGo(7, "other", "gmail.example") || mayGo(8, "other", "gmail.example") {
+		t.Error("an input has removed the operator's limit")
+	}
+	for _, to := range [][2]string{{"mx", "example.net"}, {"other", "example.org"}} {
+		if !mayGo(7, to[0], to[1]) || mayGo(7, to[0], to[1]) {
+			t.Errorf("the mailing does not keep its limit of %v", to)
+		}
+		for range 3 {
+			if !mayGo(8, to[0], to[1]) {
+				t.Errorf("another mailing waits for the limit of %v", to)
+			}
+		}
+	}
+	if err := a.pacer.DropMailing(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	if !mayGo(7, "mx", "example.org") || mayGo(8, "other", "gmail.example") {
+		t.Error("the end of the mailing does not end its limits, or ends others")
+	}
+}
+
 // The second start of an ID is refused by the database, also when Temporal has forgotten the first.
 func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
 	t.Parallel()

@@ -178,10 +178,11 @@ type Deferral struct {
 // means no limit.
 type Rate string
 
-// Rates holds rate limits. Each limit holds for all workers together. The limits of drop points and
-// domains hold for all mailings, and stay until they are set again.
+// Rates holds rate limits of this mailing, each for all workers together. They end with the mailing.
+// The operator's limits of drop points and domains, for all mailings together, hold besides: a
+// message waits for both.
 type Rates struct {
-	// Mailing is this mailing's own limit.
+	// Mailing is the limit of all its messages.
 	Mailing Rate `json:"mailing,omitempty"`
 	// DropPoints holds limits by the name of the drop point, up to 100.
 	DropPoints map[string]Rate `json:"drop_points,omitempty"`
@@ -189,8 +190,8 @@ type Rates struct {
 	Domains map[string]Rate `json:"domains,omitempty"`
 }
 
-// RateChange is the argument of [RateUpdate]. Without DropPoint and Domain, it sets the limit of
-// the mailing.
+// RateChange is the argument of [RateUpdate]. Without DropPoint and Domain, it sets the limit of all
+// messages of the mailing.
 type RateChange struct {
 	DropPoint string `json:"drop_point,omitempty"`
 	Domain    string `json:"domain,omitempty"`

@@ -37,7 +37,7 @@ func handleUpdates(ctx workflow.Context, m *mailing) error {
 			"Cancel the mailing: messages in flight are finished, every other recipient becomes unsent",
 			u.cancel, u.mayCancel),
 		handle(RateUpdate,
-			"Set the rate limit of the mailing, of a drop point or of a recipient domain",
+			"Set a rate limit of the mailing: of all its messages, or of those to a drop point or a domain",
 			u.setRate, u.maySetRate),
 		handle(ResolveUpdate,
 			"Resolve uncertain recipients: as sent, or by sending to them again",

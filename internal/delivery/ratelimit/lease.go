@@ -23,7 +23,7 @@ func (p *Pacer) lease(ctx context.Context, l *limit, want int64) error {
 	var seconds, db int64
 	before := p.monotonic()
 	err := p.pool.QueryRow(ctx, leaseTurns, pgx.NamedArgs{
-		"kind": l.scope.Kind.String(), "name": l.scope.Name, "want": want, "newest": newest,
+		"kind": l.scope.Kind.String(), "name": l.scope.Name, "mailing": l.scope.Mailing, "want": want, "newest": newest,
 		"lookahead": int64(lookahead), "far": int64(2 * frameLength),
 	}).Scan(&g.rate.Count, &seconds, &g.spacing, &g.turns, &g.at, &g.first, &g.n, &db)
 	after := p.monotonic()

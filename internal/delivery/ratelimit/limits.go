@@ -81,6 +81,7 @@ func (p *Pacer) query(ctx context.Context) (a answer, err error) {
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByName[struct {
 		Now                 int64
 		Kind, Name          string
+		Mailing             int64
 		Messages            int
 		Seconds, GivenUntil int64
 		UpdatedAt           time.Time
@@ -90,10 +91,8 @@ func (p *Pacer) query(ctx context.Context) (a answer, err error) {
 		a.now = row.Now
 		if kind := kindOf(row.Kind); kind != 0 {
 			a.set = append(a.set, Limit{
-				Scope: Scope{
-					kind,
-					row.Name,
-				}, Rate: rate.Rate{Count: row.Messages, Per: time.Duration(row.Seconds) * time.Second},
+				Scope:     Scope{kind, row.Name, row.Mailing},
+				Rate:      rate.Rate{Count: row.Messages, Per: time.Duration(row.Seconds) * time.Second},
 				UpdatedAt: row.UpdatedAt, GivenUntil: time.Unix(0, row.GivenUntil),
 			})
 		}

@@ -91,7 +91,7 @@ func (p *Pacer) askUnder(ctx context.Context, known *limits, scopes []Scope) (Re
 	if len(known.of) == 0 {
 		return Refusal{}, nil
 	}
-	var few [4]*limit
+	var few [5]*limit
 	set := few[:0]
 	for i := range scopes {
 		if l := known.of[scopes[i]]; l != nil && !slices.Contains(set, l) {

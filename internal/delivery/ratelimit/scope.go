@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 
 	"directmailer/internal/audience/address"
@@ -15,9 +14,9 @@ type Kind uint8
 
 // The kinds of limits.
 const (
-	Mailing   Kind = iota + 1 // all messages of one mailing
-	DropPoint                 // all messages to one drop point
-	Domain                    // all messages to recipients in one domain
+	Mailing   Kind = iota + 1 // messages of one mailing
+	DropPoint                 // messages to one drop point
+	Domain                    // messages to recipients in one domain
 )
 
 var kinds = [...]string{Mailing: "mailing", DropPoint: "drop_point", Domain: "domain"}
@@ -34,18 +33,25 @@ func kindOf(s string) Kind { return Kind(max(0, slices.Index(kinds[:], s))) }
 
 // Scope is what one limit is for. Scopes compare with ==.
 type Scope struct {
-	Kind Kind
-	Name string // a mailing's key in decimal, a drop point's name, a domain in A-labels and lower case
+	Kind    Kind
+	Name    string // a drop point's name, a domain in A-labels and lower case; empty for a mailing
+	Mailing int64  // the internal key of the only mailing that the limit is for; 0: all mailings together
 }
 
 // OfMailing is the scope of the mailing with the internal key.
-func OfMailing(key int64) Scope { return Scope{Mailing, strconv.FormatInt(key, 10)} }
+func OfMailing(key int64) Scope { return Scope{Kind: Mailing, Mailing: key} }
 
 // OfDropPoint is the scope of the drop point with the name.
-func OfDropPoint(name string) Scope { return Scope{DropPoint, name} }
+func OfDropPoint(name string) Scope { return Scope{Kind: DropPoint, Name: name} }
 
 // OfDomain is the scope of a recipient domain, as address.Address has it.
-func OfDomain(name string) Scope { return Scope{Domain, name} }
+func OfDomain(name string) Scope { return Scope{Kind: Domain, Name: name} }
+
+// In is the scope's part in the mailing with the internal key.
+func (s Scope) In(mailing int64) Scope {
+	s.Mailing = mailing
+	return s
+}
 
 // ParseScope reads what people write: a name with a dot is a domain, in any script and case; one
 // without is a drop point.
@@ -64,8 +70,8 @@ func ParseScope(s string) (Scope, error) {
 func (s Scope) check() error {
 	switch s.Kind {
 	case Mailing:
-		if key, err := strconv.ParseInt(s.Name, 10, 64); err != nil || OfMailing(key) != s {
-			return errors.New("is not the key of a mailing")
+		if s.Name != "" || s.Mailing == 0 {
+			return errors.New("is not the scope of a mailing")
 		}
 	case DropPoint:
 		if !naming.Valid(s.Name) {

@@ -36,7 +36,7 @@ func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
 	}
 	spacing, turns := shapeOf(r)
 	_, err := p.pool.Exec(ctx, setLimit, pgx.NamedArgs{
-		"kind": s.Kind.String(), "name": s.Name, "messages": r.Count, "seconds": int64(r.Per / time.Second),
+		"kind": s.Kind.String(), "name": s.Name, "mailing": s.Mailing, "messages": r.Count, "seconds": int64(r.Per / time.Second),
 		"spacing": spacing, "turns": turns,
 	})
 	if err != nil {
@@ -46,19 +46,27 @@ func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
 	return nil
 }
 
-// Drop removes the limit of a scope, such as that of a mailing that has ended. Without one it does
-// nothing.
+// Drop removes the limit of a scope. Without one it does nothing.
 func (p *Pacer) Drop(ctx context.Context, s Scope) error {
-	_, err := p.pool.Exec(ctx, `DELETE FROM rate_limits WHERE kind = $1 AND name = $2`, s.Kind.String(), s.Name)
-	if err != nil {
+	return p.drop(ctx, `DELETE FROM rate_limits WHERE kind = $1 AND name = $2 AND mailing = $3`,
+		s.Kind.String(), s.Name, s.Mailing)
+}
+
+// DropMailing removes every limit that is for one mailing only, such as one that has ended.
+func (p *Pacer) DropMailing(ctx context.Context, key int64) error {
+	return p.drop(ctx, `DELETE FROM rate_limits WHERE mailing = $1 AND mailing <> 0`, key)
+}
+
+func (p *Pacer) drop(ctx context.Context, sql string, args ...any) error {
+	if _, err := p.pool.Exec(ctx, sql, args...); err != nil {
 		return fmt.Errorf("remove a rate limit: %w", err)
 	}
 	p.forget()
 	return nil
 }
 
-// List returns the limits that are set: drop points first, then domains, then mailings by their
-// keys.
+// List returns the limits that are set: those of all mailings first, drop points before domains, then
+// those of each mailing.
 func (p *Pacer) List(ctx context.Context) ([]Limit, error) {
 	read, err := p.query(ctx)
 	if err != nil {

@@ -76,10 +76,11 @@ type Status struct {
 
 // Limit is a rate limit.
 type Limit struct {
-	Kind  string    `json:"kind"` // drop_point, domain or mailing
-	Name  string    `json:"name"` // of a mailing its ID
-	Rate  rate.Rate `json:"rate"`
-	SetAt time.Time `json:"set_at"`
+	Kind    string    `json:"kind"`              // drop_point, domain or mailing
+	Name    string    `json:"name"`              // of a mailing its ID
+	Mailing string    `json:"mailing,omitempty"` // the ID of the only mailing that it is for; empty: all together
+	Rate    rate.Rate `json:"rate"`
+	SetAt   time.Time `json:"set_at"`
 }
 
 // ErrNotFound says that neither the database nor Temporal has the mailing.

@@ -177,13 +177,17 @@ func describeUse(p workflows.DropPointStatus) string {
 }
 
 func describeLimit(l Limit) string {
+	text := l.Rate.String()
 	switch l.Kind {
 	case ratelimit.DropPoint.String():
-		return fmt.Sprintf("%s to drop point %s", l.Rate, l.Name)
+		text += " to drop point " + l.Name
 	case ratelimit.Domain.String():
-		return fmt.Sprintf("%s to %s", l.Rate, l.Name)
+		text += " to " + l.Name
 	}
-	return fmt.Sprintf("%s of this mailing", l.Rate)
+	if l.Mailing != "" {
+		text += " of this mailing"
+	}
+	return text
 }
 
 // outcome is a number of recipients with the same outcome.

@@ -14,7 +14,7 @@
 -- @want is the number of turns that the worker wants, @newest the start of the newest frame that it
 -- has asked for. All times are nanoseconds since 1970 by the server's clock.
 WITH held AS MATERIALIZED (
-	SELECT * FROM rate_limits WHERE kind = @kind AND name = @name FOR UPDATE
+	SELECT * FROM rate_limits WHERE kind = @kind AND name = @name AND mailing = @mailing FOR UPDATE
 ), timed AS MATERIALIZED (
 	SELECT *, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000 AS now FROM held
 ), bounded AS (
@@ -36,6 +36,6 @@ WITH held AS MATERIALIZED (
 ), written AS (
 	UPDATE rate_limits r SET frame_at = g.frame_at, given = g.given + g.n,
 		askers = g.askers, askers_before = g.askers_before
-	FROM granted g WHERE r.kind = @kind AND r.name = @name
+	FROM granted g WHERE r.kind = @kind AND r.name = @name AND r.mailing = @mailing
 )
 SELECT messages, seconds, spacing, turns, frame_at, given, n, now FROM granted

@@ -79,7 +79,7 @@ func CompleteLimit(all bool) func(*cobra.Command, []string, string) ([]string, c
 				return
 			}
 			for _, l := range set {
-				if l.Scope.Kind != ratelimit.Mailing {
+				if l.Scope.Mailing == 0 {
 					add(l.Scope.Name, l.Rate.String())
 				}
 			}

@@ -1,14 +1,14 @@
 package command
 
 import (
+	"cmp"
 	"context"
-	"strconv"
 
 	"directmailer/internal/delivery/ratelimit"
 	"directmailer/starter/internal/status"
 )
 
-// Limits returns all rate limits that limit anything. Those of mailings have the IDs as names.
+// Limits returns all rate limits that limit anything: not those of mailings that are over.
 func (s *Store) Limits(ctx context.Context) ([]status.Limit, error) {
 	all, err := ratelimit.New(s.Pool).List(ctx)
 	if err != nil {
@@ -16,8 +16,7 @@ func (s *Store) Limits(ctx context.Context) ([]status.Limit, error) {
 	}
 	var keys []int64
 	for _, l := range all {
-		if l.Scope.Kind == ratelimit.Mailing {
-			key, _ := strconv.ParseInt(l.Scope.Name, 10, 64)
+		if key := l.Scope.Mailing; key != 0 && (len(keys) == 0 || keys[len(keys)-1] != key) {
 			keys = append(keys, key)
 		}
 	}
@@ -27,14 +26,11 @@ func (s *Store) Limits(ctx context.Context) ([]status.Limit, error) {
 	}
 	lines := []status.Limit{}
 	for _, l := range all {
-		name := l.Scope.Name
-		if l.Scope.Kind == ratelimit.Mailing {
-			key, _ := strconv.ParseInt(name, 10, 64)
-			if name = ids[key]; name == "" {
-				continue // it is over, and its limit limits nothing
-			}
+		id, open := ids[l.Scope.Mailing]
+		if l.Scope.Mailing == 0 || open {
+			lines = append(lines, status.Limit{Kind: l.Scope.Kind.String(), Name: cmp.Or(l.Scope.Name, id), Mailing: id,
+				Rate: l.Rate, SetAt: l.UpdatedAt})
 		}
-		lines = append(lines, status.Limit{Kind: l.Scope.Kind.String(), Name: name, Rate: l.Rate, SetAt: l.UpdatedAt})
 	}
 	return lines, nil
 }

@@ -147,7 +147,7 @@ func (a *app) closedAlready(ctx context.Context, s *command.Store, m mailings.Ma
 
 // dropRate removes the mailing's own rate limit, as a workflow does when it closes its ledger.
 func dropRate(ctx context.Context, s *command.Store, m mailings.Mailing) error {
-	return ratelimit.New(s.Pool).Drop(ctx, ratelimit.OfMailing(m.Key))
+	return ratelimit.New(s.Pool).DropMailing(ctx, m.Key)
 }
 
 func (a *app) tellClosed(id string, end ledger.Ending) {

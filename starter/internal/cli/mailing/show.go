@@ -87,15 +87,12 @@ func addRates(ctx context.Context, s *command.Store, v *status.Status) error {
 	all, err := s.Limits(ctx)
 	for _, l := range all {
 		named := func(p workflows.DropPointStatus) bool { return p.Name == l.Name }
-		switch l.Kind {
-		case ratelimit.Mailing.String():
-			if l.Name != v.ID {
-				continue
-			}
-		case ratelimit.DropPoint.String():
-			if len(v.DropPoints) > 0 && !slices.ContainsFunc(v.DropPoints, named) {
-				continue
-			}
+		switch {
+		case l.Mailing != "" && l.Mailing != v.ID:
+			continue
+		case l.Kind == ratelimit.DropPoint.String() &&
+			len(v.DropPoints) > 0 && !slices.ContainsFunc(v.DropPoints, named):
+			continue
 		}
 		v.Rates = append(v.Rates, l)
 	}
