@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"directmailer/internal/neterr"
 )
 
 const (
@@ -128,7 +130,7 @@ func failure(err error) string {
 	if errors.As(err, &network) && network.Timeout() {
 		return "the server did not answer in time"
 	}
-	return "the server cannot be asked: " + err.Error()
+	return "the server cannot be asked: " + neterr.Reason(err)
 }
 
 // texts returns the TXT records of a name, each with its strings joined.

@@ -31,7 +31,9 @@ type Sender struct {
 type Key struct {
 	Domain, Selector string
 	Algorithm        string // "rsa" or "ed25519"
-	Public           []byte // as the DNS record has it before it is encoded
+	// Public is the key as the DNS record has it before it is encoded. It is nil if it is not known:
+	// then the record must only be there and be readable.
+	Public []byte
 }
 
 // Check looks up the records of a sender and returns what is wrong with them, in the order of

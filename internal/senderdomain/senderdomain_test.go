@@ -200,6 +200,21 @@ func TestTheRecordsOfAProperSenderHaveNoFinding(t *testing.T) {
 	}
 }
 
+func TestTheRecordOfAKeyThatThisShellCannotReadMustBeThere(t *testing.T) {
+	t.Parallel()
+	s := sender()
+	s.Keys = []senderdomain.Key{{Domain: "example.com", Selector: "one"}, {Domain: "example.com", Selector: "two"}}
+	if got := check(t, good(), s); len(got) > 0 {
+		t.Errorf("got %+v", got)
+	}
+	z := good().with(one, quoted("v=DKIM1; p="))
+	delete(z, two)
+	want := "dkim-record-missing TXT two._domainkey.example.com, dkim-record-mismatch TXT one._domainkey.example.com"
+	if got := codes(check(t, z, s)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestEveryKindOfBadRecordIsFound(t *testing.T) {
 	t.Parallel()
 	gone := func(names ...string) zone {

@@ -19,7 +19,7 @@ func TestWhetherMessagesAreSignedIsToldBeforeTheStartAndAfterIt(t *testing.T) {
 		return made.Setting
 	}
 	right, wrong := setting("example.com"), setting("example.net")
-	const warning = "warning: DM_DKIM has no key for example.com: the messages are not signed"
+	const warning = "warning: dkim-key-missing: header DKIM-Signature: is missing: DM_DKIM of this shell has no key"
 	start := []string{"start", "-f", "letter.yaml", "--id", newID(t)}
 	dry := append(start, "--dry-run")
 

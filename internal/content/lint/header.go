@@ -89,8 +89,14 @@ func (l *Linter) aboutMailing(setup Setup) (all []Finding) {
 		f.Field = field
 		all = append(all, f)
 	}
-	for _, tag := range render.MergeTags(l.spec()) {
-		f := New(MergeTag, "", tag.Message)
+	c := l.in.Content
+	spec := render.Spec{
+		ToName: l.in.ToName, Subject: l.in.Subject, Headers: l.in.Headers,
+		Text: c.Text, HTML: c.HTML, Static: c.Static, Page: hasPage(l.in),
+	}
+	for _, tag := range render.MergeTags(spec) {
+		message := strings.TrimSuffix(tag.Message, ": a field is written {{.first_name}}") // the rule says that
+		f := New(MergeTag, "", message)
 		f.Field, f.Line, f.Column = tag.Field, tag.Line, tag.Column
 		all = append(all, f)
 	}

@@ -86,7 +86,8 @@ func TestABlankBodyIsFoundAndAPageIsNotLookedAt(t *testing.T) {
 	wantCodes(t, "blank", l.Findings(lint.Setup{}), "body-blank unsubscribe-link-missing text-missing")
 	l = lint.NewLinter(letter())
 	l.Message([]byte(raw), "r1@example.org", true)
-	wantCodes(t, "a page", l.Findings(lint.Setup{}), "")
+	wantCodes(t, "a page", l.Findings(lint.Setup{}), "pages-not-checked")
+	wantCodes(t, "no message", lint.NewLinter(letter()).Findings(lint.Setup{}), "sample-missing")
 }
 
 func TestEachCodeHasOneRule(t *testing.T) {

@@ -35,6 +35,8 @@ type Finding struct {
 	// Line and Column are the place in the field's template. They are 0 if they are not known.
 	Line   int `json:"line,omitempty"`
 	Column int `json:"column,omitempty"`
+	// Place is the file, the line and the column, for who knows the file. It may be empty.
+	Place string `json:"place,omitempty"`
 	// Where is the place in the message, or the name that was looked up: "header Subject", "link 3".
 	Where string `json:"where"`
 	// Message says what is wrong, and Action what to do. Both have no recipient data.
@@ -53,10 +55,16 @@ func New(code Code, where, message string) Finding {
 	return Finding{Code: code, Severity: rule.Severity, Where: where, Message: message, Action: rule.Action}
 }
 
-// Setup is what the mailing's messages depend on besides its input.
+// Setup is what the check knows besides the input and the messages.
 type Setup struct {
 	// Recipients is the number of members of the audience, as far as it is known.
 	Recipients int64
+	// NoLinks is true if no unsubscribe links can be made, and those of the messages only stand for
+	// them.
+	NoLinks bool
+	// KeysNotRead is true if there are keys for From's domain, and the messages are not signed
+	// because this process cannot read the keys.
+	KeysNotRead bool
 }
 
 // Sizes are the sizes of the largest messages of a sample, in octets.
@@ -70,6 +78,7 @@ type Linter struct {
 	in       workflows.Input
 	source   source
 	messages int
+	pages    bool // the bodies of messages only stand for pages
 	sizes    Sizes
 	found    map[Finding]int
 	order    []Finding
@@ -87,8 +96,17 @@ func (l *Linter) Sizes() Sizes { return l.sizes }
 // error that only a part of the messages has is a warning, unless the template itself holds it.
 func (l *Linter) Findings(setup Setup) []Finding {
 	all := l.aboutMailing(setup)
+	if l.messages == 0 {
+		all = append(all, New(SampleMissing, "sample", "no message was looked at"))
+	}
+	if l.pages {
+		all = append(all, New(PagesNotSeen, "body", "was not looked at: it is a page"))
+	}
 	for _, f := range l.order {
 		f.Messages = l.found[f]
+		if f.Code == DKIMKeyMissing && setup.KeysNotRead {
+			f = New(DKIMKeyNotRead, f.Where, "the key cannot be read here, so the sample is not signed")
+		}
 		if f.Severity == Error && !f.literal && f.Messages < l.messages {
 			f.Severity = Warning
 		}

@@ -33,6 +33,7 @@ type parsed struct {
 // pageless is true, the body only stands for a page, and is not looked at.
 func (l *Linter) Message(raw []byte, to string, pageless bool) {
 	l.messages++
+	l.pages = l.pages || pageless
 	found := once{}
 	l.sizes.Message = max(l.sizes.Message, len(raw))
 	lines(raw, found)

@@ -40,7 +40,7 @@ var addressAttribute = regexp.MustCompile(
 
 func newSource(in workflows.Input) source {
 	s := source{text: in.Content.Text, literal: map[string]attribute{}}
-	if in.Content.PageURL != "" || in.Content.PageColumn != "" {
+	if hasPage(in) {
 		return s
 	}
 	s.html = in.Content.HTML
@@ -64,6 +64,8 @@ func newSource(in workflows.Input) source {
 	}
 	return s
 }
+
+func hasPage(in workflows.Input) bool { return in.Content.PageURL != "" || in.Content.PageColumn != "" }
 
 // address returns the place of a link or image with this rendered address. what is "link" or
 // "image", and n its number in the message. The spot quotes the template, never the rendered

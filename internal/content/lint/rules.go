@@ -24,6 +24,7 @@ const (
 	LineTooLong        Code = "line-too-long"
 
 	DKIMKeyMissing Code = "dkim-key-missing"
+	DKIMKeyNotRead Code = "dkim-key-not-read"
 	DKIMNotAligned Code = "dkim-not-aligned"
 
 	SubjectLong      Code = "subject-long"
@@ -89,7 +90,7 @@ func (c Code) Known() bool { return c.index() >= 0 }
 func (c Code) index() int { return slices.IndexFunc(rules, func(r Rule) bool { return r.Code == c }) }
 
 var rules = []Rule{
-	{UnsubscribeMissing, Error,
+	{UnsubscribeMissing, Warning,
 		"The message has no List-Unsubscribe header. Gmail, Yahoo and Microsoft refuse bulk mail without it",
 		"set DM_PUBLIC_URL and DM_TOKEN_KEYS here and in the workers, or write `unsubscribe: none` if the mailing is " +
 			"no bulk mail"},
@@ -142,6 +143,9 @@ var rules = []Rule{
 		"DM_DKIM of this shell has no key for From's domain, so the messages of the sample have no DKIM signature. " +
 			"Receivers refuse bulk mail without one",
 		"make a key with `starter dkim new`, or make sure that the relay signs"},
+	{DKIMKeyNotRead, Note,
+		"DM_DKIM has a key for From's domain, and this shell cannot read the key. The sample is not signed",
+		"check where the workers run"},
 
 	{SubjectLong, Warning,
 		"The subject has more than 100 characters. Phones show about 40 of them, other programs about 70",

@@ -11,7 +11,7 @@ import (
 func (l *Linter) signatures(m parsed, found once) {
 	all := m.header["Dkim-Signature"]
 	if len(all) == 0 {
-		found.add(DKIMKeyMissing, "header DKIM-Signature", "is missing")
+		found.add(DKIMKeyMissing, "header DKIM-Signature", "is missing: DM_DKIM of this shell has no key for From's domain")
 		return
 	}
 	from, err := mail.ParseAddress(m.header.Get("From"))

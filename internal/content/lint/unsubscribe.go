@@ -4,18 +4,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"directmailer/internal/content"
 	"directmailer/internal/content/render"
 )
 
-// bulk is the number of recipients above which a mailing is bulk mail: what Gmail, Yahoo and
+// Bulk is the number of recipients above which a mailing is bulk mail: what Gmail, Yahoo and
 // Microsoft take for a day's mail of a bulk sender.
-const bulk = 5000
-
-// spec is the content as package render compiles it.
-func (l *Linter) spec() render.Spec { return content.Spec(l.in, l.in.Audience(), time.Unix(0, 0)) }
+const Bulk = 5000
 
 // unsubscribe looks at the headers of RFC 2369 and RFC 8058.
 func (l *Linter) unsubscribe(m parsed, found once) {
@@ -62,11 +57,13 @@ func oneClickAddress(header string) string {
 
 // noUnsubscribe is about a mailing that nobody can leave.
 func (l *Linter) noUnsubscribe(setup Setup) []Finding {
-	if !l.unsubscribeIsNone() {
-		return nil
-	}
 	code, message := UnsubscribeNone, "the mailing has no unsubscribe headers"
-	if setup.Recipients > bulk {
+	switch {
+	case !l.unsubscribeIsNone() && !setup.NoLinks:
+		return nil
+	case !l.unsubscribeIsNone():
+		code, message = UnsubscribeMissing, "DM_TOKEN_KEYS and DM_PUBLIC_URL are not set in this shell"
+	case setup.Recipients > Bulk:
 		code, message = UnsubscribeNoneBulk, "a mailing to more than 5,000 recipients has no unsubscribe headers"
 	}
 	f := New(code, "", message)

@@ -66,9 +66,10 @@ var findings = output.Table[finding]{
 
 func (a *app) checkCommand() *cobra.Command {
 	var file string
+	var dns start.DNS
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check PostgreSQL, Temporal, workers, drop points and sources",
+		Short: "Check PostgreSQL, Temporal, workers, drop points and sources, and a mailing",
 		Long: `Checks PostgreSQL (version, schema, settings, connections), Temporal (connection, namespace),
 whether workers ask for work, and each drop point of DM_DROP_POINTS. A mail server is greeted, and
 logged in to, as a mailing does it. In a drop directory a file is written and removed. No mail is
@@ -76,24 +77,43 @@ sent. The command also logs in to each source database of DM_SOURCES, and reads 
 prints how long each check took. All checks run at the same time, for at most 15 seconds. A WARNING
 is about a setting that endangers mailings and does not stop them.
 
-With --file the command first reads a mailing file and the header of its list, as start does. It
-reports every problem, and warns of merge tags of other systems. ` + "`starter start --dry-run`" + ` also
-reads the recipients.`,
+With --file the command first checks a mailing as start does, and starts nothing. It reads the
+file and the header of its list, renders the messages of a sample of real recipients, and looks at
+them as receivers and readers see them: unsubscribe, signature, links, images, size, and more.
+Each finding has a code, a severity, its place, and what to do. start refuses a mailing that has an
+error, unless --despite names its code. The check knows the environment of this shell. That of the
+workers may differ.
+
+With --resolver it also looks up the DNS records of the sender: DKIM, SPF, DMARC and MX, and with
+--from-ip whether SPF allows the address, and its name. ` + "`starter start --dry-run`" + ` also counts
+the recipients.
+
+The exit code is 2 for a mailing with an error, and 8 if something is not usable.`,
 		Example: `  starter check
 
-  # check a mailing file, too
+  # check a mailing, too
   starter check -f newsletter.yaml
+
+  # and the DNS records of its sender
+  starter check -f newsletter.yaml --resolver system --from-ip 192.0.2.25
 
   # check a mail server before the workers use it
   DM_DROP_POINTS='mx=smtp://mail.example.com' starter check --output json`,
 		Args: command.Needs(),
 	}
 	format := output.AddFormat(cmd, "table", "json")
-	cmd.Flags().StringVarP(&file, "file", "f", "", "mailing file to check as well")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "mailing file to check, too")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
+	dns.AddFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if cmd.Flags().Changed("file") {
-			if err := start.Check(cmd.Context(), a.App, file); err != nil {
+		withFile := cmd.Flags().Changed("file")
+		if !withFile && dns.Resolver != "" {
+			return exit.Usagef("--resolver needs --file: it looks up the sender of a mailing")
+		}
+		var mailing start.Checked
+		if withFile {
+			var err error
+			if mailing, err = start.Check(cmd.Context(), a.App, file, dns); err != nil {
 				return err
 			}
 		}
@@ -105,12 +125,31 @@ reads the recipients.`,
 		if err := cmd.Context().Err(); err != nil {
 			return err
 		}
-		if err := findings.Write(a.Out, format, found); err != nil {
+		if !withFile {
+			err = findings.Write(a.Out, format, found)
+		} else {
+			err = checkedMailings.Write(a.Out, format, checkedMailing{mailing, found})
+		}
+		if err != nil {
 			return err
 		}
-		return unusableError(found)
+		return checkError(mailing, found)
 	}
 	return cmd
+}
+
+// checkError is the error for what was found, or nil.
+func checkError(mailing start.Checked, found []finding) error {
+	unusable := unusableError(found)
+	codes := start.Errors(mailing.Findings)
+	if len(codes) == 0 {
+		return unusable
+	}
+	text := fmt.Sprintf("%s: %s (%s)", mailing.File, output.Count(len(codes), "error"), strings.Join(codes, ", "))
+	if unusable != nil {
+		text += "; " + unusable.Error()
+	}
+	return exit.Errorf(exit.BadInput, "%s", text)
 }
 
 func unusableError(found []finding) error {

@@ -29,7 +29,11 @@ var Codes = []struct {
 }{
 	{Done, "done"},
 	{Unexpected, "something unexpected"},
-	{BadInput, "bad usage or bad input: flags, environment, mailing file, template, list file"},
+	{
+		BadInput,
+		"bad usage or bad input: flags, environment, mailing file, template, list file; or a mailing in\n" +
+			"which the check found an error",
+	},
 	{RowsRejected, "done, but rows of a file were rejected"},
 	{
 		NotFound,

@@ -45,8 +45,8 @@ type Reason struct {
 }
 
 // RenderAll renders the messages of all members that each gives, on all processors. It keeps no
-// message, fetches no page, and signs nothing. done counts the members, while others may read it.
-// The error is that of each.
+// message and fetches no page. done counts the members, while others may read it. The error is that
+// of each.
 func (t *Trial) RenderAll(
 	ctx context.Context, done *atomic.Int64, each func(add func(Member) error) error,
 ) (Everybody, error) {
@@ -58,7 +58,7 @@ func (t *Trial) RenderAll(
 		tallies[i].reasons = map[render.Problem]*Reason{}
 		workers.Go(func() {
 			for members := range portions {
-				one := newTrial(ctx, t.content) // a batch's budget is for one portion
+				one := newTrial(ctx, t.in, t.content, t.known) // a batch's budget is for one portion
 				for _, m := range members {
 					problem := one.render(m.Recipient)
 					tallies[i].add(m.Position, len(one.message), problem)

@@ -16,8 +16,10 @@ import (
 func trial(t *testing.T) *sample.Trial {
 	t.Helper()
 	const html = `<a href="{{.link}}">x</a>{{if eq .name "Nr 0003"}}{{.gone}}{{end}}`
-	one, err := sample.NewTrial(t.Context(), workflows.Input{ID: "m", From: "a@example.com", Subject: "Hi", List: "people",
-		Content: workflows.Content{Text: "Hello {{.name}}", HTML: html}})
+	one, err := sample.NewTrial(t.Context(), workflows.Input{
+		ID: "m", From: "a@example.com", Subject: "Hi", List: "people",
+		Content: workflows.Content{Text: "Hello {{.name}}", HTML: html},
+	}, sample.Known{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +93,10 @@ func TestReadingThatFailsEndsTheRendering(t *testing.T) {
 
 // BenchmarkRenderAll renders members who are in memory already.
 func BenchmarkRenderAll(b *testing.B) {
-	one, err := sample.NewTrial(b.Context(), workflows.Input{ID: "m", From: "a@example.com", Subject: "Hi {{.name}}", List: "people",
-		Content: workflows.Content{Text: "Hello {{.name}}"}})
+	one, err := sample.NewTrial(b.Context(), workflows.Input{
+		ID: "m", From: "a@example.com", Subject: "Hi {{.name}}", List: "people",
+		Content: workflows.Content{Text: "Hello {{.name}}"},
+	}, sample.Known{})
 	if err != nil {
 		b.Fatal(err)
 	}

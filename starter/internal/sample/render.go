@@ -9,6 +9,7 @@ import (
 
 	"directmailer/internal/content"
 	"directmailer/internal/content/dkim"
+	"directmailer/internal/content/lint"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/workflows"
@@ -20,6 +21,10 @@ type Result struct {
 	Failed   int // those without a message
 	// Problems are the different problems, the commonest first.
 	Problems []Problem
+	// Findings are about the mailing and about the messages of the sample. Sizes are those of the
+	// largest messages.
+	Findings []lint.Finding
+	Sizes    lint.Sizes
 }
 
 // Problem is a problem of recipients.
@@ -53,24 +58,33 @@ func (p Problem) isOfTemplate() bool { return p.OfTemplate }
 
 // Trial is the content of a mailing, compiled. It is not safe for concurrent use.
 type Trial struct {
+	in       workflows.Input
+	known    Known
 	content  *content.Content
 	renderer *render.Renderer
 	locator  *page.Locator // nil: no pages
 	message  []byte        // the one that was rendered last
 }
 
+// Known is what this process knows of the settings of workers.
+type Known struct {
+	Keys dkim.Keys // that sign the messages
+	// KeysNotRead is true if there are keys for From's domain, and this process cannot read them.
+	KeysNotRead bool
+}
+
 // NewTrial compiles the content of an input, whose templates must have no problem. The Trial ends
 // with the context.
-func NewTrial(ctx context.Context, in workflows.Input) (*Trial, error) {
-	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{})
+func NewTrial(ctx context.Context, in workflows.Input, known Known) (*Trial, error) {
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), known.Keys)
 	if err != nil {
 		return nil, err
 	}
-	return newTrial(ctx, c), nil
+	return newTrial(ctx, in, c, known), nil
 }
 
-func newTrial(ctx context.Context, c *content.Content) *Trial {
-	t := &Trial{content: c, renderer: c.Template.NewRenderer(ctx)}
+func newTrial(ctx context.Context, in workflows.Input, c *content.Content, known Known) *Trial {
+	t := &Trial{in: in, known: known, content: c, renderer: c.Template.NewRenderer(ctx)}
 	if c.Pages != nil {
 		t.locator = c.Pages.NewLocator(ctx)
 	}
@@ -85,17 +99,23 @@ func (t *Trial) Sample() *Sample {
 	return New(t.content.Template.Fields())
 }
 
-// Render renders the messages of a sample. It fetches no page: each recipient has the same one.
+// Render renders the messages of a sample and looks at them. It fetches no page: each recipient has
+// the same one.
 func (t *Trial) Render(s *Sample) Result {
 	all := s.Recipients()
 	result := Result{Rendered: len(all)}
 	counts := map[render.Problem]int{}
+	linter := lint.NewLinter(t.in)
 	for _, to := range all {
 		if p := t.render(to); p != nil {
 			result.Failed++
 			counts[*p]++
+			continue
 		}
+		linter.Message(t.message, to.Address, t.locator != nil)
 	}
+	result.Findings = linter.Findings(lint.Setup{Recipients: int64(s.seen), KeysNotRead: t.known.KeysNotRead})
+	result.Sizes = linter.Sizes()
 	for p, n := range counts {
 		result.Problems = append(result.Problems, Problem{p, n})
 	}

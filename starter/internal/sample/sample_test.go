@@ -131,7 +131,7 @@ func TestAMailingIsRefusedForItsTemplateAndWarnedOfForItsData(t *testing.T) {
 		},
 	} {
 		in := workflows.Input{ID: "m", From: "a@example.com", Subject: "Hi", List: "people", Content: test.content}
-		trial, err := sample.NewTrial(t.Context(), in)
+		trial, err := sample.NewTrial(t.Context(), in, sample.Known{})
 		if err != nil {
 			t.Fatal(name, err)
 		}

@@ -79,8 +79,8 @@ func knownSources() (*query.Set, error) {
 }
 
 // signatures returns the names of the keys that DM_DKIM of this shell has for the domain of From,
-// and whether the messages will be signed, in words. It warns if DM_DKIM has no key for the domain.
-func (a *app) signatures(p plan) (names []string, words string, err error) {
+// and whether the messages will be signed, in words.
+func signatures(p plan) (names []string, words string, err error) {
 	c, err := command.Settings()
 	if err != nil {
 		return nil, "", err
@@ -95,7 +95,6 @@ func (a *app) signatures(p plan) (names []string, words string, err error) {
 		words = "not known: DM_DKIM is not set in this shell"
 	case len(names) == 0:
 		words = "no: DM_DKIM has no key for " + from.Address.Domain()
-		a.Say("starter: warning: DM_DKIM has no key for %s: the messages are not signed", from.Address.Domain())
 	default:
 		words = strings.Join(names, ", ")
 	}

@@ -19,13 +19,6 @@ func Commands(shared command.App) []*cobra.Command {
 	return []*cobra.Command{a.startCommand(), a.previewCommand(), a.resolveCommand()}
 }
 
-// Check reads a mailing file and the header of its list, as start does. It prints every problem,
-// and a warning for each merge tag of another system, on the standard error.
-func Check(ctx context.Context, shared command.App, file string) error {
-	_, err := (&app{shared}).readMailing(ctx, file, "")
-	return err
-}
-
 // File starts the mailing of a file, to the list that the file names, with a prefix. It prints what
 // the command prints on the standard error.
 func File(ctx context.Context, shared command.App, file, id, prefix string) error {
@@ -40,6 +33,6 @@ func File(ctx context.Context, shared command.App, file, id, prefix string) erro
 		return err
 	}
 	defer s.Close()
-	_, err = a.start(ctx, s, p)
+	_, err = a.start(ctx, s, p, startOptions{})
 	return err
 }

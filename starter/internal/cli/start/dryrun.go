@@ -14,6 +14,7 @@ import (
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/optouts"
+	"directmailer/internal/content/lint"
 	"directmailer/internal/ledger"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
@@ -41,6 +42,8 @@ type dryRunResult struct {
 	// Signatures are the names of the keys for the domain of From, as far as DM_DKIM of this shell
 	// has them.
 	Signatures []string `json:"signatures"`
+	// Findings are about the messages of the sample, as `starter check -f` shows them.
+	Findings []lint.Finding `json:"findings"`
 	// Domains are the recipient domains of the sendable, largest first, at most ten.
 	Domains      []domainCount `json:"domains"`
 	DomainsInAll int           `json:"domains_in_all"`
@@ -102,7 +105,9 @@ func sampleWords(r dryRunResult) string {
 
 // dryRun does what start does, except that it changes nothing: it checks everything, and counts the
 // recipients.
-func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *output.Format) error {
+func (a *app) dryRun(
+	ctx context.Context, s *command.Store, p plan, o startOptions, format *output.Format,
+) error {
 	c, err := command.Dial(ctx)
 	if err != nil {
 		return err
@@ -112,7 +117,7 @@ func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *outp
 		return err
 	}
 	r := dryRunResult{Mailing: p.in.ID, Audience: p.in.Audience(), Domains: []domainCount{}}
-	if r.Signatures, r.signed, err = a.signatures(p); err != nil {
+	if r.Signatures, r.signed, err = signatures(p); err != nil {
 		return err
 	}
 	if p.listFile == "" {
@@ -122,6 +127,9 @@ func (a *app) dryRun(ctx context.Context, s *command.Store, p plan, format *outp
 	}
 	tried, err := a.trySample(ctx, s, p)
 	if err != nil {
+		return err
+	}
+	if r.Findings, err = a.mayStart(ctx, p, tried, o); err != nil {
 		return err
 	}
 	r.Sampled, r.SampleFailed = tried.Rendered, tried.Failed

@@ -88,15 +88,11 @@ func (a *app) readFile(ctx context.Context, path, id string, withList bool) (pla
 	if mapping != nil {
 		faults.fields(p, member.Fields(mapping))
 	}
-	if err := faults.report(a); err != nil {
-		return p, err
-	}
-	a.warnOfMergeTags(p)
-	return p, nil
+	return p, faults.report(a)
 }
 
 // warnOfMergeTags warns of merge tags of other systems, which every recipient would see as they
-// are.
+// are. A start has them among its findings.
 func (a *app) warnOfMergeTags(p plan) {
 	tags := faultList{}
 	for _, tag := range render.MergeTags(content.Spec(p.in, p.in.Audience(), time.Time{})) {

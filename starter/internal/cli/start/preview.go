@@ -93,6 +93,7 @@ func (a *app) preview(ctx context.Context, file, recipient string) (name string,
 	if err != nil {
 		return "", nil, err
 	}
+	a.warnOfMergeTags(p)
 	if err := p.undecided(); err != nil { // one message to nobody does no harm
 		a.Say("warning: %s", output.OneLine(err.Error()))
 		p.list.Decide(csvlist.IgnoreStatus)

@@ -113,7 +113,7 @@ func (a *app) previewAll(ctx context.Context, file string, format *output.Format
 
 func (a *app) renderAll(ctx context.Context, s *command.Store, p plan) (everybody, error) {
 	r := everybody{Audience: p.in.Audience(), Reasons: []reason{}}
-	trial, err := sample.NewTrial(ctx, p.in)
+	trial, err := sample.NewTrial(ctx, p.in, sample.Known{}) // no key: signing fails for nobody, and takes long
 	if err != nil {
 		return r, err
 	}

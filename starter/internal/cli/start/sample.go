@@ -25,8 +25,8 @@ var errEnough = errors.New("the sample is complete")
 // trySample renders the messages of a sample of real recipients. The error says why the mailing
 // must not start. Problems of some recipients are warnings.
 func (a *app) trySample(ctx context.Context, s *command.Store, p plan) (sample.Result, error) {
-	trial, err := sample.NewTrial(ctx, p.in)
-	if err != nil { // the plan is checked already
+	trial, err := newTrial(ctx, p)
+	if err != nil {
 		return sample.Result{}, err
 	}
 	chosen := trial.Sample()

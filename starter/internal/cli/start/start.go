@@ -24,6 +24,8 @@ import (
 type startOptions struct {
 	file, id      string
 	watch, dryRun bool
+	dns           DNS
+	despite       []string // codes of findings
 	of            continuation
 	json          bool
 }
@@ -58,6 +60,11 @@ templates use, among the first 100,000. It starts nothing when all of them fail,
 template fails whatever the values are. When some of them fail, it warns, and names the field and
 the place. It fetches no pages.
 
+It also looks at these messages as receivers and readers see them, as ` + "`starter check -f`" + ` does.
+It warns of what costs trust, and starts nothing when a finding is an error. With --despite and
+the code of the error it starts the mailing all the same. With --resolver it looks up the DNS
+records of the sender, too.
+
 With --dry-run the command checks everything, renders the sample and counts the recipients. It
 starts nothing and changes nothing.`,
 		Example: `  starter start -f newsletter.yaml
@@ -65,6 +72,9 @@ starts nothing and changes nothing.`,
 
   # check everything and count the recipients, and start nothing
   starter start -f newsletter.yaml --dry-run
+
+  # send mail that the law demands, which nobody can leave
+  starter start -f recall.yaml --despite unsubscribe-none-bulk
 
   # send to the recipients that were left out when it was cancelled
   starter start --continue newsletter-2026-11
@@ -80,7 +90,10 @@ starts nothing and changes nothing.`,
 	cmd.Flags().StringVar(&o.of.of, "continue", "", "ID of the mailing to continue")
 	cmd.Flags().StringSliceVar(&o.of.outcomes, "outcome", nil,
 		"with --continue: recipients with these outcomes: "+strings.Join(continuable, ", ")+" (default unsent)")
+	cmd.Flags().StringSliceVar(&o.despite, "despite", nil, "codes of errors that must not stop the mailing")
+	o.dns.AddFlags(cmd)
 	format := output.AddFormat(cmd, "table", "json")
+	_ = cmd.RegisterFlagCompletionFunc("despite", completeDespite)
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
 	_ = cmd.RegisterFlagCompletionFunc("continue", command.CompleteID)
 	_ = cmd.RegisterFlagCompletionFunc(
@@ -97,13 +110,19 @@ starts nothing and changes nothing.`,
 				return err
 			}
 		}
+		if err := checkDespite(o.despite); err != nil {
+			return err
+		}
+		if _, _, err := o.dns.open(); err != nil {
+			return err
+		}
 		p, s, err := a.planStart(cmd.Context(), o)
 		if err != nil {
 			return err
 		}
 		defer s.Close()
 		if o.dryRun {
-			return a.dryRun(cmd.Context(), s, p, format)
+			return a.dryRun(cmd.Context(), s, p, o, format)
 		}
 		return a.begin(cmd.Context(), s, p, o)
 	}
@@ -152,7 +171,7 @@ type started struct {
 
 // begin starts the mailing, says where it is shown, and watches it if that is wanted.
 func (a *app) begin(ctx context.Context, s *command.Store, p plan, o startOptions) error {
-	done, err := a.start(ctx, s, p)
+	done, err := a.start(ctx, s, p, o)
 	if err != nil {
 		return err
 	}
@@ -188,7 +207,7 @@ func rejectedError(p plan, rejected int64) error {
 }
 
 // start imports the list and starts the mailing. If its ID is known already, start does nothing.
-func (a *app) start(ctx context.Context, s *command.Store, p plan) (done started, err error) {
+func (a *app) start(ctx context.Context, s *command.Store, p plan, o startOptions) (done started, err error) {
 	conf, err := command.Settings()
 	if err != nil {
 		return done, err
@@ -206,10 +225,11 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan) (done started
 			return done, err
 		}
 	}
-	if _, err := a.trySample(ctx, s, p); err != nil {
-		return done, err
+	tried, err := a.trySample(ctx, s, p)
+	if err == nil {
+		_, err = a.mayStart(ctx, p, tried, o)
 	}
-	if _, _, err := a.signatures(p); err != nil {
+	if err != nil {
 		return done, err
 	}
 	done = started{Mailing: p.in.ID, Audience: p.in.Audience(), WebUI: webUI(conf.WebUI, c, p.in.ID)}
