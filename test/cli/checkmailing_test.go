@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"directmailer/internal/content/dkim"
+	"directmailer/internal/dev/dnstest"
 )
 
 // checked is what `check -f FILE --output json` says.
@@ -146,4 +149,49 @@ func TestACheckReadsEachKindOfAudience(t *testing.T) {
 	find(t, got.Mailing.Findings, "sample-missing")
 	s.run("list", "delete", "people", "--yes").want(t, 0)
 	s.run("check", "-f", "letter.yaml").wantError(t, 4, "no list is named people")
+}
+
+// The check compares the key that signs with its record, and evaluates SPF for the address that is
+// given.
+func TestACheckComparesTheKeyThatSignsWithItsRecord(t *testing.T) {
+	t.Parallel()
+	s := newShellWithoutServers(t)
+	s.writeLetter()
+	text, err := dkim.Generate(dkim.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := dkim.ParseKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.env["DM_DKIM"] = "example.com=" + s.write("key.pem", string(text)) + "?selector=one"
+	key.Domain, key.Selector = "example.com", "one"
+	zone := dnstest.Zone{
+		"one._domainkey.example.com TXT": dnstest.Quoted(key.Record().Value),
+		"example.com TXT":                dnstest.Quoted("v=spf1 ip4:192.0.2.25 -all"),
+		"example.com MX":                 "10 mx.example.com.\n",
+		"mx.example.com A":               "192.0.2.25\n",
+		"_dmarc.example.com TXT":         dnstest.Quoted("v=DMARC1; p=reject"),
+		"25.2.0.192.in-addr.arpa PTR":    "mx.example.com.\n",
+	}
+	run := func(z dnstest.Zone, ip string) (codes []string) {
+		var got checked
+		s.run("check", "-f", "letter.yaml", "--resolver", dnstest.Serve(t, z), "--from-ip", ip, "--output", "json").
+			decode(t, &got)
+		for _, f := range got.Mailing.Findings {
+			if !strings.HasPrefix(f.Code, "unsubscribe-") {
+				codes = append(codes, f.Code)
+			}
+		}
+		return codes
+	}
+	if got := run(zone, "192.0.2.25"); len(got) > 0 {
+		t.Errorf("got %v", got)
+	}
+	other := zone.With("one._domainkey.example.com TXT", dnstest.Quoted("v=DKIM1; k=ed25519; p=AAAA"))
+	want := []string{"dkim-record-mismatch", "spf-not-allowed", "ptr-missing"}
+	if got := run(other, "192.0.2.26"); !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
 }
