@@ -43,7 +43,8 @@ func demoShell(t *testing.T) *shell {
 func TestTheDemoAccountsForEveryRecipient(t *testing.T) {
 	t.Parallel()
 	s := demoShell(t)
-	a := s.run("demo", "--output", "json").want(t, 0, "recipients.csv:", "Ledger, closed", "Message-ID: ")
+	a := s.run("demo", "--output", "json").want(t, 0, "recipients.csv:", "Ledger, closed", "Message-ID: ",
+		"DKIM-Signature: v=1; a=ed25519-sha256;", "d=harbour-hill.example;")
 	lines := strings.Split(strings.TrimSpace(a.out), "\n")
 	var r struct {
 		Mailing, Directory, State                            string

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"directmailer/internal/content/dkim"
+	"directmailer/internal/content/dkim/dkimtest"
 	"directmailer/internal/content/render"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/spool"
@@ -20,9 +22,10 @@ func BenchmarkStages(b *testing.B) {
 	for _, size := range []int{20_000, 2_000} {
 		content := newsletter(b, size)
 		octets := sizeOf(b, content)
-		template, problems := render.Compile(render.Spec{Mailing: "bench",
+		spec := render.Spec{Mailing: "bench",
 			From: "The Harbour Gazette <gazette@example.com>", Subject: "{{.first_name}}, the week in {{.city}}",
-			Text: content.Text, HTML: content.HTML, ListID: "people.example.com", Date: time.Now()})
+			Text: content.Text, HTML: content.HTML, ListID: "people.example.com", Date: time.Now()}
+		template, problems := render.Compile(spec)
 		if len(problems) > 0 {
 			b.Fatal(problems)
 		}
@@ -58,6 +61,35 @@ func BenchmarkStages(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
+		for _, signed := range []struct {
+			by         string
+			algorithms []dkim.Algorithm
+		}{
+			{"unsigned", nil}, {"Ed25519", []dkim.Algorithm{dkim.Ed25519}}, {"RSA", []dkim.Algorithm{dkim.RSA}},
+			{"RSA and Ed25519", []dkim.Algorithm{dkim.RSA, dkim.Ed25519}},
+		} {
+			spec.Signer = dkimtest.Keys(b, "example.com", signed.algorithms...).For("example.com")
+			template, problems := render.Compile(spec)
+			if len(problems) > 0 {
+				b.Fatal(problems)
+			}
+			renderer := template.NewRenderer(b.Context())
+			encoder, err := spool.NewEncoder()
+			if err != nil {
+				b.Fatal(err)
+			}
+			run("render and spool, "+signed.by, func(i int) { // what RenderBatch does, without the database
+				if i == 0 {
+					encoder.Reset()
+				}
+				if data, _, err = renderer.Render(data[:0], recipients[i]); err == nil {
+					err = encoder.Add(&spool.Entry{Recipient: recipients[i].Number, To: recipients[i].Address, Data: data})
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
 		var entries []spool.Entry
 		for _, r := range recipients {
 			data, _, err := renderer.Render(nil, r)

@@ -4,16 +4,23 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // appendRelaxedBody appends the canonical form of a body (RFC 6376, 3.4.4). Runs of blanks and tabs
 // become one blank, those at the end of a line are left out, and so are empty lines at the end.
 //
-// This is most of the work of a signature besides its two hashes, so the loop looks at seven octets
-// at a time and copies what lies between two changes as a whole.
+// Besides the hash, this is the largest part of a signature's work. So it looks for changes in
+// eight octets at a time, and copies what lies between two changes as a whole.
 func appendRelaxedBody(dst, body []byte) []byte {
 	start, done := len(dst), 0
-	for i := nextChange(body, 0); i < len(body); i = nextChange(body, i) {
+	for i, tab := 0, -1; ; done = i {
+		if tab < i {
+			tab = indexFrom(body, i, '\t')
+		}
+		if i = nextRun(body, i, tab); i == len(body) {
+			break
+		}
 		dst = append(dst, body[done:i]...)
 		for i < len(body) && isBlank(body[i]) {
 			i++
@@ -21,7 +28,6 @@ func appendRelaxedBody(dst, body []byte) []byte {
 		if i < len(body) && !bytes.HasPrefix(body[i:], crlf) {
 			dst = append(dst, ' ')
 		}
-		done = i
 	}
 	dst = append(dst, body[done:]...)
 	for bytes.HasSuffix(dst[start:], crlf) {
@@ -37,67 +43,76 @@ var crlf = []byte("\r\n")
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// nextChange returns the next octet from i on that may begin a change: a tab, or a blank before an
-// octet that is not visible or before the end. It returns len(b) if there is none.
-func nextChange(b []byte, i int) int {
-	for ; i+8 <= len(b); i += 7 {
-		if hit := changes(binary.LittleEndian.Uint64(b[i:])); hit != 0 {
-			return i + bits.TrailingZeros64(hit)/8
-		}
-	}
-	for ; i < len(b); i++ {
-		if b[i] == '\t' || b[i] == ' ' && (i+1 == len(b) || b[i+1] <= ' ') {
-			return i
-		}
+// indexFrom returns where c is from i on, or len(b).
+func indexFrom(b []byte, i int, c byte) int {
+	if n := bytes.IndexByte(b[i:], c); n >= 0 {
+		return i + n
 	}
 	return len(b)
 }
 
-// changes sets the highest bit of each of the first seven octets, the lowest first, that nextChange
-// looks for. No octet's sum carries into the next one, so each bit is exact.
-func changes(eight uint64) uint64 {
+// nextRun returns the next octet from i on that may begin a change: the tab, which is the next one,
+// or a blank before an octet that is not visible or before the end. It returns len(b) if there is
+// none.
+func nextRun(b []byte, i, tab int) int {
+	for i+8 <= tab {
+		pairs := invisiblePairs(binary.LittleEndian.Uint64(b[i:]))
+		if pairs == 0 {
+			i += 7 // the last octet may begin a pair
+			continue
+		}
+		if i += bits.TrailingZeros64(pairs) / 8; b[i] == ' ' {
+			return i
+		}
+		i++ // the end of a line
+	}
+	for ; i < tab; i++ {
+		if b[i] == ' ' && (i+1 == len(b) || b[i+1] <= ' ') {
+			return i
+		}
+	}
+	return tab
+}
+
+// invisiblePairs sets the highest bit of each of the first seven octets, the first one lowest, that
+// is not above a blank, and whose next one is not either. No octet's sum carries into the next one,
+// so each bit is exact.
+func invisiblePairs(eight uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	low := eight &^ highs
-	blanks := ^((low ^ ' '*ones) + 0x7F*ones | eight) & highs
-	tabs := ^((low ^ '\t'*ones) + 0x7F*ones | eight) & highs
-	invisible := ^(low + (0x7F-' ')*ones | eight) & highs
-	return (blanks&(invisible>>8) | tabs) & (highs >> 8)
+	invisible := ^(eight&^highs + (0x7F-' ')*ones | eight) & highs
+	return invisible & (invisible >> 8)
 }
 
 // appendRelaxedField appends the canonical form of a header field (RFC 6376, 3.4.2) with its line
 // end: the name in lower case, the value on one line without blanks around it, each run of blanks
 // as one blank.
-func appendRelaxedField(dst []byte, f field) []byte {
-	dst = append(appendLower(dst, f.name), ':')
-	blank, empty := false, true
-	for _, c := range f.value {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-			blank = true
-			continue
+func appendRelaxedField(dst []byte, name string, value []byte) []byte {
+	dst = append(append(dst, name...), ':')
+	for first := true; ; first = false {
+		begin := 0
+		for begin < len(value) && isSpace(value[begin]) {
+			begin++
 		}
-		if blank && !empty {
+		if value = value[begin:]; len(value) == 0 {
+			return append(dst, crlf...)
+		}
+		end := 0
+		for end < len(value) && !isSpace(value[end]) {
+			end++
+		}
+		if !first {
 			dst = append(dst, ' ')
 		}
-		blank, empty = false, false
-		dst = append(dst, c)
+		dst = append(dst, value[:end]...)
+		value = value[end:]
 	}
-	return append(dst, crlf...)
 }
 
-func appendLower(dst, name []byte) []byte {
-	for _, c := range name {
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
+func isSpace(c byte) bool { return c <= ' ' && (c == ' ' || c == '\t' || c == '\r' || c == '\n') }
 
 // field is a header field of a message.
 type field struct {
-	name  []byte // as written
+	name  string // in lower case
 	value []byte // what follows the colon, with folds and the line end
 }
 
@@ -106,11 +121,36 @@ func appendFields(all []field, header []byte) []field {
 	for len(header) > 0 {
 		end := fieldEnd(header)
 		name, value, _ := bytes.Cut(header[:end], []byte(":"))
-		all = append(all, field{bytes.TrimRight(name, " \t"), value})
+		all = append(all, field{lowerName(bytes.TrimRight(name, " \t")), value})
 		header = header[end:]
 	}
 	return all
 }
+
+// lowerName returns a field's name in lower case. For the usual names it allocates nothing.
+func lowerName(name []byte) string {
+	var space [64]byte
+	lower := space[:0]
+	for _, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		lower = append(lower, c)
+	}
+	if known, ok := knownNames[string(lower)]; ok {
+		return known
+	}
+	return string(lower)
+}
+
+// knownNames are the names of [oversigned] and [unsigned].
+var knownNames = func() map[string]string {
+	names := map[string]string{}
+	for _, name := range slices.Concat(oversigned, unsigned) {
+		names[name] = name
+	}
+	return names
+}()
 
 // fieldEnd returns where the first field ends: after the line end that no blank follows.
 func fieldEnd(header []byte) int {

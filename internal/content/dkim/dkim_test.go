@@ -44,7 +44,7 @@ var at = time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
 
 func sign(t testing.TB, keys dkim.Keys, message string) []byte {
 	t.Helper()
-	signed, err := keys.For(domain).NewSigning(at).Sign([]byte(message), 0)
+	signed, err := keys.For(domain).NewSigning(at).Sign([]byte(message), 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -248,7 +248,7 @@ func TestWhateverPrintsAKeyShowsNothingPrivate(t *testing.T) {
 		}
 		signer := keys.For(domain)
 		signing := signer.NewSigning(at)
-		if _, err := signing.Sign([]byte(full), 0); err != nil {
+		if _, err := signing.Sign([]byte(full), 0, 0); err != nil {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer

@@ -31,10 +31,10 @@ type Signing struct {
 	time string // seconds
 
 	fields []field  // of the message
-	names  [][]byte // lower-case names of fields, each once
+	extra  []string // names of fields that are not oversigned in any case, each once
 	list   []byte   // the tag h, folded
 	canon  []byte   // canonical header, or body
-	out    []byte   // the signatures of the message
+	out    []byte   // the signatures of the latest message
 }
 
 // NewSigning returns a Signing with the signer's keys. Every signature has the time, so that a
@@ -45,46 +45,46 @@ func (s *Signer) NewSigning(at time.Time) *Signing {
 
 var errNoHeader = errors.New("sign: the message has no end of its header")
 
-// Sign puts a DKIM-Signature field of each key before the message that begins at message[start].
-// The message must have lines that end in CRLF. Sign returns the longer slice.
-func (s *Signing) Sign(message []byte, start int) ([]byte, error) {
-	header, body, ok := bytes.Cut(message[start:], []byte("\r\n\r\n"))
+// Room returns how many octets the signatures of the next message probably have.
+func (s *Signing) Room() int { return len(s.out) }
+
+// Sign puts a DKIM-Signature field of each key before the message that begins at buf[start+room].
+// The fields take the place of the room, which may be 0. If [Signing.Room] was right, the message
+// stays where it is. Its lines must end in CRLF. Sign returns the slice, which may have another
+// length.
+func (s *Signing) Sign(buf []byte, start, room int) ([]byte, error) {
+	message := buf[start+room:]
+	header, body, ok := bytes.Cut(message, []byte("\r\n\r\n"))
 	if !ok {
-		return message, errNoHeader
+		return buf, errNoHeader
 	}
 	s.canon = appendRelaxedBody(s.canon[:0], body)
 	bodyHash := sha256.Sum256(s.canon)
-	s.readHeader(message[start : start+len(header)+len(crlf)])
+	s.readHeader(message[:len(header)+len(crlf)])
 	s.out = s.out[:0]
 	for _, key := range s.keys {
 		if err := s.appendSignature(key, bodyHash); err != nil {
-			return message, err
+			return buf, err
 		}
 	}
-	return slices.Insert(message, start, s.out...), nil
+	return slices.Replace(buf, start, start+room, s.out...), nil
 }
 
 // readHeader sets the list of the signed fields and their canonical form.
 func (s *Signing) readHeader(header []byte) {
 	s.fields = appendFields(s.fields[:0], header)
-	s.names, s.list, s.canon = s.names[:0], s.list[:0], s.canon[:0]
+	s.extra, s.list, s.canon = s.extra[:0], s.list[:0], s.canon[:0]
+	for _, f := range s.fields {
+		if knownNames[f.name] == "" && !slices.Contains(s.extra, f.name) {
+			s.extra = append(s.extra, f.name)
+		}
+	}
 	for _, name := range oversigned {
 		s.cover(name)
 	}
-	for _, f := range s.fields {
-		// A message has about a dozen fields, so this looks through a short list.
-		if !contains(oversigned, f.name) && !contains(unsigned, f.name) && !slices.ContainsFunc(s.names,
-			func(name []byte) bool { return bytes.EqualFold(name, f.name) }) {
-			s.names = append(s.names, f.name)
-			s.cover(string(f.name))
-		}
+	for _, name := range s.extra {
+		s.cover(name)
 	}
-}
-
-func contains(names []string, name []byte) bool {
-	return slices.ContainsFunc(names, func(each string) bool {
-		return len(each) == len(name) && bytes.EqualFold([]byte(each), name)
-	})
 }
 
 // listWidth is where the list of fields is folded.
@@ -93,24 +93,24 @@ const listWidth = 72
 // cover adds every field of the name to what is signed, the last first (RFC 6376, 5.4.2), and the
 // name once more.
 func (s *Signing) cover(name string) {
-	count := 1
+	s.addToList(name)
 	for _, f := range slices.Backward(s.fields) {
-		if len(f.name) == len(name) && bytes.EqualFold(f.name, []byte(name)) {
-			s.canon = appendRelaxedField(s.canon, f)
-			count++
+		if f.name == name {
+			s.canon = appendRelaxedField(s.canon, f.name, f.value)
+			s.addToList(name)
 		}
 	}
-	for range count {
-		line := len(s.list) - 1 - bytes.LastIndexByte(s.list, '\n')
-		switch {
-		case len(s.list) == 0:
-		case line+len(":")+len(name) > listWidth:
-			s.list = append(s.list, ":\r\n "...)
-		default:
-			s.list = append(s.list, ':')
-		}
-		s.list = appendLower(s.list, []byte(name))
+}
+
+func (s *Signing) addToList(name string) {
+	switch line := len(s.list) - 1 - bytes.LastIndexByte(s.list, '\n'); {
+	case len(s.list) == 0:
+	case line+len(":")+len(name) > listWidth:
+		s.list = append(s.list, ":\r\n "...)
+	default:
+		s.list = append(s.list, ':')
 	}
+	s.list = append(s.list, name...)
 }
 
 // signatureName is the field's name with its colon and a blank.
@@ -139,8 +139,7 @@ func (s *Signing) appendSignature(key *Key, bodyHash [sha256.Size]byte) error {
 	s.out = b
 
 	signed := len(s.canon)
-	value := b[start+len(signatureName):]
-	s.canon = appendRelaxedField(s.canon, field{[]byte("dkim-signature"), value})
+	s.canon = appendRelaxedField(s.canon, "dkim-signature", b[start+len(signatureName):])
 	digest := sha256.Sum256(s.canon[:len(s.canon)-len(crlf)])
 	s.canon = s.canon[:signed]
 	signature, err := key.sign(digest[:])

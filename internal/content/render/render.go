@@ -142,12 +142,16 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 		return dst, Info{}, err
 	}
 	m.ID = message.ID(t.mailing, to.Number, to.Address, t.domain)
-	out, err := m.Append(dst)
-	if err != nil {
+	out, room := dst, 0
+	if r.signing != nil {
+		room = r.signing.Room()
+		out = append(out, make([]byte, room)...)
+	}
+	if out, err = m.Append(out); err != nil {
 		return dst, Info{}, t.refused(err)
 	}
 	if r.signing != nil {
-		if out, err = r.signing.Sign(out, len(dst)); err != nil {
+		if out, err = r.signing.Sign(out, len(dst), room); err != nil {
 			return dst, Info{}, err
 		}
 	}

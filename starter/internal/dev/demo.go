@@ -152,6 +152,9 @@ func (d *Demo) work(ctx context.Context, id, mail string) error {
 	if err := d.stack.export("DM_TASK_QUEUE", workflows.TaskQueue+"-"+id); err != nil {
 		return err
 	}
+	if err := d.sign(); err != nil {
+		return err
+	}
 	c, err := config.LoadStarter()
 	if err != nil {
 		return exit.With(exit.BadInput, err)
@@ -160,8 +163,8 @@ func (d *Demo) work(ctx context.Context, id, mail string) error {
 	if err != nil {
 		return fileError(err)
 	}
-	d.stack.Work(ctx, config.Worker{DatabaseURL: c.DatabaseURL, DropPoints: c.DropPoints, TaskQueue: c.TaskQueue,
-		MaxBatches: 8, StopTimeout: 10 * time.Second, LogFormat: "text"}, d.log)
+	d.stack.Work(ctx, config.Worker{DatabaseURL: c.DatabaseURL, DropPoints: c.DropPoints, DKIM: c.DKIM,
+		TaskQueue: c.TaskQueue, MaxBatches: 8, StopTimeout: 10 * time.Second, LogFormat: "text"}, d.log)
 	return nil
 }
 
@@ -226,7 +229,7 @@ func (d *Demo) cleanUp(ctx context.Context) {
 	case !d.finished && d.stack.postgres != nil:
 		d.Say("stopped; nothing is lost: `starter demo --data %s` goes on", d.dir)
 	case d.finished && d.Dir == "":
-		for _, name := range []string{"postgres", "temporal", "lock", "worker.log"} {
+		for _, name := range []string{"postgres", "temporal", "lock", "worker.log", demoKey} {
 			_ = os.RemoveAll(filepath.Join(d.dir, name))
 		}
 	}
