@@ -17,7 +17,7 @@ func (s *shell) createSource() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.env["DM_SOURCES"] = "crm=" + s.rig.DatabaseURL
+	s.env["DM_SOURCES"] = "crm=" + s.rig.DatabaseURL + separator(s.rig.DatabaseURL) + "mailer_database=allowed"
 }
 
 const query = `query:
@@ -78,4 +78,12 @@ func TestAQueryThatIsWrongIsToldBeforeAnythingIsStarted(t *testing.T) {
 	s.run("check").wantError(t, 8, "source crm")
 	s.env["DM_SOURCES"] = "crm=mysql://reader:" + password + "@127.0.0.1/crm"
 	s.run("check").wantError(t, 2, "DM_SOURCES", "must begin with postgres://")
+}
+
+// separator returns what stands before one more parameter of a URL.
+func separator(url string) string {
+	if strings.Contains(url, "?") {
+		return "&"
+	}
+	return "?"
 }

@@ -72,7 +72,7 @@ func wantNoLeftovers(r *rig.Rig) {
 func TestAMailingToAQueryGoesToExactlyItsRows(t *testing.T) {
 	t.Parallel()
 	const recipients = 25
-	at := servertest.Database(t)
+	at := servertest.EmptyDatabase(t)
 	fill(t, at, recipients)
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
@@ -135,7 +135,7 @@ func TestASourceThatIsAwayIsWaitedFor(t *testing.T) {
 
 func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing.T) {
 	t.Parallel()
-	at := servertest.Database(t)
+	at := servertest.EmptyDatabase(t)
 	fill(t, at, 30)
 	s := smtptest.Start(t, smtptest.Options{})
 	for name, c := range map[string]struct{ sql, kind, text string }{
@@ -262,7 +262,7 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 	t.Parallel()
 	const recipients = 20
-	at := servertest.Database(t)
+	at := servertest.EmptyDatabase(t)
 	fill(t, at, recipients)
 	source, err := pgx.Connect(t.Context(), at)
 	if err != nil {
@@ -311,7 +311,7 @@ func TestAWorkerThatDiesWhileAQueryRunsChangesNothing(t *testing.T) {
 
 func TestAMailingCancelledWhileItsQueryRunsLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	at := servertest.Database(t)
+	at := servertest.EmptyDatabase(t)
 	fill(t, at, 3)
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))

@@ -93,6 +93,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	points := droppoint.NewSet(c.DropPoints)
 	defer points.Close()
 	sources := query.NewSet(c.Sources)
+	go warnOfPowers(ctx, sources, log)
 	pages := page.NewFetcher(c.PageHosts)
 	defer pages.Close()
 	all := activities.New(pool, points, sources, pages, log)
@@ -119,6 +120,20 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	all.Close(closing)
 	log.Info("worker stopped")
 	return nil
+}
+
+// warnOfPowers warns of sources whose role may do more than read. A source that does not answer now
+// is not waited for.
+func warnOfPowers(ctx context.Context, sources *query.Set, log *slog.Logger) {
+	for _, name := range sources.Names() {
+		powers, err := sources.Powers(ctx, name, 10*time.Second)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			log.Warn("a source cannot be used now", "source", name, "error", err)
+		case len(powers) > 0:
+			log.Warn(query.Advice(name, powers))
+		}
+	}
 }
 
 // closeTimeout is how long a worker that stops tries to write what it knows and the database does

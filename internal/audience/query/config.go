@@ -18,7 +18,12 @@ import (
 type Config struct {
 	Name   string
 	config *pgconn.Config
+	mailer bool // it may be the database of a mailer
 }
+
+// mailerParameter is the parameter of a source's URL by which its operator allows the database of a
+// mailer.
+const mailerParameter = "mailer_database"
 
 // Parse reads the URL of a source database. Its errors name the source and quote nothing of the
 // URL.
@@ -33,6 +38,10 @@ func Parse(name, url string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("source %s: its URL cannot be used: %w", name, err)
 	}
+	allowed, given := config.RuntimeParams[mailerParameter]
+	if delete(config.RuntimeParams, mailerParameter); given && allowed != "allowed" {
+		return Config{}, fmt.Errorf("source %s: %s can only be allowed", name, mailerParameter)
+	}
 	database.SetTimeouts(config)
 	config.MaxProtocolMessageBodyLen = maxRow
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
@@ -43,7 +52,7 @@ func Parse(name, url string) (Config, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "direct-mailer"
 	}
-	return Config{Name: name, config: config}, nil
+	return Config{Name: name, config: config, mailer: given}, nil
 }
 
 // String describes the source without its credentials.

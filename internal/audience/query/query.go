@@ -39,15 +39,15 @@ const (
 // Set is a worker's source databases by name. It keeps no connection: each query opens its own. It
 // is safe for concurrent use.
 type Set struct {
-	configs map[string]*pgconn.Config
+	configs map[string]Config
 	names   []string
 }
 
 // NewSet returns the sources of the configurations.
 func NewSet(configs []Config) *Set {
-	s := &Set{configs: map[string]*pgconn.Config{}}
+	s := &Set{configs: map[string]Config{}}
 	for _, c := range configs {
-		s.configs[c.Name] = c.config
+		s.configs[c.Name] = c
 		s.names = append(s.names, c.Name)
 	}
 	slices.Sort(s.names)
@@ -58,7 +58,7 @@ func NewSet(configs []Config) *Set {
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
 // Has reports whether there is a source of that name.
-func (s *Set) Has(name string) bool { return s.configs[name] != nil }
+func (s *Set) Has(name string) bool { return s.configs[name].config != nil }
 
 // Describe prepares the query without running it, and returns its columns as [Rows.Columns] does.
 // The error is an [*Unavailable], a [*Fault], or that of ctx.
@@ -80,13 +80,6 @@ func (s *Set) Describe(ctx context.Context, name, sql string, timeout time.Durat
 		return nil, r.explain(err)
 	}
 	return r.Columns(), nil
-}
-
-// Check logs in to the source and prepares a query that needs no table. It runs nothing. Errors are
-// those of [Set.Describe].
-func (s *Set) Check(ctx context.Context, name string, timeout time.Duration) error {
-	_, err := s.Describe(ctx, name, `SELECT ''::text AS email`, timeout)
-	return err
 }
 
 // Query runs the query and returns when its first row has arrived. From then on reading is fast, so
@@ -128,13 +121,13 @@ type Rows struct {
 
 // prepare connects, begins the transaction and prepares the statement. It returns the context that
 // bounds the rest of the query.
-func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx context.Context, err error) {
-	if config == nil {
+func (r *Rows) prepare(parent context.Context, c Config) (ctx context.Context, err error) {
+	if c.config == nil {
 		return nil, &Unavailable{r.source, "this worker has no source of that name in its DM_SOURCES"}
 	}
 	r.parent = parent
 	ctx, r.cancel = context.WithTimeout(parent, r.timeout+slack)
-	if r.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
+	if r.conn, err = pgconn.ConnectConfig(ctx, c.config); err != nil {
 		if parent.Err() != nil {
 			return nil, parent.Err()
 		}
@@ -146,6 +139,9 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 	)
 	if _, err := r.conn.Exec(ctx, begin).ReadAll(); err != nil {
 		return nil, r.explain(err)
+	}
+	if err := r.refuseMailer(ctx, c.mailer); err != nil {
+		return nil, err
 	}
 	statement, err := r.conn.Prepare(ctx, "", r.sql, nil) // refuses more than one statement
 	if err != nil {
@@ -179,8 +175,8 @@ func (r *Rows) prepare(parent context.Context, config *pgconn.Config) (ctx conte
 }
 
 // open runs the query and waits for its first row, or its end.
-func (r *Rows) open(parent context.Context, config *pgconn.Config) error {
-	ctx, err := r.prepare(parent, config)
+func (r *Rows) open(parent context.Context, c Config) error {
+	ctx, err := r.prepare(parent, c)
 	if err != nil {
 		return err
 	}

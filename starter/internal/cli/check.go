@@ -211,7 +211,11 @@ func runChecks(ctx context.Context, c config.Starter) []finding {
 				Detail:  output.Clean(detail),
 				Seconds: time.Since(began).Seconds(),
 			}
-			if err != nil {
+			var warns warned
+			switch {
+			case errors.As(err, &warns):
+				found[i].Result, found[i].Detail = warning, string(warns)
+			case err != nil:
 				found[i].Result, found[i].Detail = unusable, command.TextOf(err)
 			}
 		})
@@ -276,5 +280,15 @@ func checkDropPoint(ctx context.Context, c droppoint.Config) (string, error) {
 }
 
 func checkSource(ctx context.Context, c query.Config) (string, error) {
-	return c.String(), query.NewSet([]query.Config{c}).Check(ctx, c.Name, checkTimeout)
+	set := query.NewSet([]query.Config{c})
+	powers, err := set.Powers(ctx, c.Name, checkTimeout)
+	if err == nil && len(powers) > 0 {
+		err = warned(query.Advice(c.Name, powers))
+	}
+	return c.String(), err
 }
+
+// warned is what a check warns of.
+type warned string
+
+func (w warned) Error() string { return string(w) }
