@@ -110,11 +110,11 @@ func TestASourceThatIsAwayIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const recipients = 12
 	server := servertest.OwnPostgres(t)
-	fill(t, server.URL("mail"), recipients)
+	fill(t, server.URL("postgres"), recipients)
 	server.Kill()
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
-	r.StartWorker("DM_SOURCES=crm=" + server.URL("mail"))
+	r.StartWorker("DM_SOURCES=crm=" + server.URL("postgres"))
 	in := audience(gold)
 	in.Retry.List.Attempts = 2
 	run := r.Start(in)
@@ -190,11 +190,11 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 func TestAQueryThatLacksAFieldFailsTheMailingAlsoIfTheSourceWasAwayAtTheStart(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	fill(t, server.URL("mail"), 3)
+	fill(t, server.URL("postgres"), 3)
 	server.Kill()
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
-	r.StartWorker("DM_SOURCES=crm=" + server.URL("mail"))
+	r.StartWorker("DM_SOURCES=crm=" + server.URL("postgres"))
 	in := audience(`SELECT "E-Mail", plan FROM customers`)
 	in.Retry.List.Attempts = 2
 	run := r.Start(in)
@@ -222,13 +222,13 @@ func TestASourceThatDiesWhileItAnswersIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	const recipients = 60
 	server := servertest.OwnPostgres(t)
-	fill(t, server.URL("mail"), recipients)
+	fill(t, server.URL("postgres"), recipients)
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
-	r.StartWorker("DM_SOURCES=crm=" + server.URL("mail"))
+	r.StartWorker("DM_SOURCES=crm=" + server.URL("postgres"))
 	// The rows are long, so that PostgreSQL sends each at once. At row 30 the query waits for the
 	// lock.
-	source, err := pgx.Connect(t.Context(), server.URL("mail"))
+	source, err := pgx.Connect(t.Context(), server.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
