@@ -412,7 +412,7 @@ func TestASourceThatIsAwayMayBeThereLater(t *testing.T) {
 func TestASourceThatDiesInTheMiddleMayBeThereLater(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	s := crm(t, server.URL("mail"))
+	s := crm(t, server.URL("postgres"))
 	const sql = "SELECT 'r' || n || '@example.org' AS email, repeat('x', 1000) AS x FROM generate_series(1, 1000000) n"
 	rows, err := s.Query(t.Context(), "crm", sql, patience)
 	if err != nil {

@@ -31,8 +31,8 @@ var Codes = []struct {
 	{Unexpected, "something unexpected"},
 	{
 		BadInput,
-		"bad usage or bad input: flags, environment, mailing file, template, list file; or a mailing in\n" +
-			"which the check found an error",
+		"bad usage or bad input: flags, environment, mailing file, template, list file; or a mailing\n" +
+			"in which the check found an error",
 	},
 	{RowsRejected, "done, but rows of a file were rejected"},
 	{
