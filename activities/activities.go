@@ -30,6 +30,7 @@ import (
 	"directmailer/internal/delivery/ratelimit"
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/delivery/spool"
+	"directmailer/internal/feedback"
 	"directmailer/internal/fifo"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
@@ -44,6 +45,8 @@ type Activities struct {
 	SearchAttributes bool
 	// Keys sign messages.
 	Keys dkim.Keys
+	// Feedback is what this worker's environment says of links to recipients.
+	Feedback feedback.Settings
 
 	mailings   *mailings.Store
 	recipients *recipients.Store

@@ -16,6 +16,7 @@ import (
 	"directmailer/internal/content/render"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/spool"
+	"directmailer/internal/feedback"
 	"directmailer/internal/foreign"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
@@ -31,7 +32,7 @@ type attemptCounts struct {
 	List     int `json:"list,omitempty"`
 	Bug      int `json:"bug,omitempty"`
 	// Busy counts the workers that had no room for the work, Absent the workers that have none of
-	// its drop points.
+	// its drop points, or lack the mailing's token key.
 	Busy   int `json:"busy,omitempty"`
 	Absent int `json:"absent,omitempty"`
 }
@@ -115,9 +116,12 @@ func typed(err error) *failure {
 	var unreachable *page.Unavailable
 	var noSource *query.Unavailable
 	var fault *query.Fault
+	var noKey *feedback.NoKeyError
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.As(err, &noKey):
+		return &failure{kind: policy.NoTokenKey, text: noKey.Error()}
 	case errors.As(err, &unreachable):
 		text := "the page server is unavailable: " + unreachable.Cause
 		return &failure{kind: policy.PageUnavailable, text: text, after: unreachable.RetryAfter}
@@ -141,8 +145,8 @@ func typed(err error) *failure {
 	return &failure{kind: policy.Unexpected, text: database.Redact(err)}
 }
 
-// maxAbsent is the number of workers without any of the drop points that an activity is offered to
-// before that counts as a failure of the drop points.
+// maxAbsent is the number of workers without any of the drop points, or without the token key, that
+// an activity is offered to before that counts as a failure.
 const maxAbsent = 20
 
 // decide applies the retry settings of the mailing to the error: whether there is another attempt,
@@ -158,6 +162,9 @@ func decide(ctx context.Context, retry workflows.Retries, failures *attemptCount
 	}
 	if f.kind == policy.NoDropPoint && failures.Absent >= maxAbsent {
 		f = &failure{kind: policy.DropPointUnavailable, text: f.text}
+	}
+	if f.kind == policy.NoTokenKey && failures.Absent >= maxAbsent {
+		f = &failure{kind: policy.Unexpected, text: f.text}
 	}
 	if policy.HandsOver(f.kind) {
 		return handOver(ctx, failures, f)
@@ -195,7 +202,7 @@ func handOver(ctx context.Context, failures *attemptCounts, f *failure) error {
 	case policy.WorkerBusy:
 		failures.Busy++
 		n = failures.Busy
-	case policy.NoDropPoint:
+	case policy.NoDropPoint, policy.NoTokenKey:
 		failures.Absent++
 		n = failures.Absent
 	}

@@ -105,6 +105,7 @@ var perType = map[policy.ErrorType]int{
 	policy.BatchTaken:           forever,
 	policy.WorkerBusy:           forever,
 	policy.NoDropPoint:          forever,
+	policy.NoTokenKey:           forever,
 	policy.Unexpected:           policy.UnexpectedAttempts,
 }
 

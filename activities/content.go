@@ -19,13 +19,17 @@ func (a *Activities) content(ctx context.Context, id string) (mailings.Mailing, 
 	return m, c, err
 }
 
-// compile compiles the content of a mailing.
+// compile compiles the content of a mailing, with the links that were fixed when it was opened.
 func (a *Activities) compile(m mailings.Mailing) (*content.Content, error) {
 	in, err := decodeInput(m)
 	if err != nil {
 		return nil, err
 	}
-	c, err := content.Compile(in, m.Origin, dateOf(m), a.Keys)
+	links, err := a.Feedback.Links(m.Key, m.Marks)
+	if err != nil {
+		return nil, err
+	}
+	c, err := content.Compile(in, m.Origin, dateOf(m), a.Keys, links)
 	if err != nil {
 		return nil, fmt.Errorf("mailing %s: %w", m.ID, err)
 	}

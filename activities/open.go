@@ -17,6 +17,7 @@ import (
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/content"
 	"directmailer/internal/content/render"
+	"directmailer/internal/feedback"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -47,7 +48,7 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		if err != nil {
 			return workflows.Opened{}, err
 		}
-		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.Audience(), stored)
+		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.Audience(), stored, a.Feedback.Marks())
 		if errors.Is(err, mailings.ErrExists) {
 			return workflows.Opened{}, exists(in.ID)
 		}
@@ -147,6 +148,9 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		if !slices.ContainsFunc(problems, known) {
 			problems = append(problems, workflows.Problem{Field: p.Field, Message: place(p) + p.Message})
 		}
+	}
+	if content.CanUnsubscribe(in) && !a.Feedback.CanUnsubscribe() {
+		problems = append(problems, workflows.Problem{Field: render.FieldUnsubscribe, Message: feedback.NoUnsubscribe})
 	}
 	for i, name := range in.DropPoints {
 		if !a.dropPoints.Has(name) {

@@ -17,6 +17,7 @@ import (
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content/page"
 	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/feedback"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -30,7 +31,7 @@ func TestAMailingWhosePagesWouldBeRefusedIsNotStarted(t *testing.T) {
 	_, a := prepared(t, 3, workflows.Content{Text: "Hello"})
 	a.dropPoints = droppoint.NewSet([]droppoint.Config{{Name: "drop", Dir: t.TempDir(), Connections: 1}})
 	in := workflows.Input{ID: "summer", From: "News <news@example.com>", Subject: "Hello", List: "people",
-		Content: workflows.Content{PageURL: s.URL + "/{{.n}}"}}.WithDefaults()
+		Unsubscribe: workflows.UnsubscribeNone, Content: workflows.Content{PageURL: s.URL + "/{{.n}}"}}.WithDefaults()
 	if problems, err := a.check(t.Context(), in); err != nil || len(problems) > 0 {
 		t.Errorf("allowed: %v, %v", problems, err)
 	}
@@ -89,13 +90,13 @@ func TestAPageServerThatHangsHoldsUpItsOwnMailingOnly(t *testing.T) {
 	t.Cleanup(quick.Close)
 	pool, a := prepared(t, batches*most, workflows.Content{PageURL: quick.URL + "/{{.n}}"})
 	in := workflows.Input{ID: "hangs", From: "News <news@example.com>", Subject: "Hello", List: "people",
-		Content: workflows.Content{PageURL: hangs.URL + "/{{.n}}"}}.WithDefaults()
+		Unsubscribe: workflows.UnsubscribeNone, Content: workflows.Content{PageURL: hangs.URL + "/{{.n}}"}}.WithDefaults()
 	stored, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	store := mailings.New(pool)
-	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored); err != nil {
+	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored, feedback.Marks{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, most); err != nil {

@@ -30,6 +30,7 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/feedback"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
@@ -73,6 +74,8 @@ func preparedInBatches(t *testing.T, size, batch int, content workflows.Content)
 		Subject: "Hello",
 		List:    "people",
 		Content: content,
+
+		Unsubscribe: workflows.UnsubscribeNone,
 	}.WithDefaults()
 	if problems := append(in.Validate(), asProblems(in)...); len(problems) > 0 {
 		t.Fatal(problems)
@@ -82,7 +85,7 @@ func preparedInBatches(t *testing.T, size, batch int, content workflows.Content)
 		t.Fatal(err)
 	}
 	store := mailings.New(pool)
-	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored); err != nil {
+	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored, feedback.Marks{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, batch); err != nil {

@@ -26,6 +26,7 @@ import (
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/feedback"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
@@ -489,7 +490,7 @@ func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.a.mailings.Reserve(t.Context(), "spring", "another run", "people", in)
+	err = d.a.mailings.Reserve(t.Context(), "spring", "another run", "people", in, feedback.Marks{})
 	if !errors.Is(err, mailings.ErrExists) {
 		t.Errorf("got %v", err)
 	}

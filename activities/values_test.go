@@ -20,6 +20,7 @@ import (
 	"directmailer/internal/audience/query"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/feedback"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
 )
@@ -39,13 +40,13 @@ const valueTemplate = `{{if gt (default 0 .points) 100}}more{{else}}few{{end}} `
 func received(t *testing.T, pool *pgxpool.Pool, a *Activities, in workflows.Input) map[int32]string {
 	t.Helper()
 	in.ID, in.From, in.Subject, in.Content.Text = "spring", "News <news@example.com>", valueTemplate, valueTemplate
-	in.Content.HTML = "<p>" + valueTemplate + "</p>"
+	in.Content.HTML, in.Unsubscribe = "<p>"+valueTemplate+"</p>", workflows.UnsubscribeNone
 	in = in.WithDefaults()
 	stored, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.mailings.Reserve(t.Context(), in.ID, "run", in.Audience(), stored); err != nil {
+	if err := a.mailings.Reserve(t.Context(), in.ID, "run", in.Audience(), stored, feedback.Marks{}); err != nil {
 		t.Fatal(err)
 	}
 	var suite testsuite.WorkflowTestSuite

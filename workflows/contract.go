@@ -83,6 +83,9 @@ type Input struct {
 	Continue *Continuation `json:"continue,omitempty"`
 	// Content is the body of the messages.
 	Content Content `json:"content"`
+	// Unsubscribe says whether recipients can unsubscribe: "link" puts the headers for it into each
+	// message, and {{.unsubscribe_url}} gives the link. "none" does neither. Default: link.
+	Unsubscribe Unsubscribe `json:"unsubscribe,omitempty" jsonschema:"enum=link,enum=none,default=link"`
 	// DropPoints names the drop points to use, as configured in the workers, up to 100. Default: all
 	// of them.
 	DropPoints []string `json:"drop_points,omitempty" jsonschema:"uniqueItems=true,maxItems=100"`
@@ -227,6 +230,16 @@ type Retry struct {
 	// Interval is the time between two attempts, "30s" or "5m", 10ms to 24h.
 	Interval Duration `json:"interval,omitzero"`
 }
+
+// Unsubscribe says whether recipients can unsubscribe.
+type Unsubscribe string
+
+const (
+	// UnsubscribeLink puts a link of the recipient's own into each message.
+	UnsubscribeLink Unsubscribe = "link"
+	// UnsubscribeNone is for mail that is no bulk mail, and for links of another system.
+	UnsubscribeNone Unsubscribe = "none"
+)
 
 // OnUncertain is the policy for recipients whose message was handed over without an answer.
 type OnUncertain string

@@ -42,6 +42,7 @@ func (in Input) Audience() string {
 // WithDefaults returns the input with every setting that was left out filled in.
 func (in Input) WithDefaults() Input {
 	fill(&in.BatchSize, 500)
+	fill(&in.Unsubscribe, UnsubscribeLink)
 	fill(&in.OnUncertain, Resend)
 	fill(&in.OnExhausted, Suspend)
 	fill(&in.ErrorMinimum, 100)
@@ -102,6 +103,7 @@ func (in Input) Validate() []Problem {
 	v.headers(in.Headers)
 	v.audience(in)
 	v.content(in.Content)
+	v.check("unsubscribe", in.Unsubscribe == UnsubscribeLink || in.Unsubscribe == UnsubscribeNone, "must be link or none")
 	v.dropPoints(in.DropPoints)
 	v.check("batch_size", in.BatchSize >= 1 && in.BatchSize <= maxBatch, "must be 1 to 5000")
 	v.retry("retry.list", in.Retry.List)

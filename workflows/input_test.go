@@ -247,6 +247,7 @@ func TestDefaultsFillOnlyWhatIsLeftOut(t *testing.T) {
 	got := workflows.Input{BatchSize: 7, Retry: workflows.Retries{Page: workflows.Retry{Attempts: 2}}}.WithDefaults()
 	want := workflows.Input{
 		BatchSize:    7,
+		Unsubscribe:  workflows.UnsubscribeLink,
 		OnUncertain:  workflows.Resend,
 		OnExhausted:  workflows.Suspend,
 		ErrorMinimum: 100,

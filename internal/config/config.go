@@ -36,6 +36,20 @@ type Worker struct {
 	// PageHosts are the hosts and networks that pages may be fetched from although they are not
 	// public.
 	PageHosts page.Allowed `env:"DM_PAGE_HOSTS"`
+	// TokenKeys sign the tokens that name recipients to the outside.
+	TokenKeys TokenKeys `env:"DM_TOKEN_KEYS" file:"true"`
+	// PublicURL is where recipients reach the public listener of one worker or more.
+	PublicURL PublicURL `env:"DM_PUBLIC_URL"`
+	// PublicAddress is where this worker's public listener listens. Empty: it has none.
+	PublicAddress ListenAddress `env:"DM_PUBLIC_ADDRESS"`
+	// PublicCert and PublicKey are the files of the public listener's certificate and its key.
+	// Empty: it speaks HTTP, behind a proxy.
+	PublicCert string `env:"DM_PUBLIC_CERT"`
+	PublicKey  string `env:"DM_PUBLIC_KEY"`
+	// PublicProxies are the proxies whose X-Forwarded-For the public listener believes.
+	PublicProxies Networks `env:"DM_PUBLIC_PROXIES"`
+	// PublicLook is a file with the texts and colours of the unsubscribe pages.
+	PublicLook string `env:"DM_PUBLIC_LOOK"`
 	// TaskQueue is the Temporal task queue.
 	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 	// MaxBatches bounds the batches that the worker sends at the same time, and as many again that
@@ -69,6 +83,8 @@ type Starter struct {
 	Sources     Sources      `env:"DM_SOURCES" file:"true"`
 	DKIM        dkim.Entries `env:"DM_DKIM"`
 	PageHosts   page.Allowed `env:"DM_PAGE_HOSTS"`
+	TokenKeys   TokenKeys    `env:"DM_TOKEN_KEYS" file:"true"`
+	PublicURL   PublicURL    `env:"DM_PUBLIC_URL"`
 	TaskQueue   string       `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 	// WebUI is the address of Temporal's Web UI.
 	WebUI WebUI `env:"DM_WEB_UI"`
@@ -92,13 +108,20 @@ func LoadWorker() (Worker, error) {
 	if _, _, keyErr := w.DKIM.Load(); keyErr != nil {
 		err = errors.Join(err, eachOf("DM_DKIM", keyErr))
 	}
+	if err == nil {
+		err = errors.Join(checkPublic(w.TokenKeys, w.PublicURL), w.checkListener())
+	}
 	return w, err
 }
 
 // LoadStarter reads the starter's environment.
 func LoadStarter() (Starter, error) {
 	var s Starter
-	return s, load(&s)
+	err := load(&s)
+	if err == nil {
+		err = checkPublic(s.TokenKeys, s.PublicURL)
+	}
+	return s, err
 }
 
 func load(target any) error {
@@ -134,7 +157,8 @@ func plain(err error, target reflect.Type) error {
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 		switch field.Type {
 		case reflect.TypeFor[DropPoints](), reflect.TypeFor[Sources](), reflect.TypeFor[page.Allowed](),
-			reflect.TypeFor[WebUI](), reflect.TypeFor[dkim.Entries]():
+			reflect.TypeFor[WebUI](), reflect.TypeFor[dkim.Entries](), reflect.TypeFor[TokenKeys](),
+			reflect.TypeFor[PublicURL](), reflect.TypeFor[ListenAddress](), reflect.TypeFor[Networks]():
 			return eachOf(name, parse.Err) // quotes no credentials
 		}
 		return fmt.Errorf("%s is not %s", name, kindOf(parse.Type))

@@ -26,6 +26,17 @@ var texts = map[string]string{
 		"news.example.com=/run/secrets/dkim.pem?selector=rsa202611; every worker of a task queue needs the same keys",
 	"DM_PAGE_HOSTS": "page servers that may be used although they have no public address: host, host:port or network " +
 		"such as 10.1.0.0/16, separated by blanks",
+	"DM_TOKEN_KEYS": "secret keys that sign unsubscribe links and bounce addresses: 32 characters or more each, " +
+		"separated by blanks; the first signs, all are accepted; every worker needs the same keys",
+	"DM_PUBLIC_URL": "address at which recipients reach the public listener, for example https://mail.example.com; " +
+		"every worker needs the same",
+	"DM_PUBLIC_ADDRESS": "address that serves the unsubscribe pages, for example 127.0.0.1:8443 (default: none)",
+	"DM_PUBLIC_CERT": "file with the certificate chain of the public listener, in PEM; read again when it changes " +
+		"(default: plain HTTP, behind a proxy)",
+	"DM_PUBLIC_KEY": "file with the key of that certificate, in PEM",
+	"DM_PUBLIC_PROXIES": "proxies of the public listener whose X-Forwarded-For is believed: IP addresses or networks, " +
+		"separated by blanks",
+	"DM_PUBLIC_LOOK":    "YAML file with texts and colours of the unsubscribe pages",
 	"DM_TASK_QUEUE":     "Temporal task queue of the workers",
 	"DM_MAX_BATCHES":    "most batches that a worker sends at the same time, and renders at the same time, 1 to 1000",
 	"DM_STOP_TIMEOUT":   "time to finish the messages in flight when the worker is told to stop",

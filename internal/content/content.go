@@ -10,6 +10,7 @@ import (
 	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
+	"directmailer/internal/feedback"
 	"directmailer/workflows"
 )
 
@@ -19,18 +20,24 @@ type Content struct {
 	Pages    *page.Locations // nil: no page is fetched
 	Envelope string          // envelope sender
 	Signer   *dkim.Signer    // nil: messages are not signed
+	Links    *feedback.Links // of the mailing's recipients; nil: there are none
 }
 
 // Compile compiles the content of an input, as [Spec] gives it. If keys has a key for the domain of
 // From, every message is signed. The error is the first [render.Problem] of the input.
-func Compile(in workflows.Input, origin string, date time.Time, keys dkim.Keys) (*Content, error) {
-	spec := Spec(in, origin, date)
+func Compile(
+	in workflows.Input, origin string, date time.Time, keys dkim.Keys, links *feedback.Links,
+) (*Content, error) {
+	spec := Spec(in, origin, date, links)
 	if from, err := address.ParseMailbox(in.From); err == nil {
 		spec.Signer = keys.For(from.Address.Domain())
 	}
 	template, problems := render.Compile(spec)
 	if len(problems) > 0 {
 		return nil, &problems[0]
+	}
+	if CanUnsubscribe(in) && links.UnsubscribeURL(1) == "" { // refused when the mailing was opened
+		return nil, &render.Problem{Field: render.FieldUnsubscribe, Message: "there are no links for it"}
 	}
 	pages, problems := Pages(in)
 	if len(problems) > 0 {
@@ -40,13 +47,16 @@ func Compile(in workflows.Input, origin string, date time.Time, keys dkim.Keys) 
 	if err != nil {
 		return nil, err
 	}
-	return &Content{Template: template, Pages: pages, Envelope: sender.String(), Signer: spec.Signer}, nil
+	return &Content{Template: template, Pages: pages, Envelope: sender.String(), Signer: spec.Signer, Links: links}, nil
 }
+
+// CanUnsubscribe reports whether the recipients of a mailing can unsubscribe by its links.
+func CanUnsubscribe(in workflows.Input) bool { return in.Unsubscribe != workflows.UnsubscribeNone }
 
 // Spec returns the part of an input that package render compiles. origin is where the recipients
 // come from, also through continued mailings, in the words of [workflows.Input.Audience]. date is
-// the Date header of all messages.
-func Spec(in workflows.Input, origin string, date time.Time) render.Spec {
+// the Date header of all messages, links are those of the recipients.
+func Spec(in workflows.Input, origin string, date time.Time, links *feedback.Links) render.Spec {
 	s := render.Spec{
 		Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, ToName: in.ToName, Subject: in.Subject, Headers: in.Headers,
 		Date: date, Text: in.Content.Text, HTML: in.Content.HTML, Static: in.Content.Static, Page: hasPages(in),
@@ -55,6 +65,9 @@ func Spec(in workflows.Input, origin string, date time.Time) render.Spec {
 		domain := from.Address.Domain()
 		s.ListID = listID(origin, domain)
 		s.Fields = append(s.Fields, feedbackID(in.ID, origin, domain))
+	}
+	if CanUnsubscribe(in) {
+		s.Unsubscribe = links
 	}
 	return s
 }
@@ -78,7 +91,7 @@ func Check(in workflows.Input) []render.Problem {
 	if len(in.TooLarge()) > 0 {
 		return nil // the input has that problem, and nothing of it is compiled
 	}
-	_, problems := render.Compile(Spec(in, in.Audience(), time.Unix(0, 0)))
+	_, problems := render.Compile(Spec(in, in.Audience(), time.Unix(0, 0), feedback.Settings{}.PreviewLinks()))
 	var out []render.Problem
 	for _, p := range problems {
 		if isTemplate(p.Field) {

@@ -25,12 +25,16 @@ func UnknownFields(in workflows.Input, columns []string) []render.Problem {
 	for _, name := range slices.Sorted(maps.Keys(in.Headers)) {
 		templates = append(templates, template{render.FieldHeaders + "." + name, in.Headers[name]})
 	}
-	if !c.Static {
-		templates = append(templates, template{render.FieldText, c.Text}, template{render.FieldHTML, c.HTML})
-	}
 	var problems []render.Problem
 	for _, t := range templates {
 		problems = append(problems, unknownIn(t.field, t.text, known)...)
+	}
+	if CanUnsubscribe(in) {
+		known = append(known, render.UnsubscribeField)
+	}
+	if !c.Static {
+		problems = append(problems, unknownIn(render.FieldText, c.Text, known)...)
+		problems = append(problems, unknownIn(render.FieldHTML, c.HTML, known)...)
 	}
 	if c.PageColumn != "" && !slices.Contains(columns, c.PageColumn) {
 		problems = append(problems, unknownField("content.page_column", c.PageColumn, known))

@@ -10,6 +10,7 @@ import (
 	"directmailer/internal/content"
 	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/render"
+	"directmailer/internal/feedback"
 	"directmailer/workflows"
 )
 
@@ -18,7 +19,7 @@ import (
 func rendered(t *testing.T, in workflows.Input, origin string, number int32) mail.Header {
 	t.Helper()
 	in.Subject, in.Content.Text = "News", "Hello"
-	c, err := content.Compile(in, origin, time.Unix(0, 0), dkim.Keys{})
+	c, err := content.Compile(in, origin, time.Unix(0, 0), dkim.Keys{}, feedback.Settings{}.PreviewLinks())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"directmailer/internal/audience/member"
 	"directmailer/internal/counts"
 	"directmailer/internal/database"
+	"directmailer/internal/feedback"
 )
 
 var (
@@ -57,6 +58,7 @@ type Mailing struct {
 	PreparedAt  *time.Time      `db:"prepared_at"`
 	ClosedAt    *time.Time      `db:"closed_at"`
 	Ending      bool            `db:"ending"` // its ledger is being closed before it is complete
+	Marks       feedback.Marks  `db:"marks"`  // what its messages name of the settings of its opening
 	// Topic is the input's, or "". OfList is the list that the recipients come from, also of a
 	// continuation, or "" if they come from a query.
 	Topic  string `db:"topic"`
@@ -73,7 +75,7 @@ type Mailing struct {
 // columns are those of a Mailing.
 const columns = `key, id, first_run_id, input, list, origin, state, reason, members, duplicates, recipients, mailable,
 	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
-	topic, of_list, ignore_opt_outs, opt_out_scopes, signed_with`
+	topic, of_list, ignore_opt_outs, opt_out_scopes, signed_with, marks`
 
 // Frozen says what became of the mailing's audience when it was frozen.
 func (m *Mailing) Frozen() Frozen {
@@ -85,21 +87,29 @@ func (m *Mailing) Frozen() Frozen {
 
 // Reserve makes the ID belong to the workflow chain of firstRunID for ever. It returns ErrExists
 // when the ID belongs to another chain. The same owner may reserve again: nothing changes.
-func (s *Store) Reserve(ctx context.Context, id, firstRunID, list string, input json.RawMessage) error {
+func (s *Store) Reserve(
+	ctx context.Context, id, firstRunID, list string, input json.RawMessage, marks feedback.Marks,
+) error {
+	kept, err := database.JSON(marks)
+	if err != nil {
+		return err
+	}
 	var owner string
-	err := pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `
 			WITH added AS (
-				INSERT INTO mailings (id, first_run_id, list, origin, input, state)
+				INSERT INTO mailings (id, first_run_id, list, origin, input, marks, state)
 				VALUES (@id, @first_run_id, @list, coalesce((
 					SELECT origin FROM mailings WHERE @list LIKE 'continue:%' AND id = substr(@list::text, 10)), @list),
-					@input, 'preparing')
+					@input, @marks, 'preparing')
 				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
 			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = @id LIMIT 1`,
-			pgx.NamedArgs{"id": id, "first_run_id": firstRunID, "list": list, "input": string(input)}).Scan(&owner)
+			pgx.NamedArgs{
+				"id": id, "first_run_id": firstRunID, "list": list, "input": string(input), "marks": kept,
+			}).Scan(&owner)
 	})
 	if errors.Is(err, pgx.ErrNoRows) { // another start committed the ID between the two halves of the statement
-		return s.Reserve(ctx, id, firstRunID, list, input)
+		return s.Reserve(ctx, id, firstRunID, list, input, marks)
 	}
 	if err != nil {
 		return fmt.Errorf("reserve the mailing's ID: %w", err)

@@ -16,6 +16,7 @@ import (
 
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/feedback"
 	"directmailer/internal/mailings"
 )
 
@@ -42,7 +43,7 @@ func newFixture(t testing.TB) *fixture {
 
 func (f *fixture) reserve(id string) {
 	f.Helper()
-	if err := f.store.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`)); err != nil {
+	if err := f.store.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{}); err != nil {
 		f.Fatal(err)
 	}
 }
@@ -119,10 +120,11 @@ func TestAnIDBelongsToItsFirstOwner(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	before := f.rows()
-	if err := f.store.Reserve(t.Context(), "m", "run", "others", json.RawMessage(`{"x": 1}`)); err != nil {
+	err := f.store.Reserve(t.Context(), "m", "run", "others", json.RawMessage(`{"x": 1}`), feedback.Marks{})
+	if err != nil {
 		t.Errorf("the same owner again: %v", err)
 	}
-	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(
+	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`), feedback.Marks{}); !errors.Is(
 		err,
 		mailings.ErrExists,
 	) {
@@ -130,7 +132,7 @@ func TestAnIDBelongsToItsFirstOwner(t *testing.T) {
 	}
 	f.want(f.rows(), before)
 	f.exec(`UPDATE mailings SET state = 'completed', closed_at = now()`)
-	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`)); !errors.Is(
+	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`), feedback.Marks{}); !errors.Is(
 		err,
 		mailings.ErrExists,
 	) {
@@ -149,7 +151,8 @@ func TestOneOfManyReservationsAtOnceWins(t *testing.T) {
 		for i := range errs {
 			group.Go(func() {
 				<-start
-				errs[i] = f.store.Reserve(t.Context(), id, fmt.Sprintf("owner-%d", i), "people", json.RawMessage(`{}`))
+				owner := fmt.Sprintf("owner-%d", i)
+				errs[i] = f.store.Reserve(t.Context(), id, owner, "people", json.RawMessage(`{}`), feedback.Marks{})
 			})
 		}
 		close(start)
@@ -183,7 +186,7 @@ func TestAReservationWaitsForOneThatMayYetFail(t *testing.T) {
 		)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- f.store.Reserve(t.Context(), id, "second", "people", json.RawMessage(`{}`))
+			ended <- f.store.Reserve(t.Context(), id, "second", "people", json.RawMessage(`{}`), feedback.Marks{})
 		}()
 		f.someoneWaits()
 		var want error
@@ -252,7 +255,8 @@ func TestAContinuationKnowsTheListOfTheFirstMailing(t *testing.T) {
 		{"again", "continue:m"}, {"once-more", "continue:again"}, {"asked", "query:crm"}, {"asked-again", "continue:asked"},
 		{"lost", "continue:nothing"},
 	} {
-		if err := f.store.Reserve(t.Context(), m[0], "run", m[1], json.RawMessage(`{}`)); err != nil {
+		err := f.store.Reserve(t.Context(), m[0], "run", m[1], json.RawMessage(`{}`), feedback.Marks{})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

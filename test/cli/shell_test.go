@@ -39,6 +39,10 @@ func newShell(t *testing.T) *shell {
 	s.env["TEMPORAL_ADDRESS"] = s.rig.TemporalAddress
 	s.env["DM_TASK_QUEUE"] = s.rig.TaskQueue
 	s.env["DM_DROP_POINTS"] = s.rig.DropPoints
+	for _, variable := range rig.PublicEnvironment() {
+		name, value, _ := strings.Cut(variable, "=")
+		s.env[name] = value
+	}
 	return s
 }
 

@@ -109,7 +109,8 @@ func newSandbox(t *testing.T) *sandbox {
 		"DATABASE_URL="+servertest.Database(t),
 		"TEMPORAL_ADDRESS="+servertest.Temporal(t), "TEMPORAL_NAMESPACE="+namespace, "TEMPORAL_CONFIG_FILE="+os.DevNull,
 		"DM_DROP_POINTS=drop=dir:"+s.mkdir("drop")+" mx=dir:"+s.mkdir("mx")+" relay=smtp://"+relay.Addr()+"?tls=none",
-		"DM_STOP_TIMEOUT=5s")
+		"DM_STOP_TIMEOUT=5s",
+		"DM_TOKEN_KEYS=keys-of-tests-are-known-to-everybody", "DM_PUBLIC_URL=https://mail.example.com")
 	s.worker()
 	return s
 }

@@ -36,6 +36,7 @@ import (
 	"directmailer/internal/content/render"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
+	"directmailer/internal/feedback"
 	"directmailer/internal/mailings"
 	"directmailer/test/rig"
 	"directmailer/workflows"
@@ -383,7 +384,7 @@ func (table *reachTable) freeze(t *testing.T) {
 	r := rig.NewOn(t, "", servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 	importReaders(r, *most)
 	store := mailings.New(r.Pool)
-	if err := store.Reserve(t.Context(), r.ID(), "run", "people", []byte("{}")); err != nil {
+	if err := store.Reserve(t.Context(), r.ID(), "run", "people", []byte("{}"), feedback.Marks{}); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

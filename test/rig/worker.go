@@ -21,6 +21,15 @@ type Worker struct {
 	log    logBuffer
 }
 
+// PublicURL is where the unsubscribe links of tests lead.
+const PublicURL = "https://mail.example.com"
+
+// PublicEnvironment returns the variables of a worker whose messages have unsubscribe links. It has
+// no listener.
+func PublicEnvironment() []string {
+	return []string{"DM_TOKEN_KEYS=keys-of-tests-are-known-to-everybody", "DM_PUBLIC_URL=" + PublicURL}
+}
+
 // StartWorker starts a worker, which is killed at the end of the test. Each extra is a further
 // variable of its environment: "NAME=value".
 func (r *Rig) StartWorker(extra ...string) *Worker {
@@ -34,6 +43,7 @@ func (r *Rig) Launch(cmd *exec.Cmd, extra ...string) *Worker {
 	w := &Worker{Cmd: cmd, Exited: make(chan struct{})}
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+r.DatabaseURL, "TEMPORAL_ADDRESS="+r.TemporalAddress,
 		"DM_TASK_QUEUE="+r.TaskQueue, "DM_DROP_POINTS="+r.DropPoints, "DM_LOG_LEVEL=WARN")
+	cmd.Env = append(cmd.Env, PublicEnvironment()...)
 	cmd.Env = append(cmd.Env, extra...)
 	cmd.Stdout, cmd.Stderr = &w.log, &w.log
 	if err := cmd.Start(); err != nil {

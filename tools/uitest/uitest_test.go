@@ -58,6 +58,8 @@ func runWorker(t *testing.T, url, dropPoints string) {
 	t.Setenv("DATABASE_URL", url)
 	t.Setenv("DM_DROP_POINTS", dropPoints)
 	t.Setenv("DM_STOP_TIMEOUT", "5s")
+	t.Setenv("DM_TOKEN_KEYS", "keys-of-tests-are-known-to-everybody")
+	t.Setenv("DM_PUBLIC_URL", "https://mail.example.com")
 	c, err := config.LoadWorker()
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/feedback/unsubscribe"
 	"directmailer/internal/neterr"
 	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
@@ -102,6 +103,18 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	if _, err := await(ctx, log, "PostgreSQL", all.SealKey, database.Unavailable); err != nil {
 		return err
 	}
+	all.Feedback = c.Feedback()
+	if c.PublicAddress != "" {
+		public, err := listenPublic(c, pool, log)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+			defer cancel()
+			public.Close(closing)
+		}()
+	}
 	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
 		return startWorkers(temporal.Client, c, all)
 	}, temporalclient.Unreachable)
@@ -134,6 +147,21 @@ func warnOfPowers(ctx context.Context, sources *query.Set, log *slog.Logger) {
 			log.Warn(query.Advice(name, powers))
 		}
 	}
+}
+
+// listenPublic starts the public listener.
+func listenPublic(c config.Worker, pool *pgxpool.Pool, log *slog.Logger) (*unsubscribe.Server, error) {
+	o := unsubscribe.Options{
+		Address: string(c.PublicAddress), Settings: c.Feedback(), Proxies: c.PublicProxies,
+		Certificate: c.PublicCert, Key: c.PublicKey,
+	}
+	if c.PublicLook != "" {
+		var err error
+		if o.Look, err = unsubscribe.ReadLook(c.PublicLook); err != nil {
+			return nil, fmt.Errorf("the file of DM_PUBLIC_LOOK cannot be used: %w", err)
+		}
+	}
+	return unsubscribe.Listen(o, pool, log)
 }
 
 // closeTimeout is how long a worker that stops tries to write what it knows and the database does

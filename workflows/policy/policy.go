@@ -179,6 +179,7 @@ const (
 	BatchTaken     ErrorType = "BatchTaken"     // another attempt holds the fence of the batch
 	WorkerBusy     ErrorType = "WorkerBusy"     // the connections of the worker are busy with the mailing
 	NoDropPoint    ErrorType = "NoDropPoint"    // the worker has none of the drop points
+	NoTokenKey     ErrorType = "NoTokenKey"     // the worker lacks the token key of the mailing
 
 	// [UnexpectedAttempts] attempts at growing pauses. Then the mailing is suspended with the
 	// reason, so that an operator can look at it. No recipient gets an outcome for it.
@@ -226,6 +227,7 @@ var decisions = map[ErrorType]decision{
 	BatchTaken:           {handOver: true},
 	WorkerBusy:           {handOver: true},
 	NoDropPoint:          {handOver: true},
+	NoTokenKey:           {handOver: true},
 	Unexpected:           {setting: Bug},
 }
 
@@ -240,7 +242,7 @@ func HandsOver(t ErrorType) bool { return decisions[t].handOver }
 // errors of the type. Work that a worker had to leave is offered at once. Work for which no worker
 // had room is offered at growing pauses.
 func HandOverPause(t ErrorType, n int) time.Duration {
-	if t == WorkerBusy || t == NoDropPoint {
+	if t == WorkerBusy || t == NoDropPoint || t == NoTokenKey {
 		return 250 * time.Millisecond << min(n-1, 3)
 	}
 	return time.Millisecond

@@ -3,6 +3,8 @@ package recipients_test
 import (
 	"encoding/json"
 	"testing"
+
+	"directmailer/internal/feedback"
 )
 
 // Who gets the mail must not depend on the defaults of a server, a database or a role.
@@ -28,7 +30,7 @@ func TestReservingAndFreezingSetTheirIsolationAndTheirDurability(t *testing.T) {
 	}
 	f.pool.Reset()
 	f.freeze(2)
-	if err := f.mailings.Reserve(t.Context(), "n", "run", "query", json.RawMessage(`{}`)); err != nil {
+	if err := f.mailings.Reserve(t.Context(), "n", "run", "query", json.RawMessage(`{}`), feedback.Marks{}); err != nil {
 		t.Fatal(err)
 	}
 	f.want(f.strings(`SELECT task || ': ' || settings FROM seen ORDER BY 1`), []string{

@@ -19,6 +19,7 @@ import (
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/feedback"
 	"directmailer/internal/mailings"
 )
 
@@ -49,7 +50,7 @@ func newFixture(t testing.TB, addresses ...string) *fixture {
 
 func (f *fixture) reserve(id string) {
 	f.Helper()
-	if err := f.mailings.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`)); err != nil {
+	if err := f.mailings.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{}); err != nil {
 		f.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/lint"
 	"directmailer/internal/content/render"
+	"directmailer/internal/feedback"
 	"directmailer/workflows"
 )
 
@@ -33,7 +34,7 @@ func withHTML(body string) workflows.Input {
 func findings(t *testing.T, in workflows.Input, links ...string) (all []lint.Finding) {
 	t.Helper()
 	l := lint.NewLinter(in)
-	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{})
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{}, feedback.Settings{}.PreviewLinks())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +329,7 @@ func TestTagsThatComeInByAValueAreFound(t *testing.T) {
 func BenchmarkMessage(b *testing.B) {
 	const line = `<p style="color:#111">many words <a href="https://www.example.com/x">x</a></p>` + "\n"
 	in := withHTML(strings.Repeat(line, 1000))
-	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{})
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), dkim.Keys{}, feedback.Settings{}.PreviewLinks())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"directmailer/internal/content"
 	"directmailer/internal/content/render"
 )
 
@@ -72,7 +73,7 @@ func (l *Linter) noUnsubscribe(setup Setup) []Finding {
 }
 
 // unsubscribeIsNone reports whether the mailing says that it has no unsubscribe headers.
-func (l *Linter) unsubscribeIsNone() bool { return false }
+func (l *Linter) unsubscribeIsNone() bool { return !content.CanUnsubscribe(l.in) }
 
 // unsubscribeWords are in the visible text or the address of links to unsubscribe, in lower case.
 var unsubscribeWords = []string{

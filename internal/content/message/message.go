@@ -2,7 +2,8 @@
 // multipart/alternative, both quoted-printable UTF-8. It appends to the caller's buffer and keeps
 // no state.
 //
-// RFC 5322 (format), 2045 to 2047 (MIME), 2919 (List-Id), 6532 (addresses in UTF-8).
+// RFC 5322 (format), 2045 to 2047 (MIME), 2369 and 8058 (List-Unsubscribe), 2919 (List-Id), 6532
+// (addresses in UTF-8).
 //
 // What comes out is safe to hand over as it is: lines end in CRLF, only ASCII (unless an address
 // needs SMTPUTF8), no line of a body is longer than 76 octets, begins with a dot (nothing for SMTP
@@ -34,6 +35,10 @@ type Message struct {
 	Fields        []Field
 	EncodedFields []byte
 
+	// UnsubscribeURL is the page where a POST unsubscribes the recipient (RFC 8058), and
+	// UnsubscribeAddress the address whose mail does (RFC 2369). None when empty.
+	UnsubscribeURL, UnsubscribeAddress string
+
 	// Text and HTML are UTF-8. Lines may end in LF or CRLF; NUL and a CR without its LF are
 	// refused. A nil body is left out; with only one there is no multipart. One of them must be
 	// there.
@@ -60,8 +65,8 @@ func Encode(body []byte) ([]byte, error) { return appendQuotedPrintable(nil, bod
 
 // FieldError says which part of a message is not usable. Its text holds no value of the message.
 type FieldError struct {
-	// Field is "from", "reply_to", "to", "subject", "date", "message_id", "list_id", "headers.NAME",
-	// "text" or "html".
+	// Field is "from", "reply_to", "to", "subject", "date", "message_id", "list_id", "unsubscribe",
+	// "headers.NAME", "text" or "html".
 	Field string
 	Err   error
 }
@@ -172,6 +177,9 @@ func (m *Message) appendHeader(b []byte) ([]byte, error) {
 		b = append(b, "\r\nList-Id: <"...)
 		b = append(b, m.ListID...)
 		b = append(b, '>')
+	}
+	if b, err = m.appendUnsubscribe(b); err != nil {
+		return b, err
 	}
 	b = append(b, "\r\n"...)
 	b = append(b, m.EncodedFields...)

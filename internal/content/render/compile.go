@@ -17,6 +17,7 @@ import (
 func Compile(s Spec) (*Template, []Problem) {
 	c := compiler{spec: s, t: &Template{mailing: s.Mailing, signer: s.Signer}}
 	c.compileHead()
+	c.compileUnsubscribe()
 	c.compileBodies()
 	if len(c.problems) > 0 {
 		return nil, c.problems

@@ -21,6 +21,7 @@ import (
 	"directmailer/internal/audience/field"
 	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/message"
+	"directmailer/internal/feedback"
 )
 
 // Spec is a mailing's content.
@@ -40,13 +41,16 @@ type Spec struct {
 	Fields []message.Field
 	Date   time.Time
 	Signer *dkim.Signer // signs every message, with Date as the time; nil: none is signed
+
+	// Unsubscribe makes the unsubscribe links of recipients. nil: nobody can unsubscribe.
+	Unsubscribe *feedback.Links
 }
 
 // Recipient is whom a message is rendered for.
 type Recipient struct {
 	Number     int32        // in the mailing
 	Address    string       // bare, as on the wire: see [address.Address]
-	Attributes field.Values // by column; the templates see the Address besides, as email
+	Attributes field.Values // by column; the templates see email and unsubscribe_url besides
 	Page       Page         // where the Spec says so
 }
 
@@ -63,7 +67,8 @@ type Info struct {
 // of its own.
 type Template struct {
 	mailing string
-	domain  string // of the Message-IDs
+	domain  string          // of the Message-IDs
+	links   *feedback.Links // nil: nobody can unsubscribe
 	head    message.Message
 	signer  *dkim.Signer // nil: messages are not signed
 
@@ -82,18 +87,21 @@ type Renderer struct {
 	t                   *Template
 	signing             *dkim.Signing // nil: messages are not signed
 	data                fields
+	link                string // of the recipient; empty if nobody can unsubscribe
 	subject, text, html output
 	line                output // of a name or a header
 	added               []message.Field
 	budget              *budget
 }
 
-// Fields returns the fields that the template uses besides email; nil if it may use any.
+// Fields returns the fields of the audience that the template uses; nil if it may use any.
 func (t *Template) Fields() []string {
 	if t.fields == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(t.fields), func(name string) bool { return name == "email" })
+	return slices.DeleteFunc(slices.Clone(t.fields), func(name string) bool {
+		return name == "email" || name == UnsubscribeField && t.links != nil
+	})
 }
 
 // NewRenderer returns a Renderer for one goroutine and for the messages of one batch. It ends with
@@ -135,8 +143,13 @@ func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	}
 	m := t.head
 	m.To.Address = recipient
+	m.UnsubscribeURL = r.link
+	m.UnsubscribeAddress = t.links.UnsubscribeAddress(to.Number)
 	if t.page {
 		m.Text, m.HTML = to.Page.Text, to.Page.HTML
+		if t.links != nil {
+			m.Text, m.HTML = fillPlaceholder(m.Text, m.UnsubscribeURL), fillPlaceholder(m.HTML, m.UnsubscribeURL)
+		}
 	}
 	if err := r.execute(&m); err != nil {
 		return dst, Info{}, err
@@ -172,6 +185,9 @@ func (r *Renderer) load(to Recipient) {
 		}
 	}
 	r.data.values["email"] = field.Value{Text: to.Address}
+	if r.link = r.t.links.UnsubscribeURL(to.Number); r.link != "" { // a column of that name is not used
+		r.data.values[UnsubscribeField] = field.Value{Text: r.link}
+	}
 }
 
 // execute fills in the subject, and the bodies that are not there already. HTML comes before a text

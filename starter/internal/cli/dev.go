@@ -30,7 +30,8 @@ func (a *app) devCommand() *cobra.Command {
 into a drop directory, until Ctrl-C. It keeps the data in a folder, and continues there the next
 time. It prints the variables that other shells need.
 
-It uses a DATABASE_URL, TEMPORAL_ADDRESS or DM_DROP_POINTS that is set already. Without a
+It uses a DATABASE_URL, TEMPORAL_ADDRESS, DM_DROP_POINTS or DM_PUBLIC_URL that is set already.
+Otherwise unsubscribe links lead to the worker itself, and work on this machine. Without a
 ` + "`temporal`" + ` on PATH it builds Temporal's server once, which takes some minutes.`,
 		Example: "  starter dev\n  starter dev --data ./data",
 		Args:    command.Needs(),
@@ -57,6 +58,11 @@ func (a *app) dev(ctx context.Context, dir string) error {
 	}
 	if config.Getenv("DM_DROP_POINTS") == "" {
 		if err := s.UseDropDirectory(filepath.Join(dir, "mail")); err != nil {
+			return err
+		}
+	}
+	if os.Getenv("DM_PUBLIC_URL") == "" && config.Getenv("DM_TOKEN_KEYS") == "" {
+		if err := s.UsePublicPages(dev.PublicPort); err != nil {
 			return err
 		}
 	}

@@ -149,6 +149,9 @@ func (d *Demo) work(ctx context.Context, id, mail string) error {
 	if err := d.stack.UseDropDirectory(mail); err != nil {
 		return err
 	}
+	if err := d.stack.UsePublicPages(anyPort); err != nil {
+		return err
+	}
 	if err := d.stack.export("DM_TASK_QUEUE", workflows.TaskQueue+"-"+id); err != nil {
 		return err
 	}
@@ -164,6 +167,7 @@ func (d *Demo) work(ctx context.Context, id, mail string) error {
 		return fileError(err)
 	}
 	d.stack.Work(ctx, config.Worker{DatabaseURL: c.DatabaseURL, DropPoints: c.DropPoints, DKIM: c.DKIM,
+		TokenKeys: c.TokenKeys, PublicURL: c.PublicURL, PublicAddress: d.stack.publicAddress,
 		TaskQueue: c.TaskQueue, MaxBatches: 8, StopTimeout: 10 * time.Second, LogFormat: "text"}, d.log)
 	return nil
 }

@@ -37,6 +37,8 @@ type Stack struct {
 	// out those of the user, which can hold secrets.
 	exports []string
 
+	publicAddress config.ListenAddress // of the worker's public listener; empty: it has none
+
 	lock     io.Closer
 	postgres *servers.Postgres // nil: it is the user's
 	temporal *servers.Temporal // nil: it is the user's

@@ -95,6 +95,7 @@ retry:
     interval: 10s
     attempts: 6
   drop_point: {attempts: 5, interval: 1h30m}
+unsubscribe: none
 on_uncertain: hold
 on_exhausted: fail
 deferral: {first: 10m, most: 2h, for: 48h}
@@ -132,7 +133,7 @@ not_after: "2026-02-01T00:00:00Z"
 			Page:      workflows.Retry{Attempts: 6, Interval: workflows.Duration(10 * time.Second)},
 			DropPoint: workflows.Retry{Attempts: 5, Interval: workflows.Duration(90 * time.Minute)},
 		},
-		OnUncertain: workflows.Hold,
+		Unsubscribe: workflows.UnsubscribeNone, OnUncertain: workflows.Hold,
 		OnExhausted: workflows.Fail,
 		Deferral: workflows.Deferral{
 			First: workflows.Duration(10 * time.Minute), Most: workflows.Duration(2 * time.Hour),

@@ -12,6 +12,7 @@ import (
 	"directmailer/internal/content/lint"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
+	"directmailer/internal/feedback"
 	"directmailer/workflows"
 )
 
@@ -76,7 +77,7 @@ type Known struct {
 // NewTrial compiles the content of an input, whose templates must have no problem. The Trial ends
 // with the context.
 func NewTrial(ctx context.Context, in workflows.Input, known Known) (*Trial, error) {
-	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), known.Keys)
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), known.Keys, feedback.Settings{}.PreviewLinks())
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/feedback"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/internal/temporalclient"
@@ -27,7 +28,7 @@ func newReader(t *testing.T) *Reader {
 	t.Cleanup(pool.Close)
 	store := mailings.New(pool)
 	input := json.RawMessage(`{"drop_points": ["mx", "spare"]}`)
-	if err := store.Reserve(t.Context(), "stored", "first", "people", input); err != nil {
+	if err := store.Reserve(t.Context(), "stored", "first", "people", input, feedback.Marks{}); err != nil {
 		t.Fatal(err)
 	}
 	return NewReader(store, ledger.New(pool))

@@ -95,7 +95,7 @@ func (a *app) readFile(ctx context.Context, path, id string, withList bool) (pla
 // are. A start has them among its findings.
 func (a *app) warnOfMergeTags(p plan) {
 	tags := faultList{}
-	for _, tag := range render.MergeTags(content.Spec(p.in, p.in.Audience(), time.Time{})) {
+	for _, tag := range render.MergeTags(content.Spec(p.in, p.in.Audience(), time.Time{}, nil)) {
 		tags.problem(p.file, tag)
 	}
 	for _, line := range tags.lines {

@@ -200,7 +200,12 @@ func originOf(ctx context.Context, p plan) (string, error) {
 
 // renderFor is what RenderBatch does for one recipient.
 func renderFor(ctx context.Context, p plan, origin string, to render.Recipient) ([]byte, error) {
-	template, problems := render.Compile(content.Spec(p.in, origin, time.Now()))
+	settings, err := command.Settings()
+	if err != nil {
+		return nil, err
+	}
+	spec := content.Spec(p.in, origin, time.Now(), settings.Feedback().PreviewLinks())
+	template, problems := render.Compile(spec)
 	if len(problems) > 0 {
 		return nil, exit.Errorf(exit.BadInput, "%s: %w", p.name, &problems[0])
 	}

@@ -1,0 +1,75 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/token"
+	"directmailer/workflows"
+	"directmailer/workflows/policy"
+)
+
+// tokenKeys returns keys, one for each name.
+func tokenKeys(t *testing.T, names ...string) token.Keys {
+	t.Helper()
+	var all []string
+	for _, name := range names {
+		all = append(all, strings.Repeat(name, 32))
+	}
+	keys, err := token.ParseKeys(strings.Join(all, " "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// A worker with an older environment must not render: its links would be read by nobody.
+func TestAWorkerWithoutTheMailingsTokenKeyLeavesItsBatchesToOthers(t *testing.T) {
+	t.Parallel()
+	pool, a := prepared(t, 3, workflows.Content{Text: "Hello"})
+	opened := feedback.Settings{Keys: tokenKeys(t, "n"), PublicURL: "https://mail.example.com"}
+	if _, err := pool.Exec(t.Context(), `UPDATE mailings SET marks = $1`, opened.Marks()); err != nil {
+		t.Fatal(err)
+	}
+	a.Feedback.Keys = tokenKeys(t, "o")
+	_, err := renderOnce(t, a)
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) || app.Type() != policy.NoTokenKey {
+		t.Fatalf("got %v", err)
+	}
+	if !strings.Contains(app.Message(), "set DM_TOKEN_KEYS alike on every worker") || spooled(t, pool) != nil {
+		t.Errorf("got %v, and a spool of %d octets", err, len(spooled(t, pool)))
+	}
+	a.Feedback.Keys = tokenKeys(t, "x", "n") // rotated: the key is no longer the first
+	if out, err := renderOnce(t, a); err != nil || out.Messages != 3 {
+		t.Errorf("with the key: %v, %v", out, err)
+	}
+}
+
+func TestALackingTokenKeySuspendsTheMailingInTheEnd(t *testing.T) {
+	t.Parallel()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(time.Minute)
+	env.SetHeartbeatDetails(attemptCounts{Absent: maxAbsent})
+	env.RegisterActivityWithOptions(func(ctx context.Context) error {
+		_, err := attempt(ctx, retries, func(context.Context) (int, error) {
+			return 0, &feedback.NoKeyError{Key: "0123456789abcdef"}
+		})
+		return err
+	}, activity.RegisterOptions{Name: "lacking"})
+	_, err := env.ExecuteActivity("lacking")
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) || app.Type() != policy.Unexpected ||
+		!strings.Contains(app.Message(), "token key 0123456789abcdef") {
+		t.Errorf("got %v", err)
+	}
+}

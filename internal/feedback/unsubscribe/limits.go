@@ -1,0 +1,175 @@
+package unsubscribe
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/time/rate"
+
+	"directmailer/internal/fifo"
+)
+
+// The limits of requests. A mailbox provider sends the one-click requests of many people from a few
+// addresses, so those of one client are generous. The limits of all clients together bound what a
+// flood costs this machine.
+const (
+	clientRate   = 100 // requests a second
+	clientBurst  = 1000
+	totalRate    = 500
+	totalBurst   = 1000
+	maxClients   = 16 << 10 // remembered; the oldest are forgotten
+	maxOpen      = 512      // connections
+	maxPerClient = 64       // connections
+)
+
+// limits decides who is answered.
+type limits struct {
+	proxies []netip.Prefix
+	total   *rate.Limiter
+	clients *fifo.Cache[netip.Prefix, *rate.Limiter]
+}
+
+func newLimits(proxies []netip.Prefix) *limits {
+	return &limits{
+		proxies: proxies, total: rate.NewLimiter(totalRate, totalBurst),
+		clients: fifo.New[netip.Prefix](maxClients, fifo.One[*rate.Limiter]),
+	}
+}
+
+// allow returns the status of a request that is over a limit, or 0. The client's own limit comes
+// first, so that one client alone does not use up the limit of all.
+func (l *limits) allow(r *http.Request) int {
+	client := networkOf(l.client(r))
+	limiter := l.clients.GetOrAdd(client, func() *rate.Limiter { return rate.NewLimiter(clientRate, clientBurst) })
+	switch {
+	case !limiter.Allow():
+		return http.StatusTooManyRequests
+	case !l.total.Allow():
+		return http.StatusServiceUnavailable
+	}
+	return 0
+}
+
+// client returns the address that a request comes from: the peer, or the last address of
+// X-Forwarded-For that is not a trusted proxy's, if the peer is one.
+func (l *limits) client(r *http.Request) netip.Addr {
+	peer := addressOf(r.RemoteAddr)
+	if !contains(l.proxies, peer) {
+		return peer
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		address := addressOf(strings.TrimSpace(hop))
+		if !address.IsValid() {
+			break // nobody but a proxy of ours may say more
+		}
+		if peer = address; !contains(l.proxies, address) {
+			break
+		}
+	}
+	return peer
+}
+
+// addressOf reads an IP address with or without a port; the zero value if it is none.
+func addressOf(s string) netip.Addr {
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		s = host
+	}
+	address, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Unmap().WithZone("")
+}
+
+// networkOf returns what counts as one client: an IPv4 address, or an IPv6 network of 64 bits,
+// which one household has.
+func networkOf(address netip.Addr) netip.Prefix {
+	bits := 32
+	if address.Is6() {
+		bits = 64
+	}
+	network, _ := address.Prefix(bits)
+	return network
+}
+
+func contains(networks []netip.Prefix, address netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
+// connectionLimiter limits open connections. Beyond the limit of all, connections wait in the
+// kernel, which costs this process nothing. Beyond that of their client, they are closed unread.
+type connectionLimiter struct {
+	net.Listener
+	proxies []netip.Prefix
+	slots   chan struct{}
+
+	mu   sync.Mutex
+	open map[netip.Prefix]int
+}
+
+func limitConnections(l net.Listener, proxies []netip.Prefix) net.Listener {
+	return &connectionLimiter{
+		Listener: l, proxies: proxies, slots: make(chan struct{}, maxOpen), open: map[netip.Prefix]int{},
+	}
+}
+
+func (l *connectionLimiter) Accept() (net.Conn, error) {
+	for {
+		l.slots <- struct{}{}
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.slots
+			return nil, err
+		}
+		client := networkOf(addressOf(c.RemoteAddr().String()))
+		if l.enter(client) {
+			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(client) })}, nil
+		}
+		abort(c)
+		<-l.slots
+	}
+}
+
+// enter counts a connection of the client, and reports whether it may have one more. Proxies have
+// no limit of their own.
+func (l *connectionLimiter) enter(client netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[client] >= maxPerClient && !contains(l.proxies, client.Addr()) {
+		return false
+	}
+	l.open[client]++
+	return true
+}
+
+func (l *connectionLimiter) leave(client netip.Prefix) {
+	l.mu.Lock()
+	if l.open[client]--; l.open[client] == 0 {
+		delete(l.open, client)
+	}
+	l.mu.Unlock()
+	<-l.slots
+}
+
+// abort closes a connection without the states that TCP keeps of an orderly end.
+func abort(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
+type limitedConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
