@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"net/mail"
+	"time"
 )
 
 // idOf returns the ID of a report: a hash of its Message-ID, or, if it has none, of what does not
@@ -19,4 +21,13 @@ func idOf(m *message) string {
 		h.Write(bytes.TrimSpace(m.body))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// dateOf returns the time in the field Date, or zero.
+func dateOf(m *message) time.Time {
+	at, err := mail.ParseDate(m.header.get("date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"time"
 
 	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/feedback/token"
@@ -42,9 +43,11 @@ func (c Class) String() string {
 	return classNames[c]
 }
 
-// The bounds of what is read. A report that a server writes is far below them.
+// MaxRead is how many octets of a message are read.
+const MaxRead = 512 << 10
+
+// The other bounds of what is read. A report that a server writes is far below them.
 const (
-	maxRead       = 512 << 10 // octets of a message: the rest is not read
 	maxParts      = 64        // MIME parts
 	maxDepth      = 8         // parts and messages inside one another
 	maxFields     = 300       // fields of a header
@@ -70,6 +73,8 @@ type Report struct {
 	Enveloped bool
 	// Feedback is the type of a feedback report (RFC 5965), such as "abuse" or "opt-out".
 	Feedback string
+	// At is when the report was written, as it says itself, or zero.
+	At time.Time
 	// Cut says that the message is longer than what is read of it.
 	Cut bool
 }
@@ -97,7 +102,7 @@ type Reader struct {
 // Read reads a message. to is the address that the message was sent to, by its envelope, or "". It
 // reads at most 512 KiB of r. The error is that of r.
 func (rd Reader) Read(r io.Reader, to string) (*Report, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxRead+1))
+	data, err := io.ReadAll(io.LimitReader(r, MaxRead+1))
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +110,13 @@ func (rd Reader) Read(r io.Reader, to string) (*Report, error) {
 }
 
 func (rd Reader) read(data []byte, to string) *Report {
-	r := &Report{Cut: len(data) > maxRead}
+	r := &Report{Cut: len(data) > MaxRead}
 	if r.Cut {
-		data = data[:maxRead]
+		data = data[:MaxRead]
 	}
 	m := parse(data)
 	r.ID = idOf(m)
+	r.At = dateOf(m)
 	r.Findings, r.Feedback = recognize(m)
 	if len(r.Findings) == 0 {
 		r.Findings = []Finding{{}}

@@ -17,6 +17,7 @@ import (
 
 	"directmailer/internal/buildinfo"
 	"directmailer/starter/internal/cli/audience"
+	"directmailer/starter/internal/cli/bounces"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/mailing"
 	"directmailer/starter/internal/cli/rates"
@@ -110,7 +111,7 @@ DATABASE_URL names the PostgreSQL database, TEMPORAL_ADDRESS the Temporal server
 	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(
 		&cobra.Group{ID: groupMailings, Title: "Mailings (short for `starter mailing …`):"},
-		&cobra.Group{ID: groupAudience, Title: "Lists, opt-outs and rate limits:"},
+		&cobra.Group{ID: groupAudience, Title: "Lists, opt-outs, bounces and rate limits:"},
 		&cobra.Group{ID: groupRun, Title: "Operation:"})
 	return root
 }
@@ -124,7 +125,7 @@ func (a *app) addCommands(root *cobra.Command) {
 		}
 	}
 	add(groupMailings, a.mailingCommand())
-	add(groupAudience, append(audience.Commands(a.App), rates.Command(a.App))...)
+	add(groupAudience, append(audience.Commands(a.App), bounces.Command(a.App), rates.Command(a.App))...)
 	add(groupRun, a.checkCommand(), signing.Command(a.App), a.migrateCommand(), a.devCommand(), a.demoCommand(),
 		a.versionCommand())
 	root.SetHelpCommand(helpCommand())
