@@ -70,8 +70,10 @@ func (e *evidence) isHard(reply int, code, status enhanced) bool {
 		return false
 	case where == atMail, code == enhanced{5, 1, 7}, code == enhanced{5, 1, 8}: // the sender's address
 		return false
-	case words.Has(wording.Moved), words.Has(wording.Domain), words.Has(wording.Unlisted):
+	case words.Has(wording.Moved), words.Has(wording.Unlisted):
 		return true
+	case words.Has(wording.Domain): // at the connection, or as policy, it is ours
+		return where != atConnect && (code[1] != 7 || code == enhanced{5, 7, 27})
 	}
 	address := isAddressCode(code) || isAddressCode(status)
 	if words.Has(wording.Unknown) {
@@ -113,7 +115,10 @@ func (e *evidence) refusedRecipient(where stage, reply int, code enhanced) bool 
 	case atConnect, atMail, atData:
 		return false
 	}
-	return code[1] == 1 || reply >= 500 && (code.vague() || code[1] == 5) && namesRecipient(e.diagnostic)
+	if code[1] == 1 || code == (enhanced{5, 5, 0}) { // 5.5.0: so Outlook passes on a reply without a code
+		return true
+	}
+	return reply >= 500 && code.vague() && namesRecipient(e.diagnostic)
 }
 
 // namesRecipient reports whether a reply begins with an address, as replies to RCPT do: "550

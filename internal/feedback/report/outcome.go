@@ -19,7 +19,7 @@ var (
 		"non remis", "unzustellbar", "nicht zugestellt", "zustellung", "échec de la remise", "no se puede entregar",
 		"no se ha podido", "entrega", "impossibile consegnare", "mancata", "не доставлено", "недоставленное",
 		"送信できません", "配信不能", "配送不能", "配信できません", "エラーメール", "届けることができません", "送信エラー", "メールシステムエラー",
-		"送信に失敗", "onbestelbaar", "退信", "无法投递", "niedostarcz", "nie dostarczono"}
+		"送信に失敗", "original mail as follows", "onbestelbaar", "退信", "无法投递", "niedostarcz", "nie dostarczono"}
 	delayedWords = []string{"delayed", "will continue to try", "will keep trying", "has not yet been delivered",
 		"still being retried", "still trying", "warning message only", "could not send message for past",
 		"will be retried", "do not need to resend", "delivery incomplete", "temporary problem delivering",

@@ -48,14 +48,14 @@ const MaxRead = 512 << 10
 
 // The other bounds of what is read. A report that a server writes is far below them.
 const (
-	maxParts      = 64        // MIME parts
-	maxDepth      = 8         // parts and messages inside one another
-	maxFields     = 300       // fields of a header
-	maxField      = 4 << 10   // octets of a field
-	maxText       = 48 << 10  // octets of a part that is decoded
-	maxRecipients = 50        // recipients of a report
-	maxCandidates = 64        // texts that are tried as tokens
-	maxDiagnostic = 2 << 10   // octets of a server's words that are compared with the known wordings
+	maxParts      = 64       // MIME parts
+	maxDepth      = 8        // parts and messages inside one another
+	maxFields     = 300      // fields of a header
+	maxField      = 4 << 10  // octets of a field
+	maxText       = 48 << 10 // octets of a part that is decoded
+	maxRecipients = 50       // recipients of a report
+	maxCandidates = 64       // texts that are tried as tokens
+	maxDiagnostic = 2 << 10  // octets of a server's words that are compared with the known wordings
 )
 
 // Report is what a message reports.

@@ -152,7 +152,7 @@ func isSystem(h header) bool {
 			return true
 		}
 	}
-	if h.get("x-failed-recipients") != "" {
+	if h.get("x-failed-recipients") != "" || h.get("x-mlserver") != "" { // the latter: fml
 		return true
 	}
 	kind, params := mediaType(h.get("content-type"))
