@@ -37,8 +37,8 @@ type Reader struct {
 	done  atomic.Int64
 }
 
-// Open finds the files that the names stand for, so that a name that is wrong is an error before the
-// first message is read. An error names the file.
+// Open finds the files that the names stand for, so that a name that is wrong is an error before
+// the first message is read. An error names the file.
 func Open(names []string, stdin io.Reader, limit int) (*Reader, error) {
 	r := &Reader{Limit: limit, Stdin: stdin}
 	for _, name := range names {
@@ -86,8 +86,8 @@ func (r *Reader) addFolder(name string) error {
 			return err
 		}
 		if len(r.files) == before {
-			return &fs.PathError{Op: "read", Path: name, Err: errors.New("the folder has no messages: " +
-				"name a Maildir (with the folders new and cur), or a folder of message files")}
+			return &fs.PathError{Op: "read", Path: name, Err: errors.New("the folder has no messages: name a Maildir (with " +
+				"the folders new and cur), or a folder of message files")}
 		}
 	}
 	return nil
@@ -118,8 +118,8 @@ func (r *Reader) addFiles(folder string) error {
 // Done returns how many octets were read, and of how many: 0 if that is not known.
 func (r *Reader) Done() (read, total int64) { return r.done.Load(), r.total }
 
-// Each calls do for every message of all files, until do or the context ends it. Data is valid until
-// do returns.
+// Each calls do for every message of all files, until do or the context ends it. Data is valid
+// until do returns.
 func (r *Reader) Each(ctx context.Context, do func(Message) error) error {
 	for _, name := range r.files {
 		if err := r.file(ctx, name, do); err != nil {
@@ -225,8 +225,8 @@ func (s *splitter) next() (more bool, err error) {
 	}
 }
 
-// isFromLine reports whether a line begins a message of an mbox file: "From", an address, and a date
-// with a time. Text of a message can begin with the word From.
+// isFromLine reports whether a line begins a message of an mbox file: "From", an address, and a
+// date with a time. Text of a message can begin with the word From.
 func isFromLine(line []byte) bool {
 	if !bytes.HasPrefix(line, []byte(fromLine)) || len(line) > 400 {
 		return false

@@ -62,7 +62,8 @@ func write(t *testing.T, name, data string) string {
 
 func TestALineOfJSONForEachMessageSaysWhatItIs(t *testing.T) {
 	mbox := write(t, "in.mbox", "From a Mon Nov 30 09:00:00 2026\n"+failure("1", address(t))+
-		"From b Mon Nov 30 09:01:00 2026\nFrom: Ben <ben@example.org>\nAuto-Submitted: auto-replied\nSubject: away\n\nAway.\n")
+		"From b Mon Nov 30 09:01:00 2026\nFrom: Ben <ben@example.org>\nAuto-Submitted: auto-replied\nSubject: "+
+		"away\n\nAway.\n")
 	out, errors, code := run(t, "", "--output", "json", mbox)
 	var lines []line
 	d := json.NewDecoder(strings.NewReader(out))
@@ -139,7 +140,8 @@ func TestWithoutKeysNobodyIsFoundAndTheCommandSaysSo(t *testing.T) {
 	if err := cmd.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(o.String(), `"recipient_found":false`) || !strings.Contains(e.String(), "DM_TOKEN_KEYS is not set") {
+	if !strings.Contains(o.String(), `"recipient_found":false`) || !strings.Contains(e.String(), "DM_TOKEN_KEYS is "+
+		"not set") {
 		t.Errorf("printed %s%s", o.String(), e.String())
 	}
 }
