@@ -42,6 +42,9 @@ func (s Kinds) OfRecipient() bool {
 	return s&(1<<Full|1<<Disabled|1<<Declined|1<<Moved|1<<Domain|1<<Unknown|1<<Unlisted) != 0
 }
 
+// maxPatterns bounds the lines of wordings.tsv.
+const maxPatterns = 1024
+
 //go:embed wordings.tsv
 var table string
 
@@ -73,21 +76,19 @@ var Lines = sync.OnceValue(func() (all []Line) {
 	return all
 })
 
-// pattern is a wording that is ready for use. A text that holds none of the literals does not
-// match.
+// pattern is a wording that is ready for use.
 type pattern struct {
-	kind     Kind
-	literals []string
-	whole    bool // a literal is all that the pattern asks for
-	reports  bool // for reports only
-	match    *regexp.Regexp
+	kind    Kind
+	whole   bool // one of its literals is all that it asks for
+	reports bool // for reports only
+	match   *regexp.Regexp
 }
 
 var patterns = sync.OnceValue(func() (all []pattern) {
 	for _, l := range Lines() {
-		p := pattern{kind: l.Kind, match: regexp.MustCompile(l.Pattern), reports: l.ReportsOnly()}
-		p.literals, p.whole = literalsOf(l.Pattern)
-		all = append(all, p)
+		literals, whole := literalsOf(l.Pattern)
+		whole = whole && shortest(literals) >= headSize
+		all = append(all, pattern{l.Kind, whole, l.ReportsOnly(), regexp.MustCompile(l.Pattern)})
 	}
 	return all
 })
@@ -104,23 +105,17 @@ func find(text string, report bool) (found Kinds) {
 	if text == "" {
 		return 0
 	}
-	for i := range patterns() {
-		p := &patterns()[i]
-		if !found.Has(p.kind) && (report || !p.reports) && p.in(text) {
+	all := patterns()
+	var tried [maxPatterns]bool
+	literals().in(text, func(i int) {
+		p := &all[i]
+		if tried[i] {
+			return
+		}
+		tried[i] = true
+		if !found.Has(p.kind) && (report || !p.reports) && (p.whole || p.match.MatchString(text)) {
 			found |= 1 << p.kind
 		}
-	}
+	})
 	return found
-}
-
-func (p *pattern) in(text string) bool {
-	if len(p.literals) == 0 {
-		return p.match.MatchString(text)
-	}
-	for _, l := range p.literals {
-		if strings.Contains(text, l) {
-			return p.whole || p.match.MatchString(text)
-		}
-	}
-	return false
 }
