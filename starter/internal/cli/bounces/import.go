@@ -98,11 +98,10 @@ var tallies = output.Table[tally]{
 }
 
 func (a *app) importFiles(ctx context.Context, names []string, format *output.Format, _ bool) error {
-	settings, err := command.Settings()
+	keys, err := tokenKeys()
 	if err != nil {
 		return err
 	}
-	keys := keysOf(settings)
 	if len(keys) == 0 {
 		a.Say("starter: warning: DM_TOKEN_KEYS is not set: no recipient can be found")
 	}
