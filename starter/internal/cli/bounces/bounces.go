@@ -15,8 +15,8 @@ func Command(shared command.App) *cobra.Command {
 	a := &app{shared}
 	cmd := command.Group(&cobra.Command{
 		Use:   "bounces",
-		Short: "Read bounces and complaints",
-		Long: `Reads what comes back: bounces, complaints and automatic answers. docs/bounces.md says what each
+		Short: "Import bounces and complaints",
+		Long: `Imports what comes back: bounces, complaints and automatic answers. docs/bounces.md says what each
 class means.`,
 		Example: "  starter bounces import --dry-run bounces.mbox",
 	})
