@@ -11,8 +11,8 @@ import (
 )
 
 // allow returns the function by which package sender asks for permission to send a message: under
-// the rate limits of the mailing, and under those of the drop point and of the recipient domain, both
-// for all mailings together and for this one.
+// the rate limits of the mailing, and under those of the drop point and of the recipient domain,
+// both for all mailings together and for this one.
 func (a *Activities) allow(mailing int64) func(ctx context.Context, dropPoint, domain string) (sender.Wait, error) {
 	scopes := []ratelimit.Scope{ratelimit.OfMailing(mailing), {}, {}, {}, {}}
 	return func(ctx context.Context, dropPoint, domain string) (sender.Wait, error) {
@@ -23,8 +23,8 @@ func (a *Activities) allow(mailing int64) func(ctx context.Context, dropPoint, d
 	}
 }
 
-// SetRate sets a rate limit of the mailing: of all its messages, or of those to a drop point or to a
-// recipient domain. No other mailing notices.
+// SetRate sets a rate limit of the mailing: of all its messages, or of those to a drop point or to
+// a recipient domain. No other mailing notices.
 func (a *Activities) SetRate(ctx context.Context, call workflows.RateCall) error {
 	_, err := attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (struct{}, error) {
 		m, err := a.mailing(ctx, call.Mailing)

@@ -10,8 +10,8 @@ import (
 	"directmailer/workflows"
 )
 
-// SealProgress returns the seal of what one run of a mailing hands to the next: an HMAC-SHA-256 (RFC
-// 2104) under a key of the database.
+// SealProgress returns the seal of what one run of a mailing hands to the next: an HMAC-SHA-256
+// (RFC 2104) under a key of the database.
 func (a *Activities) SealProgress(ctx context.Context, call workflows.SealCall) (string, error) {
 	key, err := a.SealKey(ctx)
 	if err != nil {

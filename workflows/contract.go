@@ -181,9 +181,9 @@ type Deferral struct {
 // means no limit.
 type Rate string
 
-// Rates holds rate limits of this mailing, each for all workers together. They end with the mailing.
-// The operator's limits of drop points and domains, for all mailings together, hold besides: a
-// message waits for both.
+// Rates holds rate limits of this mailing, each for all workers together. They end with the
+// mailing. The operator's limits of drop points and domains, for all mailings together, hold
+// besides: a message waits for both.
 type Rates struct {
 	// Mailing is the limit of all its messages.
 	Mailing Rate `json:"mailing,omitempty"`
@@ -193,8 +193,8 @@ type Rates struct {
 	Domains map[string]Rate `json:"domains,omitempty"`
 }
 
-// RateChange is the argument of [RateUpdate]. Without DropPoint and Domain, it sets the limit of all
-// messages of the mailing.
+// RateChange is the argument of [RateUpdate]. Without DropPoint and Domain, it sets the limit of
+// all messages of the mailing.
 type RateChange struct {
 	DropPoint string `json:"drop_point,omitempty"`
 	Domain    string `json:"domain,omitempty"`

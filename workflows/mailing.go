@@ -106,10 +106,11 @@ func newMailing(ctx workflow.Context, in Input) (*mailing, error) {
 func refuseRepetition(info *workflow.Info) error {
 	switch {
 	case info.CronSchedule != "":
-		return refusedInput(Problem{"cron", "is set for the workflow: start a mailing of its own for each date, " +
-			"with a schedule of Temporal for example"})
+		return refusedInput(Problem{"cron", "is set for the workflow: start a mailing of its own for each date, with a " +
+			"schedule of Temporal for example"})
 	case info.RetryPolicy != nil && info.RetryPolicy.MaximumAttempts != 1:
-		return refusedInput(Problem{"retry", "is set for the workflow: a mailing repeats its steps itself, by its retry setting"})
+		return refusedInput(Problem{"retry", "is set for the workflow: a mailing repeats its steps itself, by its retry " +
+			"setting"})
 	}
 	return nil
 }

@@ -95,7 +95,8 @@ func TestContinueAsNewForgetsNoFieldOfTheProgress(t *testing.T) {
 	}
 	want, got := reflect.ValueOf(given), reflect.ValueOf(*next.Resume)
 	for i := range want.NumField() {
-		if name := want.Type().Field(i).Name; name != "Seal" && !reflect.DeepEqual(got.Field(i).Interface(), want.Field(i).Interface()) {
+		if name := want.Type().Field(i).Name; name != "Seal" && !reflect.DeepEqual(got.Field(i).Interface(),
+			want.Field(i).Interface()) {
 			t.Errorf("the next run has %s %+v, this one had %+v",
 				name, got.Field(i).Interface(), want.Field(i).Interface())
 		}

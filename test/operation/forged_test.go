@@ -87,8 +87,8 @@ func TestNobodySendsAMailingThatItsOwnerHasTerminated(t *testing.T) {
 	}
 }
 
-// refusedRun waits for the end of a run, which must be a refusal of its input unless it continues as
-// new. It returns the next run, if there is one.
+// refusedRun waits for the end of a run, which must be a refusal of its input unless it continues
+// as new. It returns the next run, if there is one.
 func refusedRun(t *testing.T, r *rig.Rig, id, run string) (next string) {
 	t.Helper()
 	events := r.Temporal.GetWorkflowHistory(t.Context(), id, run, true, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
@@ -113,7 +113,8 @@ func refusedRun(t *testing.T, r *rig.Rig, id, run string) (next string) {
 	return failed.GetNewExecutionRunId()
 }
 
-func forge(t *testing.T, r *rig.Rig, o client.StartWorkflowOptions, kind string, in workflows.Input) client.WorkflowRun {
+func forge(t *testing.T, r *rig.Rig, o client.StartWorkflowOptions, kind string,
+	in workflows.Input) client.WorkflowRun {
 	t.Helper()
 	run, err := r.Temporal.ExecuteWorkflow(t.Context(), o, kind, in)
 	if err != nil {

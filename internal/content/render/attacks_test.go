@@ -31,8 +31,8 @@ type attack struct {
 	want  string // the beginning of what is wrong; empty: a message
 }
 
-// TestAttacksEndWithinTheirBudget runs each attack in a process of its own, which ends when it takes
-// too much memory or processor time.
+// TestAttacksEndWithinTheirBudget runs each attack in a process of its own, which ends when it
+// takes too much memory or processor time.
 func TestAttacksEndWithinTheirBudget(t *testing.T) {
 	t.Parallel()
 	if name := os.Getenv("RENDER_ATTACK"); name != "" {
@@ -195,7 +195,8 @@ func attacks() []attack {
 		text("loop without output", "{{range 9000000000000000000}}{{$x := 1}}{{end}}", steps),
 		text("loop of long bodies", "{{range 262000}}"+repeat("{{$x := len (slice $.x 0 0)}}", 200)+"{{end}}", steps),
 		text("loop of conditions", "{{range 262000}}"+repeat("{{if eq $.x 5}}{{end}}", 200)+"{{end}}", steps),
-		text("loop of comparisons", `{{range 9000000}}{{$y := lt "2026-01-31 09:30:00+01" "2026-01-31 09:30:00+02"}}{{end}}`, steps),
+		text("loop of "+
+			"comparisons", `{{range 9000000}}{{$y := lt "2026-01-31 09:30:00+01" "2026-01-31 09:30:00+02"}}{{end}}`, steps),
 		text("loop of functions", "{{range 9000000}}{{$y := upper (title (trim $.x))}}{{end}}", steps),
 		text("loop of dates", `{{range 9000000}}{{$y := dateIn "de" "Monday, 2. January 2006" "2026-01-31"}}{{end}}`, steps),
 		text("loop of numbers", `{{range 9000000}}{{$y := number "de" 2 1234567.891}}{{end}}`, steps),
@@ -203,7 +204,8 @@ func attacks() []attack {
 		text("loop of large tests", big+"{{range 9000000}}{{if $x}}{{end}}{{end}}", steps),
 		text("loop of large comparisons", big+"{{range 9000000}}{{if eq $x $x}}{{end}}{{end}}", steps),
 		text("recursion", `{{define "a"}}{{template "a" .}}{{template "a" .}}{{end}}{{template "a" .}}`, steps),
-		text("recursion within an argument", `{{define "a"}}{{$x := printf "%1000d" 1}}{{template "a" $x}}{{end}}{{template "a" .}}`, steps),
+		text("recursion within an "+
+			"argument", `{{define "a"}}{{$x := printf "%1000d" 1}}{{template "a" $x}}{{end}}{{template "a" .}}`, steps),
 		text("templates that call templates", doubling(40), steps),
 		text("variables", repeat(big, 500), steps),
 		text("output", "{{range 9000000}}"+repeat("x", 1000)+"{{end}}", "the output is longer than 10 MiB"),
@@ -221,14 +223,17 @@ func attacks() []attack {
 		html("templates in HTML", doubling(40), "nested too deep"),
 		html("recursion in a script", `{{define "a"}}`+"`${ "+`{{template "a"}}{{end}}<script>{{template "a"}}</script>`,
 			"calls itself and is used within"),
-		html("recursion in a link", `{{define "a"}}x{{template "b" .}}{{end}}{{define "b"}}?{{template "a" .}}{{template "a" .}}{{end}}<a href="{{template "a" .}}">x</a>`,
+		html("recursion in a link", `{{define "a"}}x{{template "b" .}}{{end}}{{define "b"}}?`+
+			`{{template "a" .}}{{template "a" .}}{{end}}<a href="{{template "a" .}}">x</a>`,
 			"calls itself and is used within"),
 		html("recursion in text", `{{define "a"}}<p>{{if .}}{{template "a" ""}}{{end}}</p>{{end}}{{template "a" "x"}}`, ""),
 		html("a long script", "<script>"+repeat(`"a";`, 250_000)+"</script>", "<script> holds more than 128 KiB"),
 		html("a long style", "<style>"+repeat(`a{b:"c"}`, 150_000)+"</style>", "<style> holds more than 128 KiB"),
 		html("a long attribute", `<a title="`+repeat(`'<>`, 300_000)+`{{.x}}">x</a>`, ""),
-		html("scripts in loops", repeat("{{range .x}}", 9)+"<script>"+repeat(`"a";`, 25_000)+"</script>"+repeat("{{end}}", 9), "nested too deep"),
-		html("a script in loops", repeat("{{range .x}}", 4)+"<script>"+repeat(`"a";`, 25_000)+"</script>"+repeat("{{end}}", 4), ""),
+		html("scripts in loops", repeat("{{range "+
+			".x}}", 9)+"<script>"+repeat(`"a";`, 25_000)+"</script>"+repeat("{{end}}", 9), "nested too deep"),
+		html("a script in loops", repeat("{{range "+
+			".x}}", 4)+"<script>"+repeat(`"a";`, 25_000)+"</script>"+repeat("{{end}}", 4), ""),
 		html("tags and signs", repeat("<p>< x", 200_000), ""),
 		html("many tags", repeat("<", 1_000_000), ""),
 		html("many comments", repeat("<!--", 300_000), "a comment is not closed"),
@@ -285,7 +290,8 @@ func twoQuotes(depth int) string {
 	for i := range depth {
 		fmt.Fprintf(&b, `{{define "t%d"}}{{if .}}{{template "t%d" .}}{{else}}{{template "t%d" .}}{{end}}{{end}}`, i, i+1, i+1)
 	}
-	fmt.Fprintf(&b, `{{define "t%d"}}x?y={{end}}<a href="{{template "t0" .}}">x</a><a href='{{template "t0" .}}'>y</a>`, depth)
+	fmt.Fprintf(&b, `{{define "t%d"}}x?y={{end}}<a href="{{template "t0" .}}">x</a><a href='{{template "t0" .}}'>y</a>`,
+		depth)
 	return b.String()
 }
 

@@ -89,7 +89,8 @@ func TestWhatIsQuicklyEscapedIsWhatHTMLTemplateWrites(t *testing.T) {
 // Each function that html/template puts into a template is known here.
 func TestEveryEscaperOfHTMLTemplateIsKnown(t *testing.T) {
 	t.Parallel()
-	const page = `{{.}}<a title="{{.}}" href="{{.}}" {{.}}="x" onclick="f({{.}})" style="color:{{.}}">{{html . .}}</a><a href="/?{{.}}">` +
+	const page = `{{.}}<a title="{{.}}" href="{{.}}" {{.}}="x" onclick="f({{.}})" style="color:{{.}}">` +
+		`{{html . .}}</a><a href="/?{{.}}">` +
 		`<a href={{.}}><img srcset="{{.}}"><script>f({{.}}, "{{.}}", /{{.}}/, ` + "`{{.}}`" + `)</script>` +
 		`<style>p { font: "{{.}}"; color: {{.}} }</style><title>{{.}}</title>`
 	plain := htmltemplate.Must(htmltemplate.New("x").Parse(page))

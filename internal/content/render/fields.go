@@ -6,8 +6,8 @@ import (
 	"text/template/parse"
 )
 
-// fieldsOf returns the names of the fields that parts use, sorted, so that others need not be looked
-// at. It returns nil when a part may use any field, as {{index . "name"}} does.
+// fieldsOf returns the names of the fields that parts use, sorted, so that others need not be
+// looked at. It returns nil when a part may use any field, as {{index . "name"}} does.
 func fieldsOf(parts ...*part) []string {
 	names := map[string]bool{}
 	for _, p := range parts {

@@ -20,8 +20,9 @@ func tick(steps int) *parse.TextNode {
 	return &parse.TextNode{NodeType: parse.NodeText, Pos: -1, Text: ticks[:min(max(steps, 1), maxTick)]}
 }
 
-// addTicks puts a tick at the start of a template and of each loop in it: how many steps the longest
-// way through it takes, without the loops and templates in it, which have ticks of their own.
+// addTicks puts a tick at the start of a template and of each loop in it: how many steps the
+// longest way through it takes, without the loops and templates in it, which have ticks of their
+// own.
 func addTicks(tree *parse.Tree) {
 	if tree == nil || tree.Root == nil {
 		return

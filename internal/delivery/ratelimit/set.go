@@ -36,7 +36,8 @@ func (p *Pacer) Set(ctx context.Context, s Scope, r rate.Rate) error {
 	}
 	spacing, turns := shapeOf(r)
 	_, err := p.pool.Exec(ctx, setLimit, pgx.NamedArgs{
-		"kind": s.Kind.String(), "name": s.Name, "mailing": s.Mailing, "messages": r.Count, "seconds": int64(r.Per / time.Second),
+		"kind": s.Kind.String(), "name": s.Name, "mailing": s.Mailing, "messages": r.Count,
+		"seconds": int64(r.Per / time.Second),
 		"spacing": spacing, "turns": turns,
 	})
 	if err != nil {
@@ -65,8 +66,8 @@ func (p *Pacer) drop(ctx context.Context, sql string, args ...any) error {
 	return nil
 }
 
-// List returns the limits that are set: those of all mailings first, drop points before domains, then
-// those of each mailing.
+// List returns the limits that are set: those of all mailings first, drop points before domains,
+// then those of each mailing.
 func (p *Pacer) List(ctx context.Context) ([]Limit, error) {
 	read, err := p.query(ctx)
 	if err != nil {

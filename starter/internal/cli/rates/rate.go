@@ -48,7 +48,9 @@ message. It then waits for all of them.`,
 var limits = output.Table[status.Limit]{
 	{Title: "limit of", Cell: func(l status.Limit) string { return strings.ReplaceAll(l.Kind, "_", " ") }},
 	{Title: "name", Wrap: 30, Cell: func(l status.Limit) string { return output.Clean(l.Name) }},
-	{Title: "mailing", Wrap: 30, Cell: func(l status.Limit) string { return cmp.Or(output.Clean(l.Mailing), "all together") }},
+	{Title: "mailing", Wrap: 30, Cell: func(l status.Limit) string {
+		return cmp.Or(output.Clean(l.Mailing), "all together")
+	}},
 	{Title: "rate", Right: true, Cell: func(l status.Limit) string { return l.Rate.String() }},
 	{Title: "set", Cell: func(l status.Limit) string { return output.Moment(l.SetAt) }},
 }
