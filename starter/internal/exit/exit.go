@@ -32,7 +32,7 @@ var Codes = []struct {
 	{
 		BadInput,
 		"bad usage or bad input: flags, environment, mailing file, template, list file; or a mailing\n" +
-			"in which the check found an error",
+			"with an error that the check found",
 	},
 	{RowsRejected, "done, but rows of a file were rejected"},
 	{
