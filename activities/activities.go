@@ -64,6 +64,7 @@ type Activities struct {
 	worker     string // identifies this worker; random
 	buffers    spool.BufferPool
 	sealKey    atomic.Pointer[[]byte]
+	suspects   chan struct{} // held while a batch is rendered that may have killed a worker
 	log        *slog.Logger
 }
 
@@ -81,6 +82,7 @@ func New(
 		pacer:      ratelimit.New(pool),
 		dropPoints: points,
 		sources:    sources,
+		suspects:   make(chan struct{}, 1),
 		contents:   content.NewCache[*content.Content](),
 		pages:      pages,
 		partials:   newPartials(maxPartial),

@@ -133,6 +133,9 @@ func typed(err error) *failure {
 		return &failure{kind: policy.BatchTaken, text: ledger.ErrFenced.Error()}
 	case errors.Is(err, ledger.ErrNoSpool):
 		return &failure{kind: policy.SpoolMissing, text: ledger.ErrNoSpool.Error()}
+	case errors.Is(err, ledger.ErrPoison):
+		return &failure{kind: policy.PoisonBatch, text: ledger.ErrPoison.Error() + ": a template or a recipient's data " +
+			"may need more memory than they have. Look at the workers' logs and memory, then resume or cancel the mailing"}
 	case errors.Is(err, render.ErrBatchTooSlow):
 		return &failure{kind: policy.BatchTooLarge, text: render.ErrBatchTooSlow.Error()}
 	case errors.Is(err, spool.ErrTooLarge):

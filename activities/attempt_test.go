@@ -95,6 +95,7 @@ var perType = map[policy.ErrorType]int{
 	policy.ListUnusable:         1,
 	policy.BatchTooLarge:        1,
 	policy.NothingRendered:      1,
+	policy.PoisonBatch:          1,
 	policy.SpoolMissing:         1,
 	policy.DatabaseUnavailable:  4,
 	policy.SourceUnavailable:    5,

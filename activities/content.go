@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -9,14 +8,9 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// content returns a mailing and its compiled content.
-func (a *Activities) content(ctx context.Context, id string) (mailings.Mailing, *content.Content, error) {
-	m, err := a.mailing(ctx, id)
-	if err != nil {
-		return m, nil, err
-	}
-	c, err := a.contents.Get(m.ID, func() (*content.Content, error) { return a.compile(m) })
-	return m, c, err
+// contentOf returns a mailing's compiled content.
+func (a *Activities) contentOf(m mailings.Mailing) (*content.Content, error) {
+	return a.contents.Get(m.ID, func() (*content.Content, error) { return a.compile(m) })
 }
 
 // compile compiles the content of a mailing, with the links that were fixed when it was opened.

@@ -23,47 +23,66 @@ import (
 // bytes that may have been sent never change.
 func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall) (workflows.Rendered, error) {
 	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.Rendered, error) {
-		m, c, err := a.content(ctx, call.Mailing)
+		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Rendered{}, err
 		}
 		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
+		var end func(stored bool)
 		span, rendered, err := a.ledger.Range(ctx, batch)
+		if err == nil && !rendered {
+			end, rendered, err = a.beginRendering(ctx, batch, span)
+		}
 		if err != nil || rendered {
 			return workflows.Rendered{}, err
 		}
-		if err := a.mailings.NoteSignatures(ctx, m, c.Signer.Names()); err != nil {
-			return workflows.Rendered{}, err
-		}
-		encoder, err := a.buffers.GetEncoder()
-		if err != nil {
-			return workflows.Rendered{}, err
-		}
-		defer a.buffers.PutEncoder(encoder)
-		blob, failures, err := a.compose(ctx, encoder, m, c, batch, span)
-		if err != nil {
-			return workflows.Rendered{}, err
-		}
-		if call.Sample > 0 && len(failures) == span.Len() {
-			if err := a.sampled(ctx, m, c, call.Sample, failures); err != nil {
-				return workflows.Rendered{}, err
-			}
-		}
-		if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
-			if c.Pages != nil { // do not fetch the pages again because the database is unavailable
-				all := partialBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)}
-				a.partials.Put(batch, all)
-			}
-			return workflows.Rendered{}, err
-		}
-		failed := 0
-		for _, f := range failures {
-			if !f.Later {
-				failed++
-			}
-		}
-		return workflows.Rendered{Messages: span.Len() - len(failures), Failed: failed}, nil
+		stored := false
+		defer func() { end(stored) }() // also after a panic
+		out, err := a.renderBatch(ctx, call, m, batch, span)
+		stored = err == nil
+		return out, err
 	})
+}
+
+// renderBatch renders and stores a batch whose attempt is counted.
+func (a *Activities) renderBatch(
+	ctx context.Context, call workflows.RenderCall, m mailings.Mailing, batch ledger.Batch, span ledger.Span,
+) (workflows.Rendered, error) {
+	c, err := a.contentOf(m)
+	if err != nil {
+		return workflows.Rendered{}, err
+	}
+	if err := a.mailings.NoteSignatures(ctx, m, c.Signer.Names()); err != nil {
+		return workflows.Rendered{}, err
+	}
+	encoder, err := a.buffers.GetEncoder()
+	if err != nil {
+		return workflows.Rendered{}, err
+	}
+	defer a.buffers.PutEncoder(encoder)
+	blob, failures, err := a.compose(ctx, encoder, m, c, batch, span)
+	if err != nil {
+		return workflows.Rendered{}, err
+	}
+	if call.Sample > 0 && len(failures) == span.Len() {
+		if err := a.sampled(ctx, m, c, call.Sample, failures); err != nil {
+			return workflows.Rendered{}, err
+		}
+	}
+	if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
+		if c.Pages != nil { // do not fetch the pages again because the database is unavailable
+			all := partialBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)}
+			a.partials.Put(batch, all)
+		}
+		return workflows.Rendered{}, err
+	}
+	failed := 0
+	for _, f := range failures {
+		if !f.Later {
+			failed++
+		}
+	}
+	return workflows.Rendered{Messages: span.Len() - len(failures), Failed: failed}, nil
 }
 
 // compose returns the spool of a batch, valid until the encoder is reset, and the recipients

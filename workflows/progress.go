@@ -148,5 +148,6 @@ const (
 	CauseDropPoints Cause = "drop_points" // mail is still rendered
 	CauseErrors     Cause = "errors"      // the error limit: an operator decides
 	CauseRendering  Cause = "rendering"   // the first recipients have no message: an operator decides
+	CausePoison     Cause = "poison"      // workers died while they rendered a batch: an operator decides
 	CauseUnexpected Cause = "unexpected"  // an activity fails again and again for an unforeseen reason
 )

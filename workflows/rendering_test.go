@@ -167,3 +167,32 @@ func TestAnOperatorResumesAMailingWithoutMessagesOnce(t *testing.T) {
 		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
+
+func TestAMailingWithABatchThatKillsWorkersWaitsForAnOperator(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 20)
+	kills, attempts := true, 0
+	rig.render = func(c workflows.RenderCall) error {
+		if c.Batch != 3 {
+			return nil
+		}
+		if attempts++; kills {
+			return temporal.NewNonRetryableApplicationError("3 workers have died", policy.PoisonBatch, nil)
+		}
+		return nil
+	}
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
+		if s.State != workflows.StateSuspended || !s.Until.IsZero() || attempts != 1 ||
+			!strings.HasPrefix(s.Doing, "waits to be resumed or cancelled, because batch 3") ||
+			!strings.HasSuffix(s.Doing, "3 workers have died") {
+			t.Errorf("after a day: %+v, %d attempts", s, attempts)
+		}
+		kills = false
+	}, 24*time.Hour)
+	var refusal error
+	rig.update(25*time.Hour, workflows.ResumeUpdate, &refusal)
+	if r := rig.run(input()); r.State != workflows.StateCompleted || refusal != nil || attempts != 2 {
+		t.Errorf("result %+v, error %v, resume %v, %d attempts", r, rig.env.GetWorkflowError(), refusal, attempts)
+	}
+}

@@ -132,6 +132,8 @@ func (m *mailing) startRender(ctx workflow.Context, batch int) {
 			m.recovered(ctx, CausePage, CauseDatabase, CauseUnexpected)
 		case typeOf(err) == policy.NothingRendered:
 			m.nothingRendered(ctx, errorText(err))
+		case typeOf(err) == policy.PoisonBatch:
+			m.poisoned(ctx, m.queue.name(batch)+": "+errorText(err))
 		default:
 			m.activityFailed(ctx, err)
 		}

@@ -123,6 +123,17 @@ func (m *mailing) nothingRendered(ctx workflow.Context, reason string) {
 	m.stopSends()
 }
 
+// poisoned suspends a mailing with a batch that kills workers, or makes it fail. The batch is in
+// the queue again. After a resume it is tried as often as before.
+func (m *mailing) poisoned(ctx workflow.Context, reason string) {
+	m.suspension.probing = false
+	if m.failure != "" || m.suspension.awaitsOperator() {
+		return
+	}
+	_ = m.suspendOrFail(ctx, CausePoison, reason, 0)
+	m.stopSends()
+}
+
 // causeOf returns what a mailing waits for after an activity has used up its attempts, and the time
 // to the first probe.
 func causeOf(err error, settings Retries) (Cause, Duration) {

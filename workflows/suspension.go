@@ -82,7 +82,7 @@ func (s *suspension) isFor(causes ...Cause) bool {
 }
 
 // awaitsOperator reports whether only an operator ends the suspension.
-func (s *suspension) awaitsOperator() bool { return s.isFor(CauseErrors, CauseRendering) }
+func (s *suspension) awaitsOperator() bool { return s.isFor(CauseErrors, CauseRendering, CausePoison) }
 
 // allows reports whether an activity that needs what cause names may start. Rendering and inFlight
 // are the RenderBatch activities, and all activities, that are in flight.
@@ -90,7 +90,7 @@ func (s *suspension) allows(needs Cause, rendering, inFlight int) bool {
 	switch s.cause() {
 	case "":
 		return true
-	case CauseErrors, CauseRendering:
+	case CauseErrors, CauseRendering, CausePoison:
 		return false
 	case CauseDropPoints: // dropPoints decides which of them can be used
 		return true

@@ -15,6 +15,7 @@ import (
 type Span struct {
 	First, Last int32
 	Members     []int32
+	Begun       int // attempts to render the batch that have not ended: their workers may have died
 }
 
 // Len is the number of recipients.
@@ -58,10 +59,10 @@ func OpenBatches(ctx context.Context, tx pgx.Tx, mailing, mailable int64, size i
 // is no such batch.
 func (l *Ledger) Range(ctx context.Context, b Batch) (s Span, rendered bool, err error) {
 	err = l.pool.QueryRow(ctx, `
-		SELECT first, last, members, closed_at IS NOT NULL
+		SELECT first, last, members, renderings, closed_at IS NOT NULL
 			OR EXISTS (SELECT FROM spool s WHERE s.mailing = b.mailing AND s.batch = b.number)
 		FROM batches b WHERE mailing = $1 AND number = $2`, b.Mailing, b.Number).
-		Scan(&s.First, &s.Last, &s.Members, &rendered)
+		Scan(&s.First, &s.Last, &s.Members, &s.Begun, &rendered)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, false, ErrNoBatch
 	}
@@ -111,7 +112,7 @@ func (l *Ledger) Store(ctx context.Context, b Batch, messages []byte, failures [
 			}
 		}
 		_, err = tx.Exec(ctx, `
-			UPDATE batches SET rendered_at = now() WHERE mailing = @mailing AND number = @batch`, args)
+			UPDATE batches SET rendered_at = now(), renderings = 0 WHERE mailing = @mailing AND number = @batch`, args)
 		return err
 	})
 	if err != nil {

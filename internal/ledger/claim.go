@@ -93,7 +93,7 @@ func (c *Claim) raiseFence(ctx context.Context, tx pgx.Tx) (opened *time.Time, e
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoBatch
 	}
-	c.Fence, c.Span = row.Fence, Span{row.First, row.Last, row.Members}
+	c.Fence, c.Span = row.Fence, Span{First: row.First, Last: row.Last, Members: row.Members}
 	c.Settled.Closed, c.Settled.Counts = row.Closed, row.Counts
 	return row.OpenedAt, err
 }

@@ -159,6 +159,10 @@ const (
 	// is suspended until an operator decides. Nothing of the batch is stored.
 	NothingRendered ErrorType = "NothingRendered" // no message for any of the mailing's first recipients
 
+	// No further attempt of the activity: the next one would kill another worker. The workflow is
+	// suspended until an operator decides.
+	PoisonBatch ErrorType = "PoisonBatch" // workers have died while they rendered the batch
+
 	// No further attempt of the activity. The workflow renders the batch again.
 	SpoolMissing ErrorType = "SpoolMissing" // the batch is not closed and has no rendered messages
 
@@ -217,6 +221,7 @@ var decisions = map[ErrorType]decision{
 	ListUnusable:         {},
 	BatchTooLarge:        {},
 	NothingRendered:      {},
+	PoisonBatch:          {},
 	SpoolMissing:         {},
 	DatabaseUnavailable:  {setting: Database},
 	SourceUnavailable:    {setting: List},

@@ -198,3 +198,16 @@ func TestLimitsOfATemplateAreFarFromWhatAnybodyWrites(t *testing.T) {
 		}
 	}
 }
+
+func TestNestedLoopsAreCountedAsOftenAsTheyAreVisited(t *testing.T) {
+	t.Parallel()
+	loops := func(n int) string {
+		return strings.Repeat("{{range .x}}", n) + "x" + strings.Repeat("{{end}}", n)
+	}
+	if _, problem := compileHTML(loops(12)); problem != nil {
+		t.Error(problem)
+	}
+	if _, problem := compileHTML(loops(18)); problem == nil || !strings.Contains(problem.Message, "nested too deep") {
+		t.Errorf("got %v", problem)
+	}
+}

@@ -275,7 +275,7 @@ func compareTexts(x, y string) int {
 }
 
 // compareSteps are the steps of a comparison: both values are read as numbers and as dates.
-const compareSteps = 24
+const compareSteps = 48
 
 // comparisons returns the template functions that compare, and those that test a value.
 func comparisons(b *budget) map[string]any {

@@ -23,6 +23,13 @@ var heavy = map[string]int{
 	"sha1sum": 2, "sha256sum": 2, "sha512sum": 2, "split": 4, "splitn": 4, "dateIn": 16,
 }
 
+// slow has the steps of helpers that take long for the shortest value: they read and write dates
+// and numbers of any length.
+var slow = map[string]int{
+	"number": 64, "round": 32, "ceil": 32, "floor": 32, "int": 32, "int64": 32, "toNumber": 64,
+	"date": 64, "dateIn": 96, "toDate": 64, "pluralIn": 96, "urlParse": 32, "urlJoin": 32, "duration": 16,
+}
+
 // spend takes the steps of a call, and refuses arguments that would make a result far too long
 // before it can be weighed.
 func (h helper) spend(in []reflect.Value) error {
@@ -39,7 +46,11 @@ func (h helper) spend(in []reflect.Value) error {
 	if lengthOf(h.name, in) > maxValue {
 		return errValueTooLong
 	}
-	return h.budget.spend(helperSteps + size*max(heavy[h.name], 1)/octetsPerStep + comparedBy(h.name, in))
+	steps := helperSteps + slow[h.name]
+	if h.numeric {
+		steps += 16
+	}
+	return h.budget.spend(steps + size*max(heavy[h.name], 1)/octetsPerStep + comparedBy(h.name, in))
 }
 
 // lengthOf returns about how long the result of a helper is, if it can be far longer than what the

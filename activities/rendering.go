@@ -1,0 +1,45 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"directmailer/internal/ledger"
+)
+
+// endTimeout bounds the statement that ends an attempt to render, also after the attempt was
+// cancelled.
+const endTimeout = 5 * time.Second
+
+// beginRendering counts an attempt to render a batch. end ends it; storing the messages has done so
+// already. rendered is true if there is nothing left to render.
+//
+// A worker renders one batch at a time of those that may have killed a worker. Otherwise, a batch
+// that kills workers would bring all batches under suspicion that are rendered beside it.
+func (a *Activities) beginRendering(
+	ctx context.Context, batch ledger.Batch, span ledger.Span,
+) (end func(stored bool), rendered bool, err error) {
+	release := func() {}
+	if span.Begun > 0 {
+		select {
+		case a.suspects <- struct{}{}:
+			release = func() { <-a.suspects }
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+	if rendered, err = a.ledger.BeginRendering(ctx, batch); err != nil || rendered {
+		release()
+		return nil, rendered, err
+	}
+	return func(stored bool) {
+		defer release()
+		if stored {
+			return
+		}
+		alive, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		// Without the database the attempt counts as one that has killed its worker.
+		_ = a.ledger.EndRendering(alive, batch)
+	}, false, nil
+}

@@ -1,0 +1,74 @@
+package activities
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/temporal"
+
+	"directmailer/workflows"
+	"directmailer/workflows/policy"
+)
+
+// The count is in the database, because a worker that dies tells nobody.
+func TestABatchThatKilledThreeWorkersIsPoison(t *testing.T) {
+	t.Parallel()
+	pool, a := prepared(t, 5, workflows.Content{Text: "Hello {{.n}}"})
+	if _, err := pool.Exec(t.Context(), `UPDATE batches SET renderings = 3`); err != nil {
+		t.Fatal(err)
+	}
+	call := workflows.RenderCall{Mailing: "spring", Batch: 1, Retry: retries}
+	_, err := renderCalled(t, a, call)
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) || app.Type() != policy.PoisonBatch || !app.NonRetryable() ||
+		!strings.Contains(app.Message(), "3 workers have died while they rendered the batch: ") {
+		t.Fatalf("got %v", err)
+	}
+	// An operator has resumed the mailing.
+	if out, err := renderCalled(t, a, call); err != nil || out.Messages != 5 {
+		t.Errorf("got %+v, %v", out, err)
+	}
+}
+
+func TestARenderingThatFailsIsNoDeath(t *testing.T) {
+	t.Parallel()
+	pool, a := prepared(t, 20, workflows.Content{Text: "Hello {{.gone}}"})
+	for range 5 {
+		if _, err := renderSampled(t, a, 1); err == nil {
+			t.Fatal("it is rendered")
+		}
+	}
+	var begun int
+	if err := pool.QueryRow(t.Context(), `SELECT renderings FROM batches`).Scan(&begun); err != nil || begun != 0 {
+		t.Errorf("%d attempts have begun, %v", begun, err)
+	}
+}
+
+// A batch beside one that kills workers would come under suspicion with it.
+func TestBatchesUnderSuspicionAreRenderedOneAtATime(t *testing.T) {
+	t.Parallel()
+	pool, a := preparedInBatches(t, 10, 5, workflows.Content{Text: "Hello {{.n}}"})
+	if _, err := pool.Exec(t.Context(), `UPDATE batches SET renderings = 1 WHERE number = 1`); err != nil {
+		t.Fatal(err)
+	}
+	a.suspects <- struct{}{} // another batch is
+	if out, err := renderCalled(t, a, workflows.RenderCall{Mailing: "spring", Batch: 2, Retry: retries}); err != nil ||
+		out.Messages != 5 {
+		t.Errorf("a batch without suspicion: %+v, %v", out, err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := renderCalled(t, a, workflows.RenderCall{Mailing: "spring", Batch: 1, Retry: retries})
+		done <- err
+	}()
+	var begun int
+	if err := pool.QueryRow(t.Context(), `SELECT renderings FROM batches WHERE number = 1`).Scan(&begun); err != nil ||
+		begun != 1 {
+		t.Errorf("it has begun: %d, %v", begun, err)
+	}
+	<-a.suspects
+	if err := <-done; err != nil || len(a.suspects) != 0 {
+		t.Errorf("%v, %d places are taken", err, len(a.suspects))
+	}
+}

@@ -1,0 +1,67 @@
+package ledger_test
+
+import (
+	"errors"
+	"testing"
+
+	"directmailer/internal/ledger"
+)
+
+func (f *fixture) begin(n int) error {
+	f.Helper()
+	rendered, err := f.ledger.BeginRendering(f.Context(), f.batch(n))
+	if rendered {
+		f.Error("the batch is rendered already")
+	}
+	return err
+}
+
+func TestABatchWhoseWorkersDiedThreeTimesIsNotRenderedAFourthTime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 1)
+	f.exec(`DELETE FROM spool`)
+	for again := range 2 { // after an operator has looked at it, it is tried as often again
+		for n := range ledger.MaxDeaths {
+			if err := f.begin(1); err != nil {
+				t.Fatalf("round %d, attempt %d: %v", again, n+1, err)
+			}
+		}
+		if err := f.begin(1); !errors.Is(err, ledger.ErrPoison) {
+			t.Fatalf("round %d: got %v", again, err)
+		}
+	}
+	if err := f.begin(2); err != nil {
+		t.Errorf("the other batch: %v", err)
+	}
+}
+
+func TestAttemptsToRenderThatEndCountAgainstNoBatch(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	f.exec(`DELETE FROM spool`)
+	for range 2 { // two workers die
+		if err := f.begin(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 { // and others end without messages, because a page server is away
+		if err := f.begin(1); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.ledger.EndRendering(t.Context(), f.batch(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if span, _, err := f.ledger.Range(t.Context(), f.batch(1)); err != nil || span.Begun != 2 {
+		t.Errorf("%d attempts have begun, %v", span.Begun, err)
+	}
+	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("x"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if span, rendered, err := f.ledger.Range(t.Context(), f.batch(1)); err != nil || !rendered || span.Begun != 0 {
+		t.Errorf("after it is stored: %d attempts, %v, %v", span.Begun, rendered, err)
+	}
+	if rendered, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err != nil || !rendered {
+		t.Errorf("a rendered batch is begun again: %v", err)
+	}
+}
