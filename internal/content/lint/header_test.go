@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"directmailer/internal/content/lint"
+	"directmailer/workflows"
 )
 
 const head = `From: News <news@example.com>
@@ -99,5 +100,27 @@ func TestEachCodeHasOneRule(t *testing.T) {
 			t.Errorf("%+v", rule)
 		}
 		seen[rule.Code] = true
+	}
+}
+
+func TestAMailingThatNobodyCanLeaveIsAnErrorFromBulkMailOn(t *testing.T) {
+	t.Parallel()
+	in := letter()
+	for _, c := range []struct {
+		unsubscribe workflows.Unsubscribe
+		setup       lint.Setup
+		want        string
+		severity    lint.Severity
+	}{
+		{"", lint.Setup{NoLinks: true}, "unsubscribe-missing", lint.Error},
+		{workflows.UnsubscribeNone, lint.Setup{Recipients: lint.Bulk, NoLinks: true}, "unsubscribe-none", lint.Warning},
+		{workflows.UnsubscribeNone, lint.Setup{Recipients: lint.Bulk + 1}, "unsubscribe-none-bulk", lint.Error},
+	} {
+		in.Unsubscribe = c.unsubscribe
+		all := lint.NewLinter(in).Findings(c.setup)
+		wantCodes(t, "no message", all[:1], c.want)
+		if all[0].Severity != c.severity || all[0].Field != "unsubscribe" {
+			t.Errorf("got %+v", all[0])
+		}
 	}
 }

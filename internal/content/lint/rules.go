@@ -90,7 +90,7 @@ func (c Code) Known() bool { return c.index() >= 0 }
 func (c Code) index() int { return slices.IndexFunc(rules, func(r Rule) bool { return r.Code == c }) }
 
 var rules = []Rule{
-	{UnsubscribeMissing, Warning,
+	{UnsubscribeMissing, Error,
 		"The message has no List-Unsubscribe header. Gmail, Yahoo and Microsoft refuse bulk mail without it",
 		"set DM_PUBLIC_URL and DM_TOKEN_KEYS here and in the workers, or write `unsubscribe: none` if the mailing is " +
 			"no bulk mail"},

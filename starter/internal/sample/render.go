@@ -72,12 +72,15 @@ type Known struct {
 	Keys dkim.Keys // that sign the messages
 	// KeysNotRead is true if there are keys for From's domain, and this process cannot read them.
 	KeysNotRead bool
+	// Feedback makes the unsubscribe links. Without its settings, links stand in the messages that
+	// lead nowhere.
+	Feedback feedback.Settings
 }
 
 // NewTrial compiles the content of an input, whose templates must have no problem. The Trial ends
 // with the context.
 func NewTrial(ctx context.Context, in workflows.Input, known Known) (*Trial, error) {
-	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), known.Keys, feedback.Settings{}.PreviewLinks())
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), known.Keys, known.Feedback.PreviewLinks())
 	if err != nil {
 		return nil, err
 	}
@@ -94,10 +97,14 @@ func newTrial(ctx context.Context, in workflows.Input, c *content.Content, known
 
 // Sample returns an empty sample for the content.
 func (t *Trial) Sample() *Sample {
+	s := New(t.content.Template.Fields())
 	if t.locator != nil {
-		return New(nil) // the page's URL may use any field
+		s = New(nil) // the page's URL may use any field
 	}
-	return New(t.content.Template.Fields())
+	if !content.CanUnsubscribe(t.in) {
+		s.least = lint.Bulk + 1 // more recipients than that must be able to unsubscribe
+	}
+	return s
 }
 
 // Render renders the messages of a sample and looks at them. It fetches no page: each recipient has
@@ -115,7 +122,9 @@ func (t *Trial) Render(s *Sample) Result {
 		}
 		linter.Message(t.message, to.Address, t.locator != nil)
 	}
-	result.Findings = linter.Findings(lint.Setup{Recipients: int64(s.seen), KeysNotRead: t.known.KeysNotRead})
+	result.Findings = linter.Findings(lint.Setup{
+		Recipients: int64(s.seen), NoLinks: !t.known.Feedback.CanUnsubscribe(), KeysNotRead: t.known.KeysNotRead,
+	})
 	result.Sizes = linter.Sizes()
 	for p, n := range counts {
 		result.Problems = append(result.Problems, Problem{p, n})

@@ -30,6 +30,7 @@ type Sample struct {
 	all    bool     // the templates may use any field
 	fields []string // that the templates use
 	seen   int32
+	least  int32 // how many members are counted, whatever the sample needs
 	first  []render.Recipient
 	chosen map[string]*extremes // by field; "" is all fields together
 }
@@ -62,7 +63,7 @@ func (s *Sample) Add(r render.Recipient) (more bool) {
 	if len(s.fields) > 1 {
 		s.of("").add(r, together, "")
 	}
-	return s.seen < MaxMembers && (len(s.fields) > 0 || len(s.first) < firsts)
+	return s.seen < s.least || s.seen < MaxMembers && (len(s.fields) > 0 || len(s.first) < firsts)
 }
 
 func (s *Sample) of(name string) *extremes {

@@ -10,17 +10,22 @@ import (
 	"directmailer/starter/internal/sample"
 )
 
-// newTrial compiles the content of a mailing with the keys that this shell knows.
+// newTrial compiles the content of a mailing with the keys and the public URL of this shell.
 func newTrial(ctx context.Context, p plan) (*sample.Trial, error) {
 	entries, err := keyEntries(p)
 	if err != nil {
 		return nil, err
 	}
-	keys, _, err := entries.Load()
-	if err != nil { // the workers may be able to read them
-		return sample.NewTrial(ctx, p.in, sample.Known{KeysNotRead: true})
+	c, err := command.Settings()
+	if err != nil {
+		return nil, err
 	}
-	return sample.NewTrial(ctx, p.in, sample.Known{Keys: keys})
+	known := sample.Known{Feedback: c.Feedback()}
+	keys, _, err := entries.Load()
+	if known.Keys = keys; err != nil { // the workers may be able to read them
+		known.Keys, known.KeysNotRead = dkim.Keys{}, true
+	}
+	return sample.NewTrial(ctx, p.in, known)
 }
 
 // keyEntries returns the entries of this shell's DM_DKIM that sign the mailing.
