@@ -69,10 +69,11 @@ func TestAFieldInAnotherSpellingIsAnsweredWithTheRightOne(t *testing.T) {
 	t.Parallel()
 	columns := []string{"first_name", "ชื่อ_เล่น"}
 	for text, want := range map[string]string{
-		`{{.FirstName}}`:             "no column of the list is named FirstName: write {{.first_name}}",
-		`{{index . "First name"}}`:   "no column of the list is named First name: write {{.first_name}}",
-		`{{index . "ชื่อเล่น"}}`:     "no column of the list is named ชื่อเล่น: write {{index . \"ชื่อ_เล่น\"}}",
-		`{{.firstnames}}`:            "no column of the list is named firstnames: there are email, first_name, ชื่อ_เล่น, unsubscribe_url",
+		`{{.FirstName}}`:           "no column of the list is named FirstName: write {{.first_name}}",
+		`{{index . "First name"}}`: "no column of the list is named First name: write {{.first_name}}",
+		`{{index . "ชื่อเล่น"}}`:   "no column of the list is named ชื่อเล่น: write {{index . \"ชื่อ_เล่น\"}}",
+		`{{.firstnames}}`: "no column of the list is named firstnames: there are email, first_name, ชื่อ_เล่น, " +
+			"unsubscribe_url",
 		`{{index . "ชื่อ_เล่น"}}`:    "",
 		`{{.email}}{{.first_name}} `: "",
 	} {

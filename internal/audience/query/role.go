@@ -12,8 +12,8 @@ import (
 // ofMailer tells whether the database is a mailer's own, or a replica of one.
 const ofMailer = `SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'seal_key' AND relkind = 'r')`
 
-// refuseMailer returns a Fault if the source is the database of a mailer, which its operator has not
-// allowed. Otherwise everybody who may start a mailing could mail out all lists and mailings.
+// refuseMailer returns a Fault if the source is the database of a mailer, which its operator has
+// not allowed. Otherwise everybody who may start a mailing could mail out all lists and mailings.
 func (r *Rows) refuseMailer(ctx context.Context, allowed bool) error {
 	if allowed {
 		return nil
@@ -29,11 +29,12 @@ func (r *Rows) refuseMailer(ctx context.Context, allowed bool) error {
 	return nil
 }
 
-// rolePowers asks what the session's role may do besides reading tables: a superuser; files; programs;
-// tables that it may change.
+// rolePowers asks what the session's role may do besides reading tables: a superuser; files;
+// programs; tables that it may change.
 const rolePowers = `SELECT
 	(SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
-	pg_has_role(current_user, 'pg_read_server_files', 'USAGE') OR pg_has_role(current_user, 'pg_write_server_files', 'USAGE'),
+	pg_has_role(current_user, 'pg_read_server_files', 'USAGE')
+		OR pg_has_role(current_user, 'pg_write_server_files', 'USAGE'),
 	pg_has_role(current_user, 'pg_execute_server_program', 'USAGE'),
 	(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
