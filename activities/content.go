@@ -23,6 +23,9 @@ func (a *Activities) compile(m mailings.Mailing) (*content.Content, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Test {
+		links = links.ForTest()
+	}
 	c, err := content.Compile(in, m.Origin, dateOf(m), a.Keys, links)
 	if err != nil {
 		return nil, fmt.Errorf("mailing %s: %w", m.ID, err)

@@ -159,7 +159,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 			problems = append(problems, workflows.Problem{Field: fmt.Sprintf("drop_points[%d]", i), Message: message})
 		}
 	}
-	if in.Query != nil {
+	if in.Query != nil && !in.Test {
 		found, err := a.checkQuery(ctx, in, problems)
 		problems = append(problems, found...)
 		if err != nil {
@@ -167,7 +167,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 		}
 	}
 	ofContinue := func(p workflows.Problem) bool { return strings.HasPrefix(p.Field, "continue.") }
-	if c := in.Continue; c != nil && !slices.ContainsFunc(problems, ofContinue) {
+	if c := in.Continue; c != nil && !in.Test && !slices.ContainsFunc(problems, ofContinue) {
 		_, err := a.recipients.Left(ctx, c.Mailing, c.Outcomes)
 		if text := notContinuable(in, err); text != "" {
 			problems = append(problems, workflows.Problem{Field: "continue.mailing", Message: text})
@@ -175,7 +175,7 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 			return nil, err
 		}
 	}
-	if in.List == "" {
+	if in.List == "" || in.Test { // the recipients of a test are stored
 		return problems, nil
 	}
 	l, err := a.lists.Get(ctx, in.List)

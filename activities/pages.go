@@ -91,7 +91,7 @@ func (a *Activities) fetch(
 	ctx context.Context, mailing string, w *composer, open []recipients.Recipient, last *int32,
 ) error {
 	locator := w.content.Pages.NewLocator(ctx)
-	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(open[i])) }
+	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(w.content, open[i])) }
 	return a.pages.Each(ctx, mailing, w.content.Pages, len(open), locate, func(i int, p render.Page, err error) error {
 		var unlocated *render.Problem
 		var failed *page.Failure

@@ -33,6 +33,8 @@ func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall
 		switch {
 		case errors.Is(err, recipients.ErrNoList):
 			return workflows.Prepared{}, failf(policy.ListUnusable, "no list is named %q", m.List)
+		case errors.Is(err, recipients.ErrNoTest):
+			return workflows.Prepared{}, failf(policy.ListUnusable, "%v: start it with `starter test`", recipients.ErrNoTest)
 		case errors.Is(err, recipients.ErrEmptyList):
 			return workflows.Prepared{}, failf(policy.ListUnusable, "the list %q is empty", m.List)
 		case notContinuable(in, err) != "":
@@ -54,6 +56,8 @@ func asPrepared(f mailings.Frozen) workflows.Prepared {
 // freeze freezes the audience of a mailing.
 func (a *Activities) freeze(ctx context.Context, m mailings.Mailing, in workflows.Input) (mailings.Frozen, error) {
 	switch {
+	case in.Test:
+		return a.recipients.FreezeTest(ctx, m.ID, in.BatchSize)
 	case in.Continue != nil:
 		return a.recipients.Continue(ctx, m.ID, in.Continue.Mailing, in.Continue.Outcomes, in.BatchSize)
 	case in.Query != nil:

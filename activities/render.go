@@ -136,7 +136,7 @@ func newComposer(ctx context.Context, c *content.Content, encoder *spool.Encoder
 
 // add composes the message for r, or records why it cannot.
 func (w *composer) add(r recipients.Recipient, p render.Page) error {
-	to := recipient(r)
+	to := recipient(w.content, r)
 	to.Page = p
 	data, info, err := w.renderer.Render(w.buf[:0], to)
 	var problem *render.Problem
@@ -153,6 +153,10 @@ func (w *composer) add(r recipients.Recipient, p render.Page) error {
 	})
 }
 
-func recipient(r recipients.Recipient) render.Recipient {
-	return render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes}
+func recipient(c *content.Content, r recipients.Recipient) render.Recipient {
+	to := render.Recipient{Number: r.Number, Address: r.Address, Attributes: r.Attributes}
+	if c.Test {
+		to.Email = r.Attributes[recipients.TestEmail].Text
+	}
+	return to
 }

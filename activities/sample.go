@@ -62,7 +62,7 @@ func (a *Activities) renderOthers(
 	}
 	renderer := c.Template.NewRenderer(ctx)
 	try := func(i int, p render.Page, err error) error {
-		to := recipient(others[i])
+		to := recipient(c, others[i])
 		to.Page = p
 		if err == nil {
 			_, _, err = renderer.Render(nil, to)
@@ -80,7 +80,7 @@ func (a *Activities) renderOthers(
 	}
 	if c.Pages != nil {
 		locator := c.Pages.NewLocator(ctx)
-		locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(others[i])) }
+		locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(c, others[i])) }
 		err = a.pages.Each(ctx, m.ID, c.Pages, len(others), locate, try)
 	} else {
 		for i := range others {

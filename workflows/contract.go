@@ -21,6 +21,9 @@ import (
 const (
 	// MailingType is the workflow type. The workflow ID is the mailing's ID.
 	MailingType = "Mailing"
+	// TestType is the workflow type of a test that `starter test` starts. A test is a mailing, with
+	// [Input.Test].
+	TestType = "MailingTest"
 	// TaskQueue is the default task queue of workers.
 	TaskQueue = "direct-mailer"
 	// StatusQuery returns a [Status], also after the mailing has ended.
@@ -115,6 +118,10 @@ type Input struct {
 	// NotAfter is when sending stops (RFC 3339). Recipients without an outcome become unsent then.
 	// Default: never.
 	NotAfter time.Time `json:"not_after,omitzero"`
+
+	// Test marks a test: marked messages to the addresses that `starter test` has stored in the
+	// database, and to nobody else. It is for TestType only.
+	Test bool `json:"test,omitempty" jsonschema:"-"`
 
 	// Resume is the progress of the previous run, set by continue-as-new. A starter must not set
 	// it.

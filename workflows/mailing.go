@@ -29,6 +29,9 @@ func Mailing(ctx workflow.Context, in Input) (Result, error) {
 	return m.run(ctx)
 }
 
+// MailingTest sends a test ([TestType]) as [Mailing] sends a mailing.
+func MailingTest(ctx workflow.Context, in Input) (Result, error) { return Mailing(ctx, in) }
+
 // mailing is one run of the workflow. Its parts decide: points which drop points can be used, queue
 // which batches may start, suspension what waits for a resource that is unavailable. mailing starts
 // the activities and gives their answers to the parts.
@@ -217,6 +220,9 @@ func (m *mailing) prepare(ctx workflow.Context) error {
 // execute runs an activity with the options of its policy. The Web UI shows the summary.
 func (m *mailing) execute(ctx workflow.Context, activity, summary string, call, out any) error {
 	options := policy.Options(activity, summary, workflow.GetInfo(ctx).TaskQueueName, m.id)
+	if m.in.Test {
+		options.Priority.PriorityKey = policy.First
+	}
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, call).Get(ctx, out)
 }
 

@@ -21,6 +21,7 @@ type Content struct {
 	Envelope string          // envelope sender
 	Signer   *dkim.Signer    // nil: messages are not signed
 	Links    *feedback.Links // of the mailing's recipients; nil: there are none
+	Test     bool            // its recipients have the fields of others
 }
 
 // Compile compiles the content of an input, as [Spec] gives it. If keys has a key for the domain of
@@ -47,7 +48,9 @@ func Compile(
 	if err != nil {
 		return nil, err
 	}
-	return &Content{Template: template, Pages: pages, Envelope: sender.String(), Signer: spec.Signer, Links: links}, nil
+	return &Content{
+		Template: template, Pages: pages, Envelope: sender.String(), Signer: spec.Signer, Links: links, Test: in.Test,
+	}, nil
 }
 
 // CanUnsubscribe reports whether the recipients of a mailing can unsubscribe by its links.
@@ -60,6 +63,7 @@ func Spec(in workflows.Input, origin string, date time.Time, links *feedback.Lin
 	s := render.Spec{
 		Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, ToName: in.ToName, Subject: in.Subject, Headers: in.Headers,
 		Date: date, Text: in.Content.Text, HTML: in.Content.HTML, Static: in.Content.Static, Page: hasPages(in),
+		Test: in.Test,
 	}
 	if from, err := address.ParseMailbox(in.From); err == nil {
 		domain := from.Address.Domain()

@@ -23,8 +23,8 @@ func rendered(t *testing.T, in workflows.Input, origin string, number int32) mai
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, _, err := c.Template.NewRenderer(t.Context()).Render(nil, render.Recipient{Number: number,
-		Address: "ann@example.org"})
+	to := render.Recipient{Number: number, Address: "ann@example.org"}
+	out, _, err := c.Template.NewRenderer(t.Context()).Render(nil, to)
 	if err != nil {
 		t.Fatal(err)
 	}

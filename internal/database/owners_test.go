@@ -24,6 +24,7 @@ var owners = map[string]string{
 	"suppressions":    "internal/audience/optouts",
 	"bounce_findings": "internal/audience/optouts",
 	"recipients":      "internal/audience/recipients",
+	"test_recipients": "internal/audience/recipients",
 	"exceptions":      "internal/audience/recipients",
 	"left_out":        "internal/audience/recipients",
 	"mailings":        "internal/mailings",

@@ -83,6 +83,16 @@ func (s Settings) PreviewLinks() *Links {
 	return &Links{marks: s.Marks(), keys: s.Keys, kind: token.Test}
 }
 
+// ForTest returns links for the messages of a test: nobody is unsubscribed by them.
+func (l *Links) ForTest() *Links {
+	if l == nil {
+		return nil
+	}
+	test := *l
+	test.kind = token.Test
+	return &test
+}
+
 // UnsubscribeURL returns the address of a recipient's unsubscribe page; empty without a public URL.
 func (l *Links) UnsubscribeURL(recipient int32) string {
 	if l == nil || l.marks.PublicURL == "" {

@@ -44,6 +44,24 @@ func TestALinkAndAnAddressNameTheirRecipient(t *testing.T) {
 	}
 }
 
+func TestALinkOfATestUnsubscribesNobody(t *testing.T) {
+	s := settings(t, "a")
+	l, err := s.Links(7, s.Marks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := strings.TrimPrefix(l.ForTest().UnsubscribeURL(3), "https://mail.example.com/u/")
+	if _, err := s.Keys.FromURL(token.Unsubscribe, in); err == nil {
+		t.Errorf("the token %s unsubscribes", in)
+	}
+	if _, err := s.Keys.FromURL(token.Test, in); err != nil {
+		t.Errorf("the token %s is none of a test: %v", in, err)
+	}
+	if (*feedback.Links)(nil).ForTest() != nil {
+		t.Error("a mailing without links has some in its test")
+	}
+}
+
 // The environment may change while a mailing runs, and its messages must not.
 func TestLinksStayAsTheyWereWhenTheMailingWasOpened(t *testing.T) {
 	before := settings(t, "a")

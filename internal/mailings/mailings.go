@@ -58,6 +58,7 @@ type Mailing struct {
 	PreparedAt  *time.Time      `db:"prepared_at"`
 	ClosedAt    *time.Time      `db:"closed_at"`
 	Ending      bool            `db:"ending"` // its ledger is being closed before it is complete
+	Test        bool            `db:"test"`   // it is one of `starter test`
 	Marks       feedback.Marks  `db:"marks"`  // what its messages name of the settings of its opening
 	// Topic is the input's, or "". OfList is the list that the recipients come from, also of a
 	// continuation, or "" if they come from a query.
@@ -75,7 +76,7 @@ type Mailing struct {
 // columns are those of a Mailing.
 const columns = `key, id, first_run_id, input, list, origin, state, reason, members, duplicates, recipients, mailable,
 	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
-	topic, of_list, ignore_opt_outs, opt_out_scopes, signed_with, marks`
+	topic, of_list, ignore_opt_outs, opt_out_scopes, signed_with, marks, test`
 
 // Frozen says what became of the mailing's audience when it was frozen.
 func (m *Mailing) Frozen() Frozen {
@@ -129,9 +130,10 @@ func (s *Store) Get(ctx context.Context, id string) (Mailing, error) {
 	return m, err
 }
 
-// Latest returns the newest mailings, at most limit, newest first, without their inputs.
-func (s *Store) Latest(ctx context.Context, limit int) ([]Mailing, error) {
-	all, err := s.read(ctx, `ORDER BY key DESC LIMIT $1`, limit)
+// Latest returns the newest mailings, at most limit, newest first, without their inputs. With tests
+// it returns those that are tests, and else the others.
+func (s *Store) Latest(ctx context.Context, limit int, tests bool) ([]Mailing, error) {
+	all, err := s.read(ctx, `WHERE test = $2 ORDER BY key DESC LIMIT $1`, limit, tests)
 	for i := range all {
 		all[i].Input = nil
 	}

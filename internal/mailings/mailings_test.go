@@ -209,7 +209,7 @@ func TestLatestIsNewestFirstAndWithoutInputs(t *testing.T) {
 	f := newFixture(t)
 	f.reserve("n")
 	f.reserve("o")
-	latest, err := f.store.Latest(t.Context(), 2)
+	latest, err := f.store.Latest(t.Context(), 2, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -213,6 +213,7 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		a.Register(w, cfg.TaskQueue, q.name)
 		if q.name == cfg.TaskQueue {
 			w.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
+			w.RegisterWorkflowWithOptions(workflows.MailingTest, workflow.RegisterOptions{Name: workflows.TestType})
 		}
 		if err := w.Start(); err != nil {
 			stop()

@@ -129,6 +129,10 @@ func Options(activity, summary, main, mailing string) workflow.ActivityOptions {
 	}
 }
 
+// First is the priority key of tests: a server that knows priorities (1.28 or newer) gives them to
+// workers before all mailings.
+const First = 1
+
 // LocalOptions returns the options of the local activities. They compute, and need nothing but the
 // worker's own memory, once it has read its key.
 func LocalOptions() workflow.LocalActivityOptions {

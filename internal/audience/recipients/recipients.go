@@ -1,6 +1,6 @@
 // Package recipients freezes an audience: the members of a list, the answer of a query, or what an
 // earlier mailing has left become the recipients of a mailing, one for each address. It is the only
-// writer of the table recipients.
+// writer of the tables recipients and test_recipients.
 //
 // A freeze is one transaction. It also opens the batches (package ledger) and writes down in the
 // mailing's row what became of the audience (package mailings).

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,7 +179,7 @@ func (l *Locator) Locate(to render.Recipient) (*url.URL, error) {
 		value, known := to.Attributes[l.s.column]
 		text := value.Text
 		if l.s.column == "email" {
-			text, known = to.Address, true
+			text, known = cmp.Or(to.Email, to.Address), true
 		}
 		if !known {
 			return nil, &Failure{fieldColumn, fmt.Sprintf("no field %q", l.s.column)}

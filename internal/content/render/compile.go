@@ -15,7 +15,7 @@ import (
 // Compile checks and compiles the content. It returns a Template, or every problem found. There is
 // at most one problem for each template, because a template's parser stops at its first.
 func Compile(s Spec) (*Template, []Problem) {
-	c := compiler{spec: s, t: &Template{mailing: s.Mailing, signer: s.Signer}}
+	c := compiler{spec: s, t: &Template{mailing: s.Mailing, signer: s.Signer, test: s.Test}}
 	c.compileHead()
 	c.compileUnsubscribe()
 	c.compileBodies()

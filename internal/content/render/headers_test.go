@@ -148,6 +148,24 @@ func TestTheFieldsOfHeadersAreLookedAt(t *testing.T) {
 	}
 }
 
+func TestATestIsMarkedAndHasTheFieldsOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Test = true
+	to := anna()
+	to.Email = "bob@example.com"
+	out, env := render(t, s, to)
+	if got := env.GetHeader("Subject"); got != "[Test] Hello Anna" {
+		t.Errorf("the subject is %q", got)
+	}
+	if !strings.Contains(env.Text, "this is for bob@example.com") || !strings.Contains(env.HTML, "for bob@example.com") {
+		t.Errorf("the bodies are of somebody else: %s", out)
+	}
+	if got := env.GetHeader("To"); got != "anna@example.org" {
+		t.Errorf("it goes to %q", got)
+	}
+}
+
 func BenchmarkHeaders(b *testing.B) {
 	s := long(b)
 	s.ToName = "{{.first_name}} {{.city}}"

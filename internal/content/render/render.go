@@ -10,6 +10,7 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -41,6 +42,7 @@ type Spec struct {
 	Fields []message.Field
 	Date   time.Time
 	Signer *dkim.Signer // signs every message, with Date as the time; nil: none is signed
+	Test   bool         // the subject says that the message is a test
 
 	// Unsubscribe makes the unsubscribe links of recipients. nil: nobody can unsubscribe.
 	Unsubscribe *feedback.Links
@@ -50,9 +52,13 @@ type Spec struct {
 type Recipient struct {
 	Number     int32        // in the mailing
 	Address    string       // bare, as on the wire: see [address.Address]
-	Attributes field.Values // by column; the templates see email and unsubscribe_url besides
+	Attributes field.Values // by column; the templates see an address besides, as email
+	Email      string       // what templates see as email; the Address if it is empty
 	Page       Page         // where the Spec says so
 }
+
+// testMark begins the subject of each message of a test.
+const testMark = "[Test] "
 
 // Page is what was fetched for one recipient, UTF-8: an HTML part, or a Text that is all there is.
 type Page struct{ HTML, Text []byte }
@@ -79,6 +85,7 @@ type Template struct {
 	html    *part // nil: no HTML part
 	derived bool  // text was made from HTML
 	page    bool
+	test    bool
 	fields  []string // that the parts use; nil: any
 }
 
@@ -188,7 +195,10 @@ func (r *Renderer) load(to Recipient) {
 	if r.link = r.t.links.UnsubscribeURL(to.Number); r.link != "" { // a column of that name is not used
 		r.data.values[UnsubscribeField] = field.Value{Text: r.link}
 	}
+	r.data.values["email"] = field.Value{Text: to.email()}
 }
+
+func (to Recipient) email() string { return cmp.Or(to.Email, to.Address) }
 
 // execute fills in the subject, and the bodies that are not there already. HTML comes before a text
 // made from it, so that an error names the line of what the author wrote.
@@ -201,6 +211,9 @@ func (r *Renderer) execute(m *message.Message) error {
 	m.Subject = headerText(subject)
 	if m.Subject == "" {
 		return &Problem{Field: FieldSubject, Message: "is blank"}
+	}
+	if t.test {
+		m.Subject = testMark + m.Subject
 	}
 	if err := r.executeHeaders(m); err != nil {
 		return err

@@ -209,7 +209,7 @@ func (r *URLRenderer) Render(to Recipient) (string, error) {
 	for name, value := range to.Attributes {
 		r.data.values[name] = value
 	}
-	r.data.values["email"] = field.Value{Text: to.Address}
+	r.data.values["email"] = field.Value{Text: to.email()}
 	b, err := r.t.part.execute(&r.out, &r.data)
 	if err != nil {
 		return "", err

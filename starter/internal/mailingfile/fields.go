@@ -14,7 +14,7 @@ import (
 // read fills the input from the file's fields. What a file can say and an input cannot is taken out
 // first: the list's file, and the files of templates.
 func (r *reader) read(root *yaml.Node) {
-	for _, name := range []string{"resume", "misread"} { // an input has them, but the workflow alone sets them
+	for _, name := range []string{"resume", "misread", "test"} { // an input has them, but no author sets them
 		if key, _ := r.take(root, name, ""); key != nil {
 			r.fail(name, start(key), strictjson.Unknown)
 		}

@@ -208,7 +208,7 @@ func fieldsOf(path string, of reflect.Type) (names []string) {
 	for i := range of.NumField() {
 		f := of.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "" || f.Type == reflect.TypeFor[*workflows.Progress]() {
+		if name == "" || name == "test" || f.Type == reflect.TypeFor[*workflows.Progress]() {
 			continue
 		}
 		t := f.Type
@@ -400,6 +400,7 @@ func TestAFaultSaysWhatIsWrongAndWhere(t *testing.T) {
 				"is not a field of a mailing"},
 		"misread": {short + content + "misread: [{field: a, message: b}]\n",
 			"mailing.yaml:5:1: misread: is not a field of a mailing"},
+		"test":       {short + content + "test: true\n", "mailing.yaml:5:1: test: is not a field of a mailing"},
 		"a fraction": {short + content + "batch_size: 1e3\n", "mailing.yaml:5:13: batch_size: must be a whole number"},
 		"a huge number": {short + content + "batch_size: 99999999999999999999999\n",
 			"mailing.yaml:5:13: batch_size: must be a whole number"},

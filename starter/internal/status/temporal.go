@@ -121,7 +121,7 @@ func describeWorkflow(
 	if err != nil {
 		return nil, err
 	}
-	if d.WorkflowExecutionInfo.Type.GetName() != workflows.MailingType {
+	if name := d.WorkflowExecutionInfo.Type.GetName(); name != workflows.MailingType && name != workflows.TestType {
 		return nil, serviceerror.NewNotFound("the workflow is not a mailing")
 	}
 	return d, nil

@@ -45,7 +45,7 @@ func CompleteList(cmd *cobra.Command, args []string, typed string) ([]string, co
 func CompleteID(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	var found []string
 	withStore(cmd, func(ctx context.Context, s *Store) {
-		all, err := s.Mailings.Latest(ctx, 200)
+		all, err := s.Mailings.Latest(ctx, 200, false)
 		if err != nil {
 			return
 		}

@@ -101,6 +101,7 @@ func addRates(ctx context.Context, s *command.Store, v *status.Status) error {
 
 func (a *app) lsCommand() *cobra.Command {
 	var limit int
+	var tests bool
 	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
@@ -111,6 +112,7 @@ func (a *app) lsCommand() *cobra.Command {
 	}
 	format := output.AddFormat(cmd, "table", "json")
 	cmd.Flags().IntVar(&limit, "limit", 50, "most mailings to list")
+	cmd.Flags().BoolVar(&tests, "tests", false, "list the tests of starter test instead")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if limit < 1 || limit > 10_000 {
 			return exit.Usagef("--limit is %d: set it to 1 to 10000", limit)
@@ -124,7 +126,7 @@ func (a *app) lsCommand() *cobra.Command {
 			return err
 		}
 		defer s.Close()
-		all, err := Latest(cmd.Context(), a.App, s, c.TaskQueue, limit)
+		all, err := latest(cmd.Context(), a.App, s, c.TaskQueue, limit, tests)
 		if err != nil {
 			return err
 		}
@@ -135,7 +137,14 @@ func (a *app) lsCommand() *cobra.Command {
 
 // Latest returns the newest mailings. Those that only Temporal has come first.
 func Latest(ctx context.Context, a command.App, s *command.Store, queue string, limit int) ([]status.Status, error) {
-	rows, err := s.Mailings.Latest(ctx, limit)
+	return latest(ctx, a, s, queue, limit, false)
+}
+
+// latest is Latest, or the same of tests.
+func latest(
+	ctx context.Context, a command.App, s *command.Store, queue string, limit int, tests bool,
+) ([]status.Status, error) {
+	rows, err := s.Mailings.Latest(ctx, limit, tests)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +156,7 @@ func Latest(ctx context.Context, a command.App, s *command.Store, queue string, 
 	}
 	var all []status.Status
 	if c != nil {
-		if all, err = onlyStarted(ctx, c, s, queue); err != nil {
+		if all, err = onlyStarted(ctx, c, s, queue, typeOf(tests)); err != nil {
 			a.Say("%v: this is what the database has", err)
 		}
 	}
@@ -171,9 +180,9 @@ func onlyStarted(
 	ctx context.Context,
 	c *temporalclient.Client,
 	s *command.Store,
-	queue string,
+	queue, workflowType string,
 ) ([]status.Status, error) {
-	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", workflows.MailingType)
+	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", workflowType)
 	if queue != "" {
 		query += fmt.Sprintf(" AND TaskQueue = '%s'", strings.ReplaceAll(queue, "'", "''"))
 	}
@@ -191,4 +200,12 @@ func onlyStarted(
 		}
 	}
 	return all, nil
+}
+
+// typeOf returns the workflow type of mailings, or of tests.
+func typeOf(tests bool) string {
+	if tests {
+		return workflows.TestType
+	}
+	return workflows.MailingType
 }

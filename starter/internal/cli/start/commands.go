@@ -1,5 +1,5 @@
-// Package start holds the commands that send: start, with its dry run and --continue, preview, and
-// resolve, which may send again.
+// Package start holds the commands that send: start, with its dry run and --continue, preview,
+// test, and resolve, which may send again.
 package start
 
 import (
@@ -13,10 +13,10 @@ import (
 // app makes the commands.
 type app struct{ command.App }
 
-// Commands returns `starter start`, `starter preview` and `starter resolve`.
+// Commands returns `starter start`, `starter preview`, `starter test` and `starter resolve`.
 func Commands(shared command.App) []*cobra.Command {
 	a := &app{shared}
-	return []*cobra.Command{a.startCommand(), a.previewCommand(), a.resolveCommand()}
+	return []*cobra.Command{a.startCommand(), a.previewCommand(), a.testCommand(), a.resolveCommand()}
 }
 
 // File starts the mailing of a file, to the list that the file names, with a prefix. It prints what

@@ -19,6 +19,7 @@ import (
 	"directmailer/starter/internal/output"
 	"directmailer/starter/internal/status"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // attributeTimeout is how long a new search attribute may need until all of Temporal knows it.
@@ -78,7 +79,12 @@ func startOnce(ctx context.Context, c *temporalclient.Client, queue string, p pl
 			workflows.ListAttribute.ValueSet(p.in.Audience()),
 		)
 	}
-	_, err := c.ExecuteWorkflow(ctx, options, workflows.MailingType, p.in)
+	kind := workflows.MailingType
+	if p.in.Test {
+		kind = workflows.TestType
+		options.Priority.PriorityKey = policy.First
+	}
+	_, err := c.ExecuteWorkflow(ctx, options, kind, p.in)
 	return err
 }
 
