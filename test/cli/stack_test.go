@@ -44,7 +44,8 @@ func TestTheDemoAccountsForEveryRecipient(t *testing.T) {
 	t.Parallel()
 	s := demoShell(t)
 	a := s.run("demo", "--output", "json").want(t, 0, "recipients.csv:", "Ledger, closed", "Message-ID: ",
-		"DKIM-Signature: v=1; a=ed25519-sha256;", "d=harbour-hill.example;")
+		"DKIM-Signature: v=1; a=ed25519-sha256;", "d=harbour-hill.example;",
+		"List-Id: <demo-subscribers.harbour-hill.example>", "Look at the whole message:")
 	lines := strings.Split(strings.TrimSpace(a.out), "\n")
 	var r struct {
 		Mailing, Directory, State                            string

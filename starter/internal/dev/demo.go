@@ -196,6 +196,8 @@ func (d *Demo) tell(id, mail string) {
 	fmt.Fprintf(d.Out, "\nEach message is a file in %s\n", mail)
 	if name, header := sampleMessage(mail); name != "" {
 		fmt.Fprintf(d.Out, "%s begins:\n%s", name, header)
+		fmt.Fprintf(d.Out, "\nIts DKIM-Signature is by a key of the demo. Look at the whole message:\n  %s\n",
+			filepath.Join(mail, name))
 	}
 	if ui := d.stack.UI(); ui != "" && d.Keep {
 		fmt.Fprintf(d.Out, "\nWeb UI: %s/namespaces/default/workflows/%s\n", ui, id)
