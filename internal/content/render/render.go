@@ -52,7 +52,7 @@ type Spec struct {
 type Recipient struct {
 	Number     int32        // in the mailing
 	Address    string       // bare, as on the wire: see [address.Address]
-	Attributes field.Values // by column; the templates see an address besides, as email
+	Attributes field.Values // by column; the templates see email and unsubscribe_url besides
 	Email      string       // what templates see as email; the Address if it is empty
 	Page       Page         // where the Spec says so
 }
