@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"directmailer/internal/audience/lists"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/audience/query"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
@@ -51,6 +52,7 @@ type Activities struct {
 	mailings   *mailings.Store
 	recipients *recipients.Store
 	lists      *lists.Store
+	optOuts    *optouts.Watch
 	ledger     *ledger.Ledger
 	gate       *ledger.Gate
 	pacer      *ratelimit.Pacer
@@ -77,6 +79,7 @@ func New(
 		mailings:   mailings.New(pool),
 		recipients: recipients.New(pool),
 		lists:      lists.New(pool),
+		optOuts:    optouts.NewWatch(pool),
 		ledger:     ledger.New(pool),
 		gate:       ledger.NewGate(pool),
 		pacer:      ratelimit.New(pool),

@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/content/message"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/sender"
@@ -56,6 +57,12 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		if err := a.gate.WriteKept(ctx); err != nil {
 			return workflows.SentBatch{}, err
 		}
+		// Before the claim, which finds the opt-outs of before.
+		optOuts, err := a.optOuts.Open(ctx, m.OptOutScopes)
+		if err != nil {
+			return workflows.SentBatch{}, err
+		}
+		defer optOuts.Close()
 		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
 		claim, err := a.ledger.Claim(ctx, batch, call.OnUncertain == workflows.Hold)
 		if err != nil {
@@ -63,7 +70,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		}
 		out := sentBatch(claim.Settled) // closed if an earlier attempt has closed it and its answer was lost
 		if !claim.Settled.Closed {
-			out, err = a.sendTurn(ctx, call, m, claim, points, slot)
+			out, err = a.sendTurn(ctx, call, m, claim, points, slot, optOuts)
 		}
 		out.Worker, out.HandedOver = a.worker, previousCounts(ctx).Busy
 		return out, err
@@ -73,7 +80,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 // sendTurn sends a claimed batch for one turn.
 func (a *Activities) sendTurn(
 	ctx context.Context, call workflows.SendCall, m mailings.Mailing, claim *ledger.Claim,
-	points []sender.DropPoint, at *slot,
+	points []sender.DropPoint, at *slot, optOuts *optouts.View,
 ) (workflows.SentBatch, error) {
 	messages, err := a.buffers.GetReader()
 	if err != nil {
@@ -85,10 +92,14 @@ func (a *Activities) sendTurn(
 	}
 	sending := sender.New(sender.Batch{
 		Claim: claim, Gate: a.gate, DropPoints: points, Others: call.Others, Hold: call.OnUncertain == workflows.Hold,
-		Turn:  turn,
-		Next:  func(buf []byte) (sender.Message, error) { return nextMessage(messages, m.ID, buf) },
-		Allow: a.allow(m.Key),
-		Stop:  activity.GetWorkerStopChannel(ctx),
+		Turn:     turn,
+		Next:     func(buf []byte) (sender.Message, error) { return nextMessage(messages, m.ID, buf) },
+		Allow:    a.allow(m.Key),
+		Stop:     activity.GetWorkerStopChannel(ctx),
+		OptedOut: optOuts.Why,
+		LeaveOut: func(ctx context.Context, excluded []ledger.Exclusion) error {
+			return a.ledger.LeaveOut(ctx, claim, excluded)
+		},
 	})
 	at.sends(sending.Load, turn)
 	report, err := sending.Run(ctx)

@@ -84,6 +84,15 @@ type Input struct {
 	// Continue sends to recipients of an earlier mailing, for example those that it did not send
 	// to.
 	Continue *Continuation `json:"continue,omitempty"`
+	// Topic is what the mailing is about, such as "offers": people can opt out of a topic. It is a
+	// name, as that of a list. Default: none; a continuation has that of the earlier mailing.
+	Topic string `json:"topic,omitempty"`
+	// IgnoreOptOuts names scopes whose opt-outs do not count: "list", "topic", and "all" for
+	// requests not to get any mail. It is for mail that the law demands, such as a recall.
+	// Suppressed addresses are left out all the same.
+	IgnoreOptOuts []string `json:"ignore_opt_outs,omitempty" jsonschema:"uniqueItems=true"`
+	// LegallyRequired confirms that the law demands the mailing. IgnoreOptOuts needs it for "all".
+	LegallyRequired bool `json:"legally_required,omitempty"`
 	// Content is the body of the messages.
 	Content Content `json:"content"`
 	// Unsubscribe says whether recipients can unsubscribe: "link" puts the headers for it into each

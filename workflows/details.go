@@ -33,6 +33,9 @@ func (s Status) Details() string {
 	if s.Doing != "" {
 		fact("Now", "%s", plainText(s.Doing, longestReason))
 	}
+	if text := IgnoredOptOuts(s.IgnoresOptOuts); text != "" {
+		fact("Ignores opt-outs", "**%s**", plainText(text, longestText))
+	}
 	if !s.Since.IsZero() {
 		fact("Since", "%s", stamp(s.Since))
 	}
@@ -64,6 +67,24 @@ func (s Status) Details() string {
 			"its failure, and when the next attempt is.\n")
 	}
 	return b.String()
+}
+
+// IgnoredOptOuts says in words whose requests a mailing with this ignore_opt_outs ignores, or "".
+func IgnoredOptOuts(scopes []string) string {
+	var parts []string
+	for _, s := range []struct{ scope, words string }{
+		{"all", "people who asked not to get any mail"},
+		{"list", "people who left the list"},
+		{"topic", "people who left the topic"},
+	} {
+		if slices.Contains(scopes, s.scope) {
+			parts = append(parts, s.words)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "the mailing also goes to " + strings.Join(parts, ", and to ")
 }
 
 // writeCounts writes the outcomes as a table. No-break spaces separate the columns, because the Web

@@ -61,3 +61,18 @@ func TestTheDetailsNameADropPointThatRestsBeforeThoseWithoutAFailure(t *testing.
 		t.Error("the status itself is changed")
 	}
 }
+
+// Who looks at the Web UI sees at once that a mailing goes to people who asked not to be mailed.
+func TestTheDetailsSayWhoseOptOutsAreIgnored(t *testing.T) {
+	t.Parallel()
+	s := Status{State: StateSending, IgnoresOptOuts: []string{"topic", "all"}}
+	want := "- **Ignores opt-outs:** **the mailing also goes to people who asked not to get any mail, " +
+		"and to people who left the topic**\n"
+	if !strings.Contains(s.Details(), want) {
+		t.Errorf("got\n%s", s.Details())
+	}
+	s.IgnoresOptOuts = nil
+	if strings.Contains(s.Details(), "opt-outs") {
+		t.Errorf("got\n%s", s.Details())
+	}
+}

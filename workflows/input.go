@@ -102,6 +102,7 @@ func (in Input) Validate() []Problem {
 	v.line("subject", in.Subject)
 	v.headers(in.Headers)
 	v.audience(in)
+	v.optOuts(in)
 	v.content(in.Content)
 	v.check("unsubscribe", in.Unsubscribe == UnsubscribeLink || in.Unsubscribe == UnsubscribeNone, "must be link or none")
 	v.dropPoints(in.DropPoints)
@@ -129,6 +130,7 @@ func (in Input) TooLarge() []Problem {
 		"in which each < > and & counts six octets; put images on a web server")
 	v.count("drop_points", len(in.DropPoints), MaxDropPoints)
 	v.count("headers", len(in.Headers), MaxHeaders)
+	v.count("ignore_opt_outs", len(in.IgnoreOptOuts), len(optOutScopes))
 	v.count("content.page_hosts", len(in.Content.PageHosts), MaxPageHosts)
 	v.count("rates.drop_points", len(in.Rates.DropPoints), MaxDropPoints)
 	v.count("rates.domains", len(in.Rates.Domains), MaxDomainRates)
@@ -234,6 +236,25 @@ func (v *validator) audience(in Input) {
 		}
 	}
 }
+
+func (v *validator) optOuts(in Input) {
+	v.check("topic", in.Topic == "" || ValidName(in.Topic), "must be "+naming.Rule)
+	for i, scope := range in.IgnoreOptOuts {
+		field := fmt.Sprintf("ignore_opt_outs[%d]", i)
+		v.check(field, slices.Contains(optOutScopes, scope), "must be "+alternatives(optOutScopes))
+		v.check(field, !slices.Contains(in.IgnoreOptOuts[:i], scope), "is there twice")
+	}
+	v.check("ignore_opt_outs", in.LegallyRequired || !in.IgnoresAllOptOuts(),
+		"has all, which mails people who asked not to get any mail: "+
+			"if the law demands this mailing, set legally_required: true as well")
+	v.check("legally_required", !in.LegallyRequired || len(in.IgnoreOptOuts) > 0,
+		"has no effect without ignore_opt_outs")
+}
+
+// IgnoresAllOptOuts reports whether the mailing goes to people who asked not to get any mail.
+func (in Input) IgnoresAllOptOuts() bool { return slices.Contains(in.IgnoreOptOuts, optOutScopes[0]) }
+
+var optOutScopes = []string{"all", "list", "topic"}
 
 var continuable = []string{"unsent", "failed", "bounced", "uncertain"}
 

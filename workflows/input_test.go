@@ -359,6 +359,21 @@ func TestEachFieldIsHeldToItsBounds(t *testing.T) {
 		"continue: not those": {again(func(c *workflows.Continuation) {
 			c.Outcomes = []string{"unsent", "sent", "opted_out", "unsent"}
 		}), "continue.outcomes[1] continue.outcomes[2] continue.outcomes[3]"},
+		"topic":            {func(in *workflows.Input) { in.Topic = "spring-offers" }, ""},
+		"topic: no name":   {func(in *workflows.Input) { in.Topic = "Spring offers" }, "topic"},
+		"opt-outs ignored": {func(in *workflows.Input) { in.IgnoreOptOuts = []string{"topic", "list"} }, ""},
+		"opt-outs ignored: not those": {func(in *workflows.Input) {
+			in.IgnoreOptOuts = []string{"list", "list:people", "list"}
+		}, "ignore_opt_outs[1] ignore_opt_outs[2]"},
+		"opt-outs ignored: all without a law": {func(in *workflows.Input) { in.IgnoreOptOuts = []string{"all"} },
+			"ignore_opt_outs"},
+		"opt-outs ignored: all by law": {func(in *workflows.Input) {
+			in.IgnoreOptOuts, in.LegallyRequired = []string{"all"}, true
+		}, ""},
+		"opt-outs ignored: too many": {func(in *workflows.Input) {
+			in.IgnoreOptOuts = []string{"list", "topic", "list", "topic"}
+		}, "ignore_opt_outs"},
+		"a law for nothing":   {func(in *workflows.Input) { in.LegallyRequired = true }, "legally_required"},
 		"deferral":            {deferral(10*time.Millisecond, 24*time.Hour, 240*time.Hour), ""},
 		"deferral: one pause": {deferral(time.Hour, time.Hour, time.Hour), ""},
 		"deferral: too short": {deferral(9*time.Millisecond, time.Hour, time.Hour), "deferral.first"},

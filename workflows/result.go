@@ -86,6 +86,8 @@ type Status struct {
 	Since      time.Time `json:"since,omitzero"`
 	Until      time.Time `json:"until,omitzero"`
 	Recipients int64     `json:"recipients"`
+	// IgnoresOptOuts are the scopes whose opt-outs the mailing ignores.
+	IgnoresOptOuts []string `json:"ignores_opt_outs,omitempty"`
 	// Counts holds the outcomes so far, including those in batches that are not closed.
 	Counts Counts `json:"counts"`
 	// RatePerSecond is the number of messages per second over the last minute. ETA is when the

@@ -51,6 +51,8 @@ func (m *mailing) status() Status {
 		Rendered:   m.queue.rendered(),
 		Closed:     m.outcomes.Closed,
 		DropPoints: m.points.statuses(),
+
+		IgnoresOptOuts: m.in.IgnoreOptOuts,
 	}
 	if s.Deferred > 0 {
 		s.NextRound = m.queue.NextRound

@@ -112,7 +112,7 @@ var (
 // yet, and a planner that took its deliveries for one row has compared each recipient of the batch
 // with all of them.
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
-	var optedOut []exclusion
+	var optedOut []Exclusion
 	args := pgx.NamedArgs{
 		"less_asked": LessAsked,
 		"mailing":    c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
@@ -121,7 +121,7 @@ func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold
 	var batch pgx.Batch
 	batch.Queue(endIntents.of(c.Span), args)
 	batch.Queue(readOptedOut.of(c.Span), args).Query(func(rows pgx.Rows) (err error) {
-		optedOut, err = pgx.CollectRows(rows, pgx.RowToStructByPos[exclusion])
+		optedOut, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Exclusion])
 		return err
 	})
 	batch.Queue(readTried.of(c.Span), args).Query(c.collectTried)
@@ -151,15 +151,55 @@ func (c *Claim) collectTried(rows pgx.Rows) error {
 	return err
 }
 
-// exclusion is a recipient who must not be mailed, and why.
-type exclusion struct {
+// Exclusion is a recipient who must not be mailed, and why.
+type Exclusion struct {
 	Recipient int32
 	Why       string
 }
 
+// LeaveOut gives recipients of the batch who opted out after it was claimed their outcome, as a
+// claim would. None of them may be in flight. It returns ErrFenced if the claim does not hold any
+// more: the next one leaves them out.
+func (l *Ledger) LeaveOut(ctx context.Context, claim *Claim, excluded []Exclusion) error {
+	if len(excluded) == 0 {
+		return nil
+	}
+	now := Claim{Batch: claim.Batch}
+	for _, x := range excluded {
+		now.Span.Members = append(now.Span.Members, x.Recipient)
+	}
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		args := pgx.NamedArgs{
+			"less_asked": LessAsked, "opened": (*time.Time)(nil), "numbers": now.Span.numbers(),
+			"mailing": claim.Mailing, "batch": claim.Number, "fence": claim.Fence,
+		}
+		tag, err := tx.Exec(ctx, `
+			SELECT FROM batches WHERE mailing = @mailing AND number = @batch AND fence = @fence AND closed_at IS NULL
+			FOR SHARE`, args)
+		switch {
+		case err != nil:
+			return err
+		case tag.RowsAffected() == 0:
+			return ErrFenced
+		}
+		rows, err := tx.Query(ctx, readTried.of(now.Span), args)
+		if err == nil {
+			err = now.collectTried(rows)
+		}
+		if err != nil {
+			return err
+		}
+		return now.excludeOptedOut(ctx, tx, excluded)
+	})
+	if err != nil {
+		return fmt.Errorf("leave out recipients who have opted out: %w", err)
+	}
+	return nil
+}
+
 // excludeOptedOut gives recipients who have opted out and have no outcome theirs: they are not sent
 // to again. A recipient who may have got the mail before becomes uncertain, and not opted out.
-func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []exclusion) error {
+func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []Exclusion) error {
 	var untouched, maybe []int32
 	var reasons []string
 	for _, x := range optedOut {

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/member"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/counts"
 	"directmailer/internal/database"
 	"directmailer/internal/feedback"
@@ -87,7 +88,8 @@ func (m *Mailing) Frozen() Frozen {
 }
 
 // Reserve makes the ID belong to the workflow chain of firstRunID for ever. It returns ErrExists
-// when the ID belongs to another chain. The same owner may reserve again: nothing changes.
+// when the ID belongs to another chain. The same owner may reserve again: nothing changes. Reserve
+// writes down which requests not to be mailed hold for the mailing (see [Store.ScopeOf]).
 func (s *Store) Reserve(
 	ctx context.Context, id, firstRunID, list string, input json.RawMessage, marks feedback.Marks,
 ) error {
@@ -97,16 +99,23 @@ func (s *Store) Reserve(
 	}
 	var owner string
 	err = pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		scope, err := scopeOfInput(ctx, tx, list, input)
+		if err != nil {
+			return err
+		}
 		return tx.QueryRow(ctx, `
 			WITH added AS (
-				INSERT INTO mailings (id, first_run_id, list, origin, input, marks, state)
+				INSERT INTO mailings (id, first_run_id, list, origin, input, marks, state,
+					topic, of_list, ignore_opt_outs, opt_out_scopes)
 				VALUES (@id, @first_run_id, @list, coalesce((
 					SELECT origin FROM mailings WHERE @list LIKE 'continue:%' AND id = substr(@list::text, 10)), @list),
-					@input, @marks, 'preparing')
+					@input, @marks, 'preparing', @topic, @of_list, @ignore, @scopes)
 				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
 			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = @id LIMIT 1`,
 			pgx.NamedArgs{
 				"id": id, "first_run_id": firstRunID, "list": list, "input": string(input), "marks": kept,
+				"topic": scope.Topic, "of_list": scope.List, "ignore": scope.Ignore,
+				"scopes": optouts.Texts(scope.Respected()),
 			}).Scan(&owner)
 	})
 	if errors.Is(err, pgx.ErrNoRows) { // another start committed the ID between the two halves of the statement

@@ -16,6 +16,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,4 +182,21 @@ func change[T any](ctx context.Context, tx pgx.Tx, what, sql string, rows []T) (
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}
 	return tag.RowsAffected(), nil
+}
+
+// Respected returns the scopes of the requests that a mailing respects. list is the list that its
+// recipients come from, topic is its topic, and both may be empty. ignore names kinds of scopes
+// that it ignores: all, list, topic.
+func Respected(list, topic string, ignore []string) []Scope {
+	var scopes []Scope
+	for _, s := range []struct {
+		kind  string
+		given bool
+		scope Scope
+	}{{"all", true, All}, {"list", list != "", List(list)}, {"topic", topic != "", Topic(topic)}} {
+		if s.given && !slices.Contains(ignore, s.kind) {
+			scopes = append(scopes, s.scope)
+		}
+	}
+	return scopes
 }

@@ -134,8 +134,12 @@ func (c *connection) send(ctx context.Context, it *item) (next *item, err error)
 }
 
 // finish takes the final step and waits for the answer, whatever happens to ctx: the drop point has
-// its own timeout.
+// its own timeout. It does not take it if the recipient has opted out meanwhile: the server may
+// have taken long for the steps before.
 func (c *connection) finish(ctx context.Context, it *item) (*item, error) {
+	if why, err := c.queue.optedOut(ctx, it); why != "" || err != nil {
+		return nil, c.optedOut(it, why, err)
+	}
 	var next *item
 	var pipelined *droppoint.Message
 	if c.conn.PipelinesNext() && !c.mustYield() {

@@ -29,12 +29,13 @@ type queue struct {
 	began         time.Time
 
 	mu            sync.Mutex
-	changed       chan struct{}    // closed and replaced at every change that connections wait for
-	returned      []*item          // not sent after all, in the order in which they go first
-	retries       []*item          // to be sent again, after all others
-	settled       []*ledger.Result // what refusals have turned out to mean; written at the end
-	soon          []int32          // recipients of them for whom a short pause is enough
-	leftOpen      int              // messages whose refusal is still in doubt at the end
+	changed       chan struct{}      // closed and replaced at every change that connections wait for
+	returned      []*item            // not sent after all, in the order in which they go first
+	retries       []*item            // to be sent again, after all others
+	settled       []*ledger.Result   // what refusals have turned out to mean; written at the end
+	soon          []int32            // recipients of them for whom a short pause is enough
+	excluded      []ledger.Exclusion // opted out meanwhile; written at the end
+	leftOpen      int                // messages whose refusal is still in doubt at the end
 	domainLimited []domainItem
 	buffers       [][]byte // of messages with an answer, to be reused
 	read          int      // messages that Next has returned and that are to be sent
@@ -260,6 +261,15 @@ func (q *queue) takeAllowed(ctx context.Context, d *dropPointState, now time.Tim
 		it, err := q.nextItem(d, now)
 		if it == nil || err != nil {
 			return nil, err
+		}
+		why, err := q.optedOut(ctx, it)
+		if err != nil {
+			q.returned = append(q.returned, it)
+			return nil, err
+		}
+		if why != "" {
+			q.exclude(it, why)
+			continue
 		}
 		wait, err := q.batch.Allow(ctx, d.Name(), it.domain())
 		switch {

@@ -58,6 +58,10 @@ type Batch struct {
 	// Allow asks the rate limits whether a message to the domain may be sent through the drop point
 	// now. With the zero Wait it may. It is called by one goroutine at a time.
 	Allow func(ctx context.Context, dropPoint, domain string) (Wait, error)
+	// OptedOut returns why the address must not be mailed any more, or "". LeaveOut gives such
+	// recipients their outcome. Both may be nil: then nobody opts out during a turn.
+	OptedOut func(ctx context.Context, address string) (why string, err error)
+	LeaveOut func(context.Context, []ledger.Exclusion) error
 	// Turn is how long the batch is sent before it gives its place on the worker to another batch.
 	Turn time.Duration
 	// Stop is closed when the worker stops.
@@ -126,6 +130,9 @@ func (s *Sending) Run(ctx context.Context) (Report, error) {
 	err := group.Wait()
 	if settled := q.settle(err == nil); err == nil {
 		err = settled
+	}
+	if left := q.leaveOut(context.WithoutCancel(ctx)); err == nil {
+		err = left
 	}
 	report, failure := q.report()
 	if err == nil {

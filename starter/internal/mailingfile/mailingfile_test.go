@@ -78,6 +78,9 @@ headers:
 list:
   name: people
   file: lists/people.csv
+topic: news
+ignore_opt_outs: [list, all]
+legally_required: true
 content:
   text_file: parts/newsletter.txt
   html: |
@@ -121,6 +124,8 @@ not_after: "2026-02-01T00:00:00Z"
 		Subject:        "Hello {{.first_name}}",
 		Headers:        map[string]string{"X-Campaign": "spring", "Organization": "{{.company}}"},
 		List:           "people",
+		Topic:          "news",
+		IgnoreOptOuts:  []string{"list", "all"}, LegallyRequired: true,
 		Content: workflows.Content{
 			Text: "Hello {{.first_name}}\n",
 			HTML: "<p>Hello {{.first_name}}</p>\n\n<p>Bye</p>\n",

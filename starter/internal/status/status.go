@@ -37,6 +37,10 @@ type Status struct {
 	// list.
 	Audience string `json:"audience,omitempty"`
 	List     string `json:"list,omitempty"`
+	// Topic is what people can opt out of. IgnoresOptOuts are the scopes whose opt-outs the mailing
+	// ignores: all, list, topic.
+	Topic          string   `json:"topic,omitempty"`
+	IgnoresOptOuts []string `json:"ignores_opt_outs,omitempty"`
 
 	Members    int64 `json:"members"`
 	Duplicates int64 `json:"duplicates"`
@@ -123,6 +127,7 @@ func (r *Reader) Of(ctx context.Context, m mailings.Mailing) (Status, error) {
 			s.Signatures = append(s.Signatures, name)
 		}
 	}
+	s.Topic, s.IgnoresOptOuts = m.Topic, m.IgnoreOptOuts
 	var in struct {
 		DropPoints []string `json:"drop_points"`
 	}

@@ -51,6 +51,10 @@ func fieldsOf(s *Status) []output.Field {
 	} else {
 		add("audience", s.Audience)
 	}
+	add("topic", s.Topic)
+	if text := workflows.IgnoredOptOuts(s.IgnoresOptOuts); text != "" {
+		add("ignores opt-outs", text)
+	}
 	if s.PreparedAt != nil {
 		add("members", Members(s.Members, s.Duplicates))
 		add("batches", fmt.Sprintf("%s, %s rendered, %s closed",

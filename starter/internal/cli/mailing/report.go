@@ -19,6 +19,7 @@ import (
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
+	"directmailer/workflows"
 )
 
 var reportOutcomes = []ledger.Status{
@@ -87,6 +88,9 @@ addresses to be believed.`,
 		})
 		if err != nil {
 			return err
+		}
+		if text := workflows.IgnoredOptOuts(m.IgnoreOptOuts); text != "" {
+			a.Say("ignore_opt_outs: %s", text)
 		}
 		if m.Suppression != nil {
 			a.saySuppression(m.ID, *m.Suppression)

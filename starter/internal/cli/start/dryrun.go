@@ -20,6 +20,7 @@ import (
 	"directmailer/starter/internal/cli/listfile"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
+	"directmailer/workflows"
 )
 
 // dryRunResult is the answer of `starter start --dry-run`.
@@ -35,6 +36,8 @@ type dryRunResult struct {
 	Recipients int64 `json:"recipients"`
 	OptedOut   int64 `json:"opted_out"`
 	Sendable   int64 `json:"sendable"`
+	// IgnoresOptOuts are the scopes whose opt-outs the mailing ignores.
+	IgnoresOptOuts []string `json:"ignores_opt_outs,omitempty"`
 	// Sampled are the recipients whose messages were rendered. SampleFailed are those of them who
 	// would have none.
 	Sampled      int `json:"sampled"`
@@ -70,6 +73,7 @@ var dryRuns = output.Record[dryRunResult]{
 	Fields: func(r dryRunResult) []output.Field {
 		fields := []output.Field{
 			{Name: "mailing", Text: r.Mailing}, {Name: "audience", Text: r.Audience}, {Name: "signed", Text: r.signed},
+			{Name: "ignores opt-outs", Text: workflows.IgnoredOptOuts(r.IgnoresOptOuts)},
 		}
 		if !r.Counted {
 			text := "not counted: DM_SOURCES of this shell does not have the source"
@@ -116,7 +120,9 @@ func (a *app) dryRun(
 	if err := notTaken(ctx, s, c, p.in.ID); err != nil {
 		return err
 	}
-	r := dryRunResult{Mailing: p.in.ID, Audience: p.in.Audience(), Domains: []domainCount{}}
+	r := dryRunResult{
+		Mailing: p.in.ID, Audience: p.in.Audience(), IgnoresOptOuts: p.in.IgnoreOptOuts, Domains: []domainCount{},
+	}
 	if r.Signatures, r.signed, err = signatures(p); err != nil {
 		return err
 	}
@@ -146,14 +152,18 @@ func (a *app) dryRun(
 
 // countAudience reads the whole audience once.
 func (a *app) countAudience(ctx context.Context, s *command.Store, p plan, r *dryRunResult) error {
+	scope, err := s.Mailings.ScopeOf(ctx, p.in.Audience(), p.in.Topic, p.in.IgnoreOptOuts)
+	if err != nil {
+		return err
+	}
 	counter := audienceCounter{
-		ctx:   ctx,
-		store: s,
-		seen:  map[uint64]struct{}{}, inactive: map[uint64]struct{}{},
+		ctx:    ctx,
+		store:  s,
+		scopes: scope.Respected(),
+		seen:   map[uint64]struct{}{}, inactive: map[uint64]struct{}{},
 		domains: map[string]int64{},
 		seed:    maphash.MakeSeed(),
 	}
-	var err error
 	switch {
 	case p.listFile != "":
 		r.Rejected, err = a.countFile(p.list, &counter)
@@ -249,7 +259,9 @@ func countContinuation(ctx context.Context, s *command.Store, p plan, counter *a
 type audienceCounter struct {
 	ctx   context.Context
 	store *command.Store
-	seed  maphash.Seed
+	// scopes are those of the opt-outs that the mailing respects.
+	scopes []optouts.Scope
+	seed   maphash.Seed
 
 	members, recipients, optedOut int64
 	seen, inactive                map[uint64]struct{}
@@ -312,7 +324,7 @@ func (c *audienceCounter) flush() error {
 	if len(c.chunk) == 0 {
 		return nil
 	}
-	out, err := c.store.OptOuts.Excluded(c.ctx, c.chunk, []optouts.Scope{optouts.All})
+	out, err := c.store.OptOuts.Excluded(c.ctx, c.chunk, c.scopes)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"directmailer/starter/internal/cli/mailing"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
+	"directmailer/workflows"
 )
 
 // startOptions are the flags of `starter start`.
@@ -26,6 +27,7 @@ type startOptions struct {
 	watch, dryRun bool
 	dns           DNS
 	despite       []string // codes of findings
+	ignoreAll     bool     // people who asked not to get any mail get this mailing
 	of            continuation
 	json          bool
 }
@@ -65,6 +67,10 @@ It warns of what costs trust, and starts nothing when a finding is an error. Wit
 the code of the error it starts the mailing all the same. With --resolver it looks up the DNS
 records of the sender, too.
 
+A mailing with ignore_opt_outs goes to people who asked not to be mailed, because the law demands
+it. The command warns of it. With ignore_opt_outs: [all], it starts nothing without
+--ignore-all-opt-outs.
+
 With --dry-run the command checks everything, renders the sample and counts the recipients. It
 starts nothing and changes nothing.`,
 		Example: `  starter start -f newsletter.yaml
@@ -92,6 +98,8 @@ starts nothing and changes nothing.`,
 		"with --continue: recipients with these outcomes: "+strings.Join(continuable, ", ")+" (default unsent)")
 	cmd.Flags().StringSliceVar(&o.despite, "despite", nil, "codes of errors that must not stop the mailing")
 	o.dns.AddFlags(cmd)
+	cmd.Flags().BoolVar(&o.ignoreAll, "ignore-all-opt-outs", false,
+		"confirm that the mailing, which has ignore_opt_outs: [all], goes to people who asked not to get any mail")
 	format := output.AddFormat(cmd, "table", "json")
 	_ = cmd.RegisterFlagCompletionFunc("despite", completeDespite)
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
@@ -121,12 +129,33 @@ starts nothing and changes nothing.`,
 			return err
 		}
 		defer s.Close()
+		if err := a.sayIgnoredOptOuts(p, o); err != nil {
+			return err
+		}
 		if o.dryRun {
 			return a.dryRun(cmd.Context(), s, p, o, format)
 		}
 		return a.begin(cmd.Context(), s, p, o)
 	}
 	return cmd
+}
+
+// sayIgnoredOptOuts warns of opt-outs that the mailing ignores. It refuses a start that ignores
+// requests not to get any mail, unless a flag confirms it.
+func (a *app) sayIgnoredOptOuts(p plan, o startOptions) error {
+	text := workflows.IgnoredOptOuts(p.in.IgnoreOptOuts)
+	if o.ignoreAll && !p.in.IgnoresAllOptOuts() {
+		return exit.Usagef("--ignore-all-opt-outs: the mailing respects requests not to get any mail: leave the flag out")
+	}
+	if text == "" {
+		return nil
+	}
+	a.Say("starter: WARNING: ignore_opt_outs: %s", text)
+	if p.in.IgnoresAllOptOuts() && !o.ignoreAll && !o.dryRun {
+		return exit.Usagef("the mailing goes to people who asked not to get any mail: if the law demands it, " +
+			"give --ignore-all-opt-outs. Nothing was started")
+	}
+	return nil
 }
 
 // planStart makes the plan of the mailing, and opens the database.
