@@ -15,7 +15,7 @@ import (
 type Span struct {
 	First, Last int32
 	Members     []int32
-	Begun       int // attempts to render the batch that have not ended: their workers may have died
+	Begun       int `db:"-"` // attempts to render the batch that have not ended: their workers may have died
 }
 
 // Len is the number of recipients.
