@@ -8,6 +8,7 @@ import (
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/content/dkim"
+	"directmailer/internal/content/message"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/internal/feedback"
@@ -69,6 +70,9 @@ func Spec(in workflows.Input, origin string, date time.Time, links *feedback.Lin
 		domain := from.Address.Domain()
 		s.ListID = listID(origin, domain)
 		s.Fields = append(s.Fields, feedbackID(in.ID, origin, domain))
+	}
+	if !CanUnsubscribe(in) {
+		s.Fields = append(s.Fields, message.Field{Name: "Auto-Submitted", Value: "auto-generated"}) // RFC 3834, 5
 	}
 	if CanUnsubscribe(in) {
 		s.Unsubscribe = links

@@ -75,3 +75,19 @@ func TestAMailingMayHaveAFeedbackIDOfItsOwn(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestMailThatNobodyCanLeaveSaysThatAProgramHasSentIt(t *testing.T) {
+	t.Parallel()
+	in := workflows.Input{ID: "receipt", From: "shop@example.com"}
+	if got := rendered(t, in, "people", 1).Get("Auto-Submitted"); got != "" {
+		t.Errorf("mail of a list says %q", got)
+	}
+	in.Unsubscribe = workflows.UnsubscribeNone
+	if got := rendered(t, in, "people", 1).Get("Auto-Submitted"); got != "auto-generated" {
+		t.Errorf("a notice says %q", got)
+	}
+	in.Headers = map[string]string{"auto-submitted": "no"}
+	if got := rendered(t, in, "people", 1)["Auto-Submitted"]; len(got) != 1 || got[0] != "no" {
+		t.Errorf("a header of the mailing does not replace it: %q", got)
+	}
+}
