@@ -182,7 +182,7 @@ func comparable(t *testing.T, message string) string {
 			boundary = strings.TrimSuffix(after, `"`)
 		}
 		switch name, _, _ := strings.Cut(line, ":"); name {
-		case "X-Sender", "X-Receiver", "Date", "Message-ID":
+		case "X-Sender", "X-Receiver", "Date", "Message-ID", "Feedback-ID", "List-Unsubscribe":
 			continue
 		}
 		b.WriteString(line + "\n")

@@ -34,8 +34,9 @@ It fetches a page from this machine. DM_PAGE_HOSTS must allow a host that has no
 
 The recipient comes from the list file that the mailing names, else from the stored list, from
 the mailing that it continues, or from its query. For a query DM_SOURCES must have the source.
-Without --recipient it is the first one. Only Date and Message-ID differ from the message that
-is sent, and the worker's DKIM signatures are missing.
+Without --recipient it is the first one. Only Date, Message-ID and Feedback-ID differ from the
+message that is sent, and the unsubscribe link, which does nothing in a preview. The worker's DKIM
+signatures are missing.
 
 With --all the command renders the messages of everybody, and shows none. It lists who would fail
 and why, grouped by reason, with how many there are and the first of their lines or rows. The
