@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -24,6 +25,8 @@ const (
 	maxClients   = 16 << 10 // remembered; the oldest are forgotten
 	maxOpen      = 512      // connections
 	maxPerClient = 64       // connections
+
+	refusalPause = 400 * time.Millisecond
 )
 
 // limits decides who is answered.
