@@ -113,6 +113,7 @@ func TestAMailingThatNobodyCanLeaveIsAnErrorFromBulkMailOn(t *testing.T) {
 		severity    lint.Severity
 	}{
 		{"", lint.Setup{NoLinks: true}, "unsubscribe-missing", lint.Error},
+		{"", lint.Setup{LocalLinks: true}, "unsubscribe-local", lint.Warning},
 		{workflows.UnsubscribeNone, lint.Setup{Recipients: lint.Bulk, NoLinks: true}, "unsubscribe-none", lint.Warning},
 		{workflows.UnsubscribeNone, lint.Setup{Recipients: lint.Bulk + 1}, "unsubscribe-none-bulk", lint.Error},
 	} {

@@ -62,6 +62,9 @@ type Setup struct {
 	// NoLinks is true if no unsubscribe links can be made, and those of the messages only stand for
 	// them.
 	NoLinks bool
+	// LocalLinks is true if the links lead to this machine, and those of the messages only stand for
+	// them.
+	LocalLinks bool
 	// KeysNotRead is true if there are keys for From's domain, and the messages are not signed
 	// because this process cannot read the keys.
 	KeysNotRead bool

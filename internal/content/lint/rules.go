@@ -10,6 +10,7 @@ const (
 	UnsubscribeMissing     Code = "unsubscribe-missing"
 	UnsubscribeNotOneClick Code = "unsubscribe-not-one-click"
 	UnsubscribeUnsigned    Code = "unsubscribe-unsigned"
+	UnsubscribeLocal       Code = "unsubscribe-local"
 	UnsubscribeNone        Code = "unsubscribe-none"
 	UnsubscribeNoneBulk    Code = "unsubscribe-none-bulk"
 	UnsubscribeLinkMissing Code = "unsubscribe-link-missing"
@@ -103,6 +104,9 @@ var rules = []Rule{
 	{UnsubscribeNoneBulk, Error,
 		"The mailing says `unsubscribe: none`, and goes to more than 5,000 recipients. Receivers take it for bulk mail",
 		"remove `unsubscribe: none`, or give --despite for mail that the law demands"},
+	{UnsubscribeLocal, Warning,
+		"DM_PUBLIC_URL leads to this machine, so the links to unsubscribe work only here",
+		"set DM_PUBLIC_URL to the https address that leads to the public listener"},
 	{UnsubscribeNone, Warning,
 		"The mailing says `unsubscribe: none`",
 		"keep it only for mail that each recipient has asked for, such as a receipt"},

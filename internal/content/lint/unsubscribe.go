@@ -60,6 +60,8 @@ func oneClickAddress(header string) string {
 func (l *Linter) noUnsubscribe(setup Setup) []Finding {
 	code, message := UnsubscribeNone, "the mailing has no unsubscribe headers"
 	switch {
+	case !l.unsubscribeIsNone() && setup.LocalLinks:
+		code, message = UnsubscribeLocal, "DM_PUBLIC_URL leads to this machine"
 	case !l.unsubscribeIsNone() && !setup.NoLinks:
 		return nil
 	case !l.unsubscribeIsNone():

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"directmailer/internal/content"
@@ -80,7 +81,7 @@ type Known struct {
 // NewTrial compiles the content of an input, whose templates must have no problem. The Trial ends
 // with the context.
 func NewTrial(ctx context.Context, in workflows.Input, known Known) (*Trial, error) {
-	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), known.Keys, known.Feedback.PreviewLinks())
+	c, err := content.Compile(in, in.Audience(), time.Unix(0, 0), known.Keys, links(known.Feedback).PreviewLinks())
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +95,18 @@ func newTrial(ctx context.Context, in workflows.Input, c *content.Content, known
 	}
 	return t
 }
+
+// links returns the settings for the links of a sample. A link to this machine is no fault of the
+// messages, so another one stands for it.
+func links(s feedback.Settings) feedback.Settings {
+	if isLocal(s) {
+		s.PublicURL = ""
+	}
+	return s
+}
+
+// isLocal reports whether the public URL leads to this machine: only then it may be without TLS.
+func isLocal(s feedback.Settings) bool { return strings.HasPrefix(s.PublicURL, "http://") }
 
 // Sample returns an empty sample for the content.
 func (t *Trial) Sample() *Sample {
@@ -123,7 +136,8 @@ func (t *Trial) Render(s *Sample) Result {
 		linter.Message(t.message, to.Address, t.locator != nil)
 	}
 	result.Findings = linter.Findings(lint.Setup{
-		Recipients: int64(s.seen), NoLinks: !t.known.Feedback.CanUnsubscribe(), KeysNotRead: t.known.KeysNotRead,
+		Recipients: int64(s.seen), NoLinks: !t.known.Feedback.CanUnsubscribe(),
+		LocalLinks: isLocal(t.known.Feedback), KeysNotRead: t.known.KeysNotRead,
 	})
 	result.Sizes = linter.Sizes()
 	for p, n := range counts {
