@@ -33,7 +33,7 @@ func TestEveryCommandIsDescribedAlike(t *testing.T) {
 	verbs := map[string]bool{}
 	for _, verb := range strings.Fields("Start Manage Preview List Show Watch Pause Resume Cancel Resolve Close Export " +
 		"Import Delete Add Remove " +
-		"Set Clear Check Update Run Print Explain Generate") {
+		"Set Clear Check Update Run Print Explain Generate Send") {
 		verbs[verb] = true
 	}
 	every((&app{}).root(), func(cmd *cobra.Command) {
