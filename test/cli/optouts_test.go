@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -124,7 +126,7 @@ func TestAddingOptOutsSaysHowManyAddressesAreKnown(t *testing.T) {
 			t.Errorf("%v: %q is not in\n%s", args, text, a.err)
 		}
 	}
-	if a := s.run("optout", "remove", "pat@example.org").want(t, 0); strings.Contains(a.out+a.err, "mailing") {
+	if a := s.run("optout", "remove", "pat@example.org").want(t, 0); strings.Contains(a.out+a.err, "in lists and mailings") {
 		t.Errorf("removing says %s%s", a.out, a.err)
 	}
 }
@@ -159,4 +161,103 @@ func TestAReportIsAListAndAFileOfOptOuts(t *testing.T) {
 			t.Errorf("%s is not among the opt-outs: %s", address, s.optOuts())
 		}
 	}
+}
+
+func TestOptOutsHaveScopesReasonsAndDomains(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.run("optout", "add", "--scope", "topic:offers", "a@example.com").want(t, 0, "1 address added")
+	s.run("optout", "add", "--scope", "list:people", "--reason", "complaint", "a@example.com").want(t, 0, "1 address added")
+	s.run("optout", "add", "--reason", "operator", "@Bücher.example", "b@example.com").want(t, 0, "2 addresses added")
+	for _, wrong := range [][]string{{"--scope", "offers"}, {"--scope", "list:No"}, {"--reason", "bounced"}, {"--reason", "x"}} {
+		s.run(append([]string{"optout", "add", "c@example.com"}, wrong...)...).wantError(t, 2, wrong[0])
+	}
+	s.run("optout", "ls").want(t, 0, "@xn--bcher-kva.example", "topic:offers", "list:people", "complaint", "operator")
+	s.run("optout", "ls", "--scope", "topic:offers").want(t, 0, "a@example.com", "asked")
+	if out := s.run("optout", "ls", "--reason", "operator").want(t, 0).out; strings.Contains(out, "a@example.com") {
+		t.Errorf("the filter lets through\n%s", out)
+	}
+	var done struct{ Changed, Unchanged, Asked int }
+	s.run("optout", "remove", "--scope", "topic:offers", "a@example.com", "b@example.com", "--output", "json").
+		want(t, 0).decode(t, &done)
+	if done.Changed != 1 || done.Unchanged != 1 || done.Asked != 1 {
+		t.Errorf("%+v", done)
+	}
+	a := s.run("optout", "remove", "a@example.com", "b@example.com").want(t, 0, "2 addresses removed")
+	if !strings.Contains(a.err, "1 of the people had asked not to be mailed, or complained") {
+		t.Errorf("nothing is said of a request that is taken back: %s", a.err)
+	}
+	if got := s.optOuts(); got != "[{@xn--bcher-kva.example operator}]" {
+		t.Errorf("optout ls: %s", got)
+	}
+}
+
+func TestAnExportOfOptOutsIsImportedAsItWas(t *testing.T) {
+	t.Parallel()
+	s, other := newShell(t), newShell(t)
+	s.exec(`INSERT INTO opt_outs (address_key, scope, reason, mailing, added_at) VALUES
+		('=a@example.com', 'all', 'asked', 'spring', '2026-01-02 03:04:05.678901Z'),
+		('@example.org', 'topic:news', 'operator', NULL, '2026-01-03Z'), ('"a,b"@example.com', 'list:l', 'imported', NULL, now())`)
+	s.exec(`INSERT INTO suppressions (address_key, class, code, origin, mailing, count, first_at, last_at, expires_at)
+		VALUES ('b@example.com', 'soft', '4.2.2', 'report', 'spring', 5, '2026-01-04Z', '2026-01-05Z', '2999-01-01Z')`)
+	s.run("optout", "export", "--output-file", "out.csv").want(t, 0)
+	want := s.run("optout", "ls", "--output", "json").want(t, 0).out
+	exported, err := os.ReadFile(filepath.Join(s.dir, "out.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(exported)
+	for _, cell := range []string{"\n'=a@example.com,", "\n'@example.org,"} {
+		if !strings.Contains(text, cell) {
+			t.Errorf("%q is not in\n%s", cell, text)
+		}
+	}
+	text += "c@example.com,offers,asked,,,,,,,\nnobody,all,asked,,,,,,,\nd@example.com,all,asked,yesterday,,,,,,\n"
+	other.write("out.csv", text)
+	for _, line := range []string{"4 rows imported, 0 already there", "0 rows imported, 4 already there"} {
+		other.run("optout", "import", "out.csv").want(t, 3, line).wantError(t, 3,
+			"out.csv:6: the scope", "out.csv:7: the address", "out.csv:8: added_at", "left out 3 lines")
+	}
+	if got := other.run("optout", "ls", "--output", "json").want(t, 0).out; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	other.run("optout", "import", "--scope", "all", "out.csv").wantError(t, 2, "a scope and a reason in each row")
+}
+
+func TestAFileOfAnotherSystemIsImportedWithAScope(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.write("gone.csv", "\ufeffEmail Address;First Name;UNSUB_TIME\r\nA@example.com;Ann;2026-01-02 03:04:05\r\nnobody;;\r\n")
+	s.run("optout", "import", "--scope", "list:people", "gone.csv").
+		want(t, 3, "1 address added", "0 already there").wantError(t, 3, "gone.csv:3")
+	s.write("lines.txt", "b@example.com\n@example.org\n")
+	s.run("optout", "import", "lines.txt").want(t, 0, "2 addresses added")
+	s.run("optout", "ls", "--reason", "imported").want(t, 0, "list:people", "@example.org")
+	if got := s.optOuts(); got != "[{@example.org imported} {a@example.com imported} {b@example.com imported}]" {
+		t.Errorf("optout ls: %s", got)
+	}
+}
+
+func TestAMailingThatIgnoresOptOutsSaysSoAndNeedsAFlagForAll(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.writeLetter()
+	s.run("optout", "add", "--scope", "list:people", "c@example.org").want(t, 0)
+	id := newID(t)
+	var got dryRun
+	start := func(more string, args ...string) result {
+		s.write("letter.yaml", letter+more)
+		return s.run(append([]string{"start", "-f", "letter.yaml", "--id", id, "--output", "json"}, args...)...)
+	}
+	start("", "--dry-run").decode(t, &got)
+	if got.OptedOut != 1 {
+		t.Errorf("%+v", got)
+	}
+	start("ignore_opt_outs: [list]\n", "--dry-run").wantError(t, 3, "WARNING", "people who left the list").decode(t, &got)
+	if got.OptedOut != 0 {
+		t.Errorf("%+v", got)
+	}
+	start("ignore_opt_outs: [all]\n").wantError(t, 2, "legally_required: true")
+	start("ignore_opt_outs: [all]\nlegally_required: true\n").wantError(t, 2, "--ignore-all-opt-outs", "Nothing was started")
+	start("", "--ignore-all-opt-outs").wantError(t, 2, "leave the flag out")
 }

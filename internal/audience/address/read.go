@@ -38,9 +38,13 @@ func ReadPasted(s string) (a Address, taken string, err error) {
 }
 
 // Guarded reports whether s begins as a report writes a value that a spreadsheet would take for a
-// formula: with an apostrophe before = + - or @.
+// formula: with an apostrophe before = + - or @, which may be in quotation marks.
 func Guarded(s string) bool {
-	return len(s) > 1 && s[0] == '\'' && strings.IndexByte("=+-@", s[1]) >= 0
+	if len(s) < 2 || s[0] != '\'' {
+		return false
+	}
+	rest := strings.TrimLeft(s[1:], `"'`)
+	return rest != "" && strings.IndexByte("=+-@", rest[0]) >= 0
 }
 
 // unwrap takes marks off s, one by one, until an address is left. It returns "" if none is.

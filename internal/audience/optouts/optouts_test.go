@@ -85,7 +85,7 @@ func (f *fixture) suppress(want int64, findings ...optouts.Finding) {
 func (f *fixture) all() (all []string) {
 	f.Helper()
 	all = []string{}
-	err := f.store.All(f.Context(), func(e optouts.Exclusion) error {
+	err := f.store.All(f.Context(), "", "", func(e optouts.Exclusion) error {
 		line := []string{e.Address, e.Scope, e.Reason}
 		for _, text := range []string{e.Mailing, e.Class, e.Code} {
 			if text != "" {
@@ -181,12 +181,51 @@ func TestAnOperatorRemovesEverythingOfAnAddress(t *testing.T) {
 	f := newFixture(t)
 	f.add(2, optouts.Request{Key: "a@example.com"}, optouts.Request{Key: "b@example.com"})
 	f.suppress(2, optouts.Finding{Key: "a@example.com"}, optouts.Finding{Key: "c@example.com"})
-	n, err := f.store.RemoveAll(t.Context(), []string{"a@example.com", "c@example.com", "d@example.com"})
-	if err != nil {
-		t.Fatal(err)
+	remove := func(scope optouts.Scope, reason optouts.Reason, want optouts.Removed, keys ...string) {
+		t.Helper()
+		got, err := f.store.RemoveAll(t.Context(), keys, scope, reason)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.want(got, want)
 	}
-	f.want(n, int64(2))
+	f.add(1, optouts.Request{Key: "a@example.com", Scope: optouts.Topic("news"), Reason: optouts.Imported})
+	remove(optouts.All, optouts.Bounced, optouts.Removed{Addresses: 1}, "a@example.com", "b@example.com")
+	remove(optouts.Topic("news"), "", optouts.Removed{Addresses: 1}, "a@example.com", "c@example.com")
+	f.want(f.all(), []string{"a@example.com all asked", "b@example.com all asked", "c@example.com all bounced hard"})
+	remove("", "", optouts.Removed{Addresses: 2, Asked: 1}, "a@example.com", "c@example.com", "d@example.com")
 	f.want(f.all(), []string{"b@example.com all asked"})
+}
+
+func TestWhatIsExportedIsImportedAsItWas(t *testing.T) {
+	t.Parallel()
+	f, other := newFixture(t), newFixture(t)
+	f.add(3, optouts.Request{Key: "a@example.com", Scope: optouts.Topic("news"), Mailing: "m", At: day(1)},
+		optouts.Request{Key: "@example.org", Reason: optouts.Operator, At: day(2)},
+		optouts.Request{Key: "a@example.com", Reason: optouts.Complaint, At: day(3)})
+	f.suppress(1, optouts.Finding{Key: "b@example.com", Code: "5.1.1", Mailing: "m", At: day(4)})
+	f.exec(`INSERT INTO suppressions (address_key, class, code, origin, count, first_at, last_at, expires_at)
+		VALUES ('c@example.com', 'soft', '4.2.2', 'report', 5, '2026-01-05Z', '2026-01-06Z', '2999-01-01Z')`)
+	read := func(f *fixture) (all []optouts.Exclusion) {
+		err := f.store.All(t.Context(), "", "", func(e optouts.Exclusion) error {
+			all = append(all, e)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	exported := read(f)
+	for _, want := range []int64{5, 0} { // the second time, nothing is new
+		n, err := other.store.Import(t.Context(), exported)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.want(n, want)
+	}
+	f.want(fmt.Sprint(read(other)), fmt.Sprint(exported))
+	f.want(len(exported), 5)
 }
 
 func TestScopesDomainsAndSuppressionsLeaveOutWhomTheyName(t *testing.T) {
@@ -215,7 +254,7 @@ func TestScopesDomainsAndSuppressionsLeaveOutWhomTheyName(t *testing.T) {
 		f.want(strings.Join(f.excluded(c.scopes, keys...), " "), c.want)
 	}
 	stop := errors.New("stop")
-	if err := f.store.All(t.Context(), func(optouts.Exclusion) error { return stop }); !errors.Is(err, stop) {
+	if err := f.store.All(t.Context(), "", "", func(optouts.Exclusion) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("got %v, want the callback's own error", err)
 	}
 }
@@ -287,7 +326,7 @@ func TestEveryChangeOfOptOutsSetsItsIsolationAndItsDurability(t *testing.T) {
 	for _, change := range []func() (int64, error){
 		func() (int64, error) { return f.store.Lift(t.Context(), []string{request.Key}) },
 		func() (int64, error) { return f.store.LiftMailing(t.Context(), "m") },
-		func() (int64, error) { return f.store.RemoveAll(t.Context(), []string{request.Key}) },
+		func() (int64, error) { return f.store.Import(t.Context(), nil) },
 	} {
 		if _, err := change(); err != nil {
 			t.Fatal(err)

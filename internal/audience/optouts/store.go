@@ -49,16 +49,46 @@ func (s *Store) Lift(ctx context.Context, keys []string) (n int64, err error) {
 	return s.change(ctx, func(tx pgx.Tx) (int64, error) { return Lift(ctx, tx, keys) })
 }
 
-// RemoveAll takes back, for a person or an operator, all requests of the addresses, and lifts their
-// suppressions. It returns how many of the addresses had any.
-func (s *Store) RemoveAll(ctx context.Context, keys []string) (n int64, err error) {
+// Removed says what RemoveAll has removed.
+type Removed struct {
+	Addresses int64 // that had a request or a suppression
+	Asked     int64 // those of them who had asked not to be mailed, or complained
+}
+
+// RemoveAll takes back, for a person or an operator, the requests of the addresses, and lifts their
+// suppressions. An empty scope or reason stands for any; the scope of a suppression is All, and its
+// reason is Bounced.
+func (s *Store) RemoveAll(ctx context.Context, keys []string, scope Scope, reason Reason) (r Removed, err error) {
+	args := pgx.NamedArgs{"keys": keys, "scope": string(scope), "reason": string(reason)}
 	err = pgx.BeginTxFunc(ctx, s.pool, database.ReadCommitted, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, removeAll, pgx.NamedArgs{"keys": keys}).Scan(&n)
+		return tx.QueryRow(ctx, removeAll, args).Scan(&r.Addresses, &r.Asked)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("remove opt-outs: %w", err)
+		return Removed{}, fmt.Errorf("remove opt-outs: %w", err)
 	}
-	return n, nil
+	return r, nil
+}
+
+// Import adds requests and suppressions that All has returned, there or elsewhere, and returns how
+// many were new. What is there already stays as it is.
+func (s *Store) Import(ctx context.Context, all []Exclusion) (n int64, err error) {
+	var requests []Request
+	var suppressed []Exclusion
+	for _, e := range all {
+		if e.Reason == Bounced {
+			suppressed = append(suppressed, e)
+		} else {
+			requests = append(requests, Request{e.Address, Scope(e.Scope), Reason(e.Reason), e.Mailing, e.AddedAt})
+		}
+	}
+	return s.change(ctx, func(tx pgx.Tx) (int64, error) {
+		n, err := Add(ctx, tx, requests)
+		if err != nil {
+			return 0, err
+		}
+		m, err := change(ctx, tx, "import suppressions", importSuppressed, suppressed)
+		return n + m, err
+	})
 }
 
 // LiftMailing ends the suppressions that come from the mailing, and returns how many there were.
@@ -82,14 +112,15 @@ func (s *Store) change(ctx context.Context, do func(pgx.Tx) (int64, error)) (n i
 }
 
 var (
-	removeAll    = statement("remove_all")
-	readAll      = statement("all")
-	readExcluded = statement("excluded")
+	removeAll        = statement("remove_all")
+	importSuppressed = statement("import")
+	readAll          = statement("all")
+	readExcluded     = statement("excluded")
 )
 
 // All calls each for every request and every suppression in force, in the order of addresses, while
-// it reads.
-func (s *Store) All(ctx context.Context, each func(Exclusion) error) error {
+// it reads. An empty scope or reason stands for any, as in [Store.RemoveAll].
+func (s *Store) All(ctx context.Context, scope Scope, reason Reason, each func(Exclusion) error) error {
 	read := func(rows pgx.Rows) error {
 		for rows.Next() {
 			e, err := pgx.RowToStructByPos[Exclusion](rows)
@@ -102,7 +133,7 @@ func (s *Store) All(ctx context.Context, each func(Exclusion) error) error {
 		}
 		return rows.Err()
 	}
-	if err := database.Read(ctx, s.pool, read, readAll); err != nil {
+	if err := database.Read(ctx, s.pool, read, readAll, pgx.NamedArgs{"scope": string(scope), "reason": string(reason)}); err != nil {
 		return fmt.Errorf("read the opt-outs: %w", err)
 	}
 	return nil

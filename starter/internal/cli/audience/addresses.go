@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/charset"
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/member"
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/stoppable"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
@@ -35,11 +35,11 @@ func (a *app) readAddresses(cmd *cobra.Command, file string, args []string) (key
 		return nil, 0, exit.Usagef("no address is given: %s", command.UsageLine(cmd))
 	}
 	for i, arg := range args {
-		parsed, err := address.Read(arg)
+		key, err := optouts.Key(arg)
 		if err != nil {
 			return nil, 0, exit.Usagef("address %d of the command line %w; nothing was changed", i+1, err)
 		}
-		keys = append(keys, parsed.Key())
+		keys = append(keys, key)
 	}
 	return keys, 0, nil
 }
@@ -155,12 +155,12 @@ func (s *addressScan) lines(r io.Reader) error {
 		if text == "" || strings.HasPrefix(text, "#") {
 			continue
 		}
-		parsed, err := address.Read(text)
+		key, err := optouts.Key(text)
 		if err != nil {
 			s.reject(line, err.Error())
 			continue
 		}
-		s.keys = append(s.keys, parsed.Key())
+		s.keys = append(s.keys, key)
 	}
 	if err := scanner.Err(); err != nil {
 		return exit.Usagef("read %s: %w", s.name, command.ReadReason(err))

@@ -150,7 +150,7 @@ func (a *app) sayIgnoredOptOuts(p plan, o startOptions) error {
 	if text == "" {
 		return nil
 	}
-	a.Say("starter: WARNING: ignore_opt_outs: %s", text)
+	a.Say("WARNING: ignore_opt_outs: %s", text)
 	if p.in.IgnoresAllOptOuts() && !o.ignoreAll && !o.dryRun {
 		return exit.Usagef("the mailing goes to people who asked not to get any mail: if the law demands it, " +
 			"give --ignore-all-opt-outs. Nothing was started")
