@@ -23,7 +23,8 @@ func TestAMailingKnowsWhichRequestsItRespects(t *testing.T) {
 		{"all", "people", `{"ignore_opt_outs": ["all"]}`, "people - {all} {list:people}"},
 		{"gone", "continue:nobody", `{}`, "- - {} {all}"},
 	} {
-		if err := f.store.Reserve(t.Context(), c.id, "run", c.audience, json.RawMessage(c.input), feedback.Marks{}); err != nil {
+		err := f.store.Reserve(t.Context(), c.id, "run", c.audience, json.RawMessage(c.input), feedback.Marks{})
+		if err != nil {
 			t.Fatal(err)
 		}
 		got := f.strings(`SELECT coalesce(nullif(of_list, ''), '-') || ' ' || coalesce(nullif(topic, ''), '-') || ' '

@@ -126,7 +126,8 @@ func TestAddingOptOutsSaysHowManyAddressesAreKnown(t *testing.T) {
 			t.Errorf("%v: %q is not in\n%s", args, text, a.err)
 		}
 	}
-	if a := s.run("optout", "remove", "pat@example.org").want(t, 0); strings.Contains(a.out+a.err, "in lists and mailings") {
+	a := s.run("optout", "remove", "pat@example.org").want(t, 0)
+	if strings.Contains(a.out+a.err, "in lists and mailings") {
 		t.Errorf("removing says %s%s", a.out, a.err)
 	}
 }
@@ -167,9 +168,12 @@ func TestOptOutsHaveScopesReasonsAndDomains(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.run("optout", "add", "--scope", "topic:offers", "a@example.com").want(t, 0, "1 address added")
-	s.run("optout", "add", "--scope", "list:people", "--reason", "complaint", "a@example.com").want(t, 0, "1 address added")
+	s.run("optout", "add", "--scope", "list:people", "--reason", "complaint", "a@example.com").
+		want(t, 0, "1 address added")
 	s.run("optout", "add", "--reason", "operator", "@Bücher.example", "b@example.com").want(t, 0, "2 addresses added")
-	for _, wrong := range [][]string{{"--scope", "offers"}, {"--scope", "list:No"}, {"--reason", "bounced"}, {"--reason", "x"}} {
+	for _, wrong := range [][]string{
+		{"--scope", "offers"}, {"--scope", "list:No"}, {"--reason", "bounced"}, {"--reason", "x"},
+	} {
 		s.run(append([]string{"optout", "add", "c@example.com"}, wrong...)...).wantError(t, 2, wrong[0])
 	}
 	s.run("optout", "ls").want(t, 0, "@xn--bcher-kva.example", "topic:offers", "list:people", "complaint", "operator")
@@ -197,7 +201,8 @@ func TestAnExportOfOptOutsIsImportedAsItWas(t *testing.T) {
 	s, other := newShell(t), newShell(t)
 	s.exec(`INSERT INTO opt_outs (address_key, scope, reason, mailing, added_at) VALUES
 		('=a@example.com', 'all', 'asked', 'spring', '2026-01-02 03:04:05.678901Z'),
-		('@example.org', 'topic:news', 'operator', NULL, '2026-01-03Z'), ('"a,b"@example.com', 'list:l', 'imported', NULL, now())`)
+		('@example.org', 'topic:news', 'operator', NULL, '2026-01-03Z'),
+		('"a,b"@example.com', 'list:l', 'imported', NULL, now())`)
 	s.exec(`INSERT INTO suppressions (address_key, class, code, origin, mailing, count, first_at, last_at, expires_at)
 		VALUES ('b@example.com', 'soft', '4.2.2', 'report', 'spring', 5, '2026-01-04Z', '2026-01-05Z', '2999-01-01Z')`)
 	s.run("optout", "export", "--output-file", "out.csv").want(t, 0)
@@ -227,7 +232,8 @@ func TestAnExportOfOptOutsIsImportedAsItWas(t *testing.T) {
 func TestAFileOfAnotherSystemIsImportedWithAScope(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.write("gone.csv", "\ufeffEmail Address;First Name;UNSUB_TIME\r\nA@example.com;Ann;2026-01-02 03:04:05\r\nnobody;;\r\n")
+	s.write("gone.csv",
+		"\ufeffEmail Address;First Name;UNSUB_TIME\r\nA@example.com;Ann;2026-01-02 03:04:05\r\nnobody;;\r\n")
 	s.run("optout", "import", "--scope", "list:people", "gone.csv").
 		want(t, 3, "1 address added", "0 already there").wantError(t, 3, "gone.csv:3")
 	s.write("lines.txt", "b@example.com\n@example.org\n")
@@ -253,11 +259,13 @@ func TestAMailingThatIgnoresOptOutsSaysSoAndNeedsAFlagForAll(t *testing.T) {
 	if got.OptedOut != 1 {
 		t.Errorf("%+v", got)
 	}
-	start("ignore_opt_outs: [list]\n", "--dry-run").wantError(t, 3, "WARNING", "people who left the list").decode(t, &got)
+	start("ignore_opt_outs: [list]\n", "--dry-run").wantError(t, 3, "WARNING", "people who left the list").
+		decode(t, &got)
 	if got.OptedOut != 0 {
 		t.Errorf("%+v", got)
 	}
 	start("ignore_opt_outs: [all]\n").wantError(t, 2, "legally_required: true")
-	start("ignore_opt_outs: [all]\nlegally_required: true\n").wantError(t, 2, "--ignore-all-opt-outs", "Nothing was started")
+	start("ignore_opt_outs: [all]\nlegally_required: true\n").
+		wantError(t, 2, "--ignore-all-opt-outs", "Nothing was started")
 	start("", "--ignore-all-opt-outs").wantError(t, 2, "leave the flag out")
 }

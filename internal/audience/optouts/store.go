@@ -133,7 +133,8 @@ func (s *Store) All(ctx context.Context, scope Scope, reason Reason, each func(E
 		}
 		return rows.Err()
 	}
-	if err := database.Read(ctx, s.pool, read, readAll, pgx.NamedArgs{"scope": string(scope), "reason": string(reason)}); err != nil {
+	args := pgx.NamedArgs{"scope": string(scope), "reason": string(reason)}
+	if err := database.Read(ctx, s.pool, read, readAll, args); err != nil {
 		return fmt.Errorf("read the opt-outs: %w", err)
 	}
 	return nil

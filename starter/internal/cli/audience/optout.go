@@ -56,7 +56,8 @@ func (w *which) read(bounced bool) (scope optouts.Scope, reason optouts.Reason, 
 	case w.reason == optouts.Bounced && bounced:
 		reason = optouts.Bounced
 	case w.reason == optouts.Bounced:
-		return "", "", exit.Usagef("--reason is bounced, which only a mail server finds out: an operator's reason is operator")
+		return "", "", exit.Usagef(
+			"--reason is bounced, which only a mail server finds out: an operator's reason is operator")
 	default:
 		if reason, err = optouts.ParseReason(w.reason); err != nil {
 			return "", "", exit.Usagef("--reason %w", err)
@@ -172,8 +173,8 @@ func (a *app) endChange(done optoutChange, format *output.Format) error {
 	return nil
 }
 
-// countKnown says how many of the addresses lists and mailings have. An opt-out that none has may be
-// misspelt. Whole domains are not counted.
+// countKnown says how many of the addresses lists and mailings have. An opt-out that none has may
+// be misspelt. Whole domains are not counted.
 func (a *app) countKnown(
 	ctx context.Context, s *command.Store, keys []string, done *optoutChange, format *output.Format,
 ) error {

@@ -183,8 +183,8 @@ func (a *app) importExport(ctx context.Context, file string, format *output.Form
 	return a.endChange(done, format)
 }
 
-// exclusions reads the next rows of an export, at most most of them, and tells whether they were the
-// last. A row that cannot be read is rejected.
+// exclusions reads the next rows of an export, at most most of them, and tells whether they were
+// the last. A row that cannot be read is rejected.
 func (s *addressScan) exclusions(
 	rows *csv.Reader, columns map[string]int, most int,
 ) (all []optouts.Exclusion, end bool, err error) {
