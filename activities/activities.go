@@ -32,6 +32,8 @@ import (
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/events"
+	"directmailer/internal/feedback/mailbox"
 	"directmailer/internal/fifo"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
@@ -48,12 +50,15 @@ type Activities struct {
 	Keys dkim.Keys
 	// Feedback is what this worker's environment says of links to recipients.
 	Feedback feedback.Settings
+	// Mailbox reads the mailbox of this worker; nil if it has none.
+	Mailbox *mailbox.Reader
 
 	mailings   *mailings.Store
 	recipients *recipients.Store
 	lists      *lists.Store
 	optOuts    *optouts.Watch
 	ledger     *ledger.Ledger
+	events     *events.Store
 	gate       *ledger.Gate
 	pacer      *ratelimit.Pacer
 	dropPoints *droppoint.Set
@@ -81,6 +86,7 @@ func New(
 		lists:      lists.New(pool),
 		optOuts:    optouts.NewWatch(pool),
 		ledger:     ledger.New(pool),
+		events:     events.New(pool),
 		gate:       ledger.NewGate(pool),
 		pacer:      ratelimit.New(pool),
 		dropPoints: points,
@@ -117,6 +123,7 @@ func (a *Activities) Register(r worker.ActivityRegistry, main, queue string) {
 		policy.SetRate:          a.SetRate,
 		policy.ResolveUncertain: a.ResolveUncertain,
 		policy.CloseMailing:     a.CloseMailing,
+		policy.ReadMailbox:      a.ReadMailbox,
 	} {
 		if policy.Queue(name, main) == queue {
 			r.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: name})

@@ -17,6 +17,7 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/mailbox"
 	"directmailer/internal/foreign"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
@@ -117,11 +118,14 @@ func typed(err error) *failure {
 	var noSource *query.Unavailable
 	var fault *query.Fault
 	var noKey *feedback.NoKeyError
+	var noMailbox *mailbox.UnavailableError
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &noKey):
 		return &failure{kind: policy.NoTokenKey, text: noKey.Error()}
+	case errors.As(err, &noMailbox):
+		return &failure{kind: policy.MailboxUnavailable, text: noMailbox.Error()}
 	case errors.As(err, &unreachable):
 		text := "the page server is unavailable: " + unreachable.Cause
 		return &failure{kind: policy.PageUnavailable, text: text, after: unreachable.RetryAfter}

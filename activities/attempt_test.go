@@ -365,7 +365,8 @@ func (r *registry) RegisterActivityWithOptions(_ any, o activity.RegisterOptions
 func TestThePolicyNamesWhatIsRegistered(t *testing.T) {
 	t.Parallel()
 	var r registry
-	for _, queue := range []string{"q", policy.RenderQueue("q"), policy.PrepareQueue("q"), policy.StepsQueue("q")} {
+	for _, queue := range []string{"q", policy.RenderQueue("q"), policy.PrepareQueue("q"), policy.StepsQueue("q"),
+		policy.MailboxQueue("q")} {
 		before := len(r.names)
 		if (&Activities{}).Register(&r, "q", queue); len(r.names) == before {
 			t.Errorf("nothing is done in %s", queue)

@@ -27,6 +27,9 @@ func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall)
 		if err != nil || len(end.Open) > 0 || end.Deferred > 0 {
 			return workflows.Closing{Open: end.Open, Deferred: end.Deferred}, err
 		}
+		if err := a.events.Reconsider(ctx, m.Key, m.ID); err != nil {
+			return workflows.Closing{}, err
+		}
 		if err := a.pacer.DropMailing(ctx, m.Key); err != nil {
 			return workflows.Closing{}, err
 		}

@@ -152,6 +152,9 @@ func (a *Activities) check(ctx context.Context, in workflows.Input) ([]workflows
 	if content.CanUnsubscribe(in) && !a.Feedback.CanUnsubscribe() {
 		problems = append(problems, workflows.Problem{Field: render.FieldUnsubscribe, Message: feedback.NoUnsubscribe})
 	}
+	if _, _, perRecipient := in.SenderPattern(); perRecipient && len(a.Feedback.Keys) == 0 {
+		problems = append(problems, workflows.Problem{Field: "envelope_sender", Message: content.ErrNoTokenKeys.Error()})
+	}
 	for i, name := range in.DropPoints {
 		if !a.dropPoints.Has(name) {
 			message := fmt.Sprintf("no drop point is named %q; the workers have: %s",

@@ -149,7 +149,7 @@ func (w *composer) add(r recipients.Recipient, p render.Page) error {
 	}
 	w.buf = data
 	return w.encoder.Add(&spool.Entry{
-		Recipient: r.Number, From: w.content.Envelope, To: r.Address, UTF8: info.NeedsUTF8, Data: data,
+		Recipient: r.Number, From: w.content.EnvelopeSender(r.Number), To: r.Address, UTF8: info.NeedsUTF8, Data: data,
 	})
 }
 

@@ -73,6 +73,9 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			out, err = a.sendTurn(ctx, call, m, claim, points, slot, optOuts)
 		}
 		out.Worker, out.HandedOver = a.worker, previousCounts(ctx).Busy
+		if n, countErr := a.events.Counts(ctx, m.Key); countErr == nil { // or else the next turn brings it
+			out.Returned = n.Hard
+		}
 		return out, err
 	})
 }

@@ -109,6 +109,9 @@ type SentBatch struct {
 	// Refused counts answers that refuse our mail or our login, not a recipient. They count towards
 	// the mailing's error limit.
 	Refused int `json:"refused,omitempty"`
+	// Returned is the number of recipients of the mailing, not of this batch, with a hard bounce
+	// that came back by mail so far. They count towards the mailing's error limit.
+	Returned int64 `json:"returned,omitempty"`
 	// Points holds a report about each drop point.
 	Points []DropPointReport `json:"points,omitempty"`
 }
@@ -210,4 +213,20 @@ type Closing struct {
 	Open     []int  `json:"open,omitempty"`
 	Deferred int    `json:"deferred,omitempty"`
 	Result   Result `json:"result"`
+}
+
+// MailboxCall asks ReadMailbox to read new messages of the worker's mailbox.
+type MailboxCall struct{}
+
+// MailboxRead is the answer of ReadMailbox.
+type MailboxRead struct {
+	// Messages were read for the first time. Reports of them are about recipients of ours. Skipped
+	// are those that could not be recorded.
+	Messages int `json:"messages,omitempty"`
+	Reports  int `json:"reports,omitempty"`
+	Skipped  int `json:"skipped,omitempty"`
+	// Events is the number of new events.
+	Events int `json:"events,omitempty"`
+	// More is true if there are more messages.
+	More bool `json:"more,omitempty"`
 }

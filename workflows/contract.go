@@ -63,8 +63,10 @@ type Input struct {
 	From string `json:"from" jsonschema:"minLength=1,maxLength=1000"`
 	// ReplyTo is the address for replies. Default: From.
 	ReplyTo string `json:"reply_to,omitempty" jsonschema:"maxLength=1000"`
-	// EnvelopeSender is the bare address that bounces go to (MAIL FROM). Default: the address of
-	// From.
+	// EnvelopeSender is the bare address that bounces go to (MAIL FROM). If it has an asterisk
+	// ("bounces+*@example.com"), each recipient has a bounce address, with a signed token in its
+	// place. Default: a bounce address for each recipient if the workers have a bounce domain,
+	// otherwise the address of From.
 	EnvelopeSender string `json:"envelope_sender,omitempty"`
 	// ToName is a text template for the name in To ("{{.first_name}} {{.last_name}}"). If it gives
 	// nothing but blanks, To has the address alone. Default: no name.

@@ -94,7 +94,7 @@ func (in Input) Validate() []Problem {
 	v.mailbox("from", in.From, true)
 	v.mailbox("reply_to", in.ReplyTo, false)
 	if in.EnvelopeSender != "" {
-		_, err := address.Parse(in.EnvelopeSender)
+		_, err := parseSender(in.EnvelopeSender)
 		v.err("envelope_sender", err)
 	}
 	v.line("to_name", in.ToName)

@@ -15,6 +15,7 @@ type outcomes struct {
 
 // add applies the answer of a SendBatch activity.
 func (o *outcomes) add(batch int, out SentBatch) {
+	o.Returned = max(o.Returned, out.Returned) // answers of two batches may come in any order
 	delete(o.Partial, batch)
 	switch {
 	case out.Closed:
@@ -52,11 +53,12 @@ func (o *outcomes) resolve(n int, resend bool) {
 }
 
 // errors returns what the error limit counts. A refusal of our mail counts as an error, although no
-// recipient gets an outcome for it.
+// recipient gets an outcome for it. A bounce that came back by mail counts as an error of a
+// recipient who was tried already.
 func (o *outcomes) errors() ErrorCounts {
 	c := o.Counts
 	errors := c.Bounced + c.Failed + o.Refused
-	return ErrorCounts{Tried: c.Sent + c.Uncertain + errors, Errors: errors}
+	return ErrorCounts{Tried: c.Sent + c.Uncertain + errors, Errors: errors + o.Returned}
 }
 
 // forgive makes the error limit count from zero: an operator has resumed the mailing.
@@ -77,7 +79,11 @@ func (o *outcomes) overLimit(maxPercent, minimum int) string {
 	if maxPercent == 0 || n.Tried < int64(minimum) || n.Errors*100 <= n.Tried*int64(maxPercent) {
 		return ""
 	}
+	returned := ""
+	if o.Returned > 0 {
+		returned = fmt.Sprintf(", %d bounced later", o.Returned)
+	}
 	return fmt.Sprintf("the error limit is reached: "+
-		"%d of %d tried (%d bounced, %d failed, %d refusals of us), which is more than %d %%",
-		n.Errors, n.Tried, o.Counts.Bounced, o.Counts.Failed, o.Refused, maxPercent)
+		"%d of %d tried (%d bounced, %d failed, %d refusals of us%s), which is more than %d %%",
+		n.Errors, n.Tried, o.Counts.Bounced, o.Counts.Failed, o.Refused, returned, maxPercent)
 }

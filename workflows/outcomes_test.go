@@ -54,3 +54,34 @@ func TestTheErrorLimitIgnoresWhatAnOperatorHasForgiven(t *testing.T) {
 		t.Error("an error after the resume does not count")
 	}
 }
+
+// A recipient who was sent, and bounced later, was tried once.
+func TestBouncesThatComeBackByMailCountTowardsTheErrorLimit(t *testing.T) {
+	t.Parallel()
+	var o outcomes
+	o.add(1, SentBatch{Closed: true, Counts: Counts{Sent: 97, Bounced: 3}, Returned: 7})
+	if reason := o.overLimit(10, 100); reason != "" {
+		t.Errorf("10 of 100: %s", reason)
+	}
+	o.add(2, SentBatch{Counts: Counts{Sent: 50}, Returned: 8}) // the number is that of the mailing
+	want := "11 of 100 tried (3 bounced, 0 failed, 0 refusals of us, 8 bounced later), which is more than 10 %"
+	if reason := o.overLimit(10, 100); !strings.Contains(reason, want) {
+		t.Errorf("reason %q, want %q", reason, want)
+	}
+	o.add(2, SentBatch{Counts: Counts{Sent: 60}, Returned: 5}) // an older answer that comes later
+	if o.overLimit(10, 100) == "" {
+		t.Error("an older answer takes bounces back")
+	}
+	o.forgive()
+	if reason := o.overLimit(1, 1); reason != "" {
+		t.Errorf("after a resume: %s", reason)
+	}
+	o.add(2, SentBatch{Counts: Counts{Sent: 70}, Returned: 9})
+	o.add(2, SentBatch{Closed: true, Counts: Counts{Sent: 10}, Returned: 9})
+	if o.overLimit(9, 1) == "" {
+		t.Error("a bounce after the resume does not count")
+	}
+	if got := o.all(); got != (Counts{Sent: 107, Bounced: 3}) {
+		t.Errorf("the outcomes have changed: %+v", got)
+	}
+}

@@ -95,6 +95,9 @@ type OutcomeProgress struct {
 	// that moment added later.
 	Refused  int64       `json:"refused,omitempty"`
 	Forgiven ErrorCounts `json:"forgiven,omitzero"`
+	// Returned is the number of recipients with a hard bounce that came back by mail, as far as the
+	// workflow knows. It is no outcome: most of these recipients were sent.
+	Returned int64 `json:"returned,omitempty"`
 }
 
 // ErrorCounts is what the error limit compares: recipients that were tried, and errors among them.

@@ -20,6 +20,8 @@ import (
 	"directmailer/internal/content/dkim"
 	"directmailer/internal/content/page"
 	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/feedback/inbound"
+	"directmailer/internal/feedback/mailbox"
 )
 
 // Worker is a worker's environment. A field with the tag file can also be read from the file that
@@ -50,6 +52,12 @@ type Worker struct {
 	PublicProxies Networks `env:"DM_PUBLIC_PROXIES"`
 	// PublicLook is a file with the texts and colours of the unsubscribe pages.
 	PublicLook string `env:"DM_PUBLIC_LOOK"`
+	// BounceDomain is the domain whose mail comes back to us.
+	BounceDomain BounceDomain `env:"DM_BOUNCE_DOMAIN"`
+	// InboundAddress is where this worker receives mail that comes back. Not set: it does not.
+	InboundAddress inbound.Config `env:"DM_INBOUND_ADDRESS"`
+	// InboundMailbox is a mailbox of mail that came back. Not set: this worker reads none.
+	InboundMailbox mailbox.Config `env:"DM_INBOUND_MAILBOX" file:"true"`
 	// TaskQueue is the Temporal task queue.
 	TaskQueue string `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 	// MaxBatches bounds the batches that the worker sends at the same time, and as many again that
@@ -72,8 +80,9 @@ const DefaultMaxBatches = 8
 const MaxPrepares, MaxSteps = 8, 8
 
 // DatabaseConnections is how many connections to PostgreSQL a worker opens at most: one for each
-// activity that can run at the same time, one for the gate, and some to spare.
-func DatabaseConnections(maxBatches int) int { return 2*maxBatches + MaxPrepares + MaxSteps + 4 }
+// activity that can run at the same time, one for the gate, two for mail that comes back, and some
+// to spare.
+func DatabaseConnections(maxBatches int) int { return 2*maxBatches + MaxPrepares + MaxSteps + 6 }
 
 // Starter is the starter's environment. Each variable may be unset: a command that needs it says
 // so.
@@ -85,7 +94,9 @@ type Starter struct {
 	PageHosts   page.Allowed `env:"DM_PAGE_HOSTS"`
 	TokenKeys   TokenKeys    `env:"DM_TOKEN_KEYS" file:"true"`
 	PublicURL   PublicURL    `env:"DM_PUBLIC_URL"`
-	TaskQueue   string       `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
+	// BounceDomain is the domain whose mail comes back to the workers.
+	BounceDomain BounceDomain `env:"DM_BOUNCE_DOMAIN"`
+	TaskQueue    string       `env:"DM_TASK_QUEUE" envDefault:"direct-mailer"`
 	// WebUI is the address of Temporal's Web UI.
 	WebUI WebUI `env:"DM_WEB_UI"`
 }
@@ -109,7 +120,7 @@ func LoadWorker() (Worker, error) {
 		err = errors.Join(err, eachOf("DM_DKIM", keyErr))
 	}
 	if err == nil {
-		err = errors.Join(checkPublic(w.TokenKeys, w.PublicURL), w.checkListener())
+		err = errors.Join(checkPublic(w.TokenKeys, w.PublicURL), w.checkListener(), w.checkInbound())
 	}
 	return w, err
 }
@@ -119,7 +130,8 @@ func LoadStarter() (Starter, error) {
 	var s Starter
 	err := load(&s)
 	if err == nil {
-		err = checkPublic(s.TokenKeys, s.PublicURL)
+		err = errors.Join(checkPublic(s.TokenKeys, s.PublicURL),
+			needKeys(s.TokenKeys, "DM_BOUNCE_DOMAIN", s.BounceDomain != ""))
 	}
 	return s, err
 }
@@ -158,7 +170,8 @@ func plain(err error, target reflect.Type) error {
 		switch field.Type {
 		case reflect.TypeFor[DropPoints](), reflect.TypeFor[Sources](), reflect.TypeFor[page.Allowed](),
 			reflect.TypeFor[WebUI](), reflect.TypeFor[dkim.Entries](), reflect.TypeFor[TokenKeys](),
-			reflect.TypeFor[PublicURL](), reflect.TypeFor[ListenAddress](), reflect.TypeFor[Networks]():
+			reflect.TypeFor[PublicURL](), reflect.TypeFor[ListenAddress](), reflect.TypeFor[Networks](),
+			reflect.TypeFor[BounceDomain](), reflect.TypeFor[inbound.Config](), reflect.TypeFor[mailbox.Config]():
 			return eachOf(name, parse.Err) // quotes no credentials
 		}
 		return fmt.Errorf("%s is not %s", name, kindOf(parse.Type))

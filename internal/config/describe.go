@@ -36,13 +36,18 @@ var texts = map[string]string{
 	"DM_PUBLIC_KEY": "file with the key of that certificate, in PEM",
 	"DM_PUBLIC_PROXIES": "proxies of the public listener whose X-Forwarded-For is believed: IP addresses or networks, " +
 		"separated by blanks",
-	"DM_PUBLIC_LOOK":    "YAML file with texts and colours of the unsubscribe pages",
-	"DM_TASK_QUEUE":     "Temporal task queue of the workers",
-	"DM_MAX_BATCHES":    "most batches that a worker sends at the same time, and renders at the same time, 1 to 1000",
-	"DM_STOP_TIMEOUT":   "time to finish the messages in flight when the worker is told to stop",
-	"DM_HEALTH_ADDRESS": "address that serves /healthz and /readyz, for example 127.0.0.1:8080 (default: none)",
-	"DM_LOG_LEVEL":      "least important log messages: DEBUG, INFO, WARN or ERROR",
-	"DM_LOG_FORMAT":     "log format: text or json",
+	"DM_PUBLIC_LOOK": "YAML file with texts and colours of the unsubscribe pages",
+	"DM_BOUNCE_DOMAIN": "domain of bounce addresses, for example bounce.example.com: each recipient has one; " +
+		"every worker needs the same; needs DM_TOKEN_KEYS (default: bounces go to the author's address)",
+	"DM_INBOUND_ADDRESS": "listener for mail that comes back, for example smtp://:2525 or " +
+		"lmtp:///run/direct-mailer/lmtp.sock (default: none)",
+	"DM_INBOUND_MAILBOX": "mailbox of mail that came back: imaps://user:password@host/INBOX (default: none)",
+	"DM_TASK_QUEUE":      "Temporal task queue of the workers",
+	"DM_MAX_BATCHES":     "most batches that a worker sends at the same time, and renders at the same time, 1 to 1000",
+	"DM_STOP_TIMEOUT":    "time to finish the messages in flight when the worker is told to stop",
+	"DM_HEALTH_ADDRESS":  "address that serves /healthz and /readyz, for example 127.0.0.1:8080 (default: none)",
+	"DM_LOG_LEVEL":       "least important log messages: DEBUG, INFO, WARN or ERROR",
+	"DM_LOG_FORMAT":      "log format: text or json",
 	"DM_WEB_UI": "address of Temporal's Web UI, for example http://127.0.0.1:8233; " +
 		"start prints where it shows the mailing",
 }

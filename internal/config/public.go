@@ -126,10 +126,14 @@ func (n *Networks) UnmarshalText(text []byte) error {
 
 // Feedback returns the settings for what comes back.
 func (w Worker) Feedback() feedback.Settings {
-	return feedback.Settings{Keys: token.Keys(w.TokenKeys), PublicURL: string(w.PublicURL)}
+	return feedback.Settings{
+		Keys: token.Keys(w.TokenKeys), PublicURL: string(w.PublicURL), BounceDomain: string(w.BounceDomain),
+	}
 }
 
 // Feedback returns the settings for what comes back.
 func (s Starter) Feedback() feedback.Settings {
-	return feedback.Settings{Keys: token.Keys(s.TokenKeys), PublicURL: string(s.PublicURL)}
+	return feedback.Settings{
+		Keys: token.Keys(s.TokenKeys), PublicURL: string(s.PublicURL), BounceDomain: string(s.BounceDomain),
+	}
 }

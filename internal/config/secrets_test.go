@@ -80,6 +80,11 @@ var (
 		"crm=mysql://me:SECRET@127.0.0.1/crm", "crm postgres://me:SECRET@127.0.0.1/crm",
 		"crm=postgres://127.0.0.1/crm?password=SECRET",
 		"crm=postgres://me:SECRET@127.0.0.1:1/crm shop=postgres://me:SECRET@127.0.0.1:1/shop SECRET"}
+	mailboxForms = []string{"imaps://me:SECRET@127.0.0.1/INBOX", "imap://me:SECRET@127.0.0.1:1/INBOX?tls=none",
+		"imaps://:SECRET@127.0.0.1/INBOX", "imaps://SECRET@127.0.0.1/INBOX", "imaps://me:SECRET@/INBOX", "SECRET",
+		"imaps://me:SECRET@127.0.0.1", "imaps:me:SECRET@127.0.0.1/INBOX", "me:SECRET@127.0.0.1/INBOX",
+		"imaps://me:SECRET@127.0.0.1/INBOX?ca=SECRET", "imaps://me:x@127.0.0.1/INBOX?SECRET=1&tls=SECRET",
+		"imaps://me:SECRET@127.0.0.1:port/INBOX", "pop3://me:SECRET@127.0.0.1/INBOX"}
 	temporalForms = []string{"127.0.0.1:1", "https://me:SECRET@127.0.0.1:1", "me:SECRET@127.0.0.1:1",
 		"127.0.0.1:1/SECRET",
 		"127.0.0.1:1?SECRET", "127.0.0.1:SECRET@"}
@@ -95,7 +100,8 @@ func TestNoPieceOfASecretStandsInAnErrorOrALog(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 5))
 	for range rounds {
 		given := map[string]string{"DATABASE_URL": malformed(r, databaseForms),
-			"DM_DROP_POINTS": malformed(r, dropPointForms), "DM_SOURCES": malformed(r, sourceForms)}
+			"DM_DROP_POINTS": malformed(r, dropPointForms), "DM_SOURCES": malformed(r, sourceForms),
+			"DM_INBOUND_MAILBOX": malformed(r, mailboxForms)}
 		for name, value := range given {
 			switch {
 			case strings.Contains(value, "\x00"):
@@ -122,7 +128,7 @@ func whatIsSaid(t *testing.T, given map[string]string) string {
 	log := slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w, err := config.LoadWorker()
 	fmt.Fprintln(&said, err)
-	log.Info("worker", "settings", w.DropPoints, "sources", w.Sources)
+	log.Info("worker", "settings", w.DropPoints, "sources", w.Sources, "mailbox", w.InboundMailbox)
 	s, err := config.LoadStarter()
 	fmt.Fprintln(&said, err, s.DropPoints, s.Sources, query.NewSet(s.Sources).Names())
 	if url := given["DATABASE_URL"]; url != "" {

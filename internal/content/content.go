@@ -19,10 +19,10 @@ import (
 type Content struct {
 	Template *render.Template
 	Pages    *page.Locations // nil: no page is fetched
-	Envelope string          // envelope sender
 	Signer   *dkim.Signer    // nil: messages are not signed
 	Links    *feedback.Links // of the mailing's recipients; nil: there are none
 	Test     bool            // its recipients have the fields of others
+	envelope envelope
 }
 
 // Compile compiles the content of an input, as [Spec] gives it. If keys has a key for the domain of
@@ -45,12 +45,12 @@ func Compile(
 	if len(problems) > 0 {
 		return nil, &problems[0]
 	}
-	sender, err := in.Sender()
+	envelope, err := envelopeOf(in, links)
 	if err != nil {
 		return nil, err
 	}
 	return &Content{
-		Template: template, Pages: pages, Envelope: sender.String(), Signer: spec.Signer, Links: links, Test: in.Test,
+		Template: template, Pages: pages, Signer: spec.Signer, Links: links, Test: in.Test, envelope: envelope,
 	}, nil
 }
 

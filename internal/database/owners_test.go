@@ -34,6 +34,11 @@ var owners = map[string]string{
 	"deliveries":      "internal/ledger",
 	"deferrals":       "internal/ledger",
 	"rate_limits":     "internal/delivery/ratelimit",
+
+	"events":            "internal/feedback/events",
+	"event_counts":      "internal/feedback/events",
+	"unread_reports":    "internal/feedback/events",
+	"mailbox_positions": "internal/feedback/mailbox",
 }
 
 // withoutSQL are the folders whose programs call the owners, and hold no SQL themselves.

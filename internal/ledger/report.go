@@ -29,6 +29,8 @@ type Line struct {
 	Enhanced      string
 	Reply         string
 	At            *time.Time // of the latest delivery; nil when there is none
+	// Events are the classes of what came back later, the first one first, separated by blanks.
+	Events string
 }
 
 var readReport = statement("report")

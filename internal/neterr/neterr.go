@@ -103,3 +103,6 @@ func certificateReason(err error) string {
 	}
 	return foreign.Line(strings.TrimPrefix(err.Error(), "x509: "))
 }
+
+// Refused reports whether nobody listens where a connection was to be made.
+func Refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

@@ -51,6 +51,11 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		}
 		defer stop()
 	}
+	var back feedbackMail
+	if err := back.listen(c, log); err != nil {
+		return err
+	}
+	defer back.close(c)
 	pool, err := await(
 		ctx,
 		log,
@@ -104,6 +109,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		return err
 	}
 	all.Feedback = c.Feedback()
+	all.Mailbox = back.begin(c, pool, log)
 	if c.PublicAddress != "" {
 		public, err := listenPublic(c, pool, log)
 		if err != nil {
@@ -121,6 +127,14 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if c.InboundMailbox.IsSet() {
+		if _, err := await(ctx, log, "Temporal", func(ctx context.Context) (client.WorkflowRun, error) {
+			return startMailbox(ctx, temporal.Client, c.TaskQueue)
+		}, temporalclient.Unreachable); err != nil {
+			stop()
+			return err
+		}
+	}
 	ready.Store(true)
 	log.Info("worker ready", "task_queue", c.TaskQueue, "namespace", temporal.Namespace, "drop_points", points.Names(),
 		"sources", sources.Names(), "dkim", keys.Names(), "max_batches", c.MaxBatches)
@@ -128,6 +142,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	ready.Store(false)
 	log.Info("worker stopping", "at_most", c.StopTimeout)
 	stop()
+	back.close(c)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	all.Close(closing)
@@ -178,15 +193,7 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		}
 		all.Wait()
 	}
-	for _, q := range []struct {
-		name  string
-		slots int
-	}{
-		{policy.StepsQueue(cfg.TaskQueue), config.MaxSteps},
-		{policy.PrepareQueue(cfg.TaskQueue), config.MaxPrepares},
-		{policy.RenderQueue(cfg.TaskQueue), cfg.MaxBatches},
-		{cfg.TaskQueue, cfg.MaxBatches},
-	} {
+	for _, q := range queuesOf(cfg) {
 		pollers := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{})
 		if q.name == cfg.TaskQueue {
 			// Temporal gives a task to the poller that has waited longest. With one poller each,
@@ -214,6 +221,7 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		if q.name == cfg.TaskQueue {
 			w.RegisterWorkflowWithOptions(workflows.Mailing, workflow.RegisterOptions{Name: workflows.MailingType})
 			w.RegisterWorkflowWithOptions(workflows.MailingTest, workflow.RegisterOptions{Name: workflows.TestType})
+			w.RegisterWorkflowWithOptions(workflows.Mailbox, workflow.RegisterOptions{Name: workflows.MailboxType})
 		}
 		if err := w.Start(); err != nil {
 			stop()
@@ -222,6 +230,25 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		running = append(running, w)
 	}
 	return stop, nil
+}
+
+// taskQueue is a task queue, and how many activities of it run at the same time.
+type taskQueue struct {
+	name  string
+	slots int
+}
+
+func queuesOf(c config.Worker) []taskQueue {
+	queues := []taskQueue{
+		{policy.StepsQueue(c.TaskQueue), config.MaxSteps},
+		{policy.PrepareQueue(c.TaskQueue), config.MaxPrepares},
+		{policy.RenderQueue(c.TaskQueue), c.MaxBatches},
+		{c.TaskQueue, c.MaxBatches},
+	}
+	if c.InboundMailbox.IsSet() { // a worker without the mailbox leaves its readings to the others
+		queues = append(queues, taskQueue{policy.MailboxQueue(c.TaskQueue), 1})
+	}
+	return queues
 }
 
 // await calls connect until it succeeds, or fails with an error for which passing is false. It

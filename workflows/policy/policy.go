@@ -23,6 +23,7 @@ const (
 	SetRate          = "SetRate"
 	ResolveUncertain = "ResolveUncertain"
 	CloseMailing     = "CloseMailing"
+	ReadMailbox      = "ReadMailbox"
 )
 
 // The names of the local activities, which run in the worker that has the workflow.
@@ -67,6 +68,7 @@ const (
 	renders  queue = "-render"  // limited by pages and processors
 	prepares queue = "-prepare" // may take hours if a query does
 	steps    queue = "-steps"   // short activities that a whole mailing waits for
+	mailbox  queue = "-mailbox" // for the workers that have the mailbox
 )
 
 // RenderQueue returns the task queue of RenderBatch, given the main queue.
@@ -75,8 +77,11 @@ func RenderQueue(main string) string { return main + string(renders) }
 // PrepareQueue returns the task queue of PrepareList, given the main queue.
 func PrepareQueue(main string) string { return main + string(prepares) }
 
-// StepsQueue returns the task queue of all other activities but SendBatch, given the main queue.
+// StepsQueue returns the task queue of the short activities of a mailing, given the main queue.
 func StepsQueue(main string) string { return main + string(steps) }
+
+// MailboxQueue returns the task queue of ReadMailbox, given the main queue.
+func MailboxQueue(main string) string { return main + string(mailbox) }
 
 // Queue returns the task queue of an activity, given the main queue.
 func Queue(activity, main string) string { return main + string(table[activity].queue) }
@@ -92,13 +97,15 @@ var table = map[string]row{
 	SetRate:          {time.Minute, 10 * time.Minute, 10 * time.Second, steps},
 	ResolveUncertain: {time.Hour, day, halfMinute, steps},
 	CloseMailing:     {6 * time.Hour, 10 * day, time.Minute, steps},
+	ReadMailbox:      {30 * time.Minute, day, time.Minute, mailbox},
 }
 
-// Names returns the activities in the order in which a mailing runs them.
+// Names returns the activities in the order in which a mailing runs them, and then those of other
+// workflows.
 func Names() []string {
 	return []string{
 		OpenMailing, PrepareList, RenderBatch, SendBatch, GatherDeferred, CheckDropPoint, SetRate,
-		ResolveUncertain, CloseMailing,
+		ResolveUncertain, CloseMailing, ReadMailbox,
 	}
 }
 
@@ -182,6 +189,9 @@ const (
 	SourceUnavailable   ErrorType = "SourceUnavailable" // the source database of a query
 	PageUnavailable     ErrorType = "PageUnavailable"
 
+	// No further attempt of the activity. The workflow reads the mailbox again later.
+	MailboxUnavailable ErrorType = "MailboxUnavailable"
+
 	// Nothing has failed: the work is offered to another worker.
 	WorkerStopping ErrorType = "WorkerStopping" // the worker shuts down and hands the batch back
 	BatchTaken     ErrorType = "BatchTaken"     // another attempt holds the fence of the batch
@@ -230,6 +240,7 @@ var decisions = map[ErrorType]decision{
 	DatabaseUnavailable:  {setting: Database},
 	SourceUnavailable:    {setting: List},
 	PageUnavailable:      {setting: Page},
+	MailboxUnavailable:   {},
 	DropPointUnavailable: {setting: DropPoint},
 	DropPointRefuses:     {setting: DropPoint},
 	WorkerStopping:       {handOver: true},

@@ -41,7 +41,7 @@ func (c *connection) refused(it *item, kind droppoint.Outcome, answer droppoint.
 	it.refusals++
 	r := refusal{kind: kind, domain: it.domain(), pattern: cause.Error(), err: cause}
 	if answer.Code != 0 {
-		r.words = smtp.Words(answer.Text, it.To)
+		r.words = smtp.MaskSender(smtp.Words(answer.Text, it.To), it.From)
 		r.pattern += " " + smtp.Pattern(r.words)
 	}
 	at, refusesUs := evidence.refuse(r)

@@ -490,3 +490,66 @@ func TestWhatIsWrongWithTheSendersSideBouncesNobody(t *testing.T) {
 		})
 	}
 }
+
+// withBounceAddresses gives each message an envelope sender of its own.
+func withBounceAddresses(b *sender.Batch) {
+	next := b.Next
+	b.Next = func(buf []byte) (sender.Message, error) {
+		m, err := next(buf)
+		m.From = fmt.Sprintf("b-abcdefghijklmnopqrstuvwxyz%d@bounce.example.com", m.Recipient)
+		return m, err
+	}
+}
+
+// A server that refuses the bounce address refuses us, in whichever step and words it says so,
+// although the address differs from recipient to recipient.
+func TestARefusalOfABounceAddressBlamesNobody(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]func(e smtptest.Event) *smtptest.Action{
+		"at MAIL": func(e smtptest.Event) *smtptest.Action {
+			if e.Phase == "MAIL" {
+				return &smtptest.Action{Reply: "550 5.1.8 <" + e.From + ">: Sender address rejected: Domain not found"}
+			}
+			return nil
+		},
+		"at MAIL, in words of its own": func(e smtptest.Event) *smtptest.Action {
+			if e.Phase == "MAIL" {
+				local, _, _ := strings.Cut(e.From, "@")
+				return &smtptest.Action{Reply: "553 we know no " + local + " here"}
+			}
+			return nil
+		},
+		"at RCPT": func(e smtptest.Event) *smtptest.Action {
+			if e.Phase == "RCPT" {
+				return &smtptest.Action{Reply: "550 5.1.8 <" + e.From + ">: Sender address rejected: Domain not found"}
+			}
+			return nil
+		},
+		"at RCPT, in words of its own": func(e smtptest.Event) *smtptest.Action {
+			if e.Phase == "RCPT" {
+				local, _, _ := strings.Cut(e.From, "@")
+				return &smtptest.Action{Reply: "550 verification of " + local + " failed"}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "connections=2", script)
+			claim := r.claim("m", false)
+			_, err := run(t.Context(), r.batch(claim, func(b *sender.Batch) { manyDomains(b); withBounceAddresses(b) }))
+			var refused *sender.RefusedError
+			if !errors.As(err, &refused) {
+				t.Fatalf("the drop point does not refuse us: %v", err)
+			}
+			if strings.Contains(err.Error()+refused.Quote, "abcdefghijklm") {
+				t.Errorf("the error quotes a bounce address: %v, %s", err, refused.Quote)
+			}
+			for status, n := range r.statuses() {
+				if strings.Contains(status, "final") {
+					t.Errorf("%d recipients are %s", n, status)
+				}
+			}
+		})
+	}
+}

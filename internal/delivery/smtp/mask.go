@@ -41,6 +41,22 @@ func mayBeAddress(word, local, domain string) bool {
 	return strings.Trim(word, `<>"'().,:;[]`) == local
 }
 
+// minOwnLocal is the length, in octets, from which the local part of an envelope sender is taken
+// for one that names a recipient.
+const minOwnLocal = 20
+
+// MaskSender masks those of the words that have the local part of the envelope sender, if it may be
+// a bounce address that names the recipient.
+func MaskSender(words []string, sender string) []string {
+	local := strings.ToLower(sender[:max(strings.LastIndexByte(sender, '@'), 0)])
+	for at, w := range words {
+		if len(local) >= minOwnLocal && strings.Contains(strings.ToLower(w), local) {
+			words[at] = masked
+		}
+	}
+	return words
+}
+
 // Quote returns words as a quotation of limited length.
 func Quote(words []string) string {
 	text := strings.Join(words, " ")

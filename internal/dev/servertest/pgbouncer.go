@@ -37,6 +37,27 @@ func PgBouncer(t testing.TB, database, mode string) string {
 	return pooler.URL(path.Base(u.Path))
 }
 
+// Dovecot starts an IMAP server with an empty mailbox. The test is skipped where it cannot be
+// installed.
+func Dovecot(t testing.TB) *servers.Dovecot {
+	t.Helper()
+	if err := servers.InstallDovecot(t.Context(), os.Stderr, say); errors.Is(err, servers.ErrNoDovecot) {
+		t.Skipf("SKIPPED, nothing is tested with a real IMAP server: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := ownFolder("dovecot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := servers.StartDovecot(t.Context(), dir)
+	if err != nil {
+		t.Fatalf("start Dovecot: %v", err)
+	}
+	t.Cleanup(func() { d.Stop(context.Background()) })
+	return d
+}
+
 // Standby starts a standby of the server for one test, on the port or, with 0, on a free one.
 func Standby(t testing.TB, primary *servers.Postgres, port int) *servers.Postgres {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/events"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/internal/temporalclient"
@@ -31,7 +32,7 @@ func newReader(t *testing.T) *Reader {
 	if err := store.Reserve(t.Context(), "stored", "first", "people", input, feedback.Marks{}); err != nil {
 		t.Fatal(err)
 	}
-	return NewReader(store, ledger.New(pool))
+	return NewReader(store, ledger.New(pool), events.New(pool))
 }
 
 // says returns a question to Temporal that is answered by w.

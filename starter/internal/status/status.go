@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"directmailer/internal/delivery/rate"
+	"directmailer/internal/feedback/events"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
@@ -49,6 +50,9 @@ type Status struct {
 	// Open recipients have no outcome yet. Closed tells that the ledger is closed: nobody is open.
 	Open   int64 `json:"open"`
 	Closed bool  `json:"closed"`
+	// Events counts recipients by what came back about their messages later. It changes no outcome:
+	// a recipient who was sent, and bounced later, is counted in both.
+	Events events.Counts `json:"events"`
 	// Deferred recipients are open ones whose message the server refused for now. NextRound is when
 	// the first of them are tried again.
 	Deferred  int       `json:"deferred"`
@@ -94,10 +98,11 @@ var ErrNotFound = errors.New("no such mailing")
 type Reader struct {
 	mailings *mailings.Store
 	ledger   *ledger.Ledger
+	events   *events.Store
 }
 
 // NewReader returns a reader of these stores.
-func NewReader(m *mailings.Store, l *ledger.Ledger) *Reader { return &Reader{m, l} }
+func NewReader(m *mailings.Store, l *ledger.Ledger, e *events.Store) *Reader { return &Reader{m, l, e} }
 
 // Ended tells whether nothing more will happen.
 func (s *Status) Ended() bool { return s.State.Ended() }
@@ -145,7 +150,8 @@ func (r *Reader) Of(ctx context.Context, m mailings.Mailing) (Status, error) {
 		s.NextRound = *now.NextRound
 	}
 	s.setCounts(now.Counts)
-	return s, nil
+	s.Events, err = r.events.Counts(ctx, m.Key)
+	return s, err
 }
 
 func (s *Status) setAudience(audience string) {

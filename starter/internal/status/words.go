@@ -20,6 +20,7 @@ var One = output.Record[*Status]{
 		}
 		if s.Stored && s.PreparedAt != nil {
 			s.RenderLedger(w)
+			s.renderEvents(w)
 		}
 	},
 }

@@ -38,6 +38,9 @@ func prepare(ctx context.Context) error {
 	if err := servers.InstallPostfix(ctx, os.Stdout, progress); err != nil {
 		progress("SKIPPED, nothing is tested behind a Postfix: %v", err)
 	}
+	if err := servers.InstallDovecot(ctx, os.Stdout, progress); err != nil {
+		progress("SKIPPED, nothing is tested with a real IMAP server: %v", err)
+	}
 	temporal, err := servers.TemporalBinary(ctx, progress)
 	if err != nil {
 		return err

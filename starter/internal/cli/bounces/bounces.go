@@ -1,4 +1,5 @@
-// Package bounces holds the commands of what comes back: bounces import.
+// Package bounces holds the commands of what came back: import, and ls and show of what nobody could
+// read.
 package bounces
 
 import (
@@ -14,12 +15,15 @@ type app struct{ command.App }
 func Command(shared command.App) *cobra.Command {
 	a := &app{shared}
 	cmd := command.Group(&cobra.Command{
-		Use:   "bounces",
-		Short: "Import bounces and complaints",
-		Long: `Imports what comes back: bounces, complaints and automatic answers. docs/bounces.md says what each
-class means.`,
-		Example: "  starter bounces import --dry-run bounces.mbox",
+		Use:     "bounces",
+		Aliases: []string{"bounce"},
+		Short:   "Import and look at bounces, complaints and other reports",
+		Long: `Imports and looks at what comes back about messages: bounces, complaints, automatic answers.
+docs/bounces.md says what each class means.
+
+What could be read is an event of its mailing: see ` + "`starter report ID --events`" + `.`,
+		Example: "  starter bounces import --dry-run bounces.mbox\n  starter bounces ls\n  starter bounces show 12",
 	})
-	cmd.AddCommand(a.importCommand())
+	cmd.AddCommand(a.importCommand(), a.lsCommand(), a.showCommand())
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"directmailer/internal/audience/optouts"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
+	"directmailer/internal/feedback/events"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/starter/internal/exit"
@@ -23,6 +24,7 @@ type Store struct {
 	Mailings   *mailings.Store
 	Recipients *recipients.Store
 	Ledger     *ledger.Ledger
+	Events     *events.Store
 	Status     *status.Reader
 }
 
@@ -43,9 +45,9 @@ func OpenStore(ctx context.Context) (*Store, error) {
 	s := &Store{
 		Pool: pool, Lists: lists.New(pool), OptOuts: optouts.New(pool),
 		Mailings: mailings.New(pool), Recipients: recipients.New(pool),
-		Ledger: ledger.New(pool),
+		Ledger: ledger.New(pool), Events: events.New(pool),
 	}
-	s.Status = status.NewReader(s.Mailings, s.Ledger)
+	s.Status = status.NewReader(s.Mailings, s.Ledger, s.Events)
 	return s, nil
 }
 

@@ -35,13 +35,18 @@ var reportOutcomes = []ledger.Status{
 func (a *app) reportCommand() *cobra.Command {
 	var wanted []string
 	var file string
+	var onlyEvents bool
 	cmd := &cobra.Command{
 		Use:   "report ID",
 		Short: "Export one line per recipient: the outcome and what the server said",
 		Long: `Exports one line for each recipient of a mailing: address, outcome, number of attempts, whether
 the message may have been delivered twice, drop point, the server's code, enhanced status code
-and text, and the time. A running mailing can be reported too. Its recipients without an outcome
-are "open".
+and text, the time, and the classes of the events that came back later. A running mailing can be
+reported too. Its recipients without an outcome are "open".
+
+The outcome is what the drop point answered. An event is what somebody reported later: a bounce
+by mail, a complaint. An event changes no outcome. With --events, the command exports one line for
+each event instead.
 
 CSV is for spreadsheets: a value that a spreadsheet would take for a formula gets an apostrophe
 before it, and control characters become blanks. JSON has the exact values, as one array with
@@ -54,6 +59,9 @@ addresses to be believed.`,
 		Example: `  starter report newsletter-2026-11 --output-file recipients.csv
   starter report newsletter-2026-11 --outcome bounced,failed,uncertain
 
+  # what came back later
+  starter report newsletter-2026-11 --events
+
   # who may have got the message twice
   starter report newsletter-2026-11 --output json | jq '.[] | select(.possibly_twice)'`,
 		Args: command.NeedsMailing,
@@ -61,6 +69,7 @@ addresses to be believed.`,
 	format := output.AddFormat(cmd, "csv", "json")
 	cmd.Flags().
 		StringSliceVar(&wanted, "outcome", nil, "only recipients with these outcomes: "+joinStatuses(reportOutcomes))
+	cmd.Flags().BoolVar(&onlyEvents, "events", false, "one line for each event that came back later, with its recipient")
 	cmd.Flags().
 		StringVar(&file, "output-file", "", "file to write; it appears when it is complete (default: the standard output)")
 	_ = cmd.RegisterFlagCompletionFunc(
@@ -74,6 +83,9 @@ addresses to be believed.`,
 		if err != nil {
 			return err
 		}
+		if onlyEvents && len(outcomes) > 0 {
+			return exit.Usagef("--events and --outcome do not go together: an event is no outcome")
+		}
 		s, err := command.OpenStore(cmd.Context())
 		if err != nil {
 			return err
@@ -84,6 +96,9 @@ addresses to be believed.`,
 			return command.NotFound(err, args[0])
 		}
 		err = a.Write(file, func(w io.Writer) error {
+			if onlyEvents {
+				return writeEvents(cmd.Context(), s.Events, m.Key, format.JSON(), w)
+			}
 			return writeReport(cmd.Context(), s.Ledger, m.Key, outcomes, format.JSON(), w)
 		})
 		if err != nil {
@@ -92,7 +107,7 @@ addresses to be believed.`,
 		if text := workflows.IgnoredOptOuts(m.IgnoreOptOuts); text != "" {
 			a.Say("ignore_opt_outs: %s", text)
 		}
-		if m.Suppression != nil {
+		if m.Suppression != nil && !onlyEvents {
 			a.saySuppression(m.ID, *m.Suppression)
 		}
 		return nil
@@ -154,6 +169,7 @@ type reportLine struct {
 	Enhanced      string        `json:"enhanced_code"`
 	Reply         string        `json:"reply"`
 	At            *time.Time    `json:"at"`
+	Events        string        `json:"events"`
 }
 
 var reportHeader = []string{
@@ -166,6 +182,7 @@ var reportHeader = []string{
 	"enhanced_code",
 	"reply",
 	"at",
+	"events",
 }
 
 func writeReport(
@@ -191,6 +208,7 @@ func writeReport(
 					x.Enhanced,
 					x.Reply,
 					x.At,
+					x.Events,
 				},
 			)
 		})
@@ -232,6 +250,7 @@ func appendRecord(record []string, x ledger.Line) []string {
 		guard(x.Enhanced),
 		guard(x.Reply),
 		at,
+		x.Events,
 	)
 }
 

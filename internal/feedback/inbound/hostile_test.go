@@ -1,0 +1,191 @@
+package inbound
+
+import (
+	"bytes"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"directmailer/internal/feedback/token"
+)
+
+func TestTenThousandStrangersInOneSessionEndIt(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	p := r.dial()
+	p.hello("EHLO")
+	p.want("MAIL FROM:<>", "250")
+	refused := 0
+	for range 10_000 {
+		got := p.say("RCPT TO:<" + bounceAddress(theirs, someone) + ">")
+		if strings.HasPrefix(got, "421") {
+			break
+		}
+		if refused++; !strings.HasPrefix(got, "550") {
+			t.Fatalf("recipient %d: %q", refused, got)
+		}
+	}
+	if refused != maxRefused {
+		t.Errorf("%d recipients were refused before the session ended, %d may be", refused, maxRefused)
+	}
+	if got := p.say("NOOP"); !strings.HasPrefix(got, "gone") {
+		t.Errorf("after it ended, the session says %q", got)
+	}
+}
+
+func TestTenThousandRecipientsOfOursInOneMessageAreTakenInPieces(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	p := r.dial()
+	p.hello("EHLO")
+	p.want("MAIL FROM:<>", "250")
+	accepted := 0
+	for n := range 10_000 {
+		got := p.say("RCPT TO:<" + bounceAddress(ours, token.Recipient{Mailing: 1, Number: n + 1}) + ">")
+		switch {
+		case strings.HasPrefix(got, "250"):
+			accepted++
+		case !strings.HasPrefix(got, "452"):
+			t.Fatalf("recipient %d: %q", n, got)
+		}
+	}
+	p.want("DATA", "354")
+	p.want("x\r\n.", "250")
+	if got := r.received(); accepted != maxRecipients || len(got) != 1 || len(got[0].Named) != maxRecipients {
+		t.Errorf("%d of 10,000 recipients were accepted, %d are allowed", accepted, maxRecipients)
+	}
+}
+
+// Nothing of the message is taken over, and only its beginning was ever in memory. Other tests
+// would use memory at the same time: this one is not parallel.
+func TestAMessageWithoutEndIsRefusedAndCostsLittle(t *testing.T) {
+	most := defaultLimits
+	most.message = 2 << 20
+	r := startWith(t, "smtp://127.0.0.1:0", most)
+	p := r.dial()
+	p.hello("EHLO")
+	p.want("MAIL FROM:<>", "250")
+	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p.want("DATA", "354")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	line := append(bytes.Repeat([]byte("x"), 998), "\r\n"...)
+	block, written := bytes.Repeat(line, 64), make(chan int, 1)
+	go func() {
+		sent := 0
+		for sent < 1<<30 {
+			n, err := p.Write(block)
+			if sent += n; err != nil {
+				break
+			}
+		}
+		written <- sent
+	}()
+	answer := p.hear()
+	runtime.ReadMemStats(&after)
+	if !strings.HasPrefix(answer, "552") && !strings.HasPrefix(answer, "gone") {
+		t.Errorf("a message without end is answered with %q", answer)
+	}
+	if n := len(r.received()); n != 0 {
+		t.Error("it was taken over")
+	}
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 8<<20 {
+		t.Errorf("reading it has used %d octets of memory", grown)
+	}
+	if sent := <-written; sent > 32<<20 {
+		t.Errorf("%d octets of it were taken", sent)
+	}
+}
+
+func TestOfALargeMessageTheBeginningIsKept(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	p := r.dial()
+	p.hello("EHLO")
+	p.want("MAIL FROM:<>", "250")
+	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p.want("DATA", "354")
+	body := strings.Repeat(strings.Repeat("y", 98)+"\r\n", 10_000) // 1 MB
+	if _, err := io.WriteString(p.Conn, body+".\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.want("", "250")
+	if got := r.received(); len(got) != 1 || len(got[0].Data) != MaxKept || got[0].Size != int64(len(body)) {
+		t.Errorf("%d messages; the first has %d octets of %d", len(got), len(got[0].Data), got[0].Size)
+	}
+}
+
+func TestAMessageThatIsCutOffIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	for _, command := range []string{"DATA", "BDAT 1000"} {
+		p := r.dial()
+		p.hello("EHLO")
+		p.want("MAIL FROM:<>", "250")
+		p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+		if _, err := io.WriteString(p.Conn, command+"\r\nSubject: x\r\n\r\nonly the beg"); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Close()
+	}
+	r.Server.Close(t.Context()) // every session has ended
+	if n := len(r.received()); n != 0 {
+		t.Errorf("%d messages were taken over", n)
+	}
+}
+
+func TestAMessageInChunksIsTakenOver(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	p := r.dial()
+	p.hello("EHLO")
+	p.want("MAIL FROM:<>", "250")
+	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p.want("BDAT 5\r\nabc", "250")
+	if _, err := io.WriteString(p.Conn, "BDAT 3 LAST\r\nd\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.want("", "250")
+	if got := r.received(); len(got) != 1 || got[0].Size != 8 || len(got[0].Named) != 1 {
+		t.Errorf("received %+v", got)
+	}
+}
+
+func TestOneHostCannotTakeAllConnections(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	var open []*peer
+	for range defaultLimits.hostConns {
+		p := r.dial()
+		p.want("", "220")
+		open = append(open, p)
+	}
+	more := r.dial()
+	more.want("", "421 4.7.0 too many connections")
+	open[0].want("QUIT", "221")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		again := r.dial()
+		if got := again.say(""); strings.HasPrefix(got, "220") {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("a connection was given back, and another one is answered with %q", got)
+		}
+	}
+}
+
+func TestASessionEndsAfterItsShare(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	p := r.dial()
+	p.hello("EHLO")
+	for range maxMessages {
+		p.want("MAIL FROM:<>", "250")
+		p.want("RSET", "250")
+	}
+	p.want("MAIL FROM:<>", "421")
+	if got := p.say("NOOP"); !strings.HasPrefix(got, "gone") {
+		t.Errorf("after it ended, the session says %q", got)
+	}
+}

@@ -1,0 +1,369 @@
+package mailbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"directmailer/internal/database"
+	"directmailer/internal/dev/servers"
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/feedback/intake"
+	"directmailer/internal/feedback/token"
+)
+
+func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
+
+var keys, _ = token.ParseKeys(strings.Repeat("o", 40))
+
+// fixture is a database with the mailing "m" to 1,000 recipients, and a mailbox.
+type fixture struct {
+	testing.TB
+	pool    *pgxpool.Pool
+	server  *servers.Dovecot
+	config  Config
+	mailing int64
+	log     bytes.Buffer
+	number  int // of the last message
+}
+
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	f := &fixture{TB: t, server: servertest.Dovecot(t)}
+	var err error
+	if f.config, err = Parse(f.server.URL()); err != nil {
+		t.Fatal(err)
+	}
+	if f.pool, err = database.Open(t.Context(), servertest.Database(t), 4); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.pool.Close)
+	err = f.pool.QueryRow(t.Context(), `
+		INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable, batches)
+		VALUES ('m', 'run', '{}', 'people', 'sending', 1000, 1000, 1) RETURNING key`).Scan(&f.mailing)
+	if err == nil {
+		_, err = f.pool.Exec(t.Context(), `INSERT INTO recipients (mailing, number, address, address_key, attributes)
+			SELECT $1, n, 'r' || n || '@example.org', 'r' || n || '@example.org', '{}'
+			FROM generate_series(1, 1000) n`, f.mailing)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) reader() *Reader {
+	return NewReader(f.config, f.pool, intake.New(f.pool, keys), slog.New(slog.NewTextHandler(&f.log, nil)))
+}
+
+func (f *fixture) read(most int) Read {
+	f.Helper()
+	found, err := f.reader().Read(f.Context(), most)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return found
+}
+
+// deliver puts a report about a recipient into the mailbox.
+func (f *fixture) deliver(recipient int) {
+	f.Helper()
+	to := "b-" + keys.ForAddress(token.Bounce, token.Recipient{Mailing: f.mailing, Number: recipient}) +
+		"@bounce.example.com"
+	f.deliverText(fmt.Sprintf("Return-Path: <>\r\nDelivered-To: %s\r\nFrom: "+
+		"MAILER-DAEMON@mx.example.org\r\nMessage-ID: <%d@mx.example.org>\r\n"+
+		"MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n"+
+		"--x\r\n\r\nNot delivered.\r\n--x\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; "+
+		"mx.example.org\r\n\r\n"+
+		"Final-Recipient: rfc822; r%d@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 "+
+		"5.1.1 unknown\r\n\r\n--x--\r\n",
+		to, recipient, recipient))
+}
+
+func (f *fixture) deliverText(text string) {
+	f.Helper()
+	f.number++
+	if err := f.server.Deliver(fmt.Sprintf("%d.test", f.number), []byte(text)); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// events returns the recipients with an event, one for each event.
+func (f *fixture) events() []int32 {
+	f.Helper()
+	rows, err := f.pool.Query(f.Context(), `SELECT recipient FROM events ORDER BY recipient`)
+	if err != nil {
+		f.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		f.Fatal(err)
+	}
+	return all
+}
+
+// in returns the number of messages of a folder, and how many of them have a flag.
+func (f *fixture) in(folder string, flag imap.Flag) (all, flagged int) {
+	f.Helper()
+	c := f.config
+	c.folder = folder
+	s, err := NewReader(c, f.pool, nil, nil).open(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer s.close()
+	found, err := s.client.UIDSearch(&imap.SearchCriteria{}, nil).Wait()
+	if err != nil {
+		f.Fatal(err)
+	}
+	with, err := s.client.UIDSearch(&imap.SearchCriteria{Flag: []imap.Flag{flag}}, nil).Wait()
+	if err != nil {
+		f.Fatal(err)
+	}
+	return len(found.AllUIDs()), len(with.AllUIDs())
+}
+
+func TestEachMessageOfAMailboxIsReadOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	if got := f.read(10); got != (Read{}) {
+		t.Errorf("an empty mailbox: %+v", got)
+	}
+	for n := range 5 {
+		f.deliver(n + 1)
+	}
+	f.deliverText("From: jane@example.org\r\nTo: postmaster@example.com\r\nSubject: lunch?\r\n\r\nAt one?\r\n")
+	if got := f.read(4); got != (Read{Messages: 4, Reports: 4, Events: 4, More: true}) {
+		t.Errorf("the first four: %+v", got)
+	}
+	if got := f.read(4); got != (Read{Messages: 2, Reports: 1, Events: 1}) {
+		t.Errorf("the others: %+v", got)
+	}
+	f.deliver(9)
+	if got := f.read(4); got != (Read{Messages: 1, Reports: 1, Events: 1}) {
+		t.Errorf("a later one: %+v", got)
+	}
+	if got := f.events(); !slices.Equal(got, []int32{1, 2, 3, 4, 5, 9}) {
+		t.Errorf("events of %v", got)
+	}
+	if all, seen := f.in("INBOX", imap.FlagSeen); all != 1 || seen != 0 {
+		t.Errorf("in the mailbox are %d messages, %d of them seen: want the one that is not ours", all, seen)
+	}
+	if all, _ := f.in(Processed, imap.FlagSeen); all != 6 {
+		t.Errorf("%d messages were put away", all)
+	}
+	if text := f.log.String(); text != "" {
+		t.Errorf("the log has %s", text)
+	}
+}
+
+// A process that dies right after the commit has not put the message away.
+func TestAMessageThatWasReadAndNotPutAwayIsNotReadAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.deliver(1)
+	f.deliver(2)
+	r := f.reader()
+	s, err := r.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	uids, err := s.after(0)
+	if err != nil || len(uids) != 2 {
+		t.Fatal(uids, err)
+	}
+	m, err := s.fetch(uids[0])
+	if err != nil || m == nil {
+		t.Fatal(m, err)
+	}
+	if _, err := r.intake.Take(t.Context(), *m, func(ctx context.Context, tx pgx.Tx) error {
+		return r.setPosition(ctx, tx, s.validity, uids[0])
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	if got := f.read(10); got != (Read{Messages: 1, Reports: 1, Events: 1}) {
+		t.Errorf("after the death: %+v", got)
+	}
+	if got := f.events(); !slices.Equal(got, []int32{1, 2}) {
+		t.Errorf("events of %v", got)
+	}
+}
+
+// A process that dies right before the commit has read nothing.
+func TestAMessageWhoseCommitFailsIsReadAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.deliver(1)
+	f.deliver(2)
+	if _, err := f.pool.Exec(t.Context(), `
+		CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql
+			AS $$ BEGIN RAISE 'going down' USING ERRCODE = '57P01'; END $$;
+		CREATE TRIGGER away BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION away()`); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.reader().Read(t.Context(), 10); !database.Unavailable(err) || got.Messages != 0 {
+		t.Fatalf("while the database is away: %+v, %v", got, err)
+	}
+	if _, err := f.pool.Exec(t.Context(), `DROP TRIGGER away ON events`); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.read(10); got.Events != 2 {
+		t.Errorf("after it is back: %+v", got)
+	}
+}
+
+// Nothing of a bad message may hold up the others for ever.
+func TestAMessageThatCannotBeRecordedIsFlaggedAndTheOthersAreRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for n := range 3 {
+		f.deliver(n + 1)
+	}
+	if _, err := f.pool.Exec(t.Context(), `ALTER TABLE events ADD CHECK (recipient <> 2)`); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.read(10); got != (Read{Messages: 2, Reports: 2, Events: 2, Skipped: 1}) {
+		t.Errorf("%+v", got)
+	}
+	if all, flagged := f.in("INBOX", imap.FlagFlagged); all != 1 || flagged != 1 {
+		t.Errorf("%d messages have stayed, %d of them flagged", all, flagged)
+	}
+	if got := f.read(10); got != (Read{}) {
+		t.Errorf("the second time: %+v", got)
+	}
+	if text := f.log.String(); !strings.Contains(text, "flagged") || strings.Contains(text, "example.org") {
+		t.Errorf("the log has %q", text)
+	}
+}
+
+func TestNewUIDsOfTheServerMakeNoSecondEvent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.deliver(1)
+	f.read(10)
+	if _, err := f.pool.Exec(t.Context(),
+		`UPDATE mailbox_positions SET uid_validity = uid_validity - 1, uid = 1000`); err != nil {
+		t.Fatal(err)
+	}
+	f.deliver(1) // the server has restored a backup
+	f.deliver(2)
+	if got := f.read(10); got != (Read{Messages: 2, Reports: 2, Events: 1}) {
+		t.Errorf("%+v", got)
+	}
+	if got := f.events(); !slices.Equal(got, []int32{1, 2}) {
+		t.Errorf("events of %v", got)
+	}
+}
+
+func TestTwoReadersOfOneMailboxMakeNoSecondEvent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for n := range 20 {
+		f.deliver(n + 1)
+	}
+	errs := make(chan error, 2)
+	for range 2 {
+		go func() { _, err := f.reader().Read(t.Context(), 100); errs <- err }()
+	}
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := f.events(); len(got) != 20 {
+		t.Errorf("%d events of 20 messages", len(got))
+	}
+}
+
+func TestOfALargeMessageTheBeginningIsRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.deliver(1)
+	f.deliverText("Delivered-To: b-" + keys.ForAddress(token.Bounce, token.Recipient{Mailing: f.mailing, Number: 2}) +
+		"@bounce.example.com\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000))
+	if got := f.read(10); got.Reports != 2 || got.Events != 1 {
+		t.Errorf("%+v", got)
+	}
+	var size, kept int
+	err := f.pool.QueryRow(t.Context(), `SELECT size, octet_length(content) FROM unread_reports`).Scan(&size, &kept)
+	if err != nil || size < 7_800_000 || kept != 64<<10 {
+		t.Errorf("%d octets, of which %d are kept, %v", size, kept, err)
+	}
+}
+
+func TestAMailboxThatCannotBeReadSaysWhy(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	wrong, missing, gone := f.config, f.config, f.config
+	wrong.password = "wr0ng"
+	missing.folder = "Nowhere"
+	port, err := servers.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.address = fmt.Sprint("127.0.0.1:", port)
+	secure := f.config
+	secure.security = startTLS
+	for want, c := range map[string]Config{
+		"the mailbox is unavailable: log in: the server answers NO [AUTHENTICATIONFAILED]": wrong,
+		"the mailbox is unavailable: open the folder: the server answers NO":               missing,
+		"the mailbox is unavailable: connect to " + gone.address + ": connection refused":  gone,
+		"the mailbox is unavailable: connect to " + f.config.address:                       secure,
+	} {
+		_, err := NewReader(c, f.pool, nil, nil).Read(t.Context(), 1)
+		var unavailable *UnavailableError
+		if !errors.As(err, &unavailable) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.reader().Read(ctx, 1); err == nil {
+		t.Error("a reader whose context has ended reads")
+	}
+}
+
+func TestTheURLOfAMailboxIsCheckedAndNotQuoted(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("imaps://me%40example.com:s%2F3cret@mail.example.com/INBOX.Bounces?ca=/etc/own.pem")
+	want := Config{host: "mail.example.com", address: "mail.example.com:993", user: "me@example.com",
+		password: "s/3cret",
+		folder:   "INBOX.Bounces", authorities: "/etc/own.pem"}
+	if err != nil || c != want || fmt.Sprintf("%v %+v %#v", c, c,
+		c) != strings.TrimSpace(strings.Repeat("mail.example.com:993 ", 3)) || strings.Contains(c.name(), "me") {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for text, want := range map[string]string{
+		"":                                          "does not begin with imaps://",
+		"pop3://me:s3cret@mail/INBOX":               "does not begin with imaps://",
+		"imaps://me:s3cret@/INBOX":                  "names no host",
+		"imaps://mail.example.com/INBOX":            "no user or no password",
+		"imaps://s3cret@mail.example.com/INBOX":     "no user or no password",
+		"imaps://me:s3cret@mail.example.com":        "names no folder",
+		"imaps://me:s3cret#x@mail.example.com/I":    "is not a URL",
+		"imaps://me:s3cret%@mail.example.com/I":     "is not a URL",
+		"imaps://me:s3cret@mail/I?tls=none":         "tls=none is for imap:// on the loopback only",
+		"imap://me:s3cret@mail.example/I?tls=none":  "tls=none is for imap:// on the loopback only",
+		"imaps://me:s3cret@mail/I?s3cret=1":         "unknown parameter",
+		"imaps://me:s3cret@mail/I?ca=":              "with a value",
+		"imaps://me:s3cret@mail/I?ca=a&ca=b":        "must be there once",
+		"imaps://me:s3cret@mail/I?ca=%zz":           "cannot be read",
+		"imap://me:s3cret@127.0.0.1/I?tls=optional": "tls=none is for",
+	} {
+		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(),
+			"s3cret") {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package feedback
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	sdkpb "go.temporal.io/api/sdk/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
+	"directmailer/workflows"
+)
+
+var record = flag.String("record", "", "folder to write histories into, for the replay tests: "+
+	"../../workflows/testdata/histories")
+
+// A worker with a mailbox starts the workflow that reads it. Workers are killed meanwhile.
+func TestAMailboxIsReadWhateverDies(t *testing.T) {
+	t.Parallel()
+	const reports = 60
+	server := servertest.Dovecot(t)
+	s := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(reports)
+	environment := []string{"DM_TOKEN_KEYS=" + secret, "DM_BOUNCE_DOMAIN=" + domain, "DM_INBOUND_MAILBOX=" +
+		server.URL()}
+	w := r.StartWorker(environment...)
+	r.Result(r.Start(rig.Mailing(20)))
+	events := func() int { return len(texts(r, `SELECT 'x' FROM events`)) }
+	r.Eventually("the empty mailbox was read", func() bool { return strings.Contains(mailboxDetails(r), "0 messages") })
+	w.Kill()
+	<-w.Exited
+	n := 0
+	for _, m := range sentTo(s) {
+		if n++; n > reports {
+			break
+		}
+		text := strings.Replace(dsn(m, "5.1.1"), "Status", "X-Number: "+fmt.Sprint(n)+"\r\nStatus", 1)
+		if err := server.Deliver(fmt.Sprintf("%d.test", n), []byte("Delivered-To: "+m.From+"\r\n"+text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The workflow waits on its timer, for a minute. Without it, a worker begins at once.
+	if err := r.Temporal.TerminateWorkflow(t.Context(), workflows.MailboxID(r.TaskQueue), "",
+		"a test does not wait"); err != nil {
+		t.Fatal(err)
+	}
+	for kills := range 3 {
+		w = r.StartWorker(environment...)
+		r.Eventually("some more are read", func() bool { return events() > kills*reports/5 })
+		w.Kill()
+		<-w.Exited
+	}
+	r.StartWorker(environment...)
+	r.Eventually("all are read", func() bool { return events() == reports })
+	if got := texts(r, `SELECT 'x' FROM events GROUP BY mailing, recipient HAVING count(*) <> 1`); len(got) > 0 {
+		t.Errorf("%d recipients have several events", len(got))
+	}
+	id := workflows.MailboxID(r.TaskQueue)
+	history := r.Temporal.GetWorkflowHistory(t.Context(), id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for history.HasNext() {
+		event, err := history.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"@example.org", domain, "dovecot-secret", "no such user"} {
+			if strings.Contains(event.String(), secret) {
+				t.Errorf("event %d of the workflow holds %q", event.EventId, secret)
+			}
+		}
+	}
+	saveHistory(r, id, "", "mailbox")
+}
+
+// mailboxDetails returns what Temporal's Web UI shows of the workflow that reads the mailbox.
+func mailboxDetails(r *rig.Rig) string {
+	v, err := r.Temporal.QueryWorkflow(r.Context(), workflows.MailboxID(r.TaskQueue), "",
+		"__temporal_workflow_metadata")
+	if err != nil {
+		return ""
+	}
+	var about sdkpb.WorkflowMetadata
+	_ = v.Get(&about)
+	return about.CurrentDetails
+}
+
+// saveHistory writes the history of a workflow that later versions must replay, with -record.
+func saveHistory(r *rig.Rig, id, run, name string) {
+	r.Helper()
+	if *record == "" {
+		return
+	}
+	var h historypb.History
+	events := r.Temporal.GetWorkflowHistory(r.Context(), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
+		if err != nil {
+			r.Fatal(err)
+		}
+		h.Events = append(h.Events, e)
+	}
+	data, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(&h)
+	err = errors.Join(err, os.WriteFile(filepath.Join(*record, name+".json"), data, 0o644))
+	if err != nil {
+		r.Fatal(err)
+	}
+}
