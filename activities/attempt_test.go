@@ -102,6 +102,7 @@ var perType = map[policy.ErrorType]int{
 	policy.PageUnavailable:      3,
 	policy.DropPointUnavailable: 1,
 	policy.DropPointRefuses:     1,
+	policy.MailboxUnavailable:   1,
 	policy.WorkerStopping:       forever,
 	policy.BatchTaken:           forever,
 	policy.WorkerBusy:           forever,

@@ -69,7 +69,7 @@ func TestTheCheckSaysWhatTheSettingsOfTheDatabaseMean(t *testing.T) {
 	}
 	found := settingsFindings(good, 2)
 	for n, want := range []string{"each transaction sets its own isolation (default: read committed)",
-		"2 workers may open 72, 36 each"} {
+		"2 workers may open 76, 38 each"} {
 		if !strings.Contains(found[n].Detail, want) {
 			t.Errorf("%q is not in %s", want, found[n].Detail)
 		}

@@ -59,12 +59,12 @@ func TestAReportLineHasTheColumnsOfItsHeader(t *testing.T) {
 			At:            &at,
 		},
 	)
-	want := "a@example.com bounced 2 true mx 550 5.1.1 no such user 2026-11-23T10:00:00Z"
+	want := "a@example.com bounced 2 true mx 550 5.1.1 no such user 2026-11-23T10:00:00Z "
 	if got := strings.Join(record, " "); got != want || len(record) != len(reportHeader) {
 		t.Errorf("got %q in %d columns, want %q in %d", got, len(record), want, len(reportHeader))
 	}
 	open := appendRecord(nil, ledger.Line{Address: "b@example.com", Outcome: ledger.Open})
-	if got := strings.Join(open, ","); got != "b@example.com,open,0,false,,,,," {
+	if got := strings.Join(open, ","); got != "b@example.com,open,0,false,,,,,," {
 		t.Errorf("an open recipient is %q", got)
 	}
 }
