@@ -367,3 +367,28 @@ func TestTheLossOfTheLastDropPointOutlastsAnOutageOfTheDatabase(t *testing.T) {
 		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 }
+
+// A failure of a batch that was in flight when the mailing was suspended is no probe. Otherwise the
+// failures of twenty batches, all within a second, would double the pause to a quarter of an hour.
+func TestTheBatchesInFlightAtAnOutageCountAsOneFailure(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 40)
+	began := rig.env.Now()
+	passed := func() time.Duration { return rig.env.Now().Sub(began) }
+	var failed atomic.Int64
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		if passed() < time.Minute {
+			failed.Add(1)
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("away", policy.DatabaseUnavailable, nil)
+		}
+		return closed(c), nil
+	}
+	in := input()
+	in.Retry.Database.Interval = workflows.Duration(30 * time.Second)
+	if r := rig.run(in); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
+	}
+	if took := passed(); failed.Load() < 4 || took > 3*time.Minute {
+		t.Errorf("after an outage of a minute, with %d failures, the mailing took %s", failed.Load(), took)
+	}
+}

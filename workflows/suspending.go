@@ -74,6 +74,7 @@ func (m *mailing) withoutDropPoints(ctx workflow.Context) {
 // attempts. After a cancellation, or a timeout without a worker, the work only waits in the queue
 // again.
 func (m *mailing) activityFailed(ctx workflow.Context, err error) {
+	probe := m.suspension.probing
 	m.suspension.probing = false
 	if typeOf(err) == policy.BatchTooLarge && m.failure == "" {
 		m.failure = errorText(err) // the size of a batch cannot change any more
@@ -87,6 +88,9 @@ func (m *mailing) activityFailed(ctx workflow.Context, err error) {
 		// The present cause stays, because it stops more. The work fails again later if it must.
 		m.suspension.BackoffUntil = workflow.Now(ctx).Add(time.Duration(interval))
 		return
+	}
+	if m.suspension.isFor(cause) && !probe {
+		return // it was in flight when the mailing was suspended, and is no probe that doubles the pause
 	}
 	_ = m.suspendOrFail(ctx, cause, errorText(err), interval)
 }
