@@ -40,7 +40,7 @@ bin/starter bin/worker:
 	@go build -o $@ ./$(@F)
 
 # The packages that test whole mailings, the longest first. They take minutes and mostly wait.
-MAILINGS := ./test/chaos ./test/delivery ./test/crash ./test/operation ./test/cli ./test/inputs ./test/reach
+MAILINGS := ./test/chaos ./test/delivery ./test/crash ./test/operation ./test/cli ./test/inputs ./test/feedback ./test/reach
 
 .PHONY: check
 check: lint ## Run the quick checks in under two minutes: format, vet, staticcheck, workflowcheck, unit tests

@@ -8,7 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/feedback/events"
+	"directmailer/internal/feedback/intake"
 	"directmailer/internal/feedback/report"
+	"directmailer/internal/feedback/token"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/mailfiles"
@@ -19,12 +22,17 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE... | -",
 		Short: "Import bounces and complaints from files",
-		Long: `Reads messages from files, finds out what each reports and about whom, and counts them by class.
+		Long: `Reads messages from files, finds out what each reports and about whom, and writes that down beside
+the ledger, as the workers do with what comes in. A hard bounce keeps the address from later mailings,
+a complaint is an opt-out. A message that is imported twice counts once.
+
 A file has one message (.eml) or many (mbox). A folder is a Maildir, or has a message in each file.
 "-" is the standard input.
 
 With --output json, the command prints one line for each message, while it reads.`,
-		Example: `  # see what the messages are, and store nothing
+		Example: `  starter bounces import bounces.mbox
+
+  # see what the messages are, and store nothing
   starter bounces import --dry-run bounces.mbox
 
   # a line for each message of a Maildir
@@ -85,6 +93,15 @@ func lineOf(m mailfiles.Message, r *report.Report) line {
 	return l
 }
 
+// taker returns a function that writes down what a message says.
+func taker(ctx context.Context, s *command.Store, keys token.Keys) func(mailfiles.Message) error {
+	in := intake.New(s.Pool, keys)
+	return func(m mailfiles.Message) error {
+		_, err := in.Take(ctx, intake.Message{Data: m.Data, Size: m.Size, Origin: events.Import}, nil)
+		return err
+	}
+}
+
 // tally counts the messages of a class.
 type tally struct {
 	class           report.Class
@@ -97,13 +114,26 @@ var tallies = output.Table[tally]{
 	{Title: "recipient found", Right: true, Cell: func(t tally) string { return output.Thousands(t.found) }},
 }
 
-func (a *app) importFiles(ctx context.Context, names []string, format *output.Format, _ bool) error {
-	keys, err := tokenKeys()
+func (a *app) importFiles(ctx context.Context, names []string, format *output.Format, dryRun bool) error {
+	settings, err := command.Settings()
 	if err != nil {
 		return err
 	}
-	if len(keys) == 0 {
+	keys := token.Keys(settings.TokenKeys)
+	take := func(mailfiles.Message) error { return nil }
+	switch {
+	case len(keys) == 0 && !dryRun:
+		return exit.Usagef("DM_TOKEN_KEYS is not set, so no recipient can be found: set it as the workers have it, " +
+			"or see what the messages are with --dry-run")
+	case len(keys) == 0:
 		a.Say("starter: warning: DM_TOKEN_KEYS is not set: no recipient can be found")
+	case !dryRun:
+		s, err := command.OpenStore(ctx)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		take = taker(ctx, s, keys)
 	}
 	files, err := mailfiles.Open(names, a.In, maxSize)
 	if err != nil {
@@ -117,6 +147,9 @@ func (a *app) importFiles(ctx context.Context, names []string, format *output.Fo
 	err = files.Each(ctx, func(m mailfiles.Message) error {
 		r, err := reader.Read(bytes.NewReader(m.Data), "")
 		if err != nil {
+			return err
+		}
+		if err := take(m); err != nil {
 			return err
 		}
 		class := r.About("").Class
