@@ -28,9 +28,9 @@ dev: bin/starter ## Run private servers and a worker until Ctrl-C (ARGS="--help"
 
 ENV := .env
 .PHONY: compose-env
-compose-env: ## Write a random database password for docker-compose.yml into .env, unless it has one
-	@umask 077; grep -qs '^POSTGRES_PASSWORD=.' $(ENV) || \
-		printf 'POSTGRES_PASSWORD=%s\n' "$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >> $(ENV)
+compose-env: ## Write random secrets for docker-compose.yml into .env, unless it has them
+	@umask 077; for name in POSTGRES_PASSWORD DM_TOKEN_KEYS; do grep -qs "^$$name=." $(ENV) || \
+		printf '%s=%s\n' "$$name" "$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >> $(ENV); done
 
 .PHONY: build
 build: bin/starter bin/worker ## Build bin/starter and bin/worker

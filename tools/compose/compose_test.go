@@ -29,7 +29,7 @@ const (
 func load(t *testing.T) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
-		cli.WithProfiles([]string{"*"}), cli.WithEnv([]string{"POSTGRES_PASSWORD=" + password}))
+		cli.WithProfiles([]string{"*"}), cli.WithEnv([]string{"POSTGRES_PASSWORD=" + password, "DM_TOKEN_KEYS=" + password + password}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestThereIsNoDefaultPassword(t *testing.T) {
 		t.Errorf("the file's mode is %v, %v", info.Mode(), err)
 	}
 	first, _ := os.ReadFile(file)
-	if !regexp.MustCompile(`(?m)^POSTGRES_PASSWORD=[0-9a-f]{32}$`).Match(first) {
+	if !regexp.MustCompile(`^POSTGRES_PASSWORD=[0-9a-f]{32}\nDM_TOKEN_KEYS=[0-9a-f]{32}\n$`).Match(first) {
 		t.Errorf("got %q", first)
 	}
 	again := exec.CommandContext(t.Context(), made.Args[0], made.Args[1:]...)

@@ -68,12 +68,20 @@ func (d *DNS) findings(ctx context.Context, p plan) ([]lint.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	envelope := sender.Domain()
+	c, err := command.Settings()
+	if err != nil {
+		return nil, err
+	}
+	if p.in.EnvelopeSender == "" && c.BounceDomain != "" {
+		envelope = string(c.BounceDomain) // each recipient has an address there
+	}
 	keys, err := publicKeys(p)
 	if err != nil {
 		return nil, err
 	}
 	return senderdomain.Check(ctx, r, senderdomain.Sender{
-		From: from.Address.Domain(), Envelope: sender.Domain(), Keys: keys, Addresses: ips,
+		From: from.Address.Domain(), Envelope: envelope, Keys: keys, Addresses: ips,
 	}), nil
 }
 

@@ -145,6 +145,7 @@ func testInput(in workflows.Input) workflows.Input {
 	few := workflows.Retry{Attempts: 3, Interval: workflows.Duration(2 * time.Second)}
 	second := workflows.Duration(time.Second)
 	in.Test = true
+	in.IgnoreOptOuts, in.LegallyRequired = nil, false // a test is not what the law demands
 	in.ID = "test-" + in.ID[:min(len(in.ID), 60)] + "-" + strings.ToLower(rand.Text()[:6])
 	in.Rates, in.NotBefore, in.NotAfter, in.MaxErrorPercent = workflows.Rates{}, time.Time{}, time.Time{}, 0
 	in.Retry = workflows.Retries{List: few, Database: few, Page: few, DropPoint: few}
