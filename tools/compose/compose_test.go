@@ -29,7 +29,8 @@ const (
 func load(t *testing.T) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
-		cli.WithProfiles([]string{"*"}), cli.WithEnv([]string{"POSTGRES_PASSWORD=" + password, "DM_TOKEN_KEYS=" + password + password}))
+		cli.WithProfiles([]string{"*"}), cli.WithEnv([]string{"POSTGRES_PASSWORD=" + password,
+			"DM_TOKEN_KEYS=" + password + password}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package bounces holds the commands of what came back: import, and ls and show of what nobody could
-// read.
+// Package bounces holds the commands of what came back: import, and ls and show of what nobody
+// could read.
 package bounces
 
 import (
