@@ -21,9 +21,7 @@ func TestANamespaceWithoutRoomForSearchAttributesIsWarnedOfAndUsed(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShellWithoutServers(t)
-			s.rig = rig.NewOn(t, "drop=dir:"+s.mkdir("mail"), servertest.Database(t), address)
-			s.env["DATABASE_URL"], s.env["TEMPORAL_ADDRESS"] = s.rig.DatabaseURL, address
-			s.env["DM_TASK_QUEUE"], s.env["DM_DROP_POINTS"] = s.rig.TaskQueue, s.rig.DropPoints
+			s.use(rig.NewOn(t, "drop=dir:"+s.mkdir("mail"), servertest.Database(t), address))
 			const command = "temporal operator search-attribute create --namespace default --name MailingList --type Keyword " +
 				"--name MailingState --type Keyword"
 			if a := s.run("migrate").want(t, 0); !strings.Contains(a.err,

@@ -34,16 +34,21 @@ type shell struct {
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	s := newShellWithoutServers(t)
-	s.rig = rig.New(t, "drop=dir:"+s.mkdir("mail"))
-	s.env["DATABASE_URL"] = s.rig.DatabaseURL
-	s.env["TEMPORAL_ADDRESS"] = s.rig.TemporalAddress
-	s.env["DM_TASK_QUEUE"] = s.rig.TaskQueue
-	s.env["DM_DROP_POINTS"] = s.rig.DropPoints
+	s.use(rig.New(t, "drop=dir:"+s.mkdir("mail")))
+	return s
+}
+
+// use makes the shell know the servers of the rig, and have what every mailing needs.
+func (s *shell) use(r *rig.Rig) {
+	s.rig = r
+	s.env["DATABASE_URL"] = r.DatabaseURL
+	s.env["TEMPORAL_ADDRESS"] = r.TemporalAddress
+	s.env["DM_TASK_QUEUE"] = r.TaskQueue
+	s.env["DM_DROP_POINTS"] = r.DropPoints
 	for _, variable := range rig.PublicEnvironment() {
 		name, value, _ := strings.Cut(variable, "=")
 		s.env[name] = value
 	}
-	return s
 }
 
 // newShellWithoutServers returns a shell that knows no server.
