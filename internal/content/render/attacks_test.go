@@ -151,7 +151,8 @@ func (a *attack) run(t *testing.T) string {
 		to.Page.HTML = []byte(a.value)
 	}
 	r := template.NewRenderer(t.Context())
-	if os.Getenv("RENDER_ATTACK_FULL") == "" { // a part of the steps shows the same
+	// A part of the steps shows the same, unless the limit of the output has to come first.
+	if os.Getenv("RENDER_ATTACK_FULL") == "" && !strings.Contains(a.want, "10 MiB") {
 		r.budget.most = maxSteps / 16
 	}
 	_, _, err := r.Render(nil, to)
