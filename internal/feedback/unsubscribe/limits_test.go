@@ -131,9 +131,15 @@ func TestARequestHasASizeAndATime(t *testing.T) {
 // Somebody who sends a request octet by octet does not keep his connection.
 func TestASlowRequestIsCut(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
-	f.server.http.ReadHeaderTimeout = 200 * time.Millisecond
-	c, err := net.Dial("tcp", f.server.Addr())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newHTTP(newFixture(t).server.handler)
+	server.ReadHeaderTimeout = 200 * time.Millisecond
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
