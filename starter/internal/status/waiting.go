@@ -54,6 +54,7 @@ var activityWords = map[string][2]string{
 	policy.SetRate:          {"set a rate limit", "set %d rate limits"},
 	policy.ResolveUncertain: {"resolve uncertain recipients", ""},
 	policy.CloseMailing:     {"close the ledger", ""},
+	policy.ReadMailbox:      {"read the mailbox", ""},
 }
 
 // unclaimed is how long work may wait for a worker before the status says so.
