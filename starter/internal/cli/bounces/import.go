@@ -22,9 +22,9 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE... | -",
 		Short: "Import bounces and complaints from files",
-		Long: `Reads messages from files, finds out what each reports and about whom, and writes that down beside
-the ledger, as the workers do with what comes in. A hard bounce keeps the address from later mailings,
-a complaint is an opt-out. A message that is imported twice counts once.
+		Long: `Reads messages from files, finds out what each reports and about whom, and writes that down
+beside the ledger, as the workers do with what comes in. A hard bounce keeps the address from
+later mailings, a complaint is an opt-out. A message that is imported twice counts once.
 
 A file has one message (.eml) or many (mbox). A folder is a Maildir, or has a message in each file.
 "-" is the standard input.
