@@ -136,14 +136,15 @@ func TestAStrangerReadsInTheWebUIHowAMailingDoes(t *testing.T) {
 }
 
 // checkSending looks at a mailing of 3,000 recipients. Its server has accepted 1,000 messages and
-// stalls the next ones. Another server refuses every connection.
+// stalls the next ones. Another server refuses every connection. Its reply counts as a failure at
+// once; a 421 would count only after it has been repeated for a while.
 func checkSending(t *testing.T, browser context.Context, temporal client.Client, ui string) {
 	const recipients, accepted = 3000, 1000
 	url := servertest.Database(t)
 	importList(t, url, recipients)
 	mx, stall := rig.StalledServer(t, accepted)
 	spare := smtptest.Start(t, smtptest.Options{Script: func(smtptest.Event) *smtptest.Action {
-		return &smtptest.Action{Reply: "421 4.3.2 closing down"}
+		return &smtptest.Action{Reply: "451 4.3.2 closing down"}
 	}})
 	runWorker(t, url, "mx=smtp://"+mx.Addr()+" spare=smtp://"+spare.Addr())
 	t.Cleanup(stall.ReleaseAll) // before the worker is stopped
@@ -177,7 +178,7 @@ func checkSending(t *testing.T, browser context.Context, temporal client.Client,
 		t.Errorf("%q", got)
 	}
 	if got := entry(d.Lists[1], "spare rests until "); !strings.HasSuffix(got,
-		" UTC after attempt 1 of 5: greeting was refused: 421 4.3.2") {
+		" UTC after attempt 1 of 5: greeting was refused: 451 4.3.2") {
 		t.Errorf("%q", got)
 	}
 }

@@ -2,6 +2,8 @@ package servers
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -29,10 +31,13 @@ func serveWebUI(port int, behind string) (*webUI, error) {
 		return nil, err
 	}
 	port = l.Addr().(*net.TCPAddr).Port
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(&url.URL{Scheme: "http", Host: behind})
-		r.Out.Host = r.In.Host
-	}}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: behind})
+			r.Out.Host = r.In.Host
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // a browser that goes away is no news
+	}
 	own := []string{fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("localhost:%d", port)}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(own, r.Host) {
