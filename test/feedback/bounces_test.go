@@ -1,8 +1,10 @@
 package feedback
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"net/textproto"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -212,6 +214,8 @@ func TestAWorkerThatDiesAroundTheCommitOfAReportMakesOneEvent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// Otherwise the pool never closes after a failure.
+		t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 		if before { // the worker waits right before its commit
 			if _, err := tx.Exec(t.Context(), `LOCK TABLE suppressions IN SHARE MODE`); err != nil {
 				t.Fatal(err)
@@ -255,28 +259,33 @@ func TestAWorkerThatDiesAroundTheCommitOfAReportMakesOneEvent(t *testing.T) {
 	}
 }
 
-// deliverWithoutAnswer sends a report, and reads nothing after its end.
+// deliverWithoutAnswer sends a report, and waits until the peer is dead or has answered. It reads
+// each reply whole: a connection that is closed with a part of a reply unread is reset, and the
+// peer loses the report.
 func deliverWithoutAnswer(address string, m smtptest.Message) error {
-	conn, err := net.Dial("tcp", address)
+	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	answer := make([]byte, 4096)
-	for _, command := range []string{"", "EHLO peer\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<" + m.From + ">\r\n",
-		"DATA\r\n"} {
-		if _, err := conn.Write([]byte(command)); err != nil {
+	_ = conn.SetDeadline(time.Now().Add(rig.Timeout))
+	peer := textproto.NewConn(conn)
+	for _, step := range []struct {
+		command string
+		code    int
+	}{{"", 220}, {"EHLO peer\r\n", 250}, {"MAIL FROM:<>\r\n", 250}, {"RCPT TO:<" + m.From + ">\r\n", 250},
+		{"DATA\r\n", 354}} {
+		if _, err := conn.Write([]byte(step.command)); err != nil {
 			return err
 		}
-		if _, err := conn.Read(answer); err != nil {
+		if _, _, err := peer.ReadResponse(step.code); err != nil {
 			return err
 		}
 	}
 	if _, err := conn.Write([]byte(dsn(m, "5.1.1") + ".\r\n")); err != nil {
 		return err
 	}
-	_, _ = conn.Read(answer[:1]) // until the worker is dead, or has answered
+	_, _, _ = peer.ReadResponse(250)
 	return nil
 }
 
