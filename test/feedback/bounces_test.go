@@ -208,7 +208,8 @@ func TestAWorkerThatDiesAroundTheCommitOfAReportMakesOneEvent(t *testing.T) {
 	w := r.StartWorker(environment(address)...)
 	r.Result(r.Start(rig.Mailing(5)))
 	received := sentTo(s)
-	for n, before := range map[int]bool{1: true, 2: false} {
+	for i, before := range []bool{true, false} {
+		n := i + 1
 		m := received[rig.Address(n)]
 		tx, err := r.Pool.Begin(t.Context())
 		if err != nil {
