@@ -61,10 +61,8 @@ type Mailing struct {
 	Ending      bool            `db:"ending"` // its ledger is being closed before it is complete
 	Test        bool            `db:"test"`   // it is one of `starter test`
 	Marks       feedback.Marks  `db:"marks"`  // what its messages name of the settings of its opening
-	// Topic is the input's, or "". OfList is the list that the recipients come from, also of a
-	// continuation, or "" if they come from a query.
-	Topic  string `db:"topic"`
-	OfList string `db:"of_list"`
+	// Topic is the input's, or that of the mailing that it continues, or "".
+	Topic string `db:"topic"`
 	// IgnoreOptOuts are the scopes that the input ignores: all, list, topic. OptOutScopes are the
 	// scopes of the requests that the mailing respects: all, list:NAME, topic:NAME.
 	IgnoreOptOuts []string `db:"ignore_opt_outs"`
@@ -77,7 +75,7 @@ type Mailing struct {
 // columns are those of a Mailing.
 const columns = `key, id, first_run_id, input, list, origin, state, reason, members, duplicates, recipients, mailable,
 	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
-	topic, of_list, ignore_opt_outs, opt_out_scopes, signed_with, marks, test`
+	topic, ignore_opt_outs, opt_out_scopes, signed_with, marks, test`
 
 // Frozen says what became of the mailing's audience when it was frozen.
 func (m *Mailing) Frozen() Frozen {
@@ -106,15 +104,13 @@ func (s *Store) Reserve(
 		return tx.QueryRow(ctx, `
 			WITH added AS (
 				INSERT INTO mailings (id, first_run_id, list, origin, input, marks, state,
-					topic, of_list, ignore_opt_outs, opt_out_scopes)
-				VALUES (@id, @first_run_id, @list, coalesce((
-					SELECT origin FROM mailings WHERE @list LIKE 'continue:%' AND id = substr(@list::text, 10)), @list),
-					@input, @marks, 'preparing', @topic, @of_list, @ignore, @scopes)
+					topic, ignore_opt_outs, opt_out_scopes)
+				VALUES (@id, @first_run_id, @list, @origin, @input, @marks, 'preparing', @topic, @ignore, @scopes)
 				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
 			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = @id LIMIT 1`,
 			pgx.NamedArgs{
 				"id": id, "first_run_id": firstRunID, "list": list, "input": string(input), "marks": kept,
-				"topic": scope.Topic, "of_list": scope.List, "ignore": scope.Ignore,
+				"origin": scope.Origin, "topic": scope.Topic, "ignore": scope.Ignore,
 				"scopes": optouts.Texts(scope.Respected()),
 			}).Scan(&owner)
 	})

@@ -13,39 +13,58 @@ import (
 
 // Scope says which requests not to be mailed hold for a mailing.
 type Scope struct {
-	List   string   // that its recipients come from, or "" if they come from a query
+	Origin string   // see [Mailing]
 	Topic  string   // or ""
 	Ignore []string // kinds of scopes that it ignores: all, list, topic
 }
 
 // Respected returns the scopes of the requests that the mailing respects.
-func (s Scope) Respected() []optouts.Scope { return optouts.Respected(s.List, s.Topic, s.Ignore) }
+func (s Scope) Respected() []optouts.Scope {
+	return optouts.Respected(listOf(s.Origin), s.Topic, s.Ignore)
+}
+
+// listOf returns the list of an origin, or "" if the recipients come from a query.
+func listOf(origin string) string {
+	if strings.Contains(origin, ":") {
+		return ""
+	}
+	return origin
+}
+
+// RequestScope returns the scope of a request that names none, such as a click on the link of a
+// message: the topic of the mailing, or else its list, or else all mail.
+func RequestScope(origin, topic string) optouts.Scope {
+	switch list := listOf(origin); {
+	case topic != "":
+		return optouts.Topic(topic)
+	case list != "":
+		return optouts.List(list)
+	}
+	return optouts.All
+}
 
 // ScopeOf returns the scope of a mailing that is about to be started. audience is what the column
-// list has: a list's name, "query:SOURCE" or "continue:ID". A continuation has the list of the
+// list has: a list's name, "query:SOURCE" or "continue:ID". A continuation has the origin of the
 // earlier mailing, and its topic unless it has one of its own.
 func (s *Store) ScopeOf(ctx context.Context, audience, topic string, ignore []string) (Scope, error) {
 	return scopeOf(ctx, s.pool, audience, topic, ignore)
 }
 
 func scopeOf(ctx context.Context, db querier, audience, topic string, ignore []string) (Scope, error) {
-	scope := Scope{Topic: topic, Ignore: ignore}
+	scope := Scope{Origin: audience, Topic: topic, Ignore: ignore}
 	if scope.Ignore == nil {
 		scope.Ignore = []string{}
 	}
-	kind, earlier, special := strings.Cut(audience, ":")
-	if !special {
-		scope.List = audience
-	}
-	if kind != "continue" {
+	earlier, continues := strings.CutPrefix(audience, "continue:")
+	if !continues {
 		return scope, nil
 	}
-	rows, err := db.Query(ctx, `SELECT of_list, topic FROM mailings WHERE id = $1`, earlier)
+	rows, err := db.Query(ctx, `SELECT origin, topic FROM mailings WHERE id = $1`, earlier)
 	if err != nil {
 		return scope, fmt.Errorf("read the scope of the earlier mailing: %w", err)
 	}
 	var itsTopic string
-	_, err = pgx.ForEachRow(rows, []any{&scope.List, &itsTopic}, func() error { return nil })
+	_, err = pgx.ForEachRow(rows, []any{&scope.Origin, &itsTopic}, func() error { return nil })
 	if err != nil {
 		return scope, fmt.Errorf("read the scope of the earlier mailing: %w", err)
 	}

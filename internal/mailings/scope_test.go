@@ -12,8 +12,8 @@ func TestAMailingKnowsWhichRequestsItRespects(t *testing.T) {
 	f := newFixture(t)
 	for _, c := range []struct{ id, audience, input, want string }{
 		{"list", "people", `{"topic": "news"}`, "people news {} {all,list:people,topic:news}"},
-		{"query", "query:crm", `{}`, "- - {} {all}"},
-		{"query-2", "continue:query", `{"topic": "offers"}`, "- offers {} {all,topic:offers}"},
+		{"query", "query:crm", `{}`, "query:crm - {} {all}"},
+		{"query-2", "continue:query", `{"topic": "offers"}`, "query:crm offers {} {all,topic:offers}"},
 		{"list-2", "continue:list", `{}`, "people news {} {all,list:people,topic:news}"},
 		{"list-3", "continue:list-2", `{"topic": "offers", "ignore_opt_outs": ["list"]}`,
 			"people offers {list} {all,topic:offers}"},
@@ -21,13 +21,13 @@ func TestAMailingKnowsWhichRequestsItRespects(t *testing.T) {
 		{"recall", "people", `{"topic": "news", "ignore_opt_outs": ["all", "list", "topic"]}`,
 			"people news {all,list,topic} {}"},
 		{"all", "people", `{"ignore_opt_outs": ["all"]}`, "people - {all} {list:people}"},
-		{"gone", "continue:nobody", `{}`, "- - {} {all}"},
+		{"gone", "continue:nobody", `{}`, "continue:nobody - {} {all}"},
 	} {
 		err := f.store.Reserve(t.Context(), c.id, "run", c.audience, json.RawMessage(c.input), feedback.Marks{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := f.strings(`SELECT coalesce(nullif(of_list, ''), '-') || ' ' || coalesce(nullif(topic, ''), '-') || ' '
+		got := f.strings(`SELECT origin || ' ' || coalesce(nullif(topic, ''), '-') || ' '
 			|| ignore_opt_outs::text || ' ' || opt_out_scopes::text FROM mailings WHERE id = $1`, c.id)
 		if len(got) != 1 || got[0] != c.want {
 			t.Errorf("%s: got %q, want %q", c.id, got, c.want)

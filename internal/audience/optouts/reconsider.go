@@ -8,22 +8,28 @@ import (
 )
 
 // Reconsider suppresses, by the hard bounces of a mailing that has ended, the addresses that were
-// not suppressed while it ran. In the middle of a mailing, bounces of messages that are not counted
-// as sent yet may be more than [Trusted] allows. It returns how many addresses are suppressed now
-// and were not before.
-func Reconsider(ctx context.Context, tx pgx.Tx, mailing string) (n int64, err error) {
+// not suppressed while it ran: in the middle of a mailing, bounces of messages that are not counted
+// as sent yet may be more than [Trusted] allows. If its bounces are too many at the end, it lifts
+// what they have suppressed. It may be repeated.
+func Reconsider(ctx context.Context, tx pgx.Tx, mailing string) error {
+	shares := shares{}
+	if _, err := shares.trusted(ctx, tx, mailing, Soft); err != nil {
+		return err
+	}
+	if trusted, err := shares.trusted(ctx, tx, mailing, Hard); err != nil || !trusted {
+		return err
+	}
 	rows, err := tx.Query(ctx, `
 		SELECT address_key, class, code, mailing, at FROM bounce_findings WHERE mailing = $1 AND class = 'hard'
 		ORDER BY address_key`, mailing)
 	if err != nil {
-		return 0, fmt.Errorf("read the bounces of the mailing: %w", err)
+		return fmt.Errorf("read the bounces of the mailing: %w", err)
 	}
 	findings, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Finding])
 	if err != nil {
-		return 0, fmt.Errorf("read the bounces of the mailing: %w", err)
+		return fmt.Errorf("read the bounces of the mailing: %w", err)
 	}
-	if trusted, err := (shares{}).trusted(ctx, tx, mailing, Hard); err != nil || !trusted {
-		return 0, err
-	}
-	return suppressHard(ctx, tx, findings, report)
+	// Not suppressHard: the findings about addresses that are suppressed already are counted.
+	_, err = change(ctx, tx, "suppress addresses", suppress, rowsOf(findings, report))
+	return err
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"directmailer/internal/audience/optouts"
 )
 
@@ -130,4 +132,37 @@ func TestSoftBouncesOfAMailingThatBouncesTooOftenDoNotCount(t *testing.T) {
 	f.suppress(0, findings("m-5", optouts.Soft, 1, 5)...) // the fifth for each, but the first does not count
 	f.sent("m-6", 100, true)
 	f.suppress(5, findings("m-6", optouts.Soft, 1, 5)...)
+}
+
+// At the end of a mailing, the share of its bounces is another than while it ran.
+func TestAtTheEndOfAMailingItsBouncesAreReconsidered(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for n := 1; n < optouts.SoftLimit; n++ {
+		f.suppress(0, findings(fmt.Sprintf("m-%d", n), optouts.Soft, 1, 10)...)
+	}
+	f.sent("m", 99, false)
+	f.suppress(10, findings("m", optouts.Soft, 1, 10)...)
+	f.suppress(10, findings("m", optouts.Hard, 11, 20)...)
+	reconsidered := func(sent, want int) {
+		t.Helper()
+		f.exec(`UPDATE batches SET sent = $1`, sent)
+		err := pgx.BeginFunc(t.Context(), f.pool, func(tx pgx.Tx) error {
+			return optouts.Reconsider(t.Context(), tx, "m")
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.want(len(f.all()), want)
+	}
+	reconsidered(200, 20)
+	reconsidered(200, 20)
+	var most int
+	err := f.pool.QueryRow(t.Context(), `SELECT max(count) FROM suppressions WHERE class = 'hard'`).Scan(&most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(most, 1) // repeated, it is no further evidence
+	reconsidered(199, 0)
+	reconsidered(200, 10) // the hard ones again
 }

@@ -8,6 +8,7 @@ import (
 
 	"directmailer/internal/audience/optouts"
 	"directmailer/internal/database"
+	"directmailer/internal/mailings"
 )
 
 // act does what follows from events that were written.
@@ -22,7 +23,7 @@ func act(ctx context.Context, tx pgx.Tx, fresh []recorded) error {
 			request.Reason = optouts.Complaint
 			requests = append(requests, request)
 		case Unsubscribe:
-			request.Reason, request.Scope = optouts.Asked, e.scope()
+			request.Reason, request.Scope = optouts.Asked, mailings.RequestScope(e.MailingOrigin, e.Topic)
 			requests = append(requests, request)
 		case Hard:
 			finding.Class = optouts.Hard
@@ -41,18 +42,6 @@ func act(ctx context.Context, tx pgx.Tx, fresh []recorded) error {
 	return nil
 }
 
-// scope is that of a request which names no scope, as of a click: the topic of the mailing, or else
-// its list, or else all mail.
-func (r *recipient) scope() optouts.Scope {
-	switch {
-	case r.Topic != "":
-		return optouts.Topic(r.Topic)
-	case r.OfList != "":
-		return optouts.List(r.OfList)
-	}
-	return optouts.All
-}
-
 // Reconsider suppresses addresses by the bounces of a mailing that has ended, if too many of them
 // had come back while it ran. It may be repeated.
 func (s *Store) Reconsider(ctx context.Context, mailing int64, id string) error {
@@ -60,7 +49,6 @@ func (s *Store) Reconsider(ctx context.Context, mailing int64, id string) error 
 		if _, err := tx.Exec(ctx, lockMailings, pgx.NamedArgs{"mailings": []int64{mailing}}); err != nil {
 			return fmt.Errorf("lock the events of a mailing: %w", err)
 		}
-		_, err := optouts.Reconsider(ctx, tx, id)
-		return err
+		return optouts.Reconsider(ctx, tx, id)
 	})
 }

@@ -142,7 +142,7 @@ func TestARequestByMailIsAboutTheTopicOrTheListOfItsMailing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	topic, list := f.mailing("topic", 9), f.mailing("list", 9)
-	f.exec(`UPDATE mailings SET of_list = 'people'`)
+	f.exec(`UPDATE mailings SET origin = 'people'`)
 	f.exec(`UPDATE mailings SET topic = 'offers' WHERE id = 'topic'`)
 	f.record(said(events.Unsubscribe, topic, 1), said(events.Unsubscribe, list, 2), said(events.Complaint, topic, 3))
 	f.want("opted out", f.texts(optedOut), "r1@example.org topic:offers asked topic",

@@ -109,14 +109,14 @@ type recorded struct {
 
 // recipient is what the database knows of a recipient.
 type recipient struct {
-	Mailing    int64
-	Number     int32
-	Address    string
-	AddressKey string
-	ID         string // of the mailing
-	Topic      string
-	OfList     string
-	Events     int
+	Mailing       int64
+	Number        int32
+	Address       string
+	AddressKey    string
+	ID            string // of the mailing
+	Topic         string
+	MailingOrigin string
+	Events        int
 }
 
 // lock locks the mailings of the events, and reads their recipients. Whoever writes events of

@@ -89,7 +89,7 @@ func (f *fixture) mailing(id, audience, input string) {
 		f.Fatal(err)
 	}
 	f.exec(`UPDATE mailings
-		SET topic = coalesce(input->>'topic', ''), of_list = coalesce(input->>'list', '') WHERE id = $1`, id)
+		SET topic = coalesce(input->>'topic', ''), origin = coalesce(input->>'list', 'query:crm') WHERE id = $1`, id)
 	f.exec(`INSERT INTO recipients (mailing, number, address, address_key, attributes)
 		SELECT key, n, id || '-' || n || '@example.org', id || '-' || n || '@example.org', '{}'
 		FROM mailings, generate_series(1, 3) n WHERE id = $1`, id)

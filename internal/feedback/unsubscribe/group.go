@@ -15,6 +15,7 @@ import (
 	"directmailer/internal/audience/optouts"
 	"directmailer/internal/database"
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/mailings"
 )
 
 // The limits of what the listener costs the database: at most one transaction in each groupPause,
@@ -293,22 +294,15 @@ func (g *group) learn(ctx context.Context, tx pgx.Tx, changes []change) error {
 		}
 	}
 	rows, err := tx.Query(ctx, `
-		SELECT key, id, topic, of_list FROM mailings
+		SELECT key, id, origin, topic FROM mailings
 		WHERE key = ANY($1::bigint[])`, unknown)
 	if err != nil {
 		return err
 	}
 	var key int64
-	var id, topic, list string
-	_, err = pgx.ForEachRow(rows, []any{&key, &id, &topic, &list}, func() error {
-		a := about{id, optouts.All}
-		switch {
-		case topic != "":
-			a.scope = optouts.Topic(topic)
-		case list != "":
-			a.scope = optouts.List(list)
-		}
-		g.mailings[key] = a
+	var id, origin, topic string
+	_, err = pgx.ForEachRow(rows, []any{&key, &id, &origin, &topic}, func() error {
+		g.mailings[key] = about{id, mailings.RequestScope(origin, topic)}
 		return nil
 	})
 	return err
