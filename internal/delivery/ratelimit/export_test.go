@@ -8,3 +8,6 @@ func Age(p *Pacer, by time.Duration) {
 	known.at -= int64(by)
 	p.limits.Store(&known)
 }
+
+// Known returns the number of limits that p knows.
+func Known(p *Pacer) int { return len(p.limits.Load().of) }

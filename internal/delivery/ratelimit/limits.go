@@ -3,6 +3,9 @@ package ratelimit
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,19 +13,34 @@ import (
 	"directmailer/internal/delivery/rate"
 )
 
-// limits are all limits that are set, as read at a moment of the monotonic clock. The map does not
-// change.
+// limits are the limits of all mailings together and those of the mailings that this worker sends,
+// as read at a moment of the monotonic clock. The maps do not change.
 type limits struct {
-	at int64
-	of map[Scope]*limit
+	at       int64
+	of       map[Scope]*limit
+	mailings map[int64]*atomic.Int64 // when somebody last asked for each; monotonic
 }
 
-// known returns the limits that are set. They are read again in the background when they are no
-// longer fresh, and at once when they are stale.
-func (p *Pacer) known(ctx context.Context) (*limits, error) {
-	known := p.limits.Load()
-	if known != nil {
-		switch age := p.monotonic() - known.at; {
+// cover reports whether the limits of the mailing are among them, and notes that somebody has asked
+// for it. 0 is no mailing.
+func (l *limits) cover(mailing, now int64) bool {
+	if mailing == 0 {
+		return true
+	}
+	asked := l.mailings[mailing]
+	if asked == nil {
+		return false
+	}
+	asked.Store(now)
+	return true
+}
+
+// known returns the limits that are set, with those of the mailing. They are read again in the
+// background when they are no longer fresh, and at once when they are stale.
+func (p *Pacer) known(ctx context.Context, mailing int64) (*limits, error) {
+	known, now := p.limits.Load(), p.monotonic()
+	if known != nil && known.cover(mailing, now) {
+		switch age := now - known.at; {
 		case age < int64(freshFor):
 			return known, nil
 		case age < int64(staleAfter):
@@ -30,7 +48,33 @@ func (p *Pacer) known(ctx context.Context) (*limits, error) {
 			return known, nil
 		}
 	}
-	return p.readAgain(ctx)
+	for {
+		p.sends(mailing, now)
+		known, err := p.readAgain(ctx)
+		if err != nil || known.cover(mailing, now) {
+			return known, err
+		}
+	}
+}
+
+// sends has the limits of the mailing read from now on.
+func (p *Pacer) sends(mailing, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if mailing != 0 && p.mailings[mailing] == nil {
+		asked := &atomic.Int64{}
+		asked.Store(now)
+		p.mailings[mailing] = asked
+		p.changes++ // an answer that is on its way lacks them
+	}
+}
+
+// sent returns the mailings whose limits are to be read: those that somebody has asked for lately.
+// It forgets the others. It needs mu.
+func (p *Pacer) sent() map[int64]*atomic.Int64 {
+	since := p.monotonic() - int64(keepFor)
+	maps.DeleteFunc(p.mailings, func(_ int64, asked *atomic.Int64) bool { return asked.Load() < since })
+	return maps.Clone(p.mailings)
 }
 
 // readAgain reads the limits from the database. Callers at the same time share one read.
@@ -51,19 +95,19 @@ func (p *Pacer) read() (any, error) {
 	defer cancel()
 	for {
 		p.mu.Lock()
-		changes := p.changes
+		changes, mailings := p.changes, p.sent()
 		p.mu.Unlock()
-		answer, err := p.query(ctx)
+		answer, err := p.query(ctx, slices.AppendSeq([]int64{0}, maps.Keys(mailings)))
 		if err != nil {
 			return nil, fmt.Errorf("read the rate limits: %w", err)
 		}
-		if known := p.adopt(answer, changes); known != nil {
+		if known := p.adopt(answer, changes, mailings); known != nil {
 			return known, nil
 		}
 	}
 }
 
-// answer is the database's clock with all limits that are set.
+// answer is the database's clock with limits that are set.
 type answer struct {
 	before, after int64 // monotonic
 	now           int64
@@ -72,9 +116,11 @@ type answer struct {
 
 var listLimits = statement("list")
 
-func (p *Pacer) query(ctx context.Context) (a answer, err error) {
+// query reads the limits of the mailings; 0 stands for those of all mailings together, and nil for
+// every limit.
+func (p *Pacer) query(ctx context.Context, mailings []int64) (a answer, err error) {
 	a.before = p.monotonic()
-	rows, err := p.pool.Query(ctx, listLimits)
+	rows, err := p.pool.Query(ctx, listLimits, pgx.NamedArgs{"mailings": mailings})
 	if err != nil {
 		return a, err
 	}
@@ -102,7 +148,7 @@ func (p *Pacer) query(ctx context.Context) (a answer, err error) {
 
 // adopt makes the answer the known limits. It returns nil if this process has changed a limit while
 // the answer was on its way.
-func (p *Pacer) adopt(a answer, changes int) *limits {
+func (p *Pacer) adopt(a answer, changes int, mailings map[int64]*atomic.Int64) *limits {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.changes != changes {
@@ -119,7 +165,7 @@ func (p *Pacer) adopt(a answer, changes int) *limits {
 		of[s.Scope] = l
 	}
 	p.last = of
-	known := &limits{at: a.before, of: of}
+	known := &limits{at: a.before, of: of, mailings: mailings}
 	p.limits.Store(known)
 	return known
 }

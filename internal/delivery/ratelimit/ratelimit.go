@@ -29,6 +29,10 @@ const (
 	justRead = 100 * time.Millisecond
 	// queryTimeout is how long the database may take for one of our statements.
 	queryTimeout = 5 * time.Second
+	// keepFor is how long the limits of a mailing are read after somebody has asked for it. A batch
+	// that waits for a limit rests for a minute at most. The worker loses the turns that it holds
+	// under limits that it reads no more.
+	keepFor = 5 * time.Minute
 	// retryAfter is the pause after a lease in the background that failed.
 	retryAfter = 100 * time.Millisecond
 )
@@ -42,14 +46,17 @@ type Pacer struct {
 	limits  atomic.Pointer[limits] // nil: to be read
 	reading singleflight.Group
 
-	mu      sync.Mutex
-	clock   clock
-	last    map[Scope]*limit // as last read, even if they are to be read again
-	changes int              // by Set and Drop
+	mu       sync.Mutex
+	clock    clock
+	last     map[Scope]*limit        // as last read, even if they are to be read again
+	mailings map[int64]*atomic.Int64 // that messages were asked for, and when; monotonic
+	changes  int                     // of limits by Set and Drop, and of mailings
 }
 
 // New returns a Pacer on pool; it uses at most a few connections, for a moment.
-func New(pool *pgxpool.Pool) *Pacer { return &Pacer{pool: pool, began: time.Now()} }
+func New(pool *pgxpool.Pool) *Pacer {
+	return &Pacer{pool: pool, began: time.Now(), mailings: map[int64]*atomic.Int64{}}
+}
 
 // Refusal says why a message may not go now.
 type Refusal struct {
@@ -62,16 +69,16 @@ type Refusal struct {
 	Of Kind
 }
 
-// Ask asks for a message's turn under every limit that is set for one of the scopes, all or
-// nothing. With the zero Refusal the message may go now. If it does not go now, the turn is lost.
-// Otherwise Ask has taken nothing: messages under other limits can go meanwhile, and the next
-// message to ask gets the turn.
+// Ask asks for a message's turn under every limit that is set for one of the scopes, all or nothing.
+// The scopes are of one mailing at most. With the zero Refusal the message may go now. If it does
+// not go now, the turn is lost. Otherwise Ask has taken nothing: messages under other limits can go
+// meanwhile, and the next message to ask gets the turn.
 //
 // Without a limit on the scopes Ask neither locks nor allocates. With one it asks the database only
 // if no turn is at hand, at most once for each limit. If the database does not answer, Ask returns
 // the error (database.Unavailable), and nothing may be sent.
 func (p *Pacer) Ask(ctx context.Context, scopes []Scope) (Refusal, error) {
-	known, err := p.known(ctx)
+	known, err := p.known(ctx, mailingOf(scopes))
 	if err != nil {
 		return Refusal{}, err
 	}
@@ -84,6 +91,16 @@ func (p *Pacer) Ask(ctx context.Context, scopes []Scope) (Refusal, error) {
 		return Refusal{}, err
 	}
 	return p.askUnder(ctx, known, scopes)
+}
+
+// mailingOf returns the mailing of the scopes, or 0.
+func mailingOf(scopes []Scope) int64 {
+	for i := range scopes {
+		if scopes[i].Mailing != 0 {
+			return scopes[i].Mailing
+		}
+	}
+	return 0
 }
 
 // askUnder is Ask with limits that are known.

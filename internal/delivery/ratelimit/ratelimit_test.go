@@ -650,6 +650,44 @@ func TestMessagesWithoutALimitCostNoMemory(t *testing.T) {
 	}
 }
 
+// A mailing may have a thousand limits of its own, and thousands of mailings may wait for their
+// date. They cost the workers that send others nothing.
+func TestAWorkerReadsTheLimitsOfTheMailingsThatItSendsOnly(t *testing.T) {
+	t.Parallel()
+	url := servertest.Database(t)
+	both := workers(t, url, 2)
+	for mailing := int64(1); mailing <= 5; mailing++ {
+		set(t, both[0], ratelimit.OfMailing(mailing), "1/d")
+		set(t, both[0], domain.In(mailing), "1/d")
+	}
+	set(t, both[0], domain, "1000/s")
+	p := both[1]
+	ask := func(scopes ...ratelimit.Scope) bool {
+		t.Helper()
+		r, err := p.Ask(t.Context(), scopes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r == ratelimit.Refusal{}
+	}
+	ask(domain)
+	if n := ratelimit.Known(p); n != 1 {
+		t.Errorf("%d limits are known, want that of all mailings", n)
+	}
+	for mailing := int64(2); mailing <= 3; mailing++ {
+		if !ask(domain.In(mailing)) || ask(domain.In(mailing)) || ask(ratelimit.OfMailing(mailing), domain.In(mailing)) {
+			t.Errorf("the first message of mailing %d did not keep to its limits", mailing)
+		}
+	}
+	if n := ratelimit.Known(p); n != 5 {
+		t.Errorf("%d limits are known, want those of two mailings besides", n)
+	}
+	all, err := p.List(t.Context())
+	if err != nil || len(all) != 11 {
+		t.Errorf("%d limits are listed, %v", len(all), err)
+	}
+}
+
 func BenchmarkTake(b *testing.B) {
 	scopes := []ratelimit.Scope{ratelimit.OfMailing(1), mx, ratelimit.OfDomain("example.org")}
 	bench := func(b *testing.B, p *ratelimit.Pacer) {

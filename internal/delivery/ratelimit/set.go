@@ -69,7 +69,7 @@ func (p *Pacer) drop(ctx context.Context, sql string, args ...any) error {
 // List returns the limits that are set: those of all mailings first, drop points before domains,
 // then those of each mailing.
 func (p *Pacer) List(ctx context.Context) ([]Limit, error) {
-	read, err := p.query(ctx)
+	read, err := p.query(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read the rate limits: %w", err)
 	}

@@ -119,8 +119,8 @@ func (a *app) rateClear() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clear {DROP-POINT | DOMAIN | --mailing ID}",
 		Short: "Clear a rate limit",
-		Long: `Clears the limit of a drop point, of a recipient domain, or of one running mailing. A mailing
-that is started later, and whose file has a limit for that drop point or domain, sets it again.`,
+		Long: `Clears the limit of a drop point, of a recipient domain, or of one running mailing. The limits that
+a mailing has in its file, for a drop point or a domain, stay: they are for that mailing only.`,
 		Example: "  starter rate clear gmail.com\n  starter rate clear --mailing newsletter-2026-11",
 	}
 	mailingFlag(a, cmd, &mailing)
