@@ -49,6 +49,7 @@ type testRig struct {
 	close   func(workflows.CloseCall) (workflows.Closing, error)
 
 	checkSeal func(workflows.SealCheck) bool // default: every seal is good
+	seal      func() error
 }
 
 func newRig(t *testing.T, batches int) *testRig {
@@ -96,6 +97,11 @@ func (rig *testRig) OpenMailing(_ context.Context, c workflows.OpenCall) (workfl
 }
 
 func (rig *testRig) SealProgress(_ context.Context, c workflows.SealCall) (string, error) {
+	if rig.seal != nil {
+		if err := rig.seal(); err != nil {
+			return "", err
+		}
+	}
 	return "sealed " + c.Digest, nil
 }
 

@@ -35,16 +35,16 @@ type SealCheck struct {
 }
 
 // sealed returns the input of the next run, sealed. It waits for the seal, during which an operator
-// may pause or cancel the mailing. So it looks at the progress again afterwards.
+// may pause or cancel the mailing. So it looks at the progress again afterwards. The error is that
+// of ctx if the mailing ends early meanwhile: the next run would not know of it.
 func (m *mailing) sealed(ctx workflow.Context) (Input, error) {
 	info := workflow.GetInfo(ctx)
-	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	ctx = workflow.WithLocalActivityOptions(ctx, policy.LocalOptions())
 	for {
 		if err := awaitHandlers(ctx); err != nil {
 			return Input{}, err
 		}
-		next, digest, err := m.handOver()
+		next, digest, err := m.nextInput()
 		if err != nil {
 			return Input{}, err
 		}
@@ -55,7 +55,10 @@ func (m *mailing) sealed(ctx workflow.Context) (Input, error) {
 		if err := workflow.ExecuteLocalActivity(ctx, policy.SealProgress, call).Get(ctx, &seal); err != nil {
 			return Input{}, err
 		}
-		if _, now, err := m.handOver(); err != nil {
+		if err := ctx.Err(); err != nil {
+			return Input{}, err
+		}
+		if _, now, err := m.nextInput(); err != nil {
 			return Input{}, err
 		} else if now == digest && workflow.AllHandlersFinished(ctx) {
 			next.Resume.Seal = seal
@@ -64,8 +67,8 @@ func (m *mailing) sealed(ctx workflow.Context) (Input, error) {
 	}
 }
 
-// handOver returns the input of the next run without a seal, and its digest.
-func (m *mailing) handOver() (next Input, digest string, err error) {
+// nextInput returns the input of the next run without a seal, and its digest.
+func (m *mailing) nextInput() (next Input, digest string, err error) {
 	next = m.in
 	progress := m.progress()
 	next.Resume = &progress

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -88,5 +89,64 @@ func TestTheNextRunChecksTheSealOfWhatItWasHanded(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("after a change of %s", name)
 		}
+	}
+}
+
+// A run whose history is long waits for the answers of updates before it hands over. The next run
+// does not know of a cancellation, so the run must not hand over after one.
+func TestAMailingThatIsCancelledWhileItHandsOverIsCancelled(t *testing.T) {
+	t.Parallel()
+	for name, cancel := range map[string]func(*testRig){
+		"by the update": func(rig *testRig) {
+			var refusal error
+			rig.update(3*time.Second, workflows.CancelUpdate, &refusal)
+		},
+		"by Temporal": func(rig *testRig) { rig.env.RegisterDelayedCallback(rig.env.CancelWorkflow, 3*time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rig := newRig(t, 20)
+			attempts := 0
+			rig.rate = func(workflows.RateCall) error {
+				if attempts++; attempts < 4 { // seven seconds
+					return errors.New("the database is away")
+				}
+				return nil
+			}
+			rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+				rig.env.SetContinueAsNewSuggested(true)
+				return closed(c), nil
+			}
+			var refusal error
+			in := input()
+			in.NotBefore = rig.env.Now().Add(2 * time.Second)
+			rig.update(time.Second, workflows.RateUpdate, &refusal, workflows.RateChange{Rate: "1/s"})
+			cancel(rig)
+			rig.run(in)
+			if len(rig.closes) != 1 || rig.closes[0].State != workflows.StateCancelled {
+				t.Errorf("it is closed with %+v, and the workflow ends with %v", rig.closes, rig.env.GetWorkflowError())
+			}
+			if len(rig.sends) == 0 || len(rig.sends) == 20 || refusal != nil {
+				t.Errorf("%d batches were sent; the update: %v", len(rig.sends), refusal)
+			}
+		})
+	}
+}
+
+// The worker may hang for longer than an attempt may take.
+func TestASealThatComesLateEndsNoMailing(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 20)
+	rig.env.SetContinueAsNewSuggested(true)
+	attempts := 0
+	rig.seal = func() error {
+		if attempts++; attempts < 8 { // more than a minute
+			return errors.New("no seal")
+		}
+		return nil
+	}
+	rig.run(input())
+	if err := rig.env.GetWorkflowError(); !workflow.IsContinueAsNewError(err) || attempts != 8 {
+		t.Errorf("got %v after %d attempts, want continue-as-new", err, attempts)
 	}
 }

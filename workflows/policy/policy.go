@@ -141,11 +141,13 @@ func Options(activity, summary, main, mailing string) workflow.ActivityOptions {
 const First = 1
 
 // LocalOptions returns the options of the local activities. They compute, and need nothing but the
-// worker's own memory, once it has read its key.
+// memory of the worker, which has read its key at its start. A worker that hangs does not make the
+// mailing fail: another attempt is made.
 func LocalOptions() workflow.LocalActivityOptions {
 	return workflow.LocalActivityOptions{
-		StartToCloseTimeout: halfMinute,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: firstBackoff, MaximumInterval: halfMinute},
+		StartToCloseTimeout:    halfMinute,
+		ScheduleToCloseTimeout: 10 * day, // without it, the timeout of one attempt ends all of them
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: firstBackoff, MaximumInterval: halfMinute},
 	}
 }
 
