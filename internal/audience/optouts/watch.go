@@ -18,7 +18,7 @@ import (
 const (
 	// watchInterval is the time between two questions of a Watch.
 	watchInterval = 500 * time.Millisecond
-	// watchTimeout ends a question that gets no answer.
+	// watchTimeout ends a question to the database that gets no answer.
 	watchTimeout = 5 * time.Second
 	// maxAge is how old an answer may be. With an older one, a Watch asks about each message, so
 	// that no request waits for longer than two seconds.
@@ -75,6 +75,8 @@ func (w *Watch) Open(ctx context.Context, scopes []string) (*View, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.running {
+		ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+		defer cancel()
 		began := time.Now()
 		// No view is open: nobody waits for the lock but other batches that are about to be claimed.
 		if err := w.pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&w.snapshot); err != nil {
@@ -100,22 +102,30 @@ func (v *View) Why(ctx context.Context, text string) (string, error) {
 	w := v.watch
 	w.mu.Lock()
 	unsure := time.Since(w.asked) > maxAge || !w.overflow.Before(v.since)
-	none := len(w.recent) == 0
+	if !unsure {
+		defer w.mu.Unlock()
+		return v.known(text)
+	}
 	w.mu.Unlock()
-	if none && !unsure {
+	a, err := read(text)
+	if err != nil {
+		return "", err
+	}
+	return w.ask(ctx, a.Key(), v.scopes)
+}
+
+// known returns why the address must not be mailed, by the requests that the Watch remembers, or
+// "". It needs mu.
+func (v *View) known(text string) (string, error) {
+	if len(v.watch.recent) == 0 {
 		return "", nil
 	}
-	a, err := address.Parse(text)
-	if err != nil { // it was checked when it was stored
-		return "", errors.New("look up the opt-outs of a message: its recipient's address cannot be read")
+	a, err := read(text)
+	if err != nil {
+		return "", err
 	}
-	if unsure {
-		return w.ask(ctx, a.Key(), v.scopes)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, key := range []string{a.Key(), "@" + a.Domain()} {
-		for _, f := range w.recent[key] {
+		for _, f := range v.watch.recent[key] {
 			if slices.Contains(v.scopes, f.scope) {
 				return f.why, nil
 			}
@@ -124,12 +134,22 @@ func (v *View) Why(ctx context.Context, text string) (string, error) {
 	return "", nil
 }
 
+func read(text string) (address.Address, error) {
+	a, err := address.Parse(text)
+	if err != nil { // it was checked when it was stored
+		return a, errors.New("look up the opt-outs of a message: its recipient's address cannot be read")
+	}
+	return a, nil
+}
+
 var (
 	readNew = statement("watch")
 	readWhy = statement("why")
 )
 
 func (w *Watch) ask(ctx context.Context, key string, scopes []Scope) (why string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
 	err = w.pool.QueryRow(ctx, readWhy, pgx.NamedArgs{"key": key, "scopes": Texts(scopes)}).Scan(&why)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return "", fmt.Errorf("look up the opt-outs of a message: %w", err)

@@ -28,16 +28,17 @@ func (f *fixture) why(v *optouts.View, address string) string {
 	return why
 }
 
-// learns waits until the view knows that the address has opted out. It fails after two seconds,
-// the time that is promised.
+// learns waits until the view knows that the address has opted out. A question that is asked two
+// seconds after the request, or later, must know of it, however slow the machine is.
 func (f *fixture) learns(v *optouts.View, address, want string) {
 	f.Helper()
-	for began := time.Now(); f.why(v, address) == ""; time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > 2*time.Second {
-			f.Fatalf("%s is not known to have opted out after two seconds", address)
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		late := time.Since(began) > 2*time.Second
+		if why := f.why(v, address); why != "" || late {
+			f.want(why, want)
+			return
 		}
 	}
-	f.want(f.why(v, address), want)
 }
 
 func TestAWatchLearnsOfRequestsOfTheMailingsScopesWithinTwoSeconds(t *testing.T) {
@@ -122,10 +123,11 @@ func TestAWatchWithoutADatabaseSaysSo(t *testing.T) {
 	f.exec(`ALTER TABLE opt_outs RENAME TO gone`)
 	f.exec(`DROP VIEW exclusions`)
 	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		late := time.Since(began) > 2*time.Second
 		if _, err := v.Why(t.Context(), "a@example.com"); err != nil {
 			return
 		}
-		if time.Since(began) > 2*time.Second {
+		if late {
 			t.Fatal("an old answer is taken for a new one")
 		}
 	}
