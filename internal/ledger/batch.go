@@ -44,7 +44,8 @@ var (
 
 // OpenBatches makes the batches of a mailing whose audience is being frozen, in the transaction of
 // the freeze: of the recipients numbered from 1 to mailable, size of them in each batch. The
-// recipients behind them have opted out, and get that outcome. It returns the number of batches.
+// recipients behind them must not be mailed, and get the outcome opted out. It returns the number
+// of batches.
 func OpenBatches(ctx context.Context, tx pgx.Tx, mailing, mailable int64, size int) (batches int, err error) {
 	args := pgx.NamedArgs{"mailing": mailing, "mailable": mailable, "size": size}
 	if _, err := tx.Exec(ctx, endOptedOut, args); err != nil {

@@ -54,8 +54,8 @@ type Tried struct {
 }
 
 // Claim takes the batch over. Intents that were left behind become uncertain: the outcome if hold
-// is true, otherwise open for another attempt. Recipients who have opted out since the audience was
-// frozen get that outcome. It returns ErrNoSpool or ErrNoBatch.
+// is true, otherwise open for another attempt. Recipients who must not be mailed any more get the
+// outcome opted out. It returns ErrNoSpool or ErrNoBatch.
 func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) {
 	c := &Claim{Batch: b}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
@@ -100,19 +100,20 @@ func (c *Claim) raiseFence(ctx context.Context, tx pgx.Tx) (opened *time.Time, e
 
 var (
 	endIntents   = forSpan("claim_intents")
-	readOptedOut = forSpan("claim_opted_out")
+	readExcluded = forSpan("claim_opted_out")
 	readTried    = forSpan("claim_attempts")
 
 	endUncertainOptedOut = statement("claim_opted_out_uncertain")
 )
 
-// takeOver runs its statements in one round trip, and in a second one if a recipient has opted out.
+// takeOver runs its statements in one round trip, and in a second one if a recipient must not be
+// mailed.
 //
 // None of them joins the deliveries with another table: the statistics may not know of the mailing
 // yet, and a planner that took its deliveries for one row has compared each recipient of the batch
 // with all of them.
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
-	var optedOut []Exclusion
+	var excluded []Exclusion
 	args := pgx.NamedArgs{
 		"less_asked": LessAsked,
 		"mailing":    c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
@@ -120,8 +121,8 @@ func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold
 	}
 	var batch pgx.Batch
 	batch.Queue(endIntents.of(c.Span), args)
-	batch.Queue(readOptedOut.of(c.Span), args).Query(func(rows pgx.Rows) (err error) {
-		optedOut, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Exclusion])
+	batch.Queue(readExcluded.of(c.Span), args).Query(func(rows pgx.Rows) (err error) {
+		excluded, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Exclusion])
 		return err
 	})
 	batch.Queue(readTried.of(c.Span), args).Query(c.collectTried)
@@ -136,7 +137,7 @@ func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}
-	return c.excludeOptedOut(ctx, tx, optedOut)
+	return c.exclude(ctx, tx, excluded)
 }
 
 func (c *Claim) collectTried(rows pgx.Rows) error {
@@ -189,7 +190,7 @@ func (l *Ledger) LeaveOut(ctx context.Context, claim *Claim, excluded []Exclusio
 		if err != nil {
 			return err
 		}
-		return now.excludeOptedOut(ctx, tx, excluded)
+		return now.exclude(ctx, tx, excluded)
 	})
 	if err != nil {
 		return fmt.Errorf("leave out recipients who have opted out: %w", err)
@@ -197,12 +198,12 @@ func (l *Ledger) LeaveOut(ctx context.Context, claim *Claim, excluded []Exclusio
 	return nil
 }
 
-// excludeOptedOut gives recipients who have opted out and have no outcome theirs: they are not sent
-// to again. A recipient who may have got the mail before becomes uncertain, and not opted out.
-func (c *Claim) excludeOptedOut(ctx context.Context, tx pgx.Tx, optedOut []Exclusion) error {
+// exclude gives recipients who must not be mailed, and have no outcome, the outcome opted out: they
+// are not sent to again. A recipient who may have got the mail before becomes uncertain instead.
+func (c *Claim) exclude(ctx context.Context, tx pgx.Tx, excluded []Exclusion) error {
 	var untouched, maybe []int32
 	var reasons []string
-	for _, x := range optedOut {
+	for _, x := range excluded {
 		t := c.Tried[x.Recipient]
 		switch {
 		case t.Final:

@@ -67,6 +67,8 @@ func (f *fixture) aWholeLife() {
 	}
 	c := f.claim(1, true)
 	check(f.ledger.DropSpool(f.Context(), c))
+	check(f.begin(1))
+	check(f.ledger.EndRendering(f.Context(), f.batch(1)))
 	check(f.ledger.Store(f.Context(), f.batch(1), []byte("again"), []ledger.Failure{{Recipient: 6, Reason: "no page"}}))
 	f.quietly(`INSERT INTO opt_outs (address_key, reason) VALUES ('r5@example.com', 'asked')`)
 	c = f.claim(1, true)

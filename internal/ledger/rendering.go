@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"directmailer/internal/database"
 )
 
 // MaxDeaths is how many workers may die while they render the same batch. After that the batch is
@@ -27,7 +29,9 @@ var (
 func (l *Ledger) BeginRendering(ctx context.Context, b Batch) (rendered bool, err error) {
 	var begun int
 	args := pgx.NamedArgs{"mailing": b.Mailing, "batch": b.Number, "most": MaxDeaths}
-	err = l.pool.QueryRow(ctx, renderBegin, args).Scan(&begun)
+	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, renderBegin, args).Scan(&begun)
+	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return true, nil
@@ -41,7 +45,10 @@ func (l *Ledger) BeginRendering(ctx context.Context, b Batch) (rendered bool, er
 
 // EndRendering ends an attempt that has stored nothing, and has not killed its worker.
 func (l *Ledger) EndRendering(ctx context.Context, b Batch) error {
-	_, err := l.pool.Exec(ctx, renderEnd, pgx.NamedArgs{"mailing": b.Mailing, "batch": b.Number})
+	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, renderEnd, pgx.NamedArgs{"mailing": b.Mailing, "batch": b.Number})
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("end the attempt to render the batch: %w", err)
 	}

@@ -4,5 +4,5 @@
 -- render.
 UPDATE batches b SET renderings = CASE WHEN renderings >= @most THEN 0 ELSE renderings + 1 END
 WHERE mailing = @mailing AND number = @batch AND closed_at IS NULL
-    AND NOT EXISTS (SELECT FROM spool s WHERE s.mailing = b.mailing AND s.batch = b.number)
+	AND NOT EXISTS (SELECT FROM spool s WHERE s.mailing = b.mailing AND s.batch = b.number)
 RETURNING renderings
