@@ -156,13 +156,7 @@ func (a *app) checkContinued(ctx context.Context, s *command.Store, old mailings
 	if err != nil {
 		return err
 	}
-	for _, problem := range content.UnknownFields(p.in, columns) {
-		if p.file != nil {
-			faults.problem(p.file, problem)
-		} else {
-			faults.lines = append(faults.lines, problem.Field+": "+problem.Message)
-		}
-	}
+	faults.fields(p, columns)
 	return faults.report(a)
 }
 

@@ -3,7 +3,6 @@ package start
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -154,10 +153,16 @@ func (l *faultList) add(err error) {
 	}
 }
 
+// problem adds a problem with its place. Without a mailing file, the place is not known.
 func (l *faultList) problem(f *mailingfile.File, p render.Problem) {
-	l.lines = append(l.lines, fmt.Sprintf("%s: %s: %s", f.Locate(p.Field, p.Line, p.Column), p.Field, p.Message))
+	line := p.Field + ": " + p.Message
+	if f != nil {
+		line = f.Locate(p.Field, p.Line, p.Column) + ": " + line
+	}
+	l.lines = append(l.lines, line)
 }
 
+// fields adds the fields that the templates use and the audience does not have.
 func (l *faultList) fields(p plan, columns []string) {
 	for _, problem := range content.UnknownFields(p.in, columns) {
 		l.problem(p.file, problem)
