@@ -8,6 +8,7 @@ import (
 	"blitiri.com.ar/go/spf"
 
 	"directmailer/internal/content/lint"
+	"directmailer/internal/foreign"
 )
 
 // spf checks that the domain of the envelope sender allows the addresses to send.
@@ -52,7 +53,7 @@ func (c *checker) evaluate(where, ip string, sends bool) bool {
 		spf.WithContext(c.ctx), spf.WithResolver(forSPF{c.resolver}))
 	switch {
 	case result == spf.PermError:
-		c.add(lint.SPFInvalid, where, "the record cannot be evaluated: "+clean(err.Error()))
+		c.add(lint.SPFInvalid, where, "the record cannot be evaluated: "+foreign.Line(err.Error()))
 		return false
 	case result == spf.TempError:
 		c.add(lint.DNSUnknown, where, "a name that the record names could not be looked up")

@@ -143,6 +143,16 @@ func (r *Resolver) texts(ctx context.Context, name string) ([]string, error) {
 	return all, err
 }
 
+// exchangers returns the MX records of a domain.
+func (r *Resolver) exchangers(ctx context.Context, domain string) (all []*net.MX, err error) {
+	found, err := r.query(ctx, domain, dns.TypeMX)
+	for _, each := range found {
+		mx := each.(*dns.MX)
+		all = append(all, &net.MX{Host: mx.Mx, Pref: mx.Preference})
+	}
+	return all, err
+}
+
 // addresses returns the IP addresses of a host.
 func (r *Resolver) addresses(ctx context.Context, host string) (all []net.IP, err error) {
 	var unknown error
@@ -192,12 +202,8 @@ func (r forSPF) LookupTXT(ctx context.Context, name string) ([]string, error) {
 }
 
 // LookupMX is as that of [net.Resolver].
-func (r forSPF) LookupMX(ctx context.Context, name string) (all []*net.MX, err error) {
-	found, err := r.query(ctx, name, dns.TypeMX)
-	for _, each := range found {
-		mx := each.(*dns.MX)
-		all = append(all, &net.MX{Host: mx.Mx, Pref: mx.Preference})
-	}
+func (r forSPF) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
+	all, err := r.exchangers(ctx, name)
 	return all, dnsError(name, err)
 }
 

@@ -8,11 +8,11 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
 	"directmailer/internal/content/lint"
+	"directmailer/internal/foreign"
 )
 
 // timeout bounds all lookups together.
@@ -90,16 +90,14 @@ func (c *checker) failed(where string, err error) bool {
 // bounces checks that the domain of the envelope sender takes mail.
 func (c *checker) bounces() {
 	domain, where := c.sender.Envelope, "MX "+c.sender.Envelope
-	hosts, err := forSPF{c.resolver}.LookupMX(c.ctx, domain)
-	var lookup *net.DNSError
-	switch {
-	case errors.As(err, &lookup) && lookup.IsNotFound:
-		hosts = []*net.MX{{Host: domain}} // RFC 5321, 5.1: the domain itself takes its mail
-	case err != nil:
-		c.failed(where, &unknownError{lookup.Err})
+	hosts, err := c.resolver.exchangers(c.ctx, domain)
+	if c.failed(where, err) {
 		return
 	}
-	unknown := error(nil)
+	if err == errNothing {
+		hosts = []*net.MX{{Host: domain}} // RFC 5321, 5.1: the domain itself takes its mail
+	}
+	var unknown error
 	for _, host := range hosts {
 		if host.Host == "." {
 			c.add(lint.MXMissing, where, "the domain says that it takes no mail")
@@ -142,20 +140,6 @@ func (c *checker) pointer(ip netip.Addr) {
 		}
 	}
 	if !c.failed(where, unknown) {
-		c.add(lint.PTRMissing, where, "the name "+clean(names[0])+" does not lead back to the address")
+		c.add(lint.PTRMissing, where, "the name "+foreign.Line(names[0])+" does not lead back to the address")
 	}
-}
-
-// clean shortens what a DNS server has said, for one line of a terminal.
-func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > 100 {
-		s = s[:100] + "…"
-	}
-	return s
 }
