@@ -63,7 +63,7 @@ func CanUnsubscribe(in workflows.Input) bool { return in.Unsubscribe != workflow
 func Spec(in workflows.Input, origin string, date time.Time, links *feedback.Links) render.Spec {
 	s := render.Spec{
 		Mailing: in.ID, From: in.From, ReplyTo: in.ReplyTo, ToName: in.ToName, Subject: in.Subject, Headers: in.Headers,
-		Date: date, Text: in.Content.Text, HTML: in.Content.HTML, Static: in.Content.Static, Page: hasPages(in),
+		Date: date, Text: in.Content.Text, HTML: in.Content.HTML, Static: in.Content.Static, Page: HasPages(in),
 		Test: in.Test,
 	}
 	if from, err := address.ParseMailbox(in.From); err == nil {
@@ -71,23 +71,23 @@ func Spec(in workflows.Input, origin string, date time.Time, links *feedback.Lin
 		s.ListID = listID(origin, domain)
 		s.Fields = append(s.Fields, feedbackID(in.ID, origin, domain))
 	}
-	if !CanUnsubscribe(in) {
-		s.Fields = append(s.Fields, message.Field{Name: "Auto-Submitted", Value: "auto-generated"}) // RFC 3834, 5
-	}
 	if CanUnsubscribe(in) {
 		s.Unsubscribe = links
+	} else {
+		s.Fields = append(s.Fields, message.Field{Name: "Auto-Submitted", Value: "auto-generated"}) // RFC 3834, 5
 	}
 	return s
 }
 
-func hasPages(in workflows.Input) bool {
+// HasPages reports whether the bodies of a mailing's messages are fetched.
+func HasPages(in workflows.Input) bool {
 	return in.Content.PageURL != "" || in.Content.PageColumn != ""
 }
 
 // Pages returns where the pages of a mailing's recipients are. It returns nil when the content of
 // the mailing is not fetched.
 func Pages(in workflows.Input) (*page.Locations, []render.Problem) {
-	if !hasPages(in) {
+	if !HasPages(in) {
 		return nil, nil
 	}
 	return page.NewLocations(in.Content.PageURL, in.Content.PageColumn, in.Content.PageHosts)

@@ -22,10 +22,9 @@ type document struct {
 
 // link is an element that leads somewhere.
 type link struct {
-	address    string
-	hasAddress bool
-	text       string // that it shows
-	number     int
+	address string
+	text    string // that it shows
+	number  int
 }
 
 // picture is an image.
@@ -114,7 +113,7 @@ func (w *walker) element(n *html.Node, seen look) {
 		w.doc.pictures = append(w.doc.pictures, p)
 	case atom.Area:
 		if href := attributeOf(n, "href"); href != nil {
-			w.doc.links = append(w.doc.links, link{address: *href, hasAddress: true, number: len(w.doc.links) + 1})
+			w.doc.links = append(w.doc.links, link{address: *href, number: len(w.doc.links) + 1})
 		}
 	case atom.Br, atom.P, atom.Div, atom.Td, atom.Tr, atom.Li, atom.H1, atom.H2, atom.H3:
 		w.doc.visible.WriteByte('\n')
@@ -123,7 +122,7 @@ func (w *walker) element(n *html.Node, seen look) {
 
 func (w *walker) link(n *html.Node, seen look) {
 	outer := w.within
-	w.within = &link{address: *attributeOf(n, "href"), hasAddress: true, number: len(w.doc.links) + 1}
+	w.within = &link{address: *attributeOf(n, "href"), number: len(w.doc.links) + 1}
 	w.doc.links = append(w.doc.links, *w.within)
 	at := len(w.doc.links) - 1
 	for child := n.FirstChild; child != nil; child = child.NextSibling {

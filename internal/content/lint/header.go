@@ -4,12 +4,14 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/publicsuffix"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/content"
 	"directmailer/internal/content/render"
 )
 
@@ -89,12 +91,7 @@ func (l *Linter) aboutMailing(setup Setup) (all []Finding) {
 		f.Field = field
 		all = append(all, f)
 	}
-	c := l.in.Content
-	spec := render.Spec{
-		ToName: l.in.ToName, Subject: l.in.Subject, Headers: l.in.Headers,
-		Text: c.Text, HTML: c.HTML, Static: c.Static, Page: hasPage(l.in),
-	}
-	for _, tag := range render.MergeTags(spec) {
+	for _, tag := range render.MergeTags(content.Spec(l.in, l.in.Audience(), time.Time{}, nil)) {
 		message := strings.TrimSuffix(tag.Message, ": a field is written {{.first_name}}") // the rule says that
 		f := New(MergeTag, "", message)
 		f.Field, f.Line, f.Column = tag.Field, tag.Line, tag.Column

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"directmailer/internal/content"
 	"directmailer/internal/content/render"
 	"directmailer/workflows"
 )
@@ -40,7 +41,7 @@ var addressAttribute = regexp.MustCompile(
 
 func newSource(in workflows.Input) source {
 	s := source{text: in.Content.Text, literal: map[string]attribute{}}
-	if hasPage(in) {
+	if content.HasPages(in) {
 		return s
 	}
 	s.html = in.Content.HTML
@@ -64,8 +65,6 @@ func newSource(in workflows.Input) source {
 	}
 	return s
 }
-
-func hasPage(in workflows.Input) bool { return in.Content.PageURL != "" || in.Content.PageColumn != "" }
 
 // address returns the place of a link or image with this rendered address. what is "link" or
 // "image", and n its number in the message. The spot quotes the template, never the rendered

@@ -34,9 +34,7 @@ func (l *Linter) unsubscribe(m parsed, found once) {
 		return // there is a finding about that
 	}
 	for _, signature := range signed {
-		fields := strings.ToLower(";" + tag(signature, "h") + ":")
-		fields = strings.Join(strings.Fields(fields), "")
-		fields = ":" + strings.TrimPrefix(fields, ";")
+		fields := ":" + strings.ToLower(strings.Join(strings.Fields(tag(signature, "h")), "")) + ":"
 		if strings.Contains(fields, ":list-unsubscribe:") && strings.Contains(fields, ":list-unsubscribe-post:") {
 			return
 		}
