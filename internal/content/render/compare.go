@@ -28,84 +28,6 @@ func textValue(v any) (string, bool) {
 	return "", false
 }
 
-// dateLayouts are the forms of a date and a time that are read. Those in front have no time zone.
-var dateLayouts = []string{
-	time.DateOnly, "2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05",
-	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05Z07:00:00",
-}
-
-const layoutsWithoutZone = 5
-
-// dateOf reads a value as a date or a time.
-func dateOf(v any) (moment, bool) {
-	switch v := v.(type) {
-	case moment:
-		return v, true
-	case time.Time:
-		return moment{v, true}, true
-	}
-	s, ok := textValue(v)
-	if s = field.Trim(s); !ok || len(s) < len(time.DateOnly) || len(s) > 40 || s[4] != '-' {
-		return moment{}, false
-	}
-	for i, layout := range dateLayouts {
-		if t, err := parseTime(layout, s); err == nil {
-			return moment{t, i >= layoutsWithoutZone}, true
-		}
-	}
-	return moment{}, false
-}
-
-// parseTime is time.Parse, except that it does not look at the machine's time zone.
-func parseTime(layout, s string) (time.Time, error) { return time.ParseInLocation(layout, s, time.UTC) }
-
-// compareDates compares two dates. One without a time zone has that of the other.
-func compareDates(a, b moment) int {
-	if a.zoned != b.zoned {
-		if a.zoned {
-			b.at = inZoneOf(b.at, a.at)
-		} else {
-			a.at = inZoneOf(a.at, b.at)
-		}
-	}
-	return a.at.Compare(b.at)
-}
-
-func inZoneOf(t, other time.Time) time.Time {
-	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), other.Location())
-}
-
-// otherDates are forms of a date that people write. Which is the day, and which the month, they
-// alone know.
-var otherDates = []string{
-	"2.1.2006", "2. 1. 2006", "2.1.06", "2/1/2006", "1/2/2006", "2/1/06", "1/2/06", "2-1-2006", "1-2-2006",
-	"2006/1/2", "2006.1.2", "20060102", "2 January 2006", "2 Jan 2006", "January 2, 2006", "Jan 2, 2006",
-}
-
-// mayBe reports whether a text in another form is that date.
-func mayBe(s string, date moment) bool {
-	for _, layout := range otherDates {
-		if t, err := parseTime(layout, s); err == nil && compareDates(moment{at: t}, date) == 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// timeOfDay reads a text as a time of day, such as 09:30 or PostgreSQL's 09:30:00.
-func timeOfDay(v any) (t time.Time, ok bool) {
-	s, ok := textValue(v)
-	if s = field.Trim(s); !ok || !strings.Contains(s, ":") || len(s) > 15 {
-		return t, false
-	}
-	for _, layout := range []string{"15:04", time.TimeOnly} {
-		if t, err := parseTime(layout, s); err == nil {
-			return t, true
-		}
-	}
-	return t, false
-}
-
 // wordOf reads a value as yes or no.
 func wordOf(v any) (yes, ok bool) {
 	switch v := v.(type) {
@@ -274,67 +196,6 @@ func compareTexts(x, y string) int {
 	return strings.Compare(x, y)
 }
 
-// compareSteps are the steps of a comparison: both values are read as numbers and as dates.
-const compareSteps = 48
-
-// comparisons returns the template functions that compare, and those that test a value.
-func comparisons(b *budget) map[string]any {
-	return map[string]any{
-		truthFunc: limited(b, orNothing),
-		"not":     limited(b, func(v any) bool { return !truth(v) }),
-		listFunc: func(v any) (any, error) {
-			if err := b.value(v); err != nil {
-				return nil, err
-			}
-			return listOrNothing(v)
-		},
-		"eq": func(a any, others ...any) (bool, error) { return b.equalsAny(a, others) },
-		"ne": func(x, y any) (bool, error) {
-			same, err := b.equalsAny(x, []any{y})
-			return err == nil && !same, err
-		},
-		"lt": ordered(b, func(c int) bool { return c < 0 }),
-		"le": ordered(b, func(c int) bool { return c <= 0 }),
-		"gt": ordered(b, func(c int) bool { return c > 0 }),
-		"ge": ordered(b, func(c int) bool { return c >= 0 }),
-	}
-}
-
-// equalsAny tells whether a value equals one of others.
-func (b *budget) equalsAny(value any, others []any) (bool, error) {
-	if len(others) == 0 {
-		return false, errOperand
-	}
-	for _, other := range others {
-		if err := b.comparing(value, other); err != nil {
-			return false, err
-		}
-		if same, err := equal(value, other); same || err != nil {
-			return same, err
-		}
-	}
-	return false, nil
-}
-
-// comparing takes the steps of a comparison.
-func (b *budget) comparing(x, y any) error {
-	size, err := weight(x, y)
-	if err != nil {
-		return err
-	}
-	return b.spend(compareSteps + 8*size/octetsPerStep)
-}
-
-func ordered(b *budget, holds func(int) bool) func(x, y any) (bool, error) {
-	return func(x, y any) (bool, error) {
-		if err := b.comparing(x, y); err != nil {
-			return false, err
-		}
-		c, err := order(x, y)
-		return err == nil && holds(c), err
-	}
-}
-
 // printed returns values as print does, a single text as it is.
 func printed(args ...any) string {
 	if len(args) == 1 {
@@ -352,12 +213,4 @@ func printed(args ...any) string {
 		}
 	}
 	return fmt.Sprint(args...)
-}
-
-// printedTime is a date where the time of day is midnight.
-func printedTime(t time.Time) string {
-	if t.Hour() == 0 && t.Minute() == 0 && t.Second() == 0 && t.Nanosecond() == 0 {
-		return t.Format(time.DateOnly)
-	}
-	return t.Format("2006-01-02 15:04:05")
 }

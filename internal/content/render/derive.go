@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -153,4 +154,24 @@ func (m *marks) inComments() string {
 		depth += m.depth(raw)
 		out.WriteString(raw)
 	}
+}
+
+// tidy trims the lines of a text and removes repeated blank lines, in place. An empty branch of a
+// template made from HTML leaves blank lines behind.
+func tidy(b []byte) []byte {
+	out := b[:0]
+	blank := 0
+	for line := range bytes.Lines(b) {
+		line = bytes.Trim(bytes.TrimRight(line, "\r\n"), " \t")
+		if len(line) == 0 {
+			blank++
+			continue
+		}
+		if blank > 0 && len(out) > 0 {
+			out = append(out, '\n')
+		}
+		blank = 0
+		out = append(append(out, line...), '\n')
+	}
+	return out
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io"
-	"reflect"
 	"strings"
 	"sync"
 	texttemplate "text/template"
@@ -74,42 +73,55 @@ var escaperTemplates = sync.OnceValue(func() map[string]*htmltemplate.Template {
 
 // escaper returns one of html/template's functions, which spends the budget. Texts, which most
 // values are, are escaped by this package's own code where that does the same.
-func escaper(b *budget, name string) func(...any) (string, error) {
-	t := escaperTemplates()[name]
-	appends, quick := quickEscapers[strings.TrimPrefix(name, escaperPrefix)]
-	return func(args ...any) (string, error) {
+func escaper(b *budget, name string) func(...any) string {
+	t, kind := escaperTemplates()[name], quickEscapers[strings.TrimPrefix(name, escaperPrefix)]
+	return func(args ...any) string {
 		size, err := weight(args...)
-		if err != nil {
-			return "", err
-		}
-		if err := b.read(size); err != nil {
-			return "", err
-		}
+		must(err)
+		must(b.read(size))
 		if len(args) != 1 {
 			args = []any{fmt.Sprint(args...)}
 		}
-		var out string
-		if s, ok := args[0].(string); ok && quick {
-			out = s
-			var room [256]byte
-			if by := appends(room[:0], s); string(by) != s {
-				out = string(by)
-			}
+		s, ok := args[0].(string)
+		if ok && kind != escapeNothing {
+			s = quickly(s, kind)
 		} else {
 			var w strings.Builder
-			if err := t.Execute(&w, args[0]); err != nil {
-				return "", err
-			}
-			out = w.String()
+			must(t.Execute(&w, args[0]))
+			s = w.String()
 		}
-		return out, b.keep(len(out))
+		must(b.keep(len(s)))
+		return s
 	}
 }
 
-// quickEscapers do with a plain text what html/template's functions do. A test compares them.
-var quickEscapers = map[string]func([]byte, string) []byte{
-	"attrescaper": appendHTML, "rcdataescaper": appendHTML, "htmlescaper": appendHTML,
-	"urlescaper": appendQuery,
+// must ends a function that a template calls. The engine takes a panic for the function's error. A
+// function with a second result for the error costs two allocations more at each call.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// quickEscapers are those of html/template's functions that do with a text what is known here. A
+// test compares them.
+var quickEscapers = map[string]escape{
+	"attrescaper": escapeHTML, "rcdataescaper": escapeHTML, "htmlescaper": escapeHTML, "urlescaper": escapeQuery,
+}
+
+// quickly returns an escaped text. It allocates nothing for a short text that stays as it is.
+func quickly(s string, kind escape) string {
+	var room [256]byte
+	by := room[:0]
+	if kind == escapeQuery {
+		by = appendQuery(by, s)
+	} else {
+		by = appendHTML(by, s)
+	}
+	if string(by) == s {
+		return s
+	}
+	return string(by)
 }
 
 // text returns a text that a function has made, unless it is too long.
@@ -138,25 +150,18 @@ func (b *budget) printed(print func(...any) string, args []any) (string, error) 
 }
 
 // limited returns a function of one value that spends the budget for reading it.
-func limited[T any](b *budget, f func(any) T) func(any) (T, error) {
-	return func(v any) (result T, err error) {
-		if err = b.value(v); err == nil {
-			result = f(v)
-		}
-		return result, err
+func limited[T any](b *budget, f func(any) T) func(any) T {
+	return func(v any) T {
+		must(b.value(v))
+		return f(v)
 	}
 }
 
-// value takes the steps for looking at a value, whose size is known at a glance for most.
+// value takes the steps for finding out whether a value is true. Of most values only the kind or
+// the length is looked at.
 func (b *budget) value(v any) error {
-	switch v := v.(type) {
-	case string:
-		return b.read(len(v))
-	case int, int64, bool, decimal, nil:
-		return b.spend(1)
-	}
-	if kind := reflect.TypeOf(v).Kind(); kind == reflect.Slice || kind == reflect.Map {
-		return b.spend(1) // only its length is looked at
+	if s, ok := v.(string); ok {
+		return b.read(len(s))
 	}
 	return b.spend(1)
 }

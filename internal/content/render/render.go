@@ -9,14 +9,11 @@
 package render
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"directmailer/internal/audience/address"
 	"directmailer/internal/audience/field"
@@ -131,8 +128,8 @@ func (t *Template) NewRenderer(ctx context.Context) *Renderer {
 }
 
 // Render appends the message for r to dst. The same recipient gives the same bytes. Every error is
-// a [*Problem] of this one recipient and holds no recipient data, except [ErrBatchTooSlow] and the
-// error of the context. dst is then returned unchanged.
+// a [*Problem] of this one recipient and holds no recipient data, except [ErrBatchTooSlow], the
+// error of the context, and that of a signature. dst is then returned unchanged.
 func (r *Renderer) Render(dst []byte, to Recipient) ([]byte, Info, error) {
 	t := r.t
 	if err := r.budget.begin(); err != nil {
@@ -191,7 +188,6 @@ func (r *Renderer) load(to Recipient) {
 			r.data.set(name, value)
 		}
 	}
-	r.data.values["email"] = field.Value{Text: to.Address}
 	if r.link = r.t.links.UnsubscribeURL(to.Number); r.link != "" { // a column of that name is not used
 		r.data.values[UnsubscribeField] = field.Value{Text: r.link}
 	}
@@ -248,48 +244,6 @@ func (r *Renderer) execute(m *message.Message) error {
 	return nil
 }
 
-// fieldValue returns a field's value as bodies show it: without blanks around it, and with one line
-// break for each control character and each other kind of line break. Spreadsheets put line breaks
-// in cells.
-func fieldValue(s string) string {
-	s = field.Trim(s)
-	if ordinary(s) || !strings.ContainsFunc(s, breaks) {
-		return s
-	}
-	s = strings.ReplaceAll(s, "\r\n", "\n")
-	var b strings.Builder
-	for s != "" {
-		r, size := utf8.DecodeRuneInString(s)
-		if breaks(r) {
-			b.WriteByte('\n')
-		} else {
-			b.WriteString(s[:size])
-		}
-		s = s[size:]
-	}
-	return b.String()
-}
-
-// ordinary tells at a glance that a text has neither control characters nor tabs.
-func ordinary(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if special[s[i]] {
-			return false
-		}
-	}
-	return true
-}
-
-// special are the octets that control characters begin with: 0xC2 for U+0080 to U+009F, 0xE2 for
-// U+2028.
-var special = func() (all [256]bool) {
-	for c := range ' ' {
-		all[c] = true
-	}
-	all[0x7F], all[0xC2], all[0xE2] = true, true, true
-	return all
-}()
-
 // refused puts a composer's error in the words of the mailing's input.
 func (t *Template) refused(err error) *Problem {
 	var field *message.FieldError
@@ -314,24 +268,4 @@ func (t *Template) refused(err error) *Problem {
 		p.Field = FieldPageURL
 	}
 	return p
-}
-
-// tidy trims the lines of a text and removes repeated blank lines, in place. An empty branch of a
-// template made from HTML leaves blank lines behind.
-func tidy(b []byte) []byte {
-	out := b[:0]
-	blank := 0
-	for line := range bytes.Lines(b) {
-		line = bytes.Trim(bytes.TrimRight(line, "\r\n"), " \t")
-		if len(line) == 0 {
-			blank++
-			continue
-		}
-		if blank > 0 && len(out) > 0 {
-			out = append(out, '\n')
-		}
-		blank = 0
-		out = append(append(out, line...), '\n')
-	}
-	return out
 }
