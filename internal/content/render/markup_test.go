@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/net/html"
@@ -294,23 +293,5 @@ func TestPagesOfDesignToolsGoOutAsTheyAre(t *testing.T) {
 		if _, env := render(t, s, anna("x", "zzz", "u", url)); !strings.Contains(env.Text, "zzz") {
 			t.Errorf("%s: the text is %q", name, env.Text)
 		}
-	}
-}
-
-// A template is written by others: to read it, and to find the place of its fault, must come to an
-// end.
-func TestAHostileTemplateCostsNoMoreThanItsLength(t *testing.T) {
-	t.Parallel()
-	start := time.Now()
-	for _, piece := range []string{"<!x>", "<!--[if a]>", "<!-- a -->", "<![endif]-->", "<a", "</ ", "<!--", "{{.x}}",
-		"<p title='", "{{if .x}}", "<style>", "<title></title", "--", "<a b=c", "{{.x}}<", "<p>{{.x}}</p><a b=\"c\"d'>"} {
-		for _, end := range []string{"", "{{nofunc}}", "<a b=c=d>", "{{end}}"} {
-			s := spec()
-			s.Text, s.HTML = "", strings.Repeat(piece, 20_000/len(piece))+end
-			Compile(s)
-		}
-	}
-	if took := time.Since(start); took > time.Minute {
-		t.Errorf("took %v", took)
 	}
 }

@@ -82,7 +82,9 @@ func render(t testing.TB, s Spec, r Recipient) ([]byte, *enmime.Envelope) {
 // failure renders for a recipient who must fail, and returns why.
 func failure(t testing.TB, s Spec, r Recipient) *Problem {
 	t.Helper()
-	out, _, err := mustCompile(t, s).NewRenderer(t.Context()).Render([]byte("before"), r)
+	renderer := mustCompile(t, s).NewRenderer(t.Context())
+	renderer.budget.most = fewSteps
+	out, _, err := renderer.Render([]byte("before"), r)
 	var p *Problem
 	if !errors.As(err, &p) {
 		t.Fatalf("no problem, but %v", err)

@@ -113,20 +113,6 @@ func TestAPageIsTheRecipientsOwnBody(t *testing.T) {
 	}
 }
 
-// A page is written by others: making a text of it must come to an end.
-func TestAHostilePageCostsNoMoreThanItsText(t *testing.T) {
-	t.Parallel()
-	for name, piece := range map[string]string{
-		"deep": "<div>", "tables": "<table><tr><td>", "open": "<a href='", "marks": "dmq", "lines": "\n \n", "long mark": "q",
-		"comments": "<!--", "formats": "<b><i><a>", "braces": "{{", "spaces": "x    ",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			textOfPage([]byte("dm" + strings.Repeat(piece, maxPageText/len(piece)-2))) // the test's own timeout is the judge
-		})
-	}
-}
-
 func BenchmarkTextOfPage(b *testing.B) {
 	page := []byte(sameForAll(b).HTML)
 	b.SetBytes(int64(len(page)))
