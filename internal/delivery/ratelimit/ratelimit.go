@@ -69,10 +69,10 @@ type Refusal struct {
 	Of Kind
 }
 
-// Ask asks for a message's turn under every limit that is set for one of the scopes, all or nothing.
-// The scopes are of one mailing at most. With the zero Refusal the message may go now. If it does
-// not go now, the turn is lost. Otherwise Ask has taken nothing: messages under other limits can go
-// meanwhile, and the next message to ask gets the turn.
+// Ask asks for a message's turn under every limit that is set for one of the scopes, all or
+// nothing. The scopes are of one mailing at most. With the zero Refusal the message may go now. If
+// it does not go now, the turn is lost. Otherwise Ask has taken nothing: messages under other
+// limits can go meanwhile, and the next message to ask gets the turn.
 //
 // Without a limit on the scopes Ask neither locks nor allocates. With one it asks the database only
 // if no turn is at hand, at most once for each limit. If the database does not answer, Ask returns
