@@ -2,9 +2,7 @@ package servers
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -81,8 +79,7 @@ func (t *Temporal) makeLog() (string, error) {
 	return f.Name(), f.Close()
 }
 
-func (t *Temporal) database() string { return filepath.Join(t.options.Dir, "temporal.db") }
-func (t *Temporal) pidFile() string  { return filepath.Join(t.options.Dir, "temporal.pid") }
+func (t *Temporal) pidFile() string { return filepath.Join(t.options.Dir, "temporal.pid") }
 
 // Start starts the server again after Stop or Kill, on the same ports.
 func (t *Temporal) Start(ctx context.Context) error {
@@ -106,40 +103,6 @@ func (t *Temporal) Start(ctx context.Context) error {
 		t.port, t.uiPort = t.options.Port, t.options.UIPort
 	}
 	return err
-}
-
-// unfinished is a file that exists from before the server creates its database until the server has
-// answered. A server that is interrupted meanwhile leaves a database without all of its tables, and
-// no server starts with that.
-func (t *Temporal) unfinished() string { return t.database() + ".unfinished" }
-
-// beginDatabase removes a database that was never completed, and creates the file unfinished if
-// there is no database.
-func (t *Temporal) beginDatabase() error {
-	if t.options.Dir == "" {
-		return nil
-	}
-	if _, err := os.Stat(t.unfinished()); err == nil {
-		for _, file := range []string{"", "-wal", "-shm", "-journal"} {
-			if err := os.Remove(t.database() + file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	if _, err := os.Stat(t.database()); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.WriteFile(t.unfinished(), nil, 0o600)
-}
-
-func (t *Temporal) databaseIsMade() error {
-	if t.options.Dir == "" {
-		return nil
-	}
-	if err := os.Remove(t.unfinished()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("prepare Temporal's data folder: %w", err)
-	}
-	return nil
 }
 
 func (t *Temporal) startOnce(ctx context.Context) (err error) {
