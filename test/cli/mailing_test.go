@@ -82,6 +82,7 @@ func TestAMailingGoesFromTheFileToTheDropDirectoryAndTheReport(t *testing.T) {
 	if fmt.Sprint(m) != fmt.Sprint(want) || len(m.DropPoints) != 1 || m.DropPoints[0].Name != "drop" {
 		t.Errorf("show: %+v, want %+v", m, want)
 	}
+	s.run("show", id).want(t, 0, "bounces go to", "example.com")
 	var all []mailing
 	s.run("ls", "--output", "json").want(t, 0).decode(t, &all)
 	if len(all) != 1 || all[0].ID != id || all[0].Sent != 2 {
@@ -249,10 +250,10 @@ func TestProblemsThatOnlyAWorkerSeesEndTheWatchingWithTheReason(t *testing.T) {
 
 // startSuspended starts a mailing whose only drop point does not exist, and waits until it is
 // suspended. The drop point is the folder "late".
-func (s *shell) startSuspended() (id string) {
+func (s *shell) startSuspended(settings ...string) (id string) {
 	s.t.Helper()
 	s.writeLetter()
-	s.write("letter.yaml", letter+"retry:\n  drop_point: {attempts: 1, interval: 1h}\n")
+	s.write("letter.yaml", letter+"retry:\n  drop_point: {attempts: 1, interval: 1h}\n"+strings.Join(settings, ""))
 	away := s.with("DM_DROP_POINTS", "drop=dir:"+filepath.Join(s.dir, "late"))
 	away.worker()
 	id = newID(s.t)

@@ -175,9 +175,9 @@ func TestAMailingsOwnLimitIsChangedWhileItRuns(t *testing.T) {
 
 // startCancelled returns a mailing that was cancelled before it sent anything. Its drop point works
 // now.
-func (s *shell) startCancelled() (id string) {
+func (s *shell) startCancelled(settings ...string) (id string) {
 	s.t.Helper()
-	id = s.startSuspended()
+	id = s.startSuspended(settings...)
 	s.run("cancel", id).want(s.t, 0)
 	s.run("watch", id).want(s.t, 8)
 	s.mkdir("late")
@@ -187,7 +187,7 @@ func (s *shell) startCancelled() (id string) {
 func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	id := s.startCancelled()
+	id := s.startCancelled("rates: {domains: {example.org: 500/s}}\n")
 	s.write("continued.yaml", strings.Replace(letter, "list:\n  name: people\n  file: people.csv\n",
 		"continue: {mailing: "+id+"}\n", 1))
 	s.run("preview", "-f", "continued.yaml").want(t, 0, "To: a@example.com", "you are on the plan gold")
@@ -202,6 +202,12 @@ func TestACancelledMailingIsContinuedWithWhoeverWasLeftOut(t *testing.T) {
 		t.Errorf("show: %+v", v)
 	}
 	s.run("ls", "--output", "json").want(t, 0, `"continue:`+id+`"`)
+	var kept string
+	err := s.rig.Pool.QueryRow(t.Context(), `SELECT input->'rates'->'domains'->>'example.org' FROM mailings WHERE id = $1`,
+		id+"-2").Scan(&kept)
+	if err != nil || kept != "500/s" {
+		t.Errorf("the continuation has the rate %q (%v)", kept, err)
+	}
 	message, err := os.ReadFile(filepath.Join(s.dir, "late", id+"-2.00000001.eml"))
 	if err != nil || !strings.Contains(string(message), "X-Receiver: <a@example.com>") &&
 		!strings.Contains(string(message), "a@example.com") {

@@ -154,10 +154,6 @@ func eachContinued(ctx context.Context, s *command.Store, p plan, add func(sampl
 	if err != nil {
 		return command.NotFound(err, c.Mailing)
 	}
-	var outcomes []ledger.Status
-	for _, o := range c.Outcomes {
-		outcomes = append(outcomes, ledger.Status(o))
-	}
 	var numbers []int32
 	flush := func() error {
 		err := s.Recipients.Numbered(ctx, old.Key, numbers, func(r recipients.Recipient) error {
@@ -166,7 +162,7 @@ func eachContinued(ctx context.Context, s *command.Store, p plan, add func(sampl
 		numbers = numbers[:0]
 		return err
 	}
-	err = s.Ledger.Report(ctx, old.Key, outcomes, func(l ledger.Line) error {
+	err = s.Ledger.Report(ctx, old.Key, outcomesOf(*c), func(l ledger.Line) error {
 		if numbers = append(numbers, l.Number); len(numbers) < command.KeysAtOnce {
 			return nil
 		}

@@ -42,6 +42,9 @@ func (a *app) planContinuation(ctx context.Context, s *command.Store, c continua
 	if err != nil {
 		return plan{}, command.NotFound(err, c.of)
 	}
+	if old.Test {
+		return plan{}, exit.Errorf(exit.NotFound, "%s is a test: only a mailing can be continued; send the test again", c.of)
+	}
 	if old.ClosedAt == nil {
 		return plan{}, exit.Errorf(exit.NotFound, "mailing %s has not ended, or its workflow was terminated: "+
 			"only a mailing whose ledger is closed can be continued (`starter cancel` or `starter close`)", c.of)
@@ -134,8 +137,6 @@ func (a *app) continuedContent(ctx context.Context, old mailings.Mailing, c cont
 		a.Say("its not_after (%s) is past: the new mailing has none", output.Moment(p.in.NotAfter))
 		p.in.NotAfter = time.Time{}
 	}
-	// Limits of drop points and domains are set already, and may have been changed since.
-	p.in.Rates.DropPoints, p.in.Rates.Domains = nil, nil
 	return p, nil
 }
 
@@ -158,6 +159,14 @@ func (a *app) checkContinued(ctx context.Context, s *command.Store, old mailings
 	}
 	faults.fields(p, columns)
 	return faults.report(a)
+}
+
+// outcomesOf returns the outcomes of the recipients that are continued.
+func outcomesOf(c workflows.Continuation) (outcomes []ledger.Status) {
+	for _, o := range c.Outcomes {
+		outcomes = append(outcomes, ledger.Status(o))
+	}
+	return outcomes
 }
 
 var numbered = regexp.MustCompile(`^(.+)-([1-9][0-9]{0,5})$`)

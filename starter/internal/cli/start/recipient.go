@@ -120,12 +120,8 @@ func continuedRecipient(ctx context.Context, p plan, key string) (to render.Reci
 	if err != nil {
 		return to, command.NotFound(err, c.Mailing)
 	}
-	outcomes := make([]ledger.Status, len(c.Outcomes))
-	for i, o := range c.Outcomes {
-		outcomes[i] = ledger.Status(o)
-	}
 	var number int32
-	err = s.Ledger.Report(ctx, old.Key, outcomes, func(l ledger.Line) error {
+	err = s.Ledger.Report(ctx, old.Key, outcomesOf(*c), func(l ledger.Line) error {
 		if a, err := address.Parse(l.Address); key != "" && (err != nil || a.Key() != key) {
 			return nil
 		}
