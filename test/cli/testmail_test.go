@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"directmailer/internal/dev/smtptest"
+	"directmailer/test/rig"
 )
 
 // testAnswer is what `starter test --output json` says.
@@ -107,12 +109,19 @@ func TestATestGoesToItsAddressesAndToNobodyElse(t *testing.T) {
 			t.Errorf("the test has left %s", kept)
 		}
 	}
-	var stored int
-	err := s.rig.Pool.QueryRow(t.Context(), `SELECT count(*) FROM test_recipients`).Scan(&stored)
-	if err != nil || stored > 0 {
-		t.Errorf("%d recipients of tests are left (%v)", stored, err)
-	}
+	s.wantNoStoredTest()
 	s.run("report", answer.Test).want(t, 0, "me@example.net,sent")
+	s.run("start", "--continue", answer.Test).wantError(t, 4, "is a test")
+}
+
+// wantNoStoredTest checks that no recipient of a test is stored.
+func (s *shell) wantNoStoredTest() {
+	s.t.Helper()
+	var stored int
+	err := s.rig.Pool.QueryRow(s.t.Context(), `SELECT count(*) FROM test_recipients`).Scan(&stored)
+	if err != nil || stored > 0 {
+		s.t.Errorf("%d recipients of tests are left (%v)", stored, err)
+	}
 }
 
 func TestATestSaysWhatTheServerAnsweredAndSuppressesNobody(t *testing.T) {
@@ -178,6 +187,7 @@ func TestATestThatCannotBeSentIsRefusedWithTheReason(t *testing.T) {
 	if messages := s.dropped(); len(messages) > 0 {
 		t.Errorf("messages went out: %q", messages)
 	}
+	s.wantNoStoredTest()
 }
 
 // The starter dies while no worker is there. The test goes on with the first worker, to its address
@@ -206,5 +216,33 @@ func TestATestGoesOnWithoutItsStarter(t *testing.T) {
 		messages["To: me@example.net; Subject: [Test] News for =?utf-8?q?=C3=85sa?=; "] == "" &&
 			messages["To: me@example.net; Subject: =?utf-8?q?=5BTest=5D_News_for_=C3=85sa?=; "] == "" {
 		t.Errorf("got %q", messages)
+	}
+}
+
+// The worker dies while the server has not answered the final dot. Another one must not send the
+// message again.
+func TestATestWhoseWorkerDiesAtTheDotIsNotSentTwice(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	server, stall := rig.StalledServer(t, 0)
+	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr()
+	s.writeLetter()
+	first := s.rig.StartWorker(s.environ()...)
+	died := make(chan struct{})
+	go func() {
+		defer close(died)
+		for stall.Waiting() == 0 && t.Context().Err() == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
+		first.Kill()
+		<-first.Exited
+		stall.ReleaseAll()
+		s.worker()
+	}()
+	var answer testAnswer
+	s.run("test", "-f", "letter.yaml", "--to", "me@example.net", "--output", "json").want(t, 9).decode(t, &answer)
+	<-died
+	if len(answer.Messages) != 1 || answer.Messages[0].Outcome != "uncertain" || len(server.Received()) > 1 {
+		t.Errorf("got %+v; the server has %v", answer, server.Received())
 	}
 }

@@ -47,7 +47,7 @@ func (s *Store) StoreTest(ctx context.Context, id string, to []TestRecipient) er
 	return nil
 }
 
-// DropTest deletes the stored recipients of a test that was not started.
+// DropTest deletes the stored recipients of a test that was not started or was refused.
 func (s *Store) DropTest(ctx context.Context, id string) error {
 	if _, err := s.pool.Exec(ctx, `DELETE FROM test_recipients WHERE test = $1`, id); err != nil {
 		return fmt.Errorf("delete the recipients of the test: %w", err)

@@ -87,6 +87,9 @@ func (a *app) awaitTest(
 	case err != nil:
 		return err
 	}
+	if err := s.Recipients.DropTest(ctx, id); err != nil { // a test that was refused has not taken them
+		return err
+	}
 	answer := testAnswer{Test: id, State: v.State, Messages: messages}
 	if err := readAnswers(ctx, s, answer); err != nil {
 		return err
