@@ -22,3 +22,20 @@ func TestProblemsOfAPageAreAmongThoseOfTheContent(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestTheSenderPatternSaysWhereBouncesGo(t *testing.T) {
+	t.Parallel()
+	const from = "News <news@example.com>"
+	for _, test := range []struct{ from, envelopeSender, bounceDomain, want string }{
+		{from, "", "", "news@example.com"},
+		{from, "", "bounce.example.com", "b-*@bounce.example.com"},
+		{from, "returns@example.org", "bounce.example.com", "returns@example.org"},
+		{from, "returns+*@Bücher.example", "bounce.example.com", "returns+*@xn--bcher-kva.example"},
+		{"nobody", "", "", ""},
+	} {
+		in := workflows.Input{From: test.from, EnvelopeSender: test.envelopeSender}
+		if got := content.SenderPattern(in, test.bounceDomain); got != test.want {
+			t.Errorf("%+v: got %q", test, got)
+		}
+	}
+}

@@ -34,6 +34,24 @@ func envelopeOf(in workflows.Input, links *feedback.Links) (envelope, error) {
 	return envelope{shared: sender.String()}, err
 }
 
+// SenderPattern returns the address to which bounces of a mailing go. It has a * in whose place
+// each recipient gets a token, if each recipient has an address of their own. bounceDomain is that
+// of the workers; empty if they have none. The pattern of an input that is not valid is empty.
+func SenderPattern(in workflows.Input, bounceDomain string) string {
+	before, after, perRecipient := in.SenderPattern()
+	switch {
+	case perRecipient:
+		return before + "*" + after
+	case in.EnvelopeSender == "" && bounceDomain != "":
+		return feedback.BouncePrefix + "*@" + bounceDomain
+	}
+	sender, err := in.Sender()
+	if err != nil {
+		return ""
+	}
+	return sender.String()
+}
+
 // EnvelopeSender returns the address to which bounces of a recipient's message go (MAIL FROM). It
 // is the same each time.
 func (c *Content) EnvelopeSender(recipient int32) string {

@@ -16,7 +16,8 @@ type dryRun struct {
 	OptedOut                                  int `json:"opted_out"`
 	Sendable                                  int
 	Domains                                   []domain
-	DomainsInAll                              int `json:"domains_in_all"`
+	DomainsInAll                              int    `json:"domains_in_all"`
+	BouncesTo                                 string `json:"bounces_to"`
 }
 
 type domain struct {
@@ -42,6 +43,7 @@ func TestADryRunChecksAndCountsAndStartsNothing(t *testing.T) {
 		Sendable:     2,
 		Domains:      []domain{{"example.com", 2}},
 		DomainsInAll: 1,
+		BouncesTo:    "news@example.com",
 	}
 	var got dryRun
 	s.run("start", "-f", "letter.yaml", "--id", id, "--dry-run", "--output", "json").
@@ -52,6 +54,8 @@ func TestADryRunChecksAndCountsAndStartsNothing(t *testing.T) {
 	}
 	s.run("start", "-f", "letter.yaml", "--id", id, "--dry-run").
 		want(t, 3, "would be sent", "example.com", "nothing was started")
+	s.with("DM_BOUNCE_DOMAIN", "bounce.example.com").run("start", "-f", "letter.yaml", "--id", id, "--dry-run").
+		want(t, 3, "bounces go to", "b-*@bounce.example.com")
 	s.run("list", "ls", "--output", "json").want(t, 0, "[]")
 	s.run("ls", "--output", "json").want(t, 0, "[]")
 

@@ -1,7 +1,7 @@
 // Package cli is the tree of the commands of the program starter, and holds those for operators:
 // check, migrate, dev, demo, help and completion. The others are in packages of their own, a file
-// for each command: start, mailing, audience, rates and signing. Package command has what they
-// share.
+// for each command: start, mailing, audience, bounces, rates and signing. Package command has what
+// they share.
 //
 // A command writes its answer to the standard output. It writes everything else (progress,
 // warnings, rejected rows, errors) to the standard error. Nothing that a command prints holds a

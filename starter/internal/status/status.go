@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"directmailer/internal/content"
 	"directmailer/internal/delivery/rate"
 	"directmailer/internal/feedback/events"
 	"directmailer/internal/ledger"
@@ -62,6 +63,8 @@ type Status struct {
 	// rendered messages without a signature.
 	Signatures []string `json:"signatures,omitempty"`
 	Unsigned   bool     `json:"unsigned,omitempty"`
+	// BouncesTo is the address to which bounces go. A * in it stands for the token of a recipient.
+	BouncesTo string `json:"bounces_to,omitempty"`
 
 	Batches       int `json:"batches"`
 	Rendered      int `json:"batches_rendered"`
@@ -134,9 +137,13 @@ func (r *Reader) Of(ctx context.Context, m mailings.Mailing) (Status, error) {
 	}
 	s.Topic, s.IgnoresOptOuts = m.Topic, m.IgnoreOptOuts
 	var in struct {
-		DropPoints []string `json:"drop_points"`
+		DropPoints     []string `json:"drop_points"`
+		From           string   `json:"from"`
+		EnvelopeSender string   `json:"envelope_sender"`
 	}
 	if len(m.Input) > 0 && json.Unmarshal(m.Input, &in) == nil {
+		sender := workflows.Input{From: in.From, EnvelopeSender: in.EnvelopeSender}
+		s.BouncesTo = content.SenderPattern(sender, m.Marks.BounceDomain)
 		for _, name := range in.DropPoints {
 			s.DropPoints = append(s.DropPoints, workflows.DropPointStatus{Name: name, InList: true})
 		}

@@ -62,6 +62,7 @@ func fieldsOf(s *Status) []output.Field {
 			output.Thousands(s.Batches), output.Thousands(s.Rendered), output.Thousands(s.ClosedBatches)))
 	}
 	add("signed", s.describeSignatures())
+	add("bounces go to", output.Clean(s.BouncesTo))
 	for _, p := range s.DropPoints {
 		add("drop point", describeDropPoint(p))
 	}

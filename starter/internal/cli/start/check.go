@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"directmailer/internal/audience/address"
+	"directmailer/internal/content"
 	"directmailer/internal/content/lint"
 	"directmailer/internal/senderdomain"
 	"directmailer/starter/internal/cli/command"
@@ -64,24 +65,17 @@ func (d *DNS) findings(ctx context.Context, p plan) ([]lint.Finding, error) {
 	if err != nil {
 		return nil, err // the plan is checked already
 	}
-	sender, err := p.in.Sender()
-	if err != nil {
-		return nil, err
-	}
-	envelope := sender.Domain()
 	c, err := command.Settings()
 	if err != nil {
 		return nil, err
-	}
-	if p.in.EnvelopeSender == "" && c.BounceDomain != "" {
-		envelope = string(c.BounceDomain) // each recipient has an address there
 	}
 	keys, err := publicKeys(p)
 	if err != nil {
 		return nil, err
 	}
 	return senderdomain.Check(ctx, r, senderdomain.Sender{
-		From: from.Address.Domain(), Envelope: envelope, Keys: keys, Addresses: ips,
+		From: from.Address.Domain(), Envelope: domainOf(content.SenderPattern(p.in, string(c.BounceDomain))),
+		Keys: keys, Addresses: ips,
 	}), nil
 }
 

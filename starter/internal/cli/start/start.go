@@ -3,16 +3,11 @@ package start
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	enumspb "go.temporal.io/api/enums/v1"
 
-	"directmailer/internal/config"
-	"directmailer/internal/temporalclient"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
 	"directmailer/starter/internal/cli/mailing"
@@ -277,33 +272,4 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan, o startOption
 		done.Rejected = list.Rejected
 	}
 	return done, startWorkflow(ctx, c, conf.TaskQueue, p)
-}
-
-// webUI returns where the Web UI shows the mailing, or "" if that is not known.
-func webUI(ui config.WebUI, c *temporalclient.Client, id string) string {
-	path := "/namespaces/" + url.PathEscape(c.Namespace) + "/workflows/" + url.PathEscape(id)
-	host, _, _ := net.SplitHostPort(c.Address)
-	switch {
-	case ui != "":
-		return string(ui) + path
-	case strings.HasSuffix(host, ".tmprl.cloud"), strings.HasSuffix(host, ".api.temporal.io"):
-		return "https://cloud.temporal.io" + path
-	}
-	return ""
-}
-
-// warnOfNoWorker warns where no worker asks for work, so that a started mailing waits.
-func (a *app) warnOfNoWorker(ctx context.Context) {
-	conf, err := command.Settings()
-	if err != nil {
-		return
-	}
-	c, err := command.TryDial(ctx)
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	if n, _, err := command.Pollers(ctx, c, conf.TaskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY); err == nil && n == 0 {
-		a.Say("starter: warning: no worker polls the task queue %q: the mailing waits until one does", conf.TaskQueue)
-	}
 }
