@@ -59,7 +59,7 @@ func newShellWithoutServers(t *testing.T) *shell {
 // environ returns the environment of the programs that the shell runs.
 func (s *shell) environ() []string {
 	env := []string{"TEMPORAL_CONFIG_FILE=" + os.DevNull}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCACHE", "GOPATH", "GOFLAGS", "GOPROXY"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCACHE", "GOPATH", "GOFLAGS", "GOPROXY", "GORACE"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}

@@ -99,7 +99,7 @@ func newSandbox(t *testing.T) *sandbox {
 		return nil
 	}})
 	namespace := s.namespace()
-	for _, name := range []string{"HOME", "TMPDIR", "GOCACHE", "GOPATH", "GOMODCACHE", "GOFLAGS", "GOPROXY"} {
+	for _, name := range []string{"HOME", "TMPDIR", "GOCACHE", "GOPATH", "GOMODCACHE", "GOFLAGS", "GOPROXY", "GORACE"} {
 		if value, ok := os.LookupEnv(name); ok {
 			s.env = append(s.env, name+"="+value)
 		}
