@@ -120,7 +120,7 @@ func LoadWorker() (Worker, error) {
 		err = errors.Join(err, eachOf("DM_DKIM", keyErr))
 	}
 	if err == nil {
-		err = errors.Join(checkPublic(w.TokenKeys, w.PublicURL), w.checkListener(), w.checkInbound())
+		err = errors.Join(needKeys(w.TokenKeys, "DM_PUBLIC_URL", w.PublicURL != ""), w.checkListener(), w.checkInbound())
 	}
 	return w, err
 }
@@ -130,7 +130,7 @@ func LoadStarter() (Starter, error) {
 	var s Starter
 	err := load(&s)
 	if err == nil {
-		err = errors.Join(checkPublic(s.TokenKeys, s.PublicURL),
+		err = errors.Join(needKeys(s.TokenKeys, "DM_PUBLIC_URL", s.PublicURL != ""),
 			needKeys(s.TokenKeys, "DM_BOUNCE_DOMAIN", s.BounceDomain != ""))
 	}
 	return s, err

@@ -82,15 +82,6 @@ func (a *ListenAddress) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// checkPublic returns the problems of the variables that belong together.
-func checkPublic(keys TokenKeys, u PublicURL) error {
-	if u != "" && len(keys) == 0 {
-		return errors.New("DM_PUBLIC_URL is set without DM_TOKEN_KEYS: set DM_TOKEN_KEYS to the same keys on every " +
-			"worker, for example to the output of `openssl rand -hex 32`")
-	}
-	return nil
-}
-
 // checkListener returns the problems of the variables of the public listener.
 func (w Worker) checkListener() error {
 	var problems []error
