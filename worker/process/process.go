@@ -25,7 +25,6 @@ import (
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
-	"directmailer/internal/feedback/unsubscribe"
 	"directmailer/internal/neterr"
 	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
@@ -110,17 +109,11 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	all.Feedback = c.Feedback()
 	all.Mailbox = back.begin(c, pool, log)
-	if c.PublicAddress != "" {
-		public, err := listenPublic(c, pool, log)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-			defer cancel()
-			public.Close(closing)
-		}()
+	closePublic, err := servePublic(ctx, c, pool, log)
+	if err != nil {
+		return err
 	}
+	defer closePublic()
 	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
 		return startWorkers(temporal.Client, c, all)
 	}, temporalclient.Unreachable)
@@ -162,21 +155,6 @@ func warnOfPowers(ctx context.Context, sources *query.Set, log *slog.Logger) {
 			log.Warn(query.Advice(name, powers))
 		}
 	}
-}
-
-// listenPublic starts the public listener.
-func listenPublic(c config.Worker, pool *pgxpool.Pool, log *slog.Logger) (*unsubscribe.Server, error) {
-	o := unsubscribe.Options{
-		Address: string(c.PublicAddress), Settings: c.Feedback(), Proxies: c.PublicProxies,
-		Certificate: c.PublicCert, Key: c.PublicKey,
-	}
-	if c.PublicLook != "" {
-		var err error
-		if o.Look, err = unsubscribe.ReadLook(c.PublicLook); err != nil {
-			return nil, fmt.Errorf("the file of DM_PUBLIC_LOOK cannot be used: %w", err)
-		}
-	}
-	return unsubscribe.Listen(o, pool, log)
 }
 
 // closeTimeout is how long a worker that stops tries to write what it knows and the database does
