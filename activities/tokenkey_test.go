@@ -12,34 +12,20 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"directmailer/internal/feedback"
-	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
 )
-
-// tokenKeys returns keys, one for each name.
-func tokenKeys(t *testing.T, names ...string) token.Keys {
-	t.Helper()
-	var all []string
-	for _, name := range names {
-		all = append(all, strings.Repeat(name, 32))
-	}
-	keys, err := token.ParseKeys(strings.Join(all, " "))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return keys
-}
 
 // A worker with an older environment must not render: its links would be read by nobody.
 func TestAWorkerWithoutTheMailingsTokenKeyLeavesItsBatchesToOthers(t *testing.T) {
 	t.Parallel()
 	pool, a := prepared(t, 3, workflows.Content{Text: "Hello"})
-	opened := feedback.Settings{Keys: tokenKeys(t, "n"), PublicURL: "https://mail.example.com"}
+	opened := feedback.Settings{Keys: tokentest.Keys(t, "n"), PublicURL: "https://mail.example.com"}
 	if _, err := pool.Exec(t.Context(), `UPDATE mailings SET marks = $1`, opened.Marks()); err != nil {
 		t.Fatal(err)
 	}
-	a.Feedback.Keys = tokenKeys(t, "o")
+	a.Feedback.Keys = tokentest.Keys(t, "o")
 	_, err := renderOnce(t, a)
 	var app *temporal.ApplicationError
 	if !errors.As(err, &app) || app.Type() != policy.NoTokenKey {
@@ -48,7 +34,7 @@ func TestAWorkerWithoutTheMailingsTokenKeyLeavesItsBatchesToOthers(t *testing.T)
 	if !strings.Contains(app.Message(), "set DM_TOKEN_KEYS alike on every worker") || spooled(t, pool) != nil {
 		t.Errorf("got %v, and a spool of %d octets", err, len(spooled(t, pool)))
 	}
-	a.Feedback.Keys = tokenKeys(t, "x", "n") // rotated: the key is no longer the first
+	a.Feedback.Keys = tokentest.Keys(t, "x", "n") // rotated: the key is no longer the first
 	if out, err := renderOnce(t, a); err != nil || out.Messages != 3 {
 		t.Errorf("with the key: %v, %v", out, err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/token/tokentest"
 	"directmailer/workflows"
 )
 
@@ -16,7 +17,7 @@ func TestAMailingWithoutAListenerIsRefusedUnlessItSaysNone(t *testing.T) {
 	a.dropPoints = droppoint.NewSet([]droppoint.Config{{Name: "drop", Dir: t.TempDir(), Connections: 1}})
 	in := workflows.Input{ID: "summer", From: "News <news@example.com>", Subject: "Hello", List: "people",
 		Content: workflows.Content{Text: "Leave: {{.unsubscribe_url}}"}}.WithDefaults()
-	for name, settings := range map[string]feedback.Settings{"nothing": {}, "keys alone": {Keys: tokenKeys(t, "n")}} {
+	for name, settings := range map[string]feedback.Settings{"nothing": {}, "keys alone": {Keys: tokentest.Keys(t, "n")}} {
 		a.Feedback = settings
 		problems, err := a.check(t.Context(), in)
 		want := workflows.Problem{Field: "unsubscribe", Message: "a link needs the public listener: set DM_TOKEN_KEYS " +
@@ -25,7 +26,7 @@ func TestAMailingWithoutAListenerIsRefusedUnlessItSaysNone(t *testing.T) {
 			t.Errorf("%s: got %v, %v", name, problems, err)
 		}
 	}
-	a.Feedback = feedback.Settings{Keys: tokenKeys(t, "n"), PublicURL: "https://mail.example.com"}
+	a.Feedback = feedback.Settings{Keys: tokentest.Keys(t, "n"), PublicURL: "https://mail.example.com"}
 	if problems, err := a.check(t.Context(), in); err != nil || len(problems) > 0 {
 		t.Errorf("with a listener: %v, %v", problems, err)
 	}

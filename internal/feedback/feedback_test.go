@@ -7,23 +7,12 @@ import (
 
 	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 )
 
-func keys(t *testing.T, names ...string) token.Keys {
-	t.Helper()
-	var all []string
-	for _, name := range names {
-		all = append(all, strings.Repeat(name, 32))
-	}
-	keys, err := token.ParseKeys(strings.Join(all, " "))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return keys
-}
-
 func settings(t *testing.T, names ...string) feedback.Settings {
-	return feedback.Settings{Keys: keys(t, names...), PublicURL: "https://mail.example.com", BounceDomain: "b.example.com"}
+	return feedback.Settings{Keys: tokentest.Keys(t, names...), PublicURL: "https://mail.example.com",
+		BounceDomain: "b.example.com"}
 }
 
 func TestALinkAndAnAddressNameTheirRecipient(t *testing.T) {
@@ -100,7 +89,7 @@ func TestAMailingWithoutKeysHasNoLinks(t *testing.T) {
 	if l, err := settings(t, "a").Links(7, none.Marks()); err != nil || l != nil {
 		t.Errorf("got %v, %v", l, err)
 	}
-	s := feedback.Settings{Keys: keys(t, "a")}
+	s := feedback.Settings{Keys: tokentest.Keys(t, "a")}
 	if l, err = s.Links(7, s.Marks()); err != nil || l.UnsubscribeURL(1) != "" || l.UnsubscribeAddress(1) != "" {
 		t.Errorf("without a URL and a domain: %q, %q, %v", l.UnsubscribeURL(1), l.UnsubscribeAddress(1), err)
 	}

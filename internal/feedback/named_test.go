@@ -5,14 +5,12 @@ import (
 	"testing"
 
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 )
 
 func TestAnAddressNamesTheRecipientOfItsToken(t *testing.T) {
 	t.Parallel()
-	keys, err := token.ParseKeys(strings.Repeat("o", 40))
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := tokentest.Keys(t, "o")
 	r := token.Recipient{Mailing: 12, Number: 3456}
 	bounce, request := keys.ForAddress(token.Bounce, r), keys.ForAddress(token.Unsubscribe, r)
 	for address, kind := range map[string]token.Kind{
@@ -46,10 +44,7 @@ func TestAnAddressNamesTheRecipientOfItsToken(t *testing.T) {
 
 func TestABounceAddressIsReadAsItWasMade(t *testing.T) {
 	t.Parallel()
-	keys, err := token.ParseKeys(strings.Repeat("o", 40))
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := tokentest.Keys(t, "o")
 	s := Settings{Keys: keys, BounceDomain: "bounce.example.com"}
 	links, err := s.Links(7, s.Marks())
 	if err != nil {

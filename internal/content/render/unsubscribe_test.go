@@ -7,17 +7,14 @@ import (
 
 	"directmailer/internal/audience/field"
 	"directmailer/internal/feedback"
-	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 )
 
 // links returns the links of a mailing with a public URL and a bounce domain.
 func links(t testing.TB) *feedback.Links {
 	t.Helper()
-	keys, err := token.ParseKeys(strings.Repeat("k", 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := feedback.Settings{Keys: keys, PublicURL: "https://mail.example.com", BounceDomain: "b.example.com"}
+	s := feedback.Settings{Keys: tokentest.Keys(t, "k"), PublicURL: "https://mail.example.com",
+		BounceDomain: "b.example.com"}
 	l, err := s.Links(7, s.Marks())
 	if err != nil {
 		t.Fatal(err)

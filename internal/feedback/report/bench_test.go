@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"directmailer/internal/feedback/token/tokentest"
 )
 
 // BenchmarkRealBounces reads the folder of real bounces again and again.
@@ -35,7 +37,7 @@ func benchmarkFiles(b *testing.B, files []string) {
 		messages = append(messages, data)
 		size += len(data)
 	}
-	rd := Reader{Keys: keysOf(b, "a", "b")}
+	rd := Reader{Keys: tokentest.Keys(b, "a", "b")}
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {

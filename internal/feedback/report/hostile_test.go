@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"directmailer/internal/feedback/token/tokentest"
 )
 
 // endless repeats a text without end.
@@ -87,7 +89,7 @@ func hostiles() map[string]io.Reader {
 }
 
 func TestHostileReportsDoNothingAndCostLittle(t *testing.T) {
-	keys := keysOf(t, "a", "b", "c")
+	keys := tokentest.Keys(t, "a", "b", "c")
 	rd := Reader{Keys: keys}
 	rd.read(nil, "") // makes the tables
 	for name, message := range hostiles() {
@@ -137,7 +139,7 @@ func FuzzRead(f *testing.F) {
 	for _, d := range data {
 		f.Add(d, "bounces@example.com")
 	}
-	rd := Reader{Keys: keysOf(f, "a")}
+	rd := Reader{Keys: tokentest.Keys(f, "a")}
 	f.Fuzz(func(t *testing.T, data []byte, to string) {
 		r := rd.read(data, to)
 		if len(r.Findings) == 0 || len(r.Findings) > maxRecipients || len(r.ID) != 32 {

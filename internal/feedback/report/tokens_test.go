@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 )
 
 var anna, ben = token.Recipient{Mailing: 7, Number: 12}, token.Recipient{Mailing: 7, Number: 13}
@@ -17,7 +18,7 @@ const failure = "From: MAILER-DAEMON@relay.example.net\nSubject: failure notice\
 	"Message-ID: <7.12@example.com>\n%s\n\nHello\n"
 
 func TestATokenIsFoundWhereverServersLeaveIt(t *testing.T) {
-	keys := keysOf(t, "new", "old")
+	keys := tokentest.Keys(t, "new", "old")
 	bounce := "bounces+" + keys.ForAddress(token.Bounce, anna) + "@example.com"
 	request := "u+" + keys.ForAddress(token.Unsubscribe, anna) + "@example.com"
 	link := "https://m.example.com/u/" + keys.ForURL(token.Unsubscribe, anna)
@@ -50,7 +51,7 @@ func TestATokenIsFoundWhereverServersLeaveIt(t *testing.T) {
 }
 
 func TestTheTokenOfTheEnvelopeComesFirst(t *testing.T) {
-	keys := keysOf(t, "a")
+	keys := tokentest.Keys(t, "a")
 	address := func(r token.Recipient) string { return "bounces+" + keys.ForAddress(token.Bounce, r) + "@example.com" }
 	r := Reader{keys}.read(fmt.Appendf(nil, failure, "To: "+address(ben)+"\n", ""), address(anna))
 	if !slices.Equal(r.Tokens, []token.Recipient{anna, ben}) || !r.Enveloped {
@@ -63,7 +64,7 @@ func TestTheTokenOfTheEnvelopeComesFirst(t *testing.T) {
 }
 
 func TestAStrangersTokenIsNotOurs(t *testing.T) {
-	ours, theirs := keysOf(t, "ours"), keysOf(t, "theirs")
+	ours, theirs := tokentest.Keys(t, "ours"), tokentest.Keys(t, "theirs")
 	cut := ours.ForAddress(token.Bounce, anna)
 	for name, local := range map[string]string{
 		"another key":    "bounces+" + theirs.ForAddress(token.Bounce, anna),

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/token/tokentest"
 )
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -122,7 +123,7 @@ func TestAListenerThatCannotStartSaysWhyInOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	settings := feedback.Settings{Keys: keysOf(t, "k"), PublicURL: "https://mail.example.com"}
+	settings := feedback.Settings{Keys: tokentest.Keys(t, "k"), PublicURL: "https://mail.example.com"}
 	cert, _ := writePair(t, t.TempDir(), 1)
 	_, key := writePair(t, t.TempDir(), 2)
 	for _, c := range []struct {

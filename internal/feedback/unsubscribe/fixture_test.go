@@ -17,6 +17,7 @@ import (
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 	"directmailer/internal/mailings"
 )
 
@@ -40,7 +41,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	f := &fixture{T: t, pool: pool, keys: keysOf(t, "k"), client: &http.Client{}}
+	f := &fixture{T: t, pool: pool, keys: tokentest.Keys(t, "k"), client: &http.Client{}}
 	f.mailing("spring", "people", `{"topic": "offers", "list": "people"}`)
 	f.mailing("autumn", "people", `{"list": "people"}`)
 	f.mailing("winter", "query:crm", `{"query": {"source": "crm"}}`)
@@ -68,19 +69,6 @@ func (f *fixture) start(o Options) {
 	f.base = "http://" + f.server.Addr()
 }
 
-func keysOf(t testing.TB, names ...string) token.Keys {
-	t.Helper()
-	var all []string
-	for _, name := range names {
-		all = append(all, strings.Repeat(name, 32))
-	}
-	keys, err := token.ParseKeys(strings.Join(all, " "))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return keys
-}
-
 // mailing stores a mailing with three recipients: NAME-1@example.org and so on.
 func (f *fixture) mailing(id, audience, input string) {
 	f.Helper()
@@ -88,8 +76,6 @@ func (f *fixture) mailing(id, audience, input string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.exec(`UPDATE mailings
-		SET topic = coalesce(input->>'topic', ''), origin = coalesce(input->>'list', 'query:crm') WHERE id = $1`, id)
 	f.exec(`INSERT INTO recipients (mailing, number, address, address_key, attributes)
 		SELECT key, n, id || '-' || n || '@example.org', id || '-' || n || '@example.org', '{}'
 		FROM mailings, generate_series(1, 3) n WHERE id = $1`, id)
