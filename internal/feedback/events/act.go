@@ -23,7 +23,10 @@ func act(ctx context.Context, tx pgx.Tx, fresh []recorded) error {
 			request.Reason = optouts.Complaint
 			requests = append(requests, request)
 		case Unsubscribe:
-			request.Reason, request.Scope = optouts.Asked, mailings.RequestScope(e.MailingOrigin, e.Topic)
+			request.Reason, request.Scope = optouts.Asked, e.Scope
+			if e.Scope == "" {
+				request.Scope = mailings.RequestScope(e.MailingOrigin, e.Topic)
+			}
 			requests = append(requests, request)
 		case Hard:
 			finding.Class = optouts.Hard

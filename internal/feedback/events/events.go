@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/feedback/token"
 )
 
@@ -68,7 +69,8 @@ const (
 type Event struct {
 	Recipient token.Recipient
 	Class     Class
-	Enhanced  string // enhanced status code, such as 5.1.1; may be empty
+	Scope     optouts.Scope // of an unsubscription; "": what the mailing is about
+	Enhanced  string        // enhanced status code, such as 5.1.1; may be empty
 	// Diagnostic is the text of the report. Record masks what may be an address in it.
 	Diagnostic string
 	Origin     Origin

@@ -98,7 +98,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, in string) {
 		h.pages.show(w, r, http.StatusOK, view{}) // too late: the page of the beginning
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), groupTime+groupPause)
+	ctx, cancel := context.WithTimeout(r.Context(), groupTime+2*groupPause)
 	defer cancel()
 	err = h.add(ctx, c)
 	if err == nil && who == (token.Recipient{}) && h.lacks() {

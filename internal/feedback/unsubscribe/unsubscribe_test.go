@@ -1,8 +1,6 @@
 package unsubscribe
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -14,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 )
 
 func TestAPostOfAMailProgramActsAtOnceInEitherEncoding(t *testing.T) {
@@ -127,7 +126,7 @@ func strangers(f *fixture) map[string]string {
 	genuine := f.token("spring", 1)
 	bounce := f.keys.ForURL(token.Bounce, token.Recipient{Mailing: 1, Number: 1})
 	return map[string]string{
-		"another key":            keysOf(f, "o").ForURL(token.Unsubscribe, token.Recipient{Mailing: 1, Number: 1}),
+		"another key":            tokentest.Keys(f, "o").ForURL(token.Unsubscribe, token.Recipient{Mailing: 1, Number: 1}),
 		"another kind":           bounce,
 		"cut":                    genuine[:len(genuine)-1],
 		"longer":                 genuine + "A",
@@ -188,7 +187,7 @@ func TestALinkWorksAfterTheKeysHaveRotated(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	in := f.token("autumn", 3)
-	f.keys = keysOf(t, "n", "k")
+	f.keys = tokentest.Keys(t, "n", "k")
 	f.start(Options{})
 	if a := f.oneClick(in); a.status != http.StatusOK {
 		t.Errorf("status %d", a.status)
@@ -202,7 +201,7 @@ func TestAListenerThatLacksAKeyDoesNotSayThatSomebodyHasLeft(t *testing.T) {
 	f := newFixture(t)
 	in := f.token("autumn", 1)
 	f.exec(`UPDATE mailings SET marks = jsonb_build_object('token_key', $1::text)`, f.keys.Name())
-	f.keys = keysOf(t, "n")
+	f.keys = tokentest.Keys(t, "n")
 	f.start(Options{})
 	f.oneClick("x") // the keys are looked up before the first request
 	if a := f.oneClick(in); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
@@ -257,37 +256,4 @@ func TestOnlyKnownRequestsAct(t *testing.T) {
 		t.Errorf("no boundary: %d", a.status)
 	}
 	f.wantOptOuts()
-}
-
-func TestAGroupIsWrittenInTheOrderOfItsRequests(t *testing.T) {
-	t.Parallel()
-	who := token.Recipient{Mailing: 1, Number: 1}
-	leave, undo := change{who: who}, change{who: who, undo: true}
-	var jobs []job
-	for _, c := range []change{leave, leave, undo, {}, {}, leave, undo, undo, leave} {
-		jobs = append(jobs, job{change: c})
-	}
-	got := withoutRepeated(jobs)
-	want := []change{leave, undo, {}, leave, undo, leave}
-	if len(got) != len(want) {
-		t.Fatalf("got %+v", got)
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("%d: got %+v, want %+v", i, got[i], want[i])
-		}
-	}
-}
-
-func TestMoreRequestsThanTheDatabaseTakesAreRefused(t *testing.T) {
-	t.Parallel()
-	g := &group{waiting: make(chan job, 1)}
-	ended, end := context.WithCancel(t.Context())
-	end()
-	if err := g.add(ended, change{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("the first: %v", err)
-	}
-	if err := g.add(t.Context(), change{}); !errors.Is(err, errBusy) {
-		t.Errorf("the second: %v", err)
-	}
 }

@@ -45,8 +45,8 @@ and text, the time, and the classes of the events that came back later. A runnin
 reported too. Its recipients without an outcome are "open".
 
 The outcome is what the drop point answered. An event is what somebody reported later: a bounce
-by mail, a complaint. An event changes no outcome. With --events, the command exports one line for
-each event instead.
+by mail, a complaint, a request to unsubscribe. An event changes no outcome. With --events, the
+command exports one line for each event instead.
 
 CSV is for spreadsheets: a value that a spreadsheet would take for a formula gets an apostrophe
 before it, and control characters become blanks. JSON has the exact values, as one array with
