@@ -10,10 +10,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"directmailer/internal/config"
+	"directmailer/internal/feedback"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
 	"directmailer/starter/internal/status"
@@ -194,15 +196,23 @@ func (d *Demo) follow(ctx context.Context, id string) (status.Status, error) {
 // tell says where the messages are, and shows the header of one.
 func (d *Demo) tell(id, mail string) {
 	fmt.Fprintf(d.Out, "\nEach message is a file in %s\n", mail)
-	if name, header := sampleMessage(mail); name != "" {
+	name, header := sampleMessage(mail)
+	if name != "" {
 		fmt.Fprintf(d.Out, "%s begins:\n%s", name, header)
 		fmt.Fprintf(d.Out, "\nIts DKIM-Signature is by a key of the demo. Look at the whole message:\n  %s\n",
 			filepath.Join(mail, name))
 	}
-	if ui := d.stack.UI(); ui != "" && d.Keep {
+	if !d.Keep {
+		fmt.Fprint(d.Out, "\n`starter demo --keep` leaves the unsubscribe pages and the servers running.\n")
+		return
+	}
+	// A mailing that was interrupted has links to the port of before.
+	page := regexp.MustCompile(regexp.QuoteMeta("http://"+string(d.stack.publicAddress)+feedback.Path) + `[\w-]+`)
+	if link := page.FindString(header); link != "" {
+		fmt.Fprintf(d.Out, "\nIts unsubscribe page: %s\n", link)
+	}
+	if ui := d.stack.UI(); ui != "" {
 		fmt.Fprintf(d.Out, "\nWeb UI: %s/namespaces/default/workflows/%s\n", ui, id)
-	} else if ui != "" {
-		fmt.Fprintf(d.Out, "\nThe Web UI was at %s; `starter demo --keep` leaves it running.\n", ui)
 	}
 }
 
@@ -235,7 +245,7 @@ func (d *Demo) cleanUp(ctx context.Context) {
 	case !d.finished && d.stack.postgres != nil:
 		d.Say("stopped; nothing is lost: `starter demo --data %s` goes on", d.dir)
 	case d.finished && d.Dir == "":
-		for _, name := range []string{"postgres", "temporal", "lock", "worker.log", demoKey} {
+		for _, name := range []string{"postgres", "temporal", "lock", "worker.log", tokenKeys, demoKey} {
 			_ = os.RemoveAll(filepath.Join(d.dir, name))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -13,29 +14,32 @@ import (
 	"strconv"
 
 	"directmailer/internal/config"
+	"directmailer/internal/dev/servers"
+	"directmailer/starter/internal/output"
 )
 
 const (
 	// PublicPort is where the unsubscribe pages of `starter dev` are, if it is free.
 	PublicPort = 8234
 	anyPort    = 0
+
+	tokenKeys = "token-keys" // the name of their file in the folder
 )
 
 // UsePublicPages gives messages unsubscribe links to this machine, with token keys that stay in the
 // folder. The port is another one if it is taken or 0.
 func (s *Stack) UsePublicPages(port int) error {
-	keys := filepath.Join(s.dir, "token-keys")
-	f, err := os.OpenFile(keys, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = fmt.Fprintln(f, rand.Text()+rand.Text())
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fileError(err)
+	keys := filepath.Join(s.dir, tokenKeys)
+	err := makeOnce(keys, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, rand.Text()+rand.Text())
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if port == anyPort || !free(port) {
-		if port, err = freePort(); err != nil {
-			return err
+		if port, err = servers.FreePort(); err != nil {
+			return fmt.Errorf("find a port for the unsubscribe pages: %w", err)
 		}
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -47,11 +51,12 @@ func (s *Stack) UsePublicPages(port int) error {
 		os.Setenv("DM_PUBLIC_ADDRESS", address))
 }
 
-// freePort returns a port that nobody listens at now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a port for the unsubscribe pages: %w", err)
+// makeOnce writes a file that only its owner may read, unless it is there already. A crash leaves
+// no part of it.
+func makeOnce(file string, write func(io.Writer) error) error {
+	_, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = output.ToFile(file, write)
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	return fileError(err)
 }

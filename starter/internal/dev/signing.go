@@ -3,13 +3,10 @@
 package dev
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"path/filepath"
 
 	"directmailer/internal/content/dkim"
-	"directmailer/starter/internal/output"
 )
 
 // demoDomain is the domain of From in the sample mailing. demoKey is the name of its key's file in
@@ -20,15 +17,15 @@ const demoDomain, demoKey = "harbour-hill.example", "dkim.pem"
 // that was interrupted goes on with the same.
 func (d *Demo) sign() error {
 	e := dkim.Entry{Domain: demoDomain, Selector: "demo", File: filepath.Join(d.dir, demoKey)}
-	err := output.ToNewFile(e.File, func(w io.Writer) error {
+	err := makeOnce(e.File, func(w io.Writer) error {
 		text, err := dkim.Generate(dkim.Ed25519)
 		if err == nil {
 			_, err = w.Write(text)
 		}
 		return err
 	})
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fileError(err)
+	if err != nil {
+		return err
 	}
 	return d.stack.export("DM_DKIM", e.Text())
 }
