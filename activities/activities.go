@@ -71,14 +71,15 @@ type Activities struct {
 	worker     string // identifies this worker; random
 	buffers    spool.BufferPool
 	sealKey    atomic.Pointer[[]byte]
+	slots      slots
 	suspects   chan struct{} // held while a batch is rendered that may have killed a worker
 	log        *slog.Logger
 }
 
 // New returns the activities of a worker with a database, drop points, source databases for
-// queries, and a fetcher of pages.
+// queries, and a fetcher of pages. It renders up to maxBatches batches at a time.
 func New(
-	pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, log *slog.Logger,
+	pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, maxBatches int, log *slog.Logger,
 ) *Activities {
 	return &Activities{
 		mailings:   mailings.New(pool),
@@ -91,6 +92,7 @@ func New(
 		pacer:      ratelimit.New(pool),
 		dropPoints: points,
 		sources:    sources,
+		slots:      newSlots(maxBatches),
 		suspects:   make(chan struct{}, 1),
 		contents:   content.NewCache[*content.Content](),
 		pages:      pages,

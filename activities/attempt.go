@@ -36,6 +36,8 @@ type attemptCounts struct {
 	// its drop points, or lack the mailing's token key.
 	Busy   int `json:"busy,omitempty"`
 	Absent int `json:"absent,omitempty"`
+	// Slow counts how often slow work had to wait for a slot.
+	Slow int `json:"slow,omitempty"`
 }
 
 // previousCounts returns the counts of the previous attempt.
@@ -212,6 +214,9 @@ func handOver(ctx context.Context, failures *attemptCounts, f *failure) error {
 	case policy.NoDropPoint, policy.NoTokenKey:
 		failures.Absent++
 		n = failures.Absent
+	case policy.SlotsTaken:
+		failures.Slow++
+		n = failures.Slow
 	}
 	if n > 0 {
 		activity.RecordHeartbeat(ctx, *failures)

@@ -108,6 +108,7 @@ var perType = map[policy.ErrorType]int{
 	policy.WorkerBusy:           forever,
 	policy.NoDropPoint:          forever,
 	policy.NoTokenKey:           forever,
+	policy.SlotsTaken:           forever,
 	policy.Unexpected:           policy.UnexpectedAttempts,
 }
 

@@ -6,13 +6,15 @@ import (
 
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // CloseMailing reconciles the ledger row by row and ends the mailing. A mailing is not completed
 // while any recipient has no outcome: then the answer lists its open batches, or counts its
 // deferred recipients. After the end, CloseMailing returns the same answer again.
 func (a *Activities) CloseMailing(ctx context.Context, call workflows.CloseCall) (workflows.Closing, error) {
-	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Closing, error) {
+	w, retry := work{policy.CloseMailing, call.Mailing}, workflows.Retries{Database: call.Retry}
+	return timedSlots(ctx, a.slots.steps, w, retry, func(ctx context.Context) (workflows.Closing, error) {
 		m, err := a.mailings.Get(ctx, call.Mailing)
 		if errors.Is(err, mailings.ErrNotFound) || err == nil && m.FirstRunID != call.FirstRunID {
 			// The mailing was cancelled before its ID was reserved: it has no ledger.

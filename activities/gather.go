@@ -9,6 +9,7 @@ import (
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // maxLinger limits how long deferred recipients that are due wait for others to fill a batch.
@@ -17,7 +18,8 @@ const maxLinger = 10 * time.Minute
 // GatherDeferred makes batches of the deferred recipients that are due, with the messages that were
 // rendered for them. After a lost answer, it returns the batches that it has made.
 func (a *Activities) GatherDeferred(ctx context.Context, call workflows.GatherCall) (workflows.Gathered, error) {
-	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Gathered, error) {
+	w, retry := work{policy.GatherDeferred, call.Mailing}, workflows.Retries{Database: call.Retry}
+	return timedSlots(ctx, a.slots.steps, w, retry, func(ctx context.Context) (workflows.Gathered, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Gathered{}, err

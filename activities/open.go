@@ -26,7 +26,8 @@ import (
 // OpenMailing checks the whole input. If the input has no problem, OpenMailing reserves the
 // mailing's ID in the database for ever. After a crash, it finds its own reservation.
 func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (workflows.Opened, error) {
-	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Opened, error) {
+	w, retry := work{policy.OpenMailing, call.Mailing}, workflows.Retries{Database: call.Retry}
+	return timedSlots(ctx, a.slots.steps, w, retry, func(ctx context.Context) (workflows.Opened, error) {
 		if opened, err := a.reserved(ctx, call.Mailing, call.FirstRunID); err != nil || opened != nil {
 			return deref(opened), err
 		}

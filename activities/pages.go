@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,41 +13,28 @@ import (
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/fifo"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 	"directmailer/workflows"
 )
 
-// renderPages is renderSpan for a mailing with pages. If the page server fails in the middle, the
-// messages that were composed are kept for the next attempt.
-func (a *Activities) renderPages(
-	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content,
-	batch ledger.Batch, span ledger.Span,
-) ([]byte, []ledger.Failure, error) {
-	w := newComposer(ctx, c, encoder)
-	before, _ := a.partials.Take(batch)
-	if err := w.resume(before); err != nil {
-		return nil, nil, err
-	}
+// addPages is addAll for a mailing with pages.
+func (a *Activities) addPages(ctx context.Context, w *composer, r rendering, last *int32) error {
 	// Read all recipients first, so that no database connection is in use while pages are fetched.
 	var open []recipients.Recipient
-	err := a.eachRecipient(ctx, m, span, func(r recipients.Recipient) error {
-		if r.Number > before.last {
-			open = append(open, r)
+	err := a.eachRecipient(ctx, r, func(to recipients.Recipient) error {
+		if to.Number > *last {
+			open = append(open, to)
 		}
 		return nil
 	})
-	if err == nil {
-		err = a.fetchAll(ctx, m.ID, w, open, span.Members != nil, &before.last)
-	}
-	blob, finished := w.encoder.Finish()
 	if err != nil {
-		if finished == nil && before.last > 0 {
-			a.partials.Put(batch, partialBatch{last: before.last, failures: w.failures, messages: bytes.Clone(blob)})
-		}
-		return nil, nil, err
+		return err
 	}
-	return blob, w.failures, finished
+	r.timed.start()
+	return a.fetchAll(ctx, w, r, open, last)
 }
+
+// pagesOf returns whose pages are fetched.
+func pagesOf(r rendering) page.Batch { return page.Batch{Mailing: r.mailing.ID, Slow: r.timed.slow} }
 
 // maxPagesInARow is how many pages in a row may fail with 5xx before the server counts as
 // unavailable.
@@ -57,12 +43,13 @@ const maxPagesInARow = 3
 // fetchAll is fetch that passes over recipients at whose pages the server fails, while it answers
 // others: they are deferred. In a later round there may be no others, so again is enough.
 func (a *Activities) fetchAll(
-	ctx context.Context, mailing string, w *composer, open []recipients.Recipient, again bool, last *int32,
+	ctx context.Context, w *composer, r rendering, open []recipients.Recipient, last *int32,
 ) error {
+	again := r.span.Members != nil
 	var passed []ledger.Failure // since the last page that was not unavailable
 	for {
 		before := *last
-		err := a.fetch(ctx, mailing, w, open, last)
+		err := a.fetch(ctx, w, r, open, last)
 		if *last != before {
 			w.failures = append(w.failures, passed...)
 			passed = nil
@@ -88,11 +75,11 @@ func (a *Activities) fetchAll(
 // fetch composes the messages of recipients from their pages, and sets last to the number of each
 // recipient that is done.
 func (a *Activities) fetch(
-	ctx context.Context, mailing string, w *composer, open []recipients.Recipient, last *int32,
+	ctx context.Context, w *composer, r rendering, open []recipients.Recipient, last *int32,
 ) error {
 	locator := w.content.Pages.NewLocator(ctx)
 	locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(w.content, open[i])) }
-	return a.pages.Each(ctx, mailing, w.content.Pages, len(open), locate, func(i int, p render.Page, err error) error {
+	return a.pages.Each(ctx, pagesOf(r), w.content.Pages, len(open), locate, func(i int, p render.Page, err error) error {
 		var unlocated *render.Problem
 		var failed *page.Failure
 		switch {
@@ -150,7 +137,7 @@ func (w *composer) resume(b partialBatch) error {
 	}
 }
 
-// partialBatch holds what an attempt has composed of a batch before the page server failed.
+// partialBatch holds what an attempt has composed of a batch before it was stopped.
 type partialBatch struct {
 	last     int32 // number of the last recipient with a message or a failure; 0 if there is none
 	failures []ledger.Failure

@@ -91,7 +91,7 @@ func preparedInBatches(t *testing.T, size, batch int, content workflows.Content)
 	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, batch); err != nil {
 		t.Fatal(err)
 	}
-	return pool, New(pool, nil, nil, loopback(t), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return pool, New(pool, nil, nil, loopback(t), 8, slog.New(slog.NewTextHandler(io.Discard, nil)))
 }
 
 // loopback fetches pages from this machine.

@@ -17,7 +17,8 @@ import (
 // already, PrepareList returns the same answer.
 func (a *Activities) PrepareList(ctx context.Context, call workflows.PrepareCall) (workflows.Prepared, error) {
 	retry := workflows.Retries{Database: call.Retry, List: call.Retry}
-	return attempt(ctx, retry, func(ctx context.Context) (workflows.Prepared, error) {
+	w := work{policy.PrepareList, call.Mailing}
+	return timedSlots(ctx, a.slots.prepares, w, retry, func(ctx context.Context) (workflows.Prepared, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Prepared{}, err

@@ -14,6 +14,7 @@ import (
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
 	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // RenderBatch composes the exact bytes of a batch's messages and stores them in the spool. A
@@ -22,7 +23,8 @@ import (
 // nothing, see [workflows.RenderCall]. If the batch is rendered already, RenderBatch does nothing:
 // bytes that may have been sent never change.
 func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall) (workflows.Rendered, error) {
-	return attempt(ctx, call.Retry, func(ctx context.Context) (workflows.Rendered, error) {
+	w := work{policy.RenderBatch, call.Mailing}
+	return withSlots(ctx, a.slots.renders, w, call.Retry, func(ctx context.Context, t *timed) (workflows.Rendered, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Rendered{}, err
@@ -38,21 +40,30 @@ func (a *Activities) RenderBatch(ctx context.Context, call workflows.RenderCall)
 		}
 		stored := false
 		defer func() { end(stored) }() // also after a panic
-		out, err := a.renderBatch(ctx, call, m, batch, span)
+		out, err := a.renderBatch(ctx, call, rendering{mailing: m, batch: batch, span: span, timed: t})
 		stored = err == nil
 		return out, err
 	})
 }
 
+// rendering is a batch that is rendered.
+type rendering struct {
+	mailing mailings.Mailing
+	content *content.Content
+	batch   ledger.Batch
+	span    ledger.Span
+	timed   *timed
+}
+
 // renderBatch renders and stores a batch whose attempt is counted.
 func (a *Activities) renderBatch(
-	ctx context.Context, call workflows.RenderCall, m mailings.Mailing, batch ledger.Batch, span ledger.Span,
+	ctx context.Context, call workflows.RenderCall, r rendering,
 ) (workflows.Rendered, error) {
-	c, err := a.contentOf(m)
-	if err != nil {
+	var err error
+	if r.content, err = a.contentOf(r.mailing); err != nil {
 		return workflows.Rendered{}, err
 	}
-	if err := a.mailings.NoteSignatures(ctx, m, c.Signer.Names()); err != nil {
+	if err := a.mailings.NoteSignatures(ctx, r.mailing, r.content.Signer.Names()); err != nil {
 		return workflows.Rendered{}, err
 	}
 	encoder, err := a.buffers.GetEncoder()
@@ -60,19 +71,19 @@ func (a *Activities) renderBatch(
 		return workflows.Rendered{}, err
 	}
 	defer a.buffers.PutEncoder(encoder)
-	blob, failures, err := a.compose(ctx, encoder, m, c, batch, span)
+	blob, failures, err := a.compose(ctx, encoder, r)
 	if err != nil {
 		return workflows.Rendered{}, err
 	}
-	if call.Sample > 0 && len(failures) == span.Len() {
-		if err := a.sampled(ctx, m, c, call.Sample, failures); err != nil {
+	if call.Sample > 0 && len(failures) == r.span.Len() {
+		if err := a.sampled(ctx, r, call.Sample, failures); err != nil {
 			return workflows.Rendered{}, err
 		}
 	}
-	if err := a.ledger.Store(ctx, batch, blob, failures); err != nil {
-		if c.Pages != nil { // do not fetch the pages again because the database is unavailable
+	if err := a.ledger.Store(ctx, r.batch, blob, failures); err != nil {
+		if r.content.Pages != nil { // do not fetch the pages again because the database is unavailable
 			all := partialBatch{last: math.MaxInt32, failures: failures, messages: bytes.Clone(blob)}
-			a.partials.Put(batch, all)
+			a.partials.Put(r.batch, all)
 		}
 		return workflows.Rendered{}, err
 	}
@@ -82,42 +93,58 @@ func (a *Activities) renderBatch(
 			failed++
 		}
 	}
-	return workflows.Rendered{Messages: span.Len() - len(failures), Failed: failed}, nil
+	return workflows.Rendered{Messages: r.span.Len() - len(failures), Failed: failed}, nil
 }
 
 // compose returns the spool of a batch, valid until the encoder is reset, and the recipients
-// without a message.
+// without a message. If it is stopped in the middle, by the page server or because the batch is
+// slow, the messages that were composed are kept for the next attempt.
 func (a *Activities) compose(
-	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content,
-	batch ledger.Batch, span ledger.Span,
+	ctx context.Context, encoder *spool.Encoder, r rendering,
 ) ([]byte, []ledger.Failure, error) {
-	if c.Pages != nil {
-		return a.renderPages(ctx, encoder, m, c, batch, span)
-	}
-	return a.renderSpan(ctx, encoder, m, c, span)
-}
-
-// renderSpan composes the messages of a batch without pages.
-func (a *Activities) renderSpan(
-	ctx context.Context, encoder *spool.Encoder, m mailings.Mailing, c *content.Content, span ledger.Span,
-) ([]byte, []ledger.Failure, error) {
-	w := newComposer(ctx, c, encoder)
-	err := a.eachRecipient(ctx, m, span, func(r recipients.Recipient) error { return w.add(r, render.Page{}) })
-	if err != nil {
+	w := newComposer(ctx, r, encoder)
+	before, _ := a.partials.Take(r.batch)
+	if err := w.resume(before); err != nil {
 		return nil, nil, err
 	}
-	blob, err := w.encoder.Finish()
-	return blob, w.failures, err
+	last := before.last
+	add := a.addAll
+	if r.content.Pages != nil {
+		add = a.addPages
+	}
+	err := add(ctx, w, r, &last)
+	blob, finished := w.encoder.Finish()
+	if err == nil {
+		return blob, w.failures, finished
+	}
+	goesOn := r.content.Pages != nil || errors.Is(context.Cause(ctx), errSlotsTaken)
+	if finished == nil && last > 0 && goesOn {
+		a.partials.Put(r.batch, partialBatch{last: last, failures: w.failures, messages: bytes.Clone(blob)})
+	}
+	return nil, nil, err
 }
 
-// eachRecipient calls each for the recipients of a span, in the order of their numbers.
-func (a *Activities) eachRecipient(
-	ctx context.Context, m mailings.Mailing, span ledger.Span, each func(recipients.Recipient) error,
-) error {
-	if span.Members != nil {
-		return a.recipients.Numbered(ctx, m.Key, span.Members, each)
+// addAll composes the messages of a batch without pages, after those until last. It sets last to
+// the number of each recipient that is done.
+func (a *Activities) addAll(ctx context.Context, w *composer, r rendering, last *int32) error {
+	return a.eachRecipient(ctx, r, func(to recipients.Recipient) error {
+		if to.Number <= *last {
+			return nil
+		}
+		if err := w.add(to, render.Page{}); err != nil {
+			return err
+		}
+		*last = to.Number
+		return nil
+	})
+}
+
+// eachRecipient calls each for the recipients of a batch, in the order of their numbers.
+func (a *Activities) eachRecipient(ctx context.Context, r rendering, each func(recipients.Recipient) error) error {
+	if r.span.Members != nil {
+		return a.recipients.Numbered(ctx, r.mailing.Key, r.span.Members, each)
 	}
-	return a.recipients.Range(ctx, m.Key, span.First, span.Last, each)
+	return a.recipients.Range(ctx, r.mailing.Key, r.span.First, r.span.Last, each)
 }
 
 // composer composes the messages of one batch.
@@ -125,17 +152,22 @@ type composer struct {
 	content  *content.Content
 	renderer *render.Renderer
 	encoder  *spool.Encoder
+	timed    *timed
 	failures []ledger.Failure
 	pages    int // that were fetched
 	buf      []byte
 }
 
-func newComposer(ctx context.Context, c *content.Content, encoder *spool.Encoder) *composer {
-	return &composer{content: c, renderer: c.Template.NewRenderer(ctx), encoder: encoder}
+func newComposer(ctx context.Context, r rendering, encoder *spool.Encoder) *composer {
+	renderer := r.content.Template.NewRenderer(ctx)
+	return &composer{content: r.content, renderer: renderer, encoder: encoder, timed: r.timed}
 }
 
 // add composes the message for r, or records why it cannot.
 func (w *composer) add(r recipients.Recipient, p render.Page) error {
+	if err := w.timed.took(w.renderer.Steps()); err != nil {
+		return err
+	}
 	to := recipient(w.content, r)
 	to.Page = p
 	data, info, err := w.renderer.Render(w.buf[:0], to)

@@ -8,11 +8,9 @@ import (
 	"strings"
 
 	"directmailer/internal/audience/recipients"
-	"directmailer/internal/content"
 	"directmailer/internal/content/page"
 	"directmailer/internal/content/render"
 	"directmailer/internal/ledger"
-	"directmailer/internal/mailings"
 	"directmailer/workflows/policy"
 )
 
@@ -20,7 +18,7 @@ import (
 // first recipients has a message. Otherwise the content is at fault, or a whole column, and the
 // error has the type NothingRendered: nobody is to be failed for that.
 func (a *Activities) sampled(
-	ctx context.Context, m mailings.Mailing, c *content.Content, size int, failures []ledger.Failure,
+	ctx context.Context, r rendering, size int, failures []ledger.Failure,
 ) error {
 	known := make(map[int32]string, len(failures))
 	for _, f := range failures {
@@ -35,7 +33,7 @@ func (a *Activities) sampled(
 			others = append(others, n)
 		}
 	}
-	rendered, err := a.renderOthers(ctx, m, c, others, reasons)
+	rendered, err := a.renderOthers(ctx, r, others, reasons)
 	if err != nil || rendered {
 		return err
 	}
@@ -47,19 +45,20 @@ var errRendered = errors.New("a recipient has a message")
 
 // renderOthers renders recipients until one has a message, and counts the reasons of the others.
 func (a *Activities) renderOthers(
-	ctx context.Context, m mailings.Mailing, c *content.Content, numbers []int32, reasons map[string]int,
+	ctx context.Context, r rendering, numbers []int32, reasons map[string]int,
 ) (rendered bool, err error) {
 	if len(numbers) == 0 {
 		return false, nil
 	}
 	var others []recipients.Recipient
-	err = a.recipients.Numbered(ctx, m.Key, numbers, func(r recipients.Recipient) error {
-		others = append(others, r)
+	err = a.recipients.Numbered(ctx, r.mailing.Key, numbers, func(to recipients.Recipient) error {
+		others = append(others, to)
 		return nil
 	})
 	if err != nil {
 		return false, err
 	}
+	c := r.content
 	renderer := c.Template.NewRenderer(ctx)
 	try := func(i int, p render.Page, err error) error {
 		to := recipient(c, others[i])
@@ -81,7 +80,7 @@ func (a *Activities) renderOthers(
 	if c.Pages != nil {
 		locator := c.Pages.NewLocator(ctx)
 		locate := func(i int) (*url.URL, error) { return locator.Locate(recipient(c, others[i])) }
-		err = a.pages.Each(ctx, m.ID, c.Pages, len(others), locate, try)
+		err = a.pages.Each(ctx, pagesOf(r), c.Pages, len(others), locate, try)
 	} else {
 		for i := range others {
 			if err = try(i, render.Page{}, nil); err != nil {

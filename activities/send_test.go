@@ -69,7 +69,7 @@ func (d *fixture) worker() *Activities {
 	}
 	set := droppoint.NewSet([]droppoint.Config{config})
 	d.Cleanup(set.Close)
-	return New(d.pool, set, nil, loopback(d.T), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return New(d.pool, set, nil, loopback(d.T), 8, slog.New(slog.NewTextHandler(io.Discard, nil)))
 }
 
 // send does one attempt at the batch.

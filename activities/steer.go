@@ -17,7 +17,8 @@ const checkTimeout = 6 * time.Minute
 // CheckDropPoint does everything with a drop point that is possible without sending a message. A
 // drop point that cannot be used is an answer, not an error.
 func (a *Activities) CheckDropPoint(ctx context.Context, call workflows.CheckCall) (workflows.Checked, error) {
-	return attempt(ctx, workflows.Retries{}, func(ctx context.Context) (workflows.Checked, error) {
+	w := work{policy.CheckDropPoint, call.DropPoint}
+	return timedSlots(ctx, a.slots.steps, w, workflows.Retries{}, func(ctx context.Context) (workflows.Checked, error) {
 		point, ok := a.dropPoints.Get(call.DropPoint)
 		if !ok {
 			if previousCounts(ctx).Absent < maxAbsent {
@@ -38,7 +39,8 @@ func (a *Activities) CheckDropPoint(ctx context.Context, call workflows.CheckCal
 // ResolveUncertain resolves the uncertain recipients of a mailing. After a lost answer, it finds
 // none and returns 0: the closing of the ledger corrects the counts of the workflow.
 func (a *Activities) ResolveUncertain(ctx context.Context, call workflows.ResolveCall) (workflows.Resolved, error) {
-	return attempt(ctx, workflows.Retries{Database: call.Retry}, func(ctx context.Context) (workflows.Resolved, error) {
+	w, retry := work{policy.ResolveUncertain, call.Mailing}, workflows.Retries{Database: call.Retry}
+	return timedSlots(ctx, a.slots.steps, w, retry, func(ctx context.Context) (workflows.Resolved, error) {
 		m, err := a.mailing(ctx, call.Mailing)
 		if err != nil {
 			return workflows.Resolved{}, err

@@ -151,5 +151,5 @@ func valueActivities(t *testing.T, sources *query.Set) (*pgxpool.Pool, *Activiti
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return pool, New(pool, nil, sources, loopback(t), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return pool, New(pool, nil, sources, loopback(t), 8, slog.New(slog.NewTextHandler(io.Discard, nil)))
 }

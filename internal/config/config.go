@@ -79,6 +79,10 @@ const DefaultMaxBatches = 8
 // short activities: opening, closing, and what operators ask for.
 const MaxPrepares, MaxSteps = 8, 8
 
+// RenderSlots is how many batches a worker renders at the same time. Slow ones leave half of them
+// to others, so there are at least two.
+func RenderSlots(maxBatches int) int { return max(maxBatches, 2) }
+
 // DatabaseConnections is how many connections to PostgreSQL a worker opens at most: one for each
 // activity that can run at the same time, one for the gate, two for mail that comes back, and some
 // to spare.

@@ -101,7 +101,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	go warnOfPowers(ctx, sources, log)
 	pages := page.NewFetcher(c.PageHosts)
 	defer pages.Close()
-	all := activities.New(pool, points, sources, pages, log)
+	all := activities.New(pool, points, sources, pages, c.MaxBatches, log)
 	all.Keys = keys
 	all.SearchAttributes = attributes.Usable
 	if _, err := await(ctx, log, "PostgreSQL", all.SealKey, database.Unavailable); err != nil {
@@ -220,7 +220,7 @@ func queuesOf(c config.Worker) []taskQueue {
 	queues := []taskQueue{
 		{policy.StepsQueue(c.TaskQueue), config.MaxSteps},
 		{policy.PrepareQueue(c.TaskQueue), config.MaxPrepares},
-		{policy.RenderQueue(c.TaskQueue), c.MaxBatches},
+		{policy.RenderQueue(c.TaskQueue), config.RenderSlots(c.MaxBatches)},
 		{c.TaskQueue, c.MaxBatches},
 	}
 	if c.InboundMailbox.IsSet() { // a worker without the mailbox leaves its readings to the others

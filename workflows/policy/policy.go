@@ -200,6 +200,7 @@ const (
 	WorkerBusy     ErrorType = "WorkerBusy"     // the connections of the worker are busy with the mailing
 	NoDropPoint    ErrorType = "NoDropPoint"    // the worker has none of the drop points
 	NoTokenKey     ErrorType = "NoTokenKey"     // the worker lacks the token key of the mailing
+	SlotsTaken     ErrorType = "SlotsTaken"     // slow work has all slots of the worker that it may have
 
 	// [UnexpectedAttempts] attempts at growing pauses. Then the mailing is suspended with the
 	// reason, so that an operator can look at it. No recipient gets an outcome for it.
@@ -250,6 +251,7 @@ var decisions = map[ErrorType]decision{
 	WorkerBusy:           {handOver: true},
 	NoDropPoint:          {handOver: true},
 	NoTokenKey:           {handOver: true},
+	SlotsTaken:           {handOver: true},
 	Unexpected:           {setting: Bug},
 }
 
@@ -262,10 +264,13 @@ func HandsOver(t ErrorType) bool { return decisions[t].handOver }
 
 // HandOverPause returns the pause before work is offered again that was handed over n times by
 // errors of the type. Work that a worker had to leave is offered at once. Work for which no worker
-// had room is offered at growing pauses.
+// had room is offered at growing pauses, slow work at the longest.
 func HandOverPause(t ErrorType, n int) time.Duration {
-	if t == WorkerBusy || t == NoDropPoint || t == NoTokenKey {
+	switch t {
+	case WorkerBusy, NoDropPoint, NoTokenKey:
 		return 250 * time.Millisecond << min(n-1, 3)
+	case SlotsTaken:
+		return time.Second << min(n-1, 4)
 	}
 	return time.Millisecond
 }

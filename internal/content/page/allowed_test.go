@@ -467,7 +467,7 @@ func TestAMailingWhosePageServerHangsLeavesSlotsToOthers(t *testing.T) {
 		l := places.NewLocator(t.Context())
 		err = f.Each(
 			t.Context(),
-			mailing,
+			Batch{Mailing: mailing},
 			places,
 			n,
 			func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },

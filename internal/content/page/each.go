@@ -10,6 +10,14 @@ import (
 	"directmailer/internal/content/render"
 )
 
+// Batch is a batch whose pages are fetched.
+type Batch struct {
+	Mailing string
+	// Slow is closed when the pages turn out to be slow. Then they leave the slots of the worker to
+	// quick pages, and take those for slow ones. nil: they never do.
+	Slow <-chan struct{}
+}
+
 // Each fetches the pages of n recipients of a mailing, several at a time, and gives them to take
 // one by one in their order. locate says where the page of the i-th is. What is about one
 // recipient, an error of locate or a [*Failure], is given to take. Each ends with the first error
@@ -17,15 +25,15 @@ import (
 //
 // No more than a window of pages is fetched ahead, however many there are. All calls for one
 // mailing share its slots.
-func (f *Fetcher) Each(ctx context.Context, mailing string, s *Locations, n int,
+func (f *Fetcher) Each(ctx context.Context, b Batch, s *Locations, n int,
 	locate func(i int) (*url.URL, error), take func(i int, page render.Page, err error) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	slots := f.join(mailing)
-	defer f.leave(mailing)
+	slots := f.join(b.Mailing)
+	defer f.leave(b.Mailing)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	w := window{f: f, s: s, mailing: slots, running: &running}
+	w := window{f: f, s: s, mailing: slots, slow: b.Slow, running: &running}
 	next := 0
 	for i := range n {
 		for ; next < n && next < i+perBatch && !w.away.Load(); next++ {
@@ -35,7 +43,7 @@ func (f *Fetcher) Each(ctx context.Context, mailing string, s *Locations, n int,
 		slot := w.at(i)
 		got := <-slot.fetched
 		if got.err == errLong {
-			got.page, got.err = f.fetch(ctx, slots, s, slot.url, maxBody)
+			got.page, got.err = f.fetch(ctx, slots, b.Slow, s, slot.url, maxBody)
 		}
 		var away *Unavailable
 		switch {
@@ -56,6 +64,7 @@ type window struct {
 	f       *Fetcher
 	s       *Locations
 	mailing chan struct{} // the slots of the mailing
+	slow    <-chan struct{}
 	running *sync.WaitGroup
 	slots   [perBatch]slot
 	away    atomic.Bool // a page has found the server unavailable: nothing more is asked for
@@ -81,7 +90,7 @@ func (w *window) start(ctx context.Context, i int, u *url.URL, err error) {
 		return
 	}
 	w.running.Go(func() {
-		page, err := w.f.fetch(ctx, w.mailing, w.s, u, smallBody)
+		page, err := w.f.fetch(ctx, w.mailing, w.slow, w.s, u, smallBody)
 		var away *Unavailable
 		if errors.As(err, &away) {
 			w.away.Store(true)

@@ -14,6 +14,7 @@ import (
 
 const (
 	perWorker    = 64 // requests at a time, of all mailings together
+	perSlow      = 32 // requests at a time that are begun for slow batches, besides
 	perMailing   = 16 // requests at a time, of all batches of a mailing together
 	perBatch     = 16 // pages of a batch that are fetched, or wait for those before them
 	maxRedirects = 5
@@ -44,7 +45,8 @@ type Fetcher struct {
 	transport *http.Transport
 	dialer    net.Dialer
 	guard     *guard
-	slots     chan struct{}
+	slots     chan struct{} // of quick batches
+	slow      chan struct{} // slots of slow batches
 	whole     time.Duration
 	pauses    []time.Duration
 
@@ -58,6 +60,7 @@ func NewFetcher(allowed Allowed) *Fetcher {
 	f := &Fetcher{
 		guard:  newGuard(allowed),
 		slots:  make(chan struct{}, perWorker),
+		slow:   make(chan struct{}, perSlow),
 		whole:  wholeTimeout,
 		pauses: pauses,
 		shares: map[string]*share{},
@@ -71,7 +74,7 @@ func NewFetcher(allowed Allowed) *Fetcher {
 		MaxResponseHeaderBytes: maxHeader,
 		MaxIdleConns:           2 * perWorker,
 		MaxIdleConnsPerHost:    perWorker,
-		MaxConnsPerHost:        perWorker,
+		MaxConnsPerHost:        2 * perWorker, // quick and slow pages may be on one host
 		IdleConnTimeout:        90 * time.Second,
 		ForceAttemptHTTP2:      true,
 	}
@@ -84,22 +87,25 @@ func (f *Fetcher) Close() { f.transport.CloseIdleConnections() }
 // Fetch returns the page at u, which [Locator.Locate] returned. The error is a [*Failure],
 // [*Unavailable] or ctx's.
 func (f *Fetcher) Fetch(ctx context.Context, s *Locations, u *url.URL) (render.Page, error) {
-	return f.fetch(ctx, make(chan struct{}, 1), s, u, maxBody)
+	return f.fetch(ctx, make(chan struct{}, 1), nil, s, u, maxBody)
 }
 
 // fetch takes a slot of the mailing before it takes one of the worker: a mailing that waits for its
 // own slots keeps none from the others.
 func (f *Fetcher) fetch(
-	ctx context.Context, mailingSlots chan struct{}, s *Locations, u *url.URL, limit int,
+	ctx context.Context, mailingSlots chan struct{}, slow <-chan struct{}, s *Locations, u *url.URL, limit int,
 ) (render.Page, error) {
-	for _, slots := range []chan struct{}{mailingSlots, f.slots} {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-		case <-ctx.Done():
-			return render.Page{}, ctx.Err()
-		}
+	select {
+	case mailingSlots <- struct{}{}:
+		defer func() { <-mailingSlots }()
+	case <-ctx.Done():
+		return render.Page{}, ctx.Err()
 	}
+	release, err := f.acquire(ctx, slow)
+	if err != nil {
+		return render.Page{}, err
+	}
+	defer release()
 	for try := 0; ; try++ {
 		page, err := f.once(ctx, s, u, limit)
 		var away *Unavailable
@@ -111,6 +117,54 @@ func (f *Fetcher) fetch(
 		case <-ctx.Done():
 			return page, ctx.Err()
 		}
+	}
+}
+
+// acquire takes a slot of the worker for one request: that of a slow page once slow is closed. A
+// request that is out at that moment gives its slot back to quick pages and goes on without one:
+// each batch has at most a window of them.
+func (f *Fetcher) acquire(ctx context.Context, slow <-chan struct{}) (release func(), err error) {
+	isSlow := false
+	select {
+	case <-slow:
+		isSlow = true
+	default:
+	}
+	if !isSlow {
+		select {
+		case f.slots <- struct{}{}:
+			release = sync.OnceFunc(func() { <-f.slots })
+			return releaseWhen(slow, release), nil
+		case <-slow:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	select {
+	case f.slow <- struct{}{}:
+		return func() { <-f.slow }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// releaseWhen calls release when slow is closed, at the latest when the function that it returns is
+// called.
+func releaseWhen(slow <-chan struct{}, release func()) func() {
+	if slow == nil {
+		return release
+	}
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-slow:
+			release()
+		case <-done:
+		}
+	}()
+	return func() {
+		close(done)
+		release()
 	}
 }
 

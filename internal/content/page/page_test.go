@@ -486,7 +486,7 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 	next := 0
 	err := f.Each(
 		t.Context(),
-		"spring",
+		Batch{Mailing: "spring"},
 		places,
 		n,
 		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
@@ -555,7 +555,7 @@ func TestRequestsAtATimeAreBoundedForABatchAMailingAndAWorker(t *testing.T) {
 				l := places.NewLocator(t.Context())
 				err := f.Each(
 					t.Context(),
-					fmt.Sprint("mailing-", n%mailings),
+					Batch{Mailing: fmt.Sprint("mailing-", n%mailings)},
 					places,
 					100,
 					func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
@@ -596,7 +596,7 @@ func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 	var sizes []int
 	done := make(chan error, 1)
 	go func() {
-		done <- f.Each(t.Context(), "spring", places, 100,
+		done <- f.Each(t.Context(), Batch{Mailing: "spring"}, places, 100,
 			func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
 			func(_ int, p render.Page, err error) error {
 				sizes = append(sizes, len(p.HTML))
@@ -631,7 +631,7 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 	taken := 0
 	err := f.Each(
 		t.Context(),
-		"spring",
+		Batch{Mailing: "spring"},
 		places,
 		1000,
 		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
@@ -645,14 +645,14 @@ func TestWhatComesBeforeTheFailureIsTakenAndNothingIsAskedForAfterIt(t *testing.
 		t.Errorf("%d requests", n)
 	}
 	errTake := errors.New("no room")
-	if err := f.Each(t.Context(), "spring", places, 10,
+	if err := f.Each(t.Context(), Batch{Mailing: "spring"}, places, 10,
 		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
 		func(int, render.Page, error) error { return errTake }); err != errTake {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.Each(ctx, "spring", places, 10,
+	if err := f.Each(ctx, Batch{Mailing: "spring"}, places, 10,
 		func(i int) (*url.URL, error) { return l.Locate(anna("n", fmt.Sprint(i))) },
 		func(int, render.Page, error) error { return nil }); err != context.Canceled {
 		t.Errorf("got %v", err)
@@ -671,7 +671,7 @@ func BenchmarkEach(b *testing.B) {
 	b.ReportAllocs()
 	err := f.Each(
 		b.Context(),
-		"spring",
+		Batch{Mailing: "spring"},
 		places,
 		b.N,
 		func(i int) (*url.URL, error) { return l.Locate(anna("n", "7")) },

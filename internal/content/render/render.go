@@ -127,6 +127,9 @@ func (t *Template) NewRenderer(ctx context.Context) *Renderer {
 	return r
 }
 
+// Steps returns how many steps the messages so far have taken.
+func (r *Renderer) Steps() int { return maxBatchSteps - r.budget.batch }
+
 // Render appends the message for r to dst. The same recipient gives the same bytes. Every error is
 // a [*Problem] of this one recipient and holds no recipient data, except [ErrBatchTooSlow], the
 // error of the context, and that of a signature. dst is then returned unchanged.

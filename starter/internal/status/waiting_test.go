@@ -117,7 +117,8 @@ func TestWorkThatOnlyChangesTheWorkerIsNoFailure(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	var all []*workflowpb.PendingActivityInfo
-	for _, kind := range []string{policy.WorkerStopping, policy.BatchTaken, policy.WorkerBusy, policy.NoDropPoint} {
+	for _, kind := range []string{policy.WorkerStopping, policy.BatchTaken, policy.WorkerBusy, policy.NoDropPoint,
+		policy.SlotsTaken} {
 		all = append(
 			all,
 			pending(
