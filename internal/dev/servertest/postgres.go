@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -40,8 +41,15 @@ func startPostgres(ctx context.Context, throwaway bool) (*servers.Postgres, erro
 	}
 	// Several tests run at a time. Each has several workers, and each worker has dozens of
 	// connections.
-	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway,
-		Settings: map[string]string{"max_connections": "1000"}})
+	// A server that is killed leaves nothing outside its folder, with mmap.
+	settings := map[string]string{"max_connections": "1000", "dynamic_shared_memory_type": "mmap"}
+	if throwaway {
+		if folder := memoryFolder(); folder != "" {
+			dir = filepath.Join(folder, "pg")
+		}
+		settings["max_wal_size"] = "256MB" // with it, a server in memory stays small
+	}
+	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: settings})
 }
 
 // Template is a database that tests get copies of. It is prepared once for a test binary, when the
