@@ -66,8 +66,8 @@ type request struct {
 	optouts.Request
 }
 
-// requestsOf returns the requests of recipients who are there. The others have been deleted with their
-// mailing, or were never there.
+// requestsOf returns the requests of recipients who are there. The others have been deleted with
+// their mailing, or were never there.
 func requestsOf(ctx context.Context, tx pgx.Tx, changes []change) ([]request, error) {
 	of, numbers := make([]int64, len(changes)), make([]int64, len(changes))
 	for i, c := range changes {
