@@ -106,8 +106,8 @@ type dialAttempt struct {
 	host host
 
 	mu        sync.Mutex
-	refused   netip.Addr // the first address that was refused
-	permitted bool       // some address was not refused
+	refused   bool // some address was refused
+	permitted bool // some address was not refused
 }
 
 // dialKey is the key of a *dialAttempt in the context of a dialler.
@@ -127,28 +127,22 @@ func (g *guard) control(ctx context.Context, _, address string, _ syscall.RawCon
 		d.permitted = true
 		return nil
 	}
-	if !d.refused.IsValid() {
-		d.refused = at.Addr()
-	}
+	d.refused = true
 	return errNotPublic
 }
 
 // errNotPublic is the error for one address. A host may have others.
 var errNotPublic = errors.New("the address is not public")
 
-// refused is the error for a host none of whose addresses may be dialled.
+// refused is the error for a host none of whose addresses may be dialled. It tells the author of a
+// mailing nothing about what is there: not the address of a name, and not whether a port is open.
 type refused struct {
 	host host
-	at   netip.Addr
 }
 
 func (r *refused) Error() string {
-	which := fmt.Sprintf("its address %s", r.at)
-	if r.host.name == r.at.String() {
-		which = "its address"
-	}
-	return fmt.Sprintf("%s is refused: %s is not public; the operator can allow it with DM_PAGE_HOSTS=%[1]s",
-		r.host, which)
+	return fmt.Sprintf("%s is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=%[1]s",
+		r.host)
 }
 
 // dial connects to a host, at an address that the guard permits.
@@ -167,8 +161,8 @@ func (f *Fetcher) dial(ctx context.Context, network, address string) (net.Conn, 
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.refused.IsValid() && !d.permitted && ctx.Err() == nil {
-		return nil, &refused{d.host, d.refused}
+	if d.refused && !d.permitted && ctx.Err() == nil {
+		return nil, &refused{d.host}
 	}
 	return nil, err
 }
@@ -214,5 +208,5 @@ func (f *Fetcher) refuses(ctx context.Context, h host) *refused {
 			return nil
 		}
 	}
-	return &refused{h, found[0].Unmap()}
+	return &refused{h}
 }

@@ -186,9 +186,8 @@ func TestAPageIsFetchedFromNoAddressThatIsNotPublic(t *testing.T) {
 		w.mustRefuse(
 			t,
 			"https://www.example.com/{{.email}}",
-			"www.example.com is refused: its address "+at.Unmap().
-				String()+
-				" is not public; the operator can allow it with DM_PAGE_HOSTS=www.example.com",
+			"www.example.com is refused: its address is not public; "+
+				"the operator can allow it with DM_PAGE_HOSTS=www.example.com",
 		)
 	}
 	w.names.set("www.example.com", notPublic...)
@@ -226,7 +225,7 @@ func TestANameThatChangesItsAddressIsRefused(t *testing.T) {
 	if problems := w.Check(t.Context(), places); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	w.mustRefuse(t, "http://www.example.com/", "its address 169.254.169.254 is not public")
+	w.mustRefuse(t, "http://www.example.com/", "its address is not public")
 	if asked.Load() < 3 {
 		t.Errorf("%d lookups", asked.Load())
 	}
@@ -358,7 +357,7 @@ func TestHostsThatWouldBeRefusedAreFoundBeforeTheStart(t *testing.T) {
 	for _, p := range w.Check(t.Context(), s) {
 		got = append(got, p.Error())
 	}
-	want := "content.page_hosts[1]: pages.internal is refused: its address 10.1.2.3 is not public; " +
+	want := "content.page_hosts[1]: pages.internal is refused: its address is not public; " +
 		"the operator can allow it with DM_PAGE_HOSTS=pages.internal\n" +
 		"content.page_hosts[3]: 127.0.0.1:8080 is refused: its address is not public; " +
 		"the operator can allow it with DM_PAGE_HOSTS=127.0.0.1:8080"
@@ -492,4 +491,40 @@ func TestAMailingWhosePageServerHangsLeavesSlotsToOthers(t *testing.T) {
 	}
 	close(release)
 	all.Wait()
+}
+
+// The author of a mailing must not learn from an error what there is in the workers' network: which
+// ports are open, or which address a name has.
+func TestTheErrorOfAnAddressThatIsNotPublicTellsNothingOfWhatIsThere(t *testing.T) {
+	t.Parallel()
+	open := serve(t, html("internal"))
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := watch(t, "")
+	w.names.set("pages.internal", "127.0.0.1")
+	w.names.set("far.internal", "10.1.2.3", "fd00::1")
+	_, openPort, _ := net.SplitHostPort(strings.TrimPrefix(open.URL, "http://"))
+	_, closedPort, _ := net.SplitHostPort(closed.Addr().String())
+	_ = closed.Close()
+	const want = "@ is refused: its address is not public; the operator can allow it with DM_PAGE_HOSTS=@"
+	for _, name := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "[::1]", "pages.internal", "far.internal"} {
+		for _, port := range []string{openPort, closedPort} {
+			where := name + ":" + port
+			text := strings.ReplaceAll(want, "@", where)
+			_, err := get(t, w.Fetcher, locations(t, "http://"+where+"/"), anna())
+			var failure *Failure
+			if !errors.As(err, &failure) || failure.Reason != text {
+				t.Errorf("got %v, want %s", err, text)
+			}
+			problems := w.Check(t.Context(), locations(t, "http://"+where+"/"))
+			if len(problems) != 1 || problems[0].Message != text {
+				t.Errorf("the check finds %v, want %s", problems, text)
+			}
+		}
+	}
+	if got := w.taken(); got != "" || open.requests.Load() > 0 {
+		t.Errorf("%q was dialled", got)
+	}
 }
