@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 )
 
@@ -29,11 +28,7 @@ func InstallDkimpy(ctx context.Context, out io.Writer, progress Progress) (pytho
 	if python, err := findDkimpy(ctx); err == nil {
 		return python, nil
 	}
-	const typed = "install it, on Debian and Ubuntu: sudo apt-get install python3-dkim python3-nacl"
-	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return "", fmt.Errorf("%w: %s", ErrNoDkimpy, typed)
-	}
-	if err := aptInstall(ctx, out, progress, "python3-dkim", "python3-nacl"); err != nil {
+	if err := installWithApt(ctx, out, progress, ErrNoDkimpy, "python3-dkim", "python3-nacl"); err != nil {
 		return "", fmt.Errorf("install dkimpy: %w", err)
 	}
 	return findDkimpy(ctx)

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // ErrNoDovecot is the error if Dovecot's IMAP server is not installed and cannot be.
@@ -35,11 +32,7 @@ func InstallDovecot(ctx context.Context, out io.Writer, progress Progress) error
 	if _, err := findDovecot(); err == nil {
 		return nil
 	}
-	const typed = "install it, on Debian and Ubuntu: sudo apt-get install dovecot-imapd"
-	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("%w: %s", ErrNoDovecot, typed)
-	}
-	if err := aptInstall(ctx, out, progress, "dovecot-imapd"); err != nil {
+	if err := installWithApt(ctx, out, progress, ErrNoDovecot, "dovecot-imapd"); err != nil {
 		return fmt.Errorf("install Dovecot: %w", err)
 	}
 	_, err := findDovecot()
@@ -86,24 +79,9 @@ func StartDovecot(ctx context.Context, dir string) (*Dovecot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start Dovecot: %w", err)
 	}
-	log := serverLog{path: filepath.Join(dir, "dovecot.log")}
-	logFile, err := log.open()
-	if err != nil {
-		return nil, fmt.Errorf("open Dovecot's log: %w", err)
-	}
-	defer logFile.Close()
-	cmd := exec.Command(program, "-F", "-c", settings)
-	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = dir, account.attr(), logFile, logFile
-	if d.process, err = start(cmd); err != nil {
-		return nil, fmt.Errorf("start Dovecot: %w", err)
-	}
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := d.process.waitFor(ready, "Dovecot", &log, d.answers); err != nil {
-		d.Stop(ctx)
-		return nil, err
-	}
-	return d, nil
+	answers := func(ctx context.Context) error { return greets(ctx, d.Address(), "* OK") }
+	d.process, err = startIn(ctx, dir, account, "Dovecot", answers, program, "-F", "-c", settings)
+	return d, err
 }
 
 // dovecotSettings are those of a server that needs no root: every part of it runs as one user.
@@ -131,19 +109,6 @@ func dovecotSettings(dir string, a *account, port int) (string, error) {
 		fmt.Sprintf(unlimited, "anvil") + fmt.Sprintf(unlimited, "stats"), nil
 }
 
-func (d *Dovecot) answers(ctx context.Context) error {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", d.Address())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	var greeting [1]byte
-	_, err = conn.Read(greeting[:])
-	return err
-}
-
 // Address returns host:port of the server.
 func (d *Dovecot) Address() string { return "127.0.0.1:" + strconv.Itoa(d.port) }
 
@@ -161,8 +126,4 @@ func (d *Dovecot) Deliver(name string, message []byte) error {
 }
 
 // Stop stops the server and breaks its connections.
-func (d *Dovecot) Stop(ctx context.Context) {
-	if d.process.running() {
-		d.process.stop(ctx, 5*time.Second, syscall.SIGTERM, syscall.SIGKILL)
-	}
-}
+func (d *Dovecot) Stop(ctx context.Context) { d.process.end(ctx) }

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
-	"time"
 )
 
 // ErrNoPgBouncer is the error if PgBouncer is not installed and cannot be.
@@ -62,28 +58,11 @@ func StartPgBouncer(ctx context.Context, dir, upstream, mode string) (*PgBouncer
 			return nil, fmt.Errorf("start PgBouncer: %w", err)
 		}
 	}
-	log := serverLog{path: filepath.Join(dir, "pgbouncer.log")}
-	logFile, err := log.open()
-	if err != nil {
-		return nil, fmt.Errorf("open PgBouncer's log: %w", err)
-	}
-	defer logFile.Close()
-	cmd := exec.Command(program, settings)
-	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = dir, account.attr(), logFile, logFile
 	b := &PgBouncer{upstream: u, port: port}
-	if b.process, err = start(cmd); err != nil {
-		return nil, fmt.Errorf("start PgBouncer: %w", err)
-	}
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := b.process.waitFor(ready, "PgBouncer", &log, b.answers); err != nil {
-		b.Stop(ctx)
-		return nil, err
-	}
-	return b, nil
+	answers := func(ctx context.Context) error { return canLogIn(ctx, b.URL("postgres")) }
+	b.process, err = startIn(ctx, dir, account, "PgBouncer", answers, program, settings)
+	return b, err
 }
-
-func (b *PgBouncer) answers(ctx context.Context) error { return canLogIn(ctx, b.URL("postgres")) }
 
 // URL returns the URL of a database of the server, through the pooler.
 func (b *PgBouncer) URL(database string) string {
@@ -93,11 +72,7 @@ func (b *PgBouncer) URL(database string) string {
 }
 
 // Stop stops the pooler and breaks its connections.
-func (b *PgBouncer) Stop(ctx context.Context) {
-	if b.process.running() {
-		b.process.stop(ctx, 5*time.Second, syscall.SIGTERM, syscall.SIGKILL)
-	}
-}
+func (b *PgBouncer) Stop(ctx context.Context) { b.process.end(ctx) }
 
 func findPgBouncer() (string, error) {
 	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer"} {
@@ -114,47 +89,9 @@ func InstallPgBouncer(ctx context.Context, out io.Writer, progress Progress) err
 	if _, err := findPgBouncer(); err == nil {
 		return nil
 	}
-	const typed = "install it, on Debian and Ubuntu: sudo apt-get install pgbouncer"
-	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("%w: %s", ErrNoPgBouncer, typed)
-	}
-	if err := aptInstall(ctx, out, progress, "pgbouncer"); err != nil {
+	if err := installWithApt(ctx, out, progress, ErrNoPgBouncer, "pgbouncer"); err != nil {
 		return fmt.Errorf("install PgBouncer: %w", err)
 	}
 	_, err := findPgBouncer()
 	return err
-}
-
-// aptInstall installs packages of Debian. It starts no service of theirs.
-func aptInstall(ctx context.Context, out io.Writer, progress Progress, packages ...string) error {
-	undo, err := withoutServices()
-	if err != nil {
-		return err
-	}
-	defer undo()
-	install := []string{"apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}
-	for _, args := range [][]string{{"apt-get", "update", "-q"}, append(install, packages...)} {
-		progress.orSilent()("$ %s", strings.Join(args, " "))
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		cmd.Stdout, cmd.Stderr = out, out
-		if err := run(ctx, cmd, 2*time.Minute); err != nil {
-			return fmt.Errorf("`%s`: %w", strings.Join(args, " "), err)
-		}
-	}
-	return nil
-}
-
-// withoutServices keeps Debian's packages from starting a service of their own at the installation.
-func withoutServices() (undo func(), err error) {
-	const path = "/usr/sbin/policy-rc.d"
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		return func() {}, nil // the system, such as a container, has a policy
-	}
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.WriteString("#!/bin/sh\nexit 101\n")
-	return func() { _ = os.Remove(path) }, errors.Join(err, f.Close())
 }

@@ -47,18 +47,9 @@ func StartPostfix(ctx context.Context, dir, next string) (*Postfix, error) {
 	if err := p.configure(ctx, dir, next); err != nil {
 		return nil, fmt.Errorf("start Postfix: %w", err)
 	}
-	cmd := exec.Command(postfixMaster, "-c", filepath.Join(dir, "config"), "-d")
-	cmd.Dir = dir
-	if p.process, err = start(cmd); err != nil {
-		return nil, fmt.Errorf("start Postfix: %w", err)
-	}
-	ready, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := p.process.waitFor(ready, "Postfix", &p.log, p.greets); err != nil {
-		p.Stop(ctx)
-		return nil, err
-	}
-	return p, nil
+	answers := func(ctx context.Context) error { return greets(ctx, p.Addr(), "220 ") }
+	p.process, err = startIn(ctx, dir, nil, "Postfix", answers, postfixMaster, "-c", filepath.Join(dir, "config"), "-d")
+	return p, err
 }
 
 // configure writes Postfix's settings and makes its folders. Of the machine's own Postfix only the
@@ -135,22 +126,6 @@ message_size_limit = 0
 	return nil
 }
 
-func (p *Postfix) greets(ctx context.Context) error {
-	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", p.Addr())
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return err
-	}
-	greeting := make([]byte, 3)
-	if _, err := io.ReadFull(c, greeting); err != nil || string(greeting) != "220" {
-		return fmt.Errorf("it greets with %q: %w", greeting, err)
-	}
-	return nil
-}
-
 // Addr returns host:port of the relay.
 func (p *Postfix) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)) }
 
@@ -163,7 +138,7 @@ func (p *Postfix) Stop(ctx context.Context) {
 		return
 	}
 	family := append(children(p.process.pid()), p.process.pid())
-	p.process.stop(ctx, 5*time.Second, syscall.SIGTERM, syscall.SIGKILL)
+	p.process.end(ctx)
 	for _, pid := range family {
 		if alive(pid) && pid != p.process.pid() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -178,9 +153,8 @@ func InstallPostfix(ctx context.Context, out io.Writer, progress Progress) error
 	if _, err := exec.LookPath(postfixMaster); err == nil {
 		return nil
 	}
-	const typed = "install it, on Debian and Ubuntu: sudo apt-get install postfix"
-	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("%w: it is not installed: %s", ErrNoPostfix, typed)
+	if err := canInstallWithApt(fmt.Errorf("%w: it is not installed", ErrNoPostfix), "postfix"); err != nil {
+		return err
 	}
 	if _, err := os.Stat("/usr/sbin/sendmail"); err == nil {
 		return fmt.Errorf("%w: its package would replace this machine's mail server", ErrNoPostfix)

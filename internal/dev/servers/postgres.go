@@ -235,10 +235,15 @@ func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// databaseEnvironment returns what PostgreSQL's programs need, and no more: they can run as another
-// user, and this program's environment has passwords.
+// databaseEnvironment returns what PostgreSQL's programs need, and no more.
 func databaseEnvironment(dataFolder string) []string {
-	env := []string{"LC_ALL=C", "PGDATA=" + dataFolder}
+	return append(plainEnvironment(), "PGDATA="+dataFolder)
+}
+
+// plainEnvironment is the environment of servers that can run as another user: this program's own
+// has passwords.
+func plainEnvironment() []string {
+	env := []string{"LC_ALL=C"}
 	for _, name := range []string{"PATH", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
 		if value, set := os.LookupEnv(name); set {
 			env = append(env, name+"="+value)

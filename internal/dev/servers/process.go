@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -137,6 +140,59 @@ func (l *serverLog) tail() string {
 		return ""
 	}
 	return "\n" + string(data[max(0, len(data)-2000):])
+}
+
+// startIn starts a server of the account whose files are in dir, with its output in a log there. It
+// waits a minute for its first answer. A server that does not answer is stopped.
+func startIn(ctx context.Context, dir string, a *account, name string, answers func(context.Context) error,
+	program string, args ...string) (*process, error) {
+	log := serverLog{path: filepath.Join(dir, strings.ToLower(name)+".log")}
+	logFile, err := log.open()
+	if err != nil {
+		return nil, fmt.Errorf("open the log of %s: %w", name, err)
+	}
+	defer logFile.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = dir, a.attr(), logFile, logFile
+	cmd.Env = plainEnvironment()
+	p, err := start(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	waiting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := p.waitFor(waiting, name, &log, answers); err != nil {
+		p.end(ctx)
+		return nil, err
+	}
+	return p, nil
+}
+
+// end stops a process that is running. A process that does not end within five seconds is killed.
+func (p *process) end(ctx context.Context) {
+	if p.running() {
+		p.stop(ctx, 5*time.Second, syscall.SIGTERM, syscall.SIGKILL)
+	}
+}
+
+// greets returns nil if the first words of a server are these.
+func greets(ctx context.Context, address, words string) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	greeting := make([]byte, len(words))
+	if _, err := io.ReadFull(conn, greeting); err != nil {
+		return err
+	}
+	if string(greeting) != words {
+		return fmt.Errorf("it greets with %q", greeting)
+	}
+	return nil
 }
 
 // waitFor calls ready until it returns nil, the process ends, or ctx ends.

@@ -1,6 +1,6 @@
-// Command prepare installs PostgreSQL, PgBouncer, Postfix and dkimpy and builds Temporal for the
-// tests if need be, and shows its progress. `go test` hides the output of a package that passes,
-// and the first build of the Temporal server takes minutes.
+// Command prepare installs PostgreSQL, PgBouncer, Postfix, Dovecot and dkimpy and builds Temporal
+// for the tests if need be, and shows its progress. `go test` hides the output of a package that
+// passes, and the first build of the Temporal server takes minutes.
 package main
 
 import (
