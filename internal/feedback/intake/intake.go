@@ -4,9 +4,7 @@
 package intake
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -34,6 +32,8 @@ type Message struct {
 // Taken says what became of a message.
 type Taken struct {
 	events.Recorded
+	// Report is what the message says.
+	Report *report.Report
 	// Named is the number of recipients of ours that the message is about. A message about none of
 	// ours does nothing.
 	Named int
@@ -54,13 +54,9 @@ func New(pool *pgxpool.Pool, keys token.Keys) *Intake {
 // Take takes a message over. When it returns nil, all that follows from it is committed. Also takes
 // part in the transaction, unless it is nil.
 func (i *Intake) Take(ctx context.Context, m Message, also func(context.Context, pgx.Tx) error) (t Taken, err error) {
-	r, err := i.reader.Read(bytes.NewReader(m.Data), "")
-	if err != nil {
-		return t, fmt.Errorf("read a message: %w", err)
-	}
-	head := readHead(m.Data)
+	t.Report = i.reader.Read(m.Data)
 	if len(m.Named) == 0 {
-		m.Named = named(r, head, i.reader.Keys)
+		m.Named = named(t.Report)
 	}
 	m.Named = distinct(m.Named)
 	t.Named = len(m.Named)
@@ -68,7 +64,7 @@ func (i *Intake) Take(ctx context.Context, m Message, also func(context.Context,
 		return t, nil
 	}
 	err = pgx.BeginTxFunc(ctx, i.pool, database.ReadCommitted, func(tx pgx.Tx) error {
-		if err := m.record(ctx, tx, r, head, &t); err != nil || also == nil {
+		if err := m.record(ctx, tx, &t); err != nil || also == nil {
 			return err
 		}
 		return also(ctx, tx)
@@ -77,10 +73,14 @@ func (i *Intake) Take(ctx context.Context, m Message, also func(context.Context,
 }
 
 // record writes what the message says of each recipient.
-func (m *Message) record(ctx context.Context, tx pgx.Tx, r *report.Report, head head, t *Taken) error {
+func (m *Message) record(ctx context.Context, tx pgx.Tx, t *Taken) error {
+	r, at := t.Report, m.At
+	if m.Origin == events.Import { // a file does not say when the message arrived
+		at = r.At
+	}
 	var known, unread []events.Event
 	for _, n := range m.Named {
-		e := events.Event{Recipient: n.Recipient, Origin: m.Origin, At: m.At, ReportID: r.ID}
+		e := events.Event{Recipient: n.Recipient, Origin: m.Origin, At: at, ReportID: r.ID}
 		address := ""
 		if len(r.Findings) > 1 {
 			var err error
@@ -92,7 +92,7 @@ func (m *Message) record(ctx context.Context, tx pgx.Tx, r *report.Report, head 
 		var ok bool
 		e.Enhanced, e.Diagnostic = f.Enhanced, f.Diagnostic
 		if e.Class, ok = classes[f.Class]; n.Kind == token.Unsubscribe {
-			if ok = !head.isAnswer; ok {
+			if ok = !r.Answer; ok {
 				e.Class, e.Enhanced, e.Diagnostic = events.Unsubscribe, "", ""
 			}
 		}
@@ -122,14 +122,9 @@ var classes = map[report.Class]events.Class{
 
 // named returns the recipients of ours that a message names whose envelope is not known: those of
 // its own address, or else all that stand in it.
-func named(r *report.Report, h head, keys token.Keys) (all []feedback.Named) {
-	for _, a := range h.addressed {
-		if n, ok := feedback.ReadAddress(keys, a); ok {
-			all = append(all, n)
-		}
-	}
-	if len(all) > 0 {
-		return all
+func named(r *report.Report) (all []feedback.Named) {
+	if len(r.Addressed) > 0 {
+		return r.Addressed
 	}
 	for _, t := range r.Tokens {
 		all = append(all, feedback.Named{Recipient: t, Kind: token.Bounce})
@@ -141,8 +136,7 @@ func named(r *report.Report, h head, keys token.Keys) (all []feedback.Named) {
 // unsubscribe.
 func distinct(all []feedback.Named) (out []feedback.Named) {
 	for _, n := range all {
-		same := func(o feedback.Named) bool { return o == n }
-		if !slices.ContainsFunc(out, same) {
+		if !slices.Contains(out, n) {
 			out = append(out, n)
 		}
 	}

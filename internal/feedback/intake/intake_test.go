@@ -143,7 +143,7 @@ func TestAReportMayNameRecipientsOfOursItself(t *testing.T) {
 	f.take(strings.Replace(dsn("fbl@example.com", "r3@example.org", "5.1.1"), "\r\n--x--",
 		"\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nReturn-Path: <"+f.bounceAddress(3)+">\r\nSubject: "+
 			"news\r\n\r\nx\r\n--x--", 1))
-	if got := f.take(dsn("postmaster@example.com", "r4@example.org", "5.1.1")); got != (intake.Taken{}) {
+	if got := f.take(dsn("postmaster@example.com", "r4@example.org", "5.1.1")); got.Named+got.New+got.Kept != 0 {
 		t.Errorf("a report about nobody of ours: %+v", got)
 	}
 	f.wantEvents("1 hard", "2 hard", "3 hard")
@@ -205,10 +205,8 @@ func TestAMessageIsTakenOverTogetherWithWhatTheCallerAdds(t *testing.T) {
 	f := newFixture(t)
 	m := f.message(dsn("x@example.com", "r1@example.org", "5.1.1"), f.bounce(1))
 	failure := errors.New("the position cannot be written")
-	if _, err := f.intake.Take(t.Context(), m, func(context.Context,
-		pgx.Tx) error {
-		return failure
-	}); !errors.Is(err, failure) {
+	fails := func(context.Context, pgx.Tx) error { return failure }
+	if _, err := f.intake.Take(t.Context(), m, fails); !errors.Is(err, failure) {
 		t.Errorf("got %v", err)
 	}
 	f.wantEvents()

@@ -23,6 +23,13 @@ func isAnswer(v *view) bool {
 	return containsAny(v.subject, answerSubjects)
 }
 
+// isReportOrReply reports whether a header says that a program has answered to a message. A program
+// may send a person's request (auto-generated).
+func isReportOrReply(h header) bool {
+	kind, _ := mediaType(h.get("content-type"))
+	return kind == "multipart/report" || strings.HasPrefix(strings.ToLower(h.get("auto-submitted")), "auto-replied")
+}
+
 // isAutomatic reports whether a program has written the message.
 func isAutomatic(v *view) bool {
 	if isAnswer(v) || containsAny(v.lower, challengeWords) {

@@ -41,7 +41,7 @@ func benchmarkFiles(b *testing.B, files []string) {
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		rd.read(messages[n%len(messages)], "bounces@example.com")
+		rd.Read(messages[n%len(messages)])
 		n++
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "reports/s")

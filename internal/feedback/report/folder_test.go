@@ -108,7 +108,7 @@ func TestRealBouncesAreOfTheRightClass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := Reader{}.read(data, "")
+		r := Reader{}.Read(data)
 		var of []expectation
 		for _, e := range rows {
 			if e.file == file {

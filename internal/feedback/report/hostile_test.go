@@ -19,10 +19,10 @@ type endless struct {
 }
 
 func (e *endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = e.text[(e.read+i)%len(e.text)]
+	for n := 0; n < len(p); {
+		c := copy(p[n:], e.text[e.read%len(e.text):])
+		n, e.read = n+c, e.read+c
 	}
-	e.read += len(p)
 	return len(p), nil
 }
 
@@ -55,14 +55,20 @@ func hostiles() map[string]io.Reader {
 		fmt.Fprintf(&tokens, "To: b+%s@example.com\n", strings.Repeat("a", 30+i%20))
 	}
 	all := map[string]io.Reader{
-		"100 MB":               then(report, "x"),
-		"100 MB in one line":   &endless{text: "a@"},
+		"a text without end":   then(report, "x"),
+		"a line without end":   &endless{text: "a@"},
 		"10,000 recipients":    strings.NewReader(report + recipients.String()),
 		"10,000 addresses":     then(system, "<a@b.c>: 550 no\n<b@b.c>:"),
 		"tokens without end":   strings.NewReader(tokens.String()),
 		"fields without end":   &endless{text: "X-A: b\n"},
 		"a field without end":  then("Subject: a\n", " folded line\n"),
 		"a name without end":   &endless{text: "aaaa"},
+		"fields of many lines": &endless{text: "X-A: b\n" + strings.Repeat(" c\n", maxField/2)},
+		"a status of many lines": then(report, "Final-Recipient: rfc822; a@b.c\nStatus: 5.1.1\nDiagnostic-Code: x\n"+
+			strings.Repeat(" c\n", maxField/2)),
+		"diagnostics without end": then(report, "Diagnostic-Code: x\n"),
+		"many parts of a status": then(multipart, "--b\nContent-Type: message/delivery-status\n\n"+
+			"Action: failed\nStatus: 5\n"+strings.Repeat(" c\n", 2<<10)),
 		"nested parts":         strings.NewReader(nested(10_000, "multipart/mixed", "n")),
 		"one boundary, nested": strings.NewReader(strings.ReplaceAll(nested(10_000, "multipart/mixed", "n"), "n", "m")),
 		"nested messages":      strings.NewReader(nested(20_000, "message/rfc822", "")),
@@ -91,19 +97,19 @@ func hostiles() map[string]io.Reader {
 func TestHostileReportsDoNothingAndCostLittle(t *testing.T) {
 	keys := tokentest.Keys(t, "a", "b", "c")
 	rd := Reader{Keys: keys}
-	rd.read(nil, "") // makes the tables
+	rd.Read(nil) // makes the tables
 	for name, message := range hostiles() {
 		t.Run(name, func(t *testing.T) {
-			message := io.LimitReader(message, 100<<20)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			start := time.Now()
-			r, err := rd.Read(message, "bounces@example.com")
-			took := time.Since(start)
-			runtime.ReadMemStats(&after)
+			data, err := io.ReadAll(io.LimitReader(message, 20*MaxRead))
 			if err != nil {
 				t.Fatal(err)
 			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			r := rd.Read(data)
+			took := time.Since(start)
+			runtime.ReadMemStats(&after)
 			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 8<<20 {
 				t.Errorf("allocated %d MB", allocated>>20)
 			}
@@ -113,35 +119,19 @@ func TestHostileReportsDoNothingAndCostLittle(t *testing.T) {
 			if len(r.Tokens) > 0 || len(r.Findings) > maxRecipients || len(r.Findings) == 0 {
 				t.Errorf("%d tokens, %d findings", len(r.Tokens), len(r.Findings))
 			}
-			if unread := message.(*io.LimitedReader).N; unread < 99<<20 && name == "100 MB" {
-				t.Errorf("all but %d octets were read", unread)
-			}
 			t.Logf("%v, %d KB allocated", took, (after.TotalAlloc-before.TotalAlloc)>>10)
-			if name == "100 MB" && !r.Cut {
-				t.Error("the report does not say that it is cut")
-			}
 		})
 	}
 }
 
-func TestAFailureToReadIsAnError(t *testing.T) {
-	if _, err := (Reader{}).Read(io.MultiReader(strings.NewReader("From: a"), failing{}), ""); err == nil {
-		t.Error("no error")
-	}
-}
-
-type failing struct{}
-
-func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
 func FuzzRead(f *testing.F) {
 	data, _ := samples(f)
 	for _, d := range data {
-		f.Add(d, "bounces@example.com")
+		f.Add(d)
 	}
 	rd := Reader{Keys: tokentest.Keys(f, "a")}
-	f.Fuzz(func(t *testing.T, data []byte, to string) {
-		r := rd.read(data, to)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := rd.Read(data)
 		if len(r.Findings) == 0 || len(r.Findings) > maxRecipients || len(r.ID) != 32 {
 			t.Errorf("%d findings, ID %q", len(r.Findings), r.ID)
 		}
@@ -153,7 +143,7 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("the diagnostic is %q", finding.Diagnostic)
 			}
 		}
-		again := rd.read(bytes.Clone(data), to)
+		again := rd.Read(bytes.Clone(data))
 		if findingsOf(again) != findingsOf(r) || again.ID != r.ID {
 			t.Error("read again, the report is another")
 		}

@@ -58,23 +58,34 @@ func cutHeader(data []byte) (h header, body []byte) {
 	for bytes.HasPrefix(data, []byte("From ")) || bytes.HasPrefix(data, []byte(">From ")) {
 		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
+	var value []byte // of the last field of h, while open: it grows line by line
+	open := false
+	end := func() {
+		if open {
+			h[len(h)-1].value = string(value)
+		}
+		value, open = value[:0], false
+	}
+	defer end()
 	for len(data) > 0 {
 		line, rest, _ := bytes.Cut(data, []byte("\n"))
 		if len(line) == 0 {
 			return h, rest
 		}
 		folded := line[0] == ' ' || line[0] == '\t' ||
-			len(h) > 0 && strings.HasSuffix(h[len(h)-1].value, ";") && !bytes.Contains(line, []byte(":"))
-		name, value, isField := bytes.Cut(line, []byte(":"))
+			bytes.HasSuffix(value, []byte(";")) && !bytes.Contains(line, []byte(":"))
+		name, text, isField := bytes.Cut(line, []byte(":"))
 		switch {
-		case folded && len(h) > 0:
-			if last := &h[len(h)-1]; len(last.value)+len(line) < maxField {
-				last.value += " " + string(bytes.TrimSpace(line))
+		case folded && open:
+			if len(value)+len(line) < maxField {
+				value = append(append(value, ' '), bytes.TrimSpace(line)...)
 			}
 		case isField && isName(name):
+			end()
 			if len(h) < maxFields {
-				value = bytes.TrimSpace(value)
-				h = append(h, field{strings.ToLower(string(bytes.TrimSpace(name))), string(value[:min(len(value), maxField)])})
+				text = bytes.TrimSpace(text)
+				h = append(h, field{name: strings.ToLower(string(bytes.TrimSpace(name)))})
+				value, open = append(value, text[:min(len(text), maxField)]...), true
 			}
 		case folded, bytes.HasPrefix(line, []byte("From ")), bytes.HasPrefix(line, []byte(">From ")):
 		case len(h) == 0, !fieldFollows(rest):

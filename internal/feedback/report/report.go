@@ -7,12 +7,12 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
-	"io"
+	"strings"
 	"time"
 
 	"directmailer/internal/delivery/smtp"
+	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/token"
 )
 
@@ -66,17 +66,17 @@ type Report struct {
 	// Findings are what is said of each recipient, at least one. If nobody is named, the address of
 	// the one finding is empty.
 	Findings []Finding
+	// Addressed are the recipients of ours whose addresses the message was sent to, by its header.
+	Addressed []feedback.Named
 	// Tokens are the recipients of ours whose tokens the message holds, without duplicates. Those of
-	// the address that the report was sent to come first.
+	// Addressed come first.
 	Tokens []token.Recipient
-	// Enveloped says that the first token is that of the envelope.
-	Enveloped bool
+	// Answer says that a program has answered, so that the message is no request of a person.
+	Answer bool
 	// Feedback is the type of a feedback report (RFC 5965), such as "abuse" or "opt-out".
 	Feedback string
 	// At is when the report was written, as it says itself, or zero.
 	At time.Time
-	// Cut says that the message is longer than what is read of it.
-	Cut bool
 }
 
 // Finding is what a report says of one recipient.
@@ -99,29 +99,16 @@ type Reader struct {
 	Keys token.Keys
 }
 
-// Read reads a message. to is the address that the message was sent to, by its envelope, or "". It
-// reads at most 512 KiB of r. The error is that of r.
-func (rd Reader) Read(r io.Reader, to string) (*Report, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxRead+1))
-	if err != nil {
-		return nil, err
-	}
-	return rd.read(data, to), nil
-}
-
-func (rd Reader) read(data []byte, to string) *Report {
-	r := &Report{Cut: len(data) > MaxRead}
-	if r.Cut {
-		data = data[:MaxRead]
-	}
-	m := parse(data)
-	r.ID = idOf(m)
-	r.At = dateOf(m)
+// Read reads a message, at most [MaxRead] octets of it.
+func (rd Reader) Read(data []byte) *Report {
+	m := parse(data[:min(len(data), MaxRead)])
+	r := &Report{ID: idOf(m), At: dateOf(m)}
 	r.Findings, r.Feedback = recognize(m)
 	if len(r.Findings) == 0 {
 		r.Findings = []Finding{{}}
 	}
-	r.Tokens, r.Enveloped = rd.tokens(m, to)
+	r.Addressed, r.Tokens = rd.tokens(m)
+	r.Answer = isReportOrReply(m.header)
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		f.Diagnostic = mask(f.Diagnostic, f.final, f.original)
@@ -151,19 +138,7 @@ func (r *Report) About(address string) Finding {
 
 var mildness = map[Class]int{Hard: 0, Complaint: 1, Soft: 2, Delayed: 3, Automatic: 4, Delivered: 5, Unknown: 6}
 
-// Named reports whether the report names the address as one of its recipients.
-func (r *Report) Named(address string) bool {
-	for _, f := range r.Findings {
-		if sameAddress(f.final, address) || sameAddress(f.original, address) {
-			return true
-		}
-	}
-	return false
-}
-
-func sameAddress(a, b string) bool {
-	return a != "" && bytes.EqualFold([]byte(a), []byte(b))
-}
+func sameAddress(a, b string) bool { return a != "" && strings.EqualFold(a, b) }
 
 // mask returns a quotation of a diagnostic, without words that may be part of an address.
 func mask(text string, addresses ...string) string {

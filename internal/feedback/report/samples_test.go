@@ -43,7 +43,7 @@ func TestEachFormOfReportIsRead(t *testing.T) {
 	}
 	for file := range data {
 		t.Run(file, func(t *testing.T) {
-			if got := findingsOf(Reader{}.read(data[file], "")); got != want[file] {
+			if got := findingsOf(Reader{}.Read(data[file])); got != want[file] {
 				t.Errorf("read as %s, want %s", got, want[file])
 			}
 		})
@@ -64,11 +64,11 @@ func TestTheWayOfAReportChangesNothing(t *testing.T) {
 			if file == "empty.eml" || file == "no-header.eml" {
 				continue
 			}
-			r := Reader{}.read([]byte(changed), "")
+			r := Reader{}.Read([]byte(changed))
 			if got := findingsOf(r); got != want[file] {
 				t.Errorf("%s, %s: read as %s, want %s", file, way, got, want[file])
 			}
-			if r.ID != (Reader{}).read(d, "").ID {
+			if r.ID != (Reader{}).Read(d).ID {
 				t.Errorf("%s, %s: another ID", file, way)
 			}
 		}
@@ -79,7 +79,7 @@ func TestReportsHaveIDsOfTheirOwn(t *testing.T) {
 	data, _ := samples(t)
 	seen := map[string]string{}
 	for file, d := range data {
-		r := Reader{}.read(d, "")
+		r := Reader{}.Read(d)
 		if other := seen[r.ID]; other != "" {
 			t.Errorf("%s and %s have one ID", file, other)
 		}
@@ -94,7 +94,7 @@ func TestADiagnosticHoldsNoAddress(t *testing.T) {
 	data, _ := samples(t)
 	quoted := 0
 	for file, d := range data {
-		for _, f := range (Reader{}).read(d, "").Findings {
+		for _, f := range (Reader{}).Read(d).Findings {
 			if strings.Contains(f.Diagnostic, "@") || strings.Contains(strings.ToLower(f.Diagnostic), "anna") {
 				t.Errorf("%s: the diagnostic is %q", file, f.Diagnostic)
 			}

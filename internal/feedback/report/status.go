@@ -13,40 +13,51 @@ type status struct {
 // divides, and fields in any order, and skips what is no field.
 func statuses(text string) (all []status) {
 	var s status
+	var field *string // the field that the next lines may belong to
+	var more []byte   // these lines
+	endField := func() {
+		if field != nil {
+			*field += string(more)
+		}
+		field, more = nil, more[:0]
+	}
 	end := func() {
+		endField()
 		if (s.action != "" || s.code != "") && len(all) < maxRecipients {
 			all = append(all, s)
 			s = status{}
 		}
 	}
-	var value *string
+	add := func(line string) {
+		if len(*field)+len(more) < maxField {
+			more = append(append(more, ' '), strings.TrimSpace(line)...)
+		}
+	}
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		if strings.TrimSpace(line) == "" {
 			end()
-			value = nil
 			continue
 		}
-		if (line[0] == ' ' || line[0] == '\t') && value != nil {
-			if len(*value) < maxField {
-				*value += " " + strings.TrimSpace(line)
-			}
+		if (line[0] == ' ' || line[0] == '\t') && field != nil {
+			add(line)
 			continue
 		}
 		name, rest, ok := strings.Cut(strings.TrimLeft(line, " \t"), ":")
 		if !ok {
-			if value != nil && value == &s.diagnostic && len(*value) < maxField { // a diagnostic that was not folded
-				*value += " " + strings.TrimSpace(line)
+			if field == &s.diagnostic { // it was not folded
+				add(line)
 			}
 			continue
 		}
+		endField()
 		rest = strings.TrimSpace(rest[:min(len(rest), maxField)])
 		name = strings.ToLower(strings.TrimSpace(name))
 		if s.begins(name) {
 			end()
 			s = status{}
 		}
-		value = s.set(name, rest)
+		field = s.set(name, rest)
 	}
 	end()
 	return all
@@ -81,6 +92,9 @@ func (s *status) set(name, value string) *string {
 		s.code = value
 		return &s.code
 	case "diagnostic-code":
+		if len(s.diagnostic) >= maxField {
+			return nil
+		}
 		if s.diagnostic != "" {
 			s.diagnostic += " "
 		}

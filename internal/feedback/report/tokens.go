@@ -1,20 +1,26 @@
 package report
 
 import (
+	"slices"
 	"strings"
 
+	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/token"
 )
 
-// tokens returns the recipients whose tokens the message holds, and whether the first is that of
-// the envelope.
-func (rd Reader) tokens(m *message, to string) (found []token.Recipient, enveloped bool) {
+// tokens returns the recipients whose addresses the message was sent to, and all whose tokens it
+// holds.
+func (rd Reader) tokens(m *message) (addressed []feedback.Named, all []token.Recipient) {
 	if len(rd.Keys) == 0 {
-		return nil, false
+		return nil, nil
 	}
 	f := finder{keys: rd.Keys}
-	f.address(to)
-	enveloped = len(f.found) > 0
+	for _, field := range m.header {
+		if toFields[field.name] {
+			f.addresses(field.value)
+		}
+	}
+	addressed = f.named
 	f.header(m.header)
 	for i := range m.parts {
 		p := &m.parts[i]
@@ -26,16 +32,22 @@ func (rd Reader) tokens(m *message, to string) (found []token.Recipient, envelop
 			f.text(p.text())
 		}
 	}
-	return f.found, enveloped
+	return addressed, f.found
 }
 
 // finder collects the tokens of ours. It tries a limited number of texts, because each costs a hash
 // for each key.
 type finder struct {
 	keys  token.Keys
-	found []token.Recipient
+	named []feedback.Named
+	found []token.Recipient // of them, each once
 	tried int
 }
+
+// toFields are the fields in which servers write down the recipient of the envelope, and those of
+// the author of the message.
+var toFields = map[string]bool{"delivered-to": true, "x-original-to": true, "envelope-to": true,
+	"x-envelope-to": true, "to": true, "cc": true}
 
 // addressFields are fields of a header that may hold an address of ours.
 var addressFields = map[string]bool{"to": true, "delivered-to": true, "x-original-to": true, "return-path": true,
@@ -86,22 +98,13 @@ func (f *finder) addresses(s string) {
 // minToken is shorter than any token in base32 or base64.
 const minToken = 18
 
-// address tries the local part of an address: what follows the last separator, and the whole.
 func (f *finder) address(address string) {
-	local, _, ok := strings.Cut(strings.Trim(address, "<> "), "@")
-	if !ok {
+	if strings.IndexByte(address, '@') < minToken {
 		return
 	}
-	last := local[strings.LastIndexAny(local, "+=-.:")+1:]
-	if len(last) < minToken || len(last) > token.MaxLength {
-		return
-	}
-	for _, kind := range []token.Kind{token.Bounce, token.Unsubscribe} {
-		f.tried++
-		if r, err := f.keys.FromAddress(kind, last); err == nil {
-			f.add(r)
-			return
-		}
+	f.tried++
+	if n, ok := feedback.ReadAddress(f.keys, address); ok {
+		f.add(n)
 	}
 }
 
@@ -116,15 +119,13 @@ func (f *finder) link(link string) {
 	}
 	f.tried++
 	if r, err := f.keys.FromURL(token.Unsubscribe, last); err == nil {
-		f.add(r)
+		f.add(feedback.Named{Recipient: r, Kind: token.Unsubscribe})
 	}
 }
 
-func (f *finder) add(r token.Recipient) {
-	for _, known := range f.found {
-		if known == r {
-			return
-		}
+func (f *finder) add(n feedback.Named) {
+	f.named = append(f.named, n)
+	if !slices.Contains(f.found, n.Recipient) {
+		f.found = append(f.found, n.Recipient)
 	}
-	f.found = append(f.found, r)
 }

@@ -23,6 +23,11 @@ func look(m *message) *view {
 	level := m.reportLevel()
 	v := &view{header: m.headerOf(level)}
 	var plain, page, other []string
+	add := func(to *string, p *part) {
+		if len(*to) < maxText {
+			*to += p.text() + "\n\n"
+		}
+	}
 	for i := range m.parts {
 		p := &m.parts[i]
 		if p.level != level {
@@ -30,11 +35,11 @@ func look(m *message) *view {
 		}
 		switch p.kind {
 		case "message/delivery-status", "message/global-delivery-status":
-			v.status += p.text() + "\n\n"
+			add(&v.status, p)
 		case "message/feedback-report":
-			v.arf += p.text() + "\n"
+			add(&v.arf, p)
 		case "message/disposition-notification", "message/global-disposition-notification":
-			v.receipt += p.text() + "\n"
+			add(&v.receipt, p)
 		case "message/rfc822":
 			v.inner = true
 		case "text/html":

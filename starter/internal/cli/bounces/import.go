@@ -2,7 +2,6 @@ package bounces
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"strings"
 
@@ -53,9 +52,6 @@ With --output json, the command prints one line for each message, while it reads
 	return cmd
 }
 
-// maxSize is how many octets of a message are read.
-const maxSize = report.MaxRead + 1
-
 // line is what is printed of a message. It holds no address.
 type line struct {
 	File           string    `json:"file"`
@@ -93,12 +89,12 @@ func lineOf(m mailfiles.Message, r *report.Report) line {
 	return l
 }
 
-// taker returns a function that writes down what a message says.
-func taker(ctx context.Context, s *command.Store, keys token.Keys) func(mailfiles.Message) error {
+// taker returns a function that reads a message, and writes down what it says.
+func taker(ctx context.Context, s *command.Store, keys token.Keys) func(mailfiles.Message) (*report.Report, error) {
 	in := intake.New(s.Pool, keys)
-	return func(m mailfiles.Message) error {
-		_, err := in.Take(ctx, intake.Message{Data: m.Data, Size: m.Size, Origin: events.Import}, nil)
-		return err
+	return func(m mailfiles.Message) (*report.Report, error) {
+		taken, err := in.Take(ctx, intake.Message{Data: m.Data, Size: m.Size, Origin: events.Import}, nil)
+		return taken.Report, err
 	}
 }
 
@@ -120,7 +116,7 @@ func (a *app) importFiles(ctx context.Context, names []string, format *output.Fo
 		return err
 	}
 	keys := token.Keys(settings.TokenKeys)
-	take := func(mailfiles.Message) error { return nil }
+	take := func(m mailfiles.Message) (*report.Report, error) { return report.Reader{Keys: keys}.Read(m.Data), nil }
 	switch {
 	case len(keys) == 0 && !dryRun:
 		return exit.Usagef("DM_TOKEN_KEYS is not set, so no recipient can be found: set it as the workers have it, " +
@@ -135,21 +131,17 @@ func (a *app) importFiles(ctx context.Context, names []string, format *output.Fo
 		defer s.Close()
 		take = taker(ctx, s, keys)
 	}
-	files, err := mailfiles.Open(names, a.In, maxSize)
+	files, err := mailfiles.Open(names, a.In, report.MaxRead)
 	if err != nil {
 		return command.FileFailure(err)
 	}
-	reader := report.Reader{Keys: keys}
 	out := bufio.NewWriter(a.Out)
 	counts := map[report.Class]*tally{}
 	var unknown []string
 	stop := a.showProgress(ctx, files)
 	err = files.Each(ctx, func(m mailfiles.Message) error {
-		r, err := reader.Read(bytes.NewReader(m.Data), "")
+		r, err := take(m)
 		if err != nil {
-			return err
-		}
-		if err := take(m); err != nil {
 			return err
 		}
 		class := r.About("").Class
