@@ -11,7 +11,7 @@ import (
 	"directmailer/internal/mailings"
 )
 
-// act does what follows from events that were written.
+// act does what follows from new events.
 func act(ctx context.Context, tx pgx.Tx, fresh []recorded) error {
 	var requests []optouts.Request
 	var findings []optouts.Finding

@@ -93,6 +93,18 @@ func identityOf(report string, r token.Recipient, kind string) []byte {
 	return h.Sum(nil)[:16]
 }
 
-// maxPerRecipient is how many events of one recipient of a mailing are kept. The recipient knows
+// maxPerRecipient is how many events of one recipient of a mailing are written. The recipient knows
 // the address to which reports go, and could send any number of them.
 const maxPerRecipient = 20
+
+// isRequest reports whether a person has asked for something. A request always has its effect.
+func (c Class) isRequest() bool { return c == Complaint || c == Unsubscribe }
+
+// most is how many events a recipient may have before one of the class is no longer written. The
+// first requests are written even if other events have used up the number.
+func (c Class) most() int {
+	if c.isRequest() {
+		return 2 * maxPerRecipient
+	}
+	return maxPerRecipient
+}

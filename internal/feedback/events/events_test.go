@@ -240,6 +240,21 @@ func TestARecipientHasALimitedNumberOfEventsAndARequestIsNeverDropped(t *testing
 		t.Errorf("the request of a person: %+v", r)
 	}
 	f.want("opted out", f.texts(optedOut), "r1@example.org all asked m")
+	for i := range 60 {
+		e := said(events.Complaint, m, 1)
+		e.ReportID = fmt.Sprint("complaint ", i)
+		f.record(e)
+	}
+	if n := len(f.texts(allEvents)); n != 40 {
+		t.Errorf("with requests, there are %d events", n)
+	}
+	f.exec(`DELETE FROM opt_outs`)
+	e := said(events.Complaint, m, 1)
+	e.ReportID = "another complaint"
+	if r := f.record(e); r != (events.Recorded{Overfull: 1}) {
+		t.Errorf("a request that is not written: %+v", r)
+	}
+	f.want("opted out without an event", f.texts(optedOut), "r1@example.org all complaint m")
 }
 
 func TestADiagnosticHoldsNoAddressAndIsShort(t *testing.T) {
@@ -363,11 +378,11 @@ func (f *fixture) keep(mailing int64, number int, report, content string) {
 
 func (f *fixture) unread() (all []events.Unread) {
 	f.Helper()
-	if err := f.store.Unread(f.Context(), func(u events.Unread) error {
-		all = append(all,
-			u)
+	err := f.store.Unread(f.Context(), func(u events.Unread) error {
+		all = append(all, u)
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		f.Fatal(err)
 	}
 	return all

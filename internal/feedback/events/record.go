@@ -42,7 +42,7 @@ type Recorded struct {
 	New      int // written
 	Known    int // there already: their report was read before
 	Unknown  int // about recipients that the database does not have
-	Overfull int // left out: their recipients have too many
+	Overfull int // not written: their recipients have too many
 }
 
 // Record is the function Record in a transaction of its own.
@@ -65,19 +65,22 @@ func Record(ctx context.Context, tx pgx.Tx, all ...Event) (Recorded, error) {
 	if err != nil {
 		return r, err
 	}
-	var fresh []recorded
+	var fresh, surplus []recorded
 	for i := range all {
 		e := &all[i]
 		at, ok := known[e.Recipient]
-		switch {
-		case !ok:
+		if !ok {
 			r.Unknown++
-			continue
-		case at.Events >= maxPerRecipient && !e.Class.isRequest():
-			r.Overfull++
 			continue
 		}
 		written := recorded{Event: e, recipient: at}
+		if at.Events >= e.Class.most() {
+			r.Overfull++
+			if e.Class.isRequest() {
+				surplus = append(surplus, written)
+			}
+			continue
+		}
 		inserted, err := written.insert(ctx, tx)
 		if err != nil {
 			return r, fmt.Errorf("write an event: %w", err)
@@ -93,18 +96,15 @@ func Record(ctx context.Context, tx pgx.Tx, all ...Event) (Recorded, error) {
 	if err := count(ctx, tx, fresh); err != nil {
 		return r, err
 	}
-	return r, act(ctx, tx, fresh)
+	return r, act(ctx, tx, append(fresh, surplus...))
 }
-
-// isRequest reports whether a person has asked for something: that is never dropped.
-func (c Class) isRequest() bool { return c == Complaint || c == Unsubscribe }
 
 // recorded is an event that was written.
 type recorded struct {
 	*Event
 	*recipient
 	first bool      // the recipient had no event of the class before
-	at    time.Time // as it is written
+	at    time.Time // as it is written; zero: it is not written, and is of now
 }
 
 // recipient is what the database knows of a recipient.
