@@ -11,7 +11,12 @@ import (
 // not suppressed while it ran: in the middle of a mailing, bounces of messages that are not counted
 // as sent yet may be more than [Trusted] allows. If its bounces are too many at the end, it lifts
 // what they have suppressed. It may be repeated.
+//
+// It also drops the findings, of all mailings, that can suppress nobody any more.
 func Reconsider(ctx context.Context, tx pgx.Tx, mailing string) error {
+	if _, err := tx.Exec(ctx, forgetFindings, pgx.NamedArgs{"keep": SoftWindow}); err != nil {
+		return fmt.Errorf("drop old bounces: %w", err)
+	}
 	shares := shares{}
 	if _, err := shares.trusted(ctx, tx, mailing, Soft); err != nil {
 		return err

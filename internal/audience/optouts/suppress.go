@@ -104,12 +104,13 @@ func Lift(ctx context.Context, tx pgx.Tx, keys []string) (n int64, err error) {
 }
 
 var (
-	noteFindings = statement("find")
-	noteAgain    = statement("note_again")
-	suppress     = statement("suppress")
-	softBounces  = statement("soft")
-	addSoft      = statement("suppress_soft")
-	readShare    = statement("share")
+	noteFindings   = statement("find")
+	noteAgain      = statement("note_again")
+	forgetFindings = statement("forget")
+	suppress       = statement("suppress")
+	softBounces    = statement("soft")
+	addSoft        = statement("suppress_soft")
+	readShare      = statement("share")
 )
 
 // findingRow is a finding as the statements take it.

@@ -119,6 +119,32 @@ func TestAMailingThatBouncesTooOftenSuppressesNobody(t *testing.T) {
 	}
 }
 
+func TestFindingsThatCanSuppressNobodyAnyMoreAreDropped(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.sent("closed", 10, true)
+	f.sent("open", 10, false)
+	f.exec(`UPDATE mailings SET closed_at = now() WHERE id = 'closed'`)
+	old, recent := time.Now().Add(-optouts.SoftWindow-time.Hour), time.Now().Add(-optouts.SoftWindow+time.Hour)
+	for _, mailing := range []string{"closed", "open", ""} {
+		f.suppress(1, optouts.Finding{Key: "hard@" + mailing, Mailing: mailing, At: old},
+			optouts.Finding{Key: "soft@" + mailing, Class: optouts.Soft, Mailing: mailing, At: old},
+			optouts.Finding{Key: "recent@" + mailing, Class: optouts.Soft, Mailing: mailing, At: recent})
+	}
+	if err := pgx.BeginFunc(t.Context(), f.pool, func(tx pgx.Tx) error {
+		return optouts.Reconsider(t.Context(), tx, "open")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	if err := f.pool.QueryRow(t.Context(),
+		`SELECT array_agg(address_key ORDER BY address_key) FROM bounce_findings`).Scan(&left); err != nil {
+		t.Fatal(err)
+	}
+	f.want(left, []string{"hard@open", "recent@", "recent@closed", "recent@open", "soft@open"})
+	f.want(len(f.all()), 3) // the suppressions stay
+}
+
 func TestSoftBouncesOfAMailingThatBouncesTooOftenDoNotCount(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
