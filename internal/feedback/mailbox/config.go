@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
+
+	"directmailer/internal/stoppable"
 )
+
+// maxAuthorities is the size of the longest file of certificate authorities, in octets.
+const maxAuthorities = 4 << 20
 
 // Config says which mailbox is read, and how.
 type Config struct {
@@ -129,7 +133,7 @@ func (c Config) pool() (*x509.CertPool, error) {
 	if c.authorities == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(c.authorities)
+	text, err := stoppable.ReadFile(c.authorities, maxAuthorities)
 	pool := x509.NewCertPool()
 	if err == nil && !pool.AppendCertsFromPEM(text) {
 		err = errors.New("there is no certificate in it")

@@ -1,14 +1,18 @@
 package mailbox
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -51,19 +55,24 @@ func newFixture(t testing.TB) *fixture {
 	err = f.pool.QueryRow(t.Context(), `
 		INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable, batches)
 		VALUES ('m', 'run', '{}', 'people', 'sending', 1000, 1000, 1) RETURNING key`).Scan(&f.mailing)
-	if err == nil {
-		_, err = f.pool.Exec(t.Context(), `INSERT INTO recipients (mailing, number, address, address_key, attributes)
-			SELECT $1, n, 'r' || n || '@example.org', 'r' || n || '@example.org', '{}'
-			FROM generate_series(1, 1000) n`, f.mailing)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.exec(`INSERT INTO recipients (mailing, number, address, address_key, attributes)
+		SELECT $1, n, 'r' || n || '@example.org', 'r' || n || '@example.org', '{}' FROM generate_series(1, 1000) n`,
+		f.mailing)
 	return f
 }
 
 func (f *fixture) reader() *Reader {
 	return NewReader(f.config, f.pool, intake.New(f.pool, keys), slog.New(slog.NewTextHandler(&f.log, nil)))
+}
+
+func (f *fixture) exec(sql string, args ...any) {
+	f.Helper()
+	if _, err := f.pool.Exec(f.Context(), sql, args...); err != nil {
+		f.Fatal(err)
+	}
 }
 
 func (f *fixture) read(most int) Read {
@@ -75,11 +84,15 @@ func (f *fixture) read(most int) Read {
 	return found
 }
 
+func (f *fixture) bounceAddress(recipient int) string {
+	return "b-" + keys.ForAddress(token.Bounce, token.Recipient{Mailing: f.mailing, Number: recipient}) +
+		"@bounce.example.com"
+}
+
 // deliver puts a report about a recipient into the mailbox.
 func (f *fixture) deliver(recipient int) {
 	f.Helper()
-	to := "b-" + keys.ForAddress(token.Bounce, token.Recipient{Mailing: f.mailing, Number: recipient}) +
-		"@bounce.example.com"
+	to := f.bounceAddress(recipient)
 	f.deliverText(fmt.Sprintf("Return-Path: <>\r\nDelivered-To: %s\r\nFrom: "+
 		"MAILER-DAEMON@mx.example.org\r\nMessage-ID: <%d@mx.example.org>\r\n"+
 		"MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n"+
@@ -206,18 +219,14 @@ func TestAMessageWhoseCommitFailsIsReadAgain(t *testing.T) {
 	f := newFixture(t)
 	f.deliver(1)
 	f.deliver(2)
-	if _, err := f.pool.Exec(t.Context(), `
+	f.exec(`
 		CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql
 			AS $$ BEGIN RAISE 'going down' USING ERRCODE = '57P01'; END $$;
-		CREATE TRIGGER away BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION away()`); err != nil {
-		t.Fatal(err)
-	}
+		CREATE TRIGGER away BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION away()`)
 	if got, err := f.reader().Read(t.Context(), 10); !database.Unavailable(err) || got.Messages != 0 {
 		t.Fatalf("while the database is away: %+v, %v", got, err)
 	}
-	if _, err := f.pool.Exec(t.Context(), `DROP TRIGGER away ON events`); err != nil {
-		t.Fatal(err)
-	}
+	f.exec(`DROP TRIGGER away ON events`)
 	if got := f.read(10); got.Events != 2 {
 		t.Errorf("after it is back: %+v", got)
 	}
@@ -230,9 +239,7 @@ func TestAMessageThatCannotBeRecordedIsFlaggedAndTheOthersAreRead(t *testing.T) 
 	for n := range 3 {
 		f.deliver(n + 1)
 	}
-	if _, err := f.pool.Exec(t.Context(), `ALTER TABLE events ADD CHECK (recipient <> 2)`); err != nil {
-		t.Fatal(err)
-	}
+	f.exec(`ALTER TABLE events ADD CHECK (recipient <> 2)`)
 	if got := f.read(10); got != (Read{Messages: 2, Reports: 2, Events: 2, Skipped: 1}) {
 		t.Errorf("%+v", got)
 	}
@@ -252,10 +259,7 @@ func TestNewUIDsOfTheServerMakeNoSecondEvent(t *testing.T) {
 	f := newFixture(t)
 	f.deliver(1)
 	f.read(10)
-	if _, err := f.pool.Exec(t.Context(),
-		`UPDATE mailbox_positions SET uid_validity = uid_validity - 1, uid = 1000`); err != nil {
-		t.Fatal(err)
-	}
+	f.exec(`UPDATE mailbox_positions SET uid_validity = uid_validity - 1, uid = 1000`)
 	f.deliver(1) // the server has restored a backup
 	f.deliver(2)
 	if got := f.read(10); got != (Read{Messages: 2, Reports: 2, Events: 1}) {
@@ -290,8 +294,8 @@ func TestOfALargeMessageTheBeginningIsRead(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.deliver(1)
-	f.deliverText("Delivered-To: b-" + keys.ForAddress(token.Bounce, token.Recipient{Mailing: f.mailing, Number: 2}) +
-		"@bounce.example.com\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000))
+	f.deliverText("Delivered-To: " + f.bounceAddress(2) + "\r\n\r\n" +
+		strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000))
 	if got := f.read(10); got.Reports != 2 || got.Events != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -332,6 +336,49 @@ func TestAMailboxThatCannotBeReadSaysWhy(t *testing.T) {
 	if _, err := f.reader().Read(ctx, 1); err == nil {
 		t.Error("a reader whose context has ended reads")
 	}
+}
+
+// A server that says nothing more after it has agreed to TLS must not hold the reader.
+func TestTheEndOfTheContextEndsTheWaitForTLS(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var server sync.WaitGroup
+	server.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1 STARTTLS] here\r\n")
+		in := bufio.NewReader(conn)
+		for {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if tag, found := strings.CutSuffix(line, " STARTTLS\r\n"); found {
+				_, _ = io.WriteString(conn, tag+" OK begin\r\n")
+				break
+			}
+		}
+		_, _ = in.ReadByte() // the client speaks TLS
+		cancel()
+		_, _ = io.Copy(io.Discard, in)
+	})
+	c, err := Parse("imap://me:s3cret@" + l.Addr().String() + "/INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unavailable *UnavailableError
+	if _, err := NewReader(c, nil, nil, nil).Read(ctx, 1); !errors.As(err, &unavailable) {
+		t.Errorf("got %v", err)
+	}
+	_ = l.Close()
+	server.Wait()
 }
 
 func TestTheURLOfAMailboxIsCheckedAndNotQuoted(t *testing.T) {

@@ -29,15 +29,24 @@ type session struct {
 // open connects, logs in and selects the folder.
 func (r *Reader) open(ctx context.Context) (*session, error) {
 	s := &session{}
-	client, err := r.connect(ctx)
+	connecting := "connect to " + r.config.address
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", r.config.address)
 	if err != nil {
-		return nil, s.failed("connect to "+r.config.address, err)
+		return nil, s.failed(connecting, err)
+	}
+	// From here on, the end of the context ends every wait for the server.
+	s.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	client, err := r.connect(ctx, conn)
+	if err != nil {
+		s.stop()
+		_ = conn.Close()
+		return nil, s.failed(connecting, err)
 	}
 	s.client = client
-	s.stop = context.AfterFunc(ctx, func() { _ = client.Close() })
 	if err := client.WaitGreeting(); err != nil {
 		s.close()
-		return nil, s.failed("connect to "+r.config.address, err)
+		return nil, s.failed(connecting, err)
 	}
 	if client.State() == imap.ConnStateNotAuthenticated {
 		if err := client.Login(r.config.user, r.config.password).Wait(); err != nil {
@@ -54,13 +63,9 @@ func (r *Reader) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-func (r *Reader) connect(ctx context.Context) (*imapclient.Client, error) {
+// connect begins to speak IMAP on a connection, under TLS.
+func (r *Reader) connect(ctx context.Context, conn net.Conn) (*imapclient.Client, error) {
 	authorities, err := r.config.pool()
-	if err != nil {
-		return nil, err
-	}
-	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.DialContext(ctx, "tcp", r.config.address)
 	if err != nil {
 		return nil, err
 	}
@@ -69,16 +74,10 @@ func (r *Reader) connect(ctx context.Context) (*imapclient.Client, error) {
 	}
 	switch r.config.security {
 	case startTLS:
-		client, err := imapclient.NewStartTLS(conn, options)
-		if err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-		return client, nil
+		return imapclient.NewStartTLS(conn, options)
 	case wholeTLS:
 		secure := tls.Client(conn, options.TLSConfig)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
 			return nil, err
 		}
 		conn = secure
