@@ -35,6 +35,19 @@ func TestTheDetailsFitIntoAnAddressWhateverOthersHaveWritten(t *testing.T) {
 	}
 }
 
+func TestTheDetailsOfAMailboxHoldNoMarkdownOfItsServer(t *testing.T) {
+	t.Parallel()
+	p := MailboxProgress{Failures: 2, Failure: "log in: the server answers NO [<img>]\n# " + strings.Repeat("小", 9000)}
+	p.Skipped = 3
+	d := p.details()
+	if n := len(url.QueryEscape(d)); n > 8000 {
+		t.Errorf("%d bytes in an address", n)
+	}
+	if strings.Contains(d, "<img>") || strings.Contains(d, "\n# ") {
+		t.Errorf("the server's Markdown is in the details:\n%s", d)
+	}
+}
+
 func TestTheDetailsNameADropPointThatRestsBeforeThoseWithoutAFailure(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)

@@ -96,14 +96,14 @@ func (p *MailboxProgress) pause(interval time.Duration) time.Duration {
 
 // details describes the workflow for Temporal's Web UI.
 func (p *MailboxProgress) details() string {
-	text := fmt.Sprintf("Reads the mail that came back: %d messages, %d of them about recipients of ours, %d new "+
-		"events.",
-		p.Messages, p.Reports, p.Events)
+	text := fmt.Sprintf("Reads the mail that came back. Messages so far: %d, about recipients of ours: %d, "+
+		"new events: %d.", p.Messages, p.Reports, p.Events)
 	if p.Skipped > 0 {
-		text += fmt.Sprintf(" %d messages could not be recorded: they are flagged in the mailbox.", p.Skipped)
+		text += fmt.Sprintf(" Messages that could not be recorded, and are flagged in the mailbox: %d.", p.Skipped)
 	}
 	if p.Failures > 0 {
-		text += fmt.Sprintf("\n\n**The last %d readings have failed**: %s", p.Failures, p.Failure)
+		text += fmt.Sprintf("\n\n**Failed readings since the last success:** %d. The last one failed because %s",
+			p.Failures, plainText(p.Failure, longestReason))
 	}
 	return text
 }
