@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"directmailer/internal/stoppable"
 )
 
 // Message is one message of a file.
@@ -132,17 +134,17 @@ func (r *Reader) Each(ctx context.Context, do func(Message) error) error {
 func (r *Reader) file(ctx context.Context, name string, do func(Message) error) error {
 	in := r.Stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := stoppable.Open(ctx, name)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		in = f
+		in = stoppable.Reader(ctx, f)
 	}
 	s := splitter{in: bufio.NewReaderSize(counting{in, &r.done}, 64<<10), limit: r.Limit}
 	start, err := s.in.Peek(len(fromLine))
 	if err != nil && !errors.Is(err, io.EOF) {
-		return failure(name, err)
+		return failure(ctx, name, err)
 	}
 	// A file named .eml is one message, also if a mail program has left the line of its mbox in it.
 	s.mbox = string(start) == fromLine && !strings.EqualFold(filepath.Ext(name), ".eml")
@@ -152,7 +154,7 @@ func (r *Reader) file(ctx context.Context, name string, do func(Message) error) 
 		}
 		more, err := s.next()
 		if err != nil {
-			return failure(name, err)
+			return failure(ctx, name, err)
 		}
 		if s.size > 0 {
 			if err := do(Message{File: name, Number: number, Data: s.data, Size: s.size}); err != nil {
@@ -165,8 +167,11 @@ func (r *Reader) file(ctx context.Context, name string, do func(Message) error) 
 	}
 }
 
-func failure(name string, err error) error {
+func failure(ctx context.Context, name string, err error) error {
 	var path *fs.PathError
+	if ctx.Err() != nil {
+		return err
+	}
 	if name == "-" || errors.As(err, &path) {
 		return fmt.Errorf("read the messages: %w", err)
 	}

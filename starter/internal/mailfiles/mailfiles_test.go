@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -137,6 +138,19 @@ func TestTheEndOfTheContextAndAnErrorEndTheReading(t *testing.T) {
 	}
 	err = open(t, mbox, "-").Each(t.Context(), func(Message) error { return io.ErrClosedPipe })
 	if !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheEndOfTheContextEndsTheWaitForAPipe(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := open(t, "", name).Each(ctx, func(Message) error { return nil })
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
