@@ -14,8 +14,7 @@ import (
 func TestTenThousandStrangersInOneSessionEndIt(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
-	p := r.dial()
-	p.hello("EHLO")
+	p := r.session()
 	p.want("MAIL FROM:<>", "250")
 	refused := 0
 	for range 10_000 {
@@ -38,8 +37,7 @@ func TestTenThousandStrangersInOneSessionEndIt(t *testing.T) {
 func TestTenThousandRecipientsOfOursInOneMessageAreTakenInPieces(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
-	p := r.dial()
-	p.hello("EHLO")
+	p := r.session()
 	p.want("MAIL FROM:<>", "250")
 	accepted := 0
 	for n := range 10_000 {
@@ -64,10 +62,8 @@ func TestAMessageWithoutEndIsRefusedAndCostsLittle(t *testing.T) {
 	most := defaultLimits
 	most.message = 2 << 20
 	r := startWith(t, "smtp://127.0.0.1:0", most)
-	p := r.dial()
-	p.hello("EHLO")
-	p.want("MAIL FROM:<>", "250")
-	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p := r.session()
+	p.toSomeone()
 	p.want("DATA", "354")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -102,10 +98,8 @@ func TestAMessageWithoutEndIsRefusedAndCostsLittle(t *testing.T) {
 func TestOfALargeMessageTheBeginningIsKept(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
-	p := r.dial()
-	p.hello("EHLO")
-	p.want("MAIL FROM:<>", "250")
-	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p := r.session()
+	p.toSomeone()
 	p.want("DATA", "354")
 	body := strings.Repeat(strings.Repeat("y", 98)+"\r\n", 10_000) // 1 MB
 	if _, err := io.WriteString(p.Conn, body+".\r\n"); err != nil {
@@ -121,10 +115,8 @@ func TestAMessageThatIsCutOffIsNotTakenOver(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
 	for _, command := range []string{"DATA", "BDAT 1000"} {
-		p := r.dial()
-		p.hello("EHLO")
-		p.want("MAIL FROM:<>", "250")
-		p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+		p := r.session()
+		p.toSomeone()
 		if _, err := io.WriteString(p.Conn, command+"\r\nSubject: x\r\n\r\nonly the beg"); err != nil {
 			t.Fatal(err)
 		}
@@ -139,10 +131,8 @@ func TestAMessageThatIsCutOffIsNotTakenOver(t *testing.T) {
 func TestAMessageInChunksIsTakenOver(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
-	p := r.dial()
-	p.hello("EHLO")
-	p.want("MAIL FROM:<>", "250")
-	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p := r.session()
+	p.toSomeone()
 	p.want("BDAT 5\r\nabc", "250")
 	if _, err := io.WriteString(p.Conn, "BDAT 3 LAST\r\nd\r\n"); err != nil {
 		t.Fatal(err)
@@ -178,8 +168,7 @@ func TestOneHostCannotTakeAllConnections(t *testing.T) {
 func TestASessionEndsAfterItsShare(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
-	p := r.dial()
-	p.hello("EHLO")
+	p := r.session()
 	for range maxMessages {
 		p.want("MAIL FROM:<>", "250")
 		p.want("RSET", "250")

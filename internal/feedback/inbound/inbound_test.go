@@ -165,11 +165,25 @@ func (p *peer) hello(word string) {
 	p.want(word+" peer.example", "250")
 }
 
+// session begins a session.
+func (r *rig) session() *peer {
+	r.Helper()
+	p := r.dial()
+	p.hello("EHLO")
+	return p
+}
+
+// toSomeone begins a message to someone's bounce address.
+func (p *peer) toSomeone() {
+	p.Helper()
+	p.want("MAIL FROM:<>", "250")
+	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+}
+
 func TestOnlyRecipientsWithATokenOfOursAreAccepted(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
-	p := r.dial()
-	p.hello("EHLO")
+	p := r.session()
 	p.want("MAIL FROM:<>", "250")
 	mine := ours.ForAddress(token.Bounce, someone)
 	for _, stranger := range []string{
@@ -206,8 +220,7 @@ func TestOnlyRecipientsWithATokenOfOursAreAccepted(t *testing.T) {
 func TestAnySenderIsAccepted(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
-	p := r.dial()
-	p.hello("EHLO")
+	p := r.session()
 	for _, from := range []string{"<>", "<someone@example.org>", "<MAILER-DAEMON@mx.example.org> SIZE=1000 BODY=8BITMIME",
 		"<jürgen@example.org> SMTPUTF8"} {
 		p.want("MAIL FROM:"+from, "250")
@@ -225,8 +238,7 @@ func TestAMessageIsAcceptedOnlyWhenItIsTakenOver(t *testing.T) {
 		p.hello(map[string]string{"smtp": "EHLO", "lmtp": "LHLO"}[scheme])
 		send := func(code string) {
 			t.Helper()
-			p.want("MAIL FROM:<>", "250")
-			p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+			p.toSomeone()
 			p.want("DATA", "354")
 			p.want("Subject: x\r\n\r\ny\r\n.", code)
 		}
@@ -345,8 +357,7 @@ func TestASessionCanBeEncrypted(t *testing.T) {
 	secure := tls.Client(p.Conn, &tls.Config{InsecureSkipVerify: true})
 	p.Conn, p.in = secure, bufio.NewReader(secure)
 	p.want("EHLO peer.example", "250")
-	p.want("MAIL FROM:<>", "250")
-	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p.toSomeone()
 	p.want("DATA", "354")
 	p.want("x\r\n.", "250")
 	if len(r.received()) != 1 {
@@ -362,8 +373,7 @@ func TestAListenerThatStopsAnswersTheMessageThatItHas(t *testing.T) {
 	idle, p := r.dial(), r.dial()
 	idle.hello("EHLO")
 	p.hello("EHLO")
-	p.want("MAIL FROM:<>", "250")
-	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	p.toSomeone()
 	p.want("DATA", "354")
 	if _, err := io.WriteString(p.Conn, "x\r\n.\r\n"); err != nil {
 		t.Fatal(err)
