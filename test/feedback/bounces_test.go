@@ -355,7 +355,7 @@ func TestBouncesThatComeBackSuspendARunningMailing(t *testing.T) {
 	if got := texts(r, `SELECT address_key FROM suppressions`); len(got) > 0 {
 		t.Errorf("%d addresses are suppressed although more than one in twenty has bounced", len(got))
 	}
-	saveHistory(r, run.GetID(), run.GetRunID(), "bounced-later")
+	r.SaveHistory(run.GetID(), run.GetRunID(), "bounced-later")
 }
 
 func TestAWorkerWhoseAddressIsTakenStopsWithOneLine(t *testing.T) {

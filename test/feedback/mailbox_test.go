@@ -1,27 +1,18 @@
 package feedback
 
 import (
-	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	historypb "go.temporal.io/api/history/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/test/rig"
 	"directmailer/workflows"
 )
-
-var record = flag.String("record", "", "folder to write histories into, for the replay tests: "+
-	"../../workflows/testdata/histories")
 
 // A worker with a mailbox starts the workflow that reads it. Workers are killed meanwhile.
 func TestAMailboxIsReadWhateverDies(t *testing.T) {
@@ -36,7 +27,9 @@ func TestAMailboxIsReadWhateverDies(t *testing.T) {
 	w := r.StartWorker(environment...)
 	r.Result(r.Start(rig.Mailing(20)))
 	events := func() int { return len(texts(r, `SELECT 'x' FROM events`)) }
-	r.Eventually("the empty mailbox was read", func() bool { return strings.Contains(mailboxDetails(r), "0 messages") })
+	r.Eventually("the empty mailbox was read", func() bool {
+		return strings.Contains(mailboxDetails(r), "Messages so far: 0,")
+	})
 	w.Kill()
 	<-w.Exited
 	n := 0
@@ -78,7 +71,7 @@ func TestAMailboxIsReadWhateverDies(t *testing.T) {
 			}
 		}
 	}
-	saveHistory(r, id, "", "mailbox")
+	r.SaveHistory(id, "", "mailbox")
 }
 
 // mailboxDetails returns what Temporal's Web UI shows of the workflow that reads the mailbox.
@@ -91,26 +84,4 @@ func mailboxDetails(r *rig.Rig) string {
 	var about sdkpb.WorkflowMetadata
 	_ = v.Get(&about)
 	return about.CurrentDetails
-}
-
-// saveHistory writes the history of a workflow that later versions must replay, with -record.
-func saveHistory(r *rig.Rig, id, run, name string) {
-	r.Helper()
-	if *record == "" {
-		return
-	}
-	var h historypb.History
-	events := r.Temporal.GetWorkflowHistory(r.Context(), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		e, err := events.Next()
-		if err != nil {
-			r.Fatal(err)
-		}
-		h.Events = append(h.Events, e)
-	}
-	data, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(&h)
-	err = errors.Join(err, os.WriteFile(filepath.Join(*record, name+".json"), data, 0o644))
-	if err != nil {
-		r.Fatal(err)
-	}
 }

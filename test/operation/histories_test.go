@@ -3,17 +3,12 @@ package operation
 import (
 	"bytes"
 	"cmp"
-	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -93,17 +88,12 @@ func TestALongMailingContinuesAsNewAndLosesNobody(t *testing.T) {
 	if err != nil || d.WorkflowExecutionInfo.Execution.RunId == first {
 		t.Fatalf("it did not continue as new: %v", err)
 	}
-	if *record != "" {
-		saveHistory(r, run.GetID(), first, "continued-first")
-		saveHistory(r, run.GetID(), d.WorkflowExecutionInfo.Execution.RunId, "continued-last")
-	}
+	r.SaveHistory(run.GetID(), first, "continued-first")
+	r.SaveHistory(run.GetID(), d.WorkflowExecutionInfo.Execution.RunId, "continued-last")
 }
 
-var record = flag.String("record", "", "folder to write the histories of TestHistories into, for the replay "+
-	"tests: ../../workflows/testdata/histories")
-
-// Each subtest takes a mailing through other states. With -record, it writes the history that later
-// versions must replay.
+// Each subtest takes a mailing through other states, for the histories that later versions must
+// replay.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	refuse := func(phase, reply string, times int64) func(smtptest.Event) *smtptest.Action {
@@ -174,28 +164,8 @@ func TestHistories(t *testing.T) {
 			if failed := name == "failed" || name == "invalid"; (err != nil) != failed {
 				t.Fatalf("it ended with %v", err)
 			}
-			if *record != "" {
-				saveHistory(r, run.GetID(), run.GetRunID(), name)
-			}
+			r.SaveHistory(run.GetID(), run.GetRunID(), name)
 		})
-	}
-}
-
-func saveHistory(r *rig.Rig, id, run, name string) {
-	r.Helper()
-	var h historypb.History
-	events := r.Temporal.GetWorkflowHistory(r.Context(), id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		e, err := events.Next()
-		if err != nil {
-			r.Fatal(err)
-		}
-		h.Events = append(h.Events, e)
-	}
-	data, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(&h)
-	err = errors.Join(err, os.WriteFile(filepath.Join(*record, name+".json"), data, 0o644))
-	if err != nil {
-		r.Fatal(err)
 	}
 }
 

@@ -76,9 +76,7 @@ func TestNobodyIsFailedForATemplateThatSuitsNobodyUntilTheMailingIsResumed(t *te
 	if result := r.Result(run); result.Counts != (workflows.Counts{Failed: recipients}) || len(s.Received()) > 0 {
 		t.Errorf("%+v, %d received", result, len(s.Received()))
 	}
-	if *record != "" {
-		saveHistory(r, run.GetID(), run.GetRunID(), "nothing-rendered")
-	}
+	r.SaveHistory(run.GetID(), run.GetRunID(), "nothing-rendered")
 }
 
 func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
@@ -163,9 +161,7 @@ func TestCancelFinishesWhatIsInFlightAndTheRestIsUnsent(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	r.Judge(s.Copies(), recipients)
-	if *record != "" {
-		saveHistory(r, run.GetID(), run.GetRunID(), "cancelled")
-	}
+	r.SaveHistory(run.GetID(), run.GetRunID(), "cancelled")
 	if want := (workflows.Counts{Sent: first + rig.Connections,
 		Unsent: recipients - first - rig.Connections}); result.State != workflows.StateCancelled ||
 		result.Counts != want || len(s.Received()) != first+rig.Connections {
