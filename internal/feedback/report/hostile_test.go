@@ -100,7 +100,7 @@ func TestHostileReportsDoNothingAndCostLittle(t *testing.T) {
 	rd.Read(nil) // makes the tables
 	for name, message := range hostiles() {
 		t.Run(name, func(t *testing.T) {
-			data, err := io.ReadAll(io.LimitReader(message, 20*MaxRead))
+			data, err := io.ReadAll(io.LimitReader(message, 2*MaxRead))
 			if err != nil {
 				t.Fatal(err)
 			}

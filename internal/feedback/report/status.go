@@ -95,13 +95,13 @@ func (s *status) set(name, value string) *string {
 		if len(s.diagnostic) >= maxField {
 			return nil
 		}
-		if s.diagnostic != "" {
-			s.diagnostic += " "
-		}
 		if kind, words, ok := strings.Cut(value, ";"); ok && !strings.ContainsAny(strings.TrimSpace(kind), " ") {
 			value = strings.TrimSpace(words)
 		}
-		s.diagnostic += value
+		if s.diagnostic != "" {
+			value = s.diagnostic + " " + value
+		}
+		s.diagnostic = value
 		return &s.diagnostic
 	}
 	return nil

@@ -51,6 +51,18 @@ func TestATokenIsFoundWhereverServersLeaveIt(t *testing.T) {
 	}
 }
 
+func TestTheRestOfALongMessageIsNotRead(t *testing.T) {
+	keys := keysOf(t, "a")
+	for length, want := range map[int]int{MaxRead - 1000: 1, MaxRead: 0} {
+		text := "Content-Type: multipart/report; boundary=b\n\n--b\n\n" +
+			strings.Repeat(strings.Repeat("x", 49)+"\n", length/50) + "--b\nContent-Type: message/rfc822\n\n" +
+			"Return-Path: <bounces+" + keys.ForAddress(token.Bounce, anna) + "@example.com>\n\n--b--\n"
+		if r := (Reader{keys}).Read([]byte(text)); len(r.Tokens) != want {
+			t.Errorf("after %d octets, %d tokens are found", length, len(r.Tokens))
+		}
+	}
+}
+
 func TestTheTokensOfTheHeaderComeFirst(t *testing.T) {
 	keys := tokentest.Keys(t, "a")
 	address := func(r token.Recipient) string { return "bounces+" + keys.ForAddress(token.Bounce, r) + "@example.com" }
