@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -222,6 +223,56 @@ func TestAMessageIsTakenOverTogetherWithWhatTheCallerAdds(t *testing.T) {
 		t.Errorf("a message about nobody: %v, %d calls", err, called)
 	}
 	f.wantEvents("1 hard")
+}
+
+// Who has one bounce address can send to it for ever.
+func TestOneRecipientsMailFillsTheDatabaseUpToALimitAndNoFurther(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const complaint = "Content-Type: multipart/report; report-type=feedback-report; boundary=x\r\n\r\n--x\r\n" +
+		"Content-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\r\n--x--\r\n"
+	kinds := map[string]feedback.Named{
+		dsn("x@example.com", "r1@example.org", "5.1.1"):                                         f.bounce(1),
+		dsn("x@example.com", "r1@example.org", "4.2.2"):                                         f.bounce(1),
+		"Message-ID: <a@x>\r\n" + complaint:                                                     f.bounce(1),
+		"Message-ID: <b@x>\r\nAuto-Submitted: auto-replied\r\nSubject: away\r\n\r\n":            f.bounce(1),
+		"Message-ID: <c@x>\r\nSubject: hi\r\n\r\n" + strings.Repeat("How are you?\r\n", 10_000): f.bounce(1),
+		"Message-ID: <d@x>\r\nSubject: unsubscribe\r\n\r\n":                                     f.request(1),
+	}
+	sent := 0
+	send := func(rounds int) {
+		for range rounds {
+			for text, named := range kinds {
+				sent++
+				f.take(strings.Replace(text, "Message-ID: <", fmt.Sprintf("Message-ID: <%d.", sent), 1), named)
+			}
+		}
+	}
+	stored := func() (rows map[string]int, octets int) {
+		rows = map[string]int{}
+		for _, table := range []string{"events", "bounce_findings", "suppressions", "opt_outs", "unread_reports"} {
+			var n, size int
+			if err := f.pool.QueryRow(t.Context(), `SELECT count(*), coalesce(sum(octet_length(to_jsonb(t)::text)), 0)
+				FROM `+table+` t`).Scan(&n, &size); err != nil {
+				t.Fatal(err)
+			}
+			rows[table], octets = n, octets+size
+		}
+		return rows, octets
+	}
+	send(20)
+	rows, octets := stored()
+	want := map[string]int{"events": 40, "bounce_findings": 2, "suppressions": 1, "opt_outs": 2, "unread_reports": 5}
+	if !maps.Equal(rows, want) {
+		t.Errorf("after %d messages there are %v, want %v", sent, rows, want)
+	}
+	if most := 5*2*events.MaxUnreadSize + 100_000; octets > most { // in JSON, an octet of bytea is two digits
+		t.Errorf("after %d messages there are %d octets", sent, octets)
+	}
+	send(20)
+	if again, _ := stored(); !maps.Equal(again, want) {
+		t.Errorf("after %d messages there are %v, want %v", sent, again, want)
+	}
 }
 
 func TestAHostileMessageCostsLittle(t *testing.T) {
