@@ -170,8 +170,7 @@ func TestARecipientKeepsTheBounceAddress(t *testing.T) {
 	r.Eventually("a message is on its way", func() bool {
 		return slices.ContainsFunc(s.Commands(), func(c string) bool { return strings.HasPrefix(c, "MAIL") })
 	})
-	w.Kill()
-	<-w.Exited
+	r.Kill(w)
 	broken.Store(true)
 	stall.ReleaseAll()
 	if _, err := r.Pool.Exec(t.Context(), `UPDATE spool SET messages = 'damaged'`); err != nil {
@@ -367,7 +366,7 @@ func TestAWorkerWhoseAddressIsTakenStopsWithOneLine(t *testing.T) {
 	defer taken.Close()
 	r := rig.New(t, "mx=smtp://127.0.0.1:1")
 	w := r.StartWorker(environment(taken.Addr().String())...)
-	<-w.Exited
+	rig.Await(t, "the worker has ended by itself", w.Exited)
 	want := fmt.Sprintf("worker: receive mail at %s (DM_INBOUND_ADDRESS): address already in use\n", taken.Addr())
 	if w.Log() != want || w.Cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("it says %q and ends with %d, want %q", w.Log(), w.Cmd.ProcessState.ExitCode(), want)

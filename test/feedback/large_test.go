@@ -107,8 +107,7 @@ func TestEachEventOfALargeMailingIsThereOnce(t *testing.T) {
 			return len(texts(w.Rig, `SELECT 'x' FROM events`)) > (i+1)**recipients/100*3/(kills+2)
 		})
 		victim := i % len(workers)
-		workers[victim].Kill()
-		<-workers[victim].Exited
+		w.Kill(workers[victim])
 		workers[victim] = w.StartWorker(environment(w.addresses[victim])...)
 	}
 	result := w.Result(run)

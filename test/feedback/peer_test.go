@@ -78,9 +78,9 @@ func deliverOnce(address, to, text string) error {
 	if err != nil {
 		return err
 	}
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	c := smtp.NewClient(conn)
 	defer c.Close()
+	defer time.AfterFunc(2*time.Minute, func() { _ = conn.Close() }).Stop() // c's own deadlines are longer
 	if err := c.Mail("", nil); err != nil {
 		return err
 	}

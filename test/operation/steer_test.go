@@ -244,8 +244,7 @@ func delayAfterTermination(t *testing.T) time.Duration {
 		return stall.Waiting() == 0 && s.Quiet() && time.Since(last) > 3*time.Second &&
 			time.Since(terminated) > 3*time.Second
 	})
-	w.Kill()
-	<-w.Exited
+	r.Kill(w)
 	n, last := begun.after(terminated)
 	t.Logf("%d messages began after the termination, the last one after %v; %d were accepted", n, last.Sub(terminated),
 		released)

@@ -50,14 +50,17 @@ func (r *Rig) ID() string {
 	return strings.TrimPrefix(r.TaskQueue, "q-")
 }
 
-// Update sends the mailing's workflow an update and returns its answer.
+// Update sends the mailing's workflow an update and returns its answer, for which it waits two
+// minutes.
 func (r *Rig) Update(name string, args ...any) (answer string, err error) {
 	r.Helper()
-	h, err := r.Temporal.UpdateWorkflow(r.Context(),
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	h, err := r.Temporal.UpdateWorkflow(ctx,
 		client.UpdateWorkflowOptions{WorkflowID: r.ID(), UpdateName: name, Args: args,
 			WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err == nil {
-		err = h.Get(r.Context(), &answer)
+		err = h.Get(ctx, &answer)
 	}
 	return answer, err
 }
@@ -66,7 +69,7 @@ func (r *Rig) Update(name string, args ...any) (answer string, err error) {
 func (r *Rig) MustUpdate(name string, args ...any) {
 	r.Helper()
 	if answer, err := r.Update(name, args...); err != nil {
-		r.Fatalf("%s: %q, %v", name, answer, err)
+		r.Fatalf("the update %s: %q, %v\n%s", name, answer, err, r.Explain())
 	}
 }
 

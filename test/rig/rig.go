@@ -63,13 +63,30 @@ func NewOn(t testing.TB, dropPoints, databaseURL, temporalAddress string) *Rig {
 	if r.Pool, err = database.Open(t.Context(), r.DatabaseURL, 4); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.Pool.Close)
+	t.Cleanup(func() {
+		closed := make(chan struct{})
+		go func() { r.Pool.Close(); close(closed) }()
+		Await(t, "the test gives back all connections of its pool", closed)
+	})
 	r.Temporal, err = client.Dial(client.Options{HostPort: r.TemporalAddress, Logger: silent{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Temporal.Close)
 	return r
+}
+
+// patience is how long a test waits for something that takes milliseconds.
+const patience = 2 * time.Minute
+
+// Await waits until done is closed, at most for two minutes.
+func Await(t testing.TB, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("not within %v: %s", patience, what)
+	}
 }
 
 // Another returns the same rig for a second mailing, whose ID ends in the suffix.

@@ -54,8 +54,7 @@ func (r *Rig) Launch(cmd *exec.Cmd, extra ...string) *Worker {
 	r.workers = append(r.workers, w)
 	r.mu.Unlock()
 	r.Cleanup(func() {
-		w.Kill()
-		<-w.Exited
+		r.Kill(w)
 		if r.Failed() {
 			r.Logf("worker %d:\n%s", cmd.Process.Pid, Tail(w.Log()))
 		}
@@ -85,6 +84,13 @@ func (r *Rig) AwaitPollers(workers int) {
 
 // Kill ends the process as a crash does.
 func (w *Worker) Kill() { _ = w.Cmd.Process.Kill() }
+
+// Kill ends the worker as a crash does, and waits for its end.
+func (r *Rig) Kill(w *Worker) {
+	r.Helper()
+	w.Kill()
+	Await(r, "the killed worker has ended", w.Exited)
+}
 
 // Signal sends the process a signal.
 func (w *Worker) Signal(s syscall.Signal) { _ = w.Cmd.Process.Signal(s) }
