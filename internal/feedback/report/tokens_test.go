@@ -52,7 +52,7 @@ func TestATokenIsFoundWhereverServersLeaveIt(t *testing.T) {
 }
 
 func TestTheRestOfALongMessageIsNotRead(t *testing.T) {
-	keys := keysOf(t, "a")
+	keys := tokentest.Keys(t, "a")
 	for length, want := range map[int]int{MaxRead - 1000: 1, MaxRead: 0} {
 		text := "Content-Type: multipart/report; boundary=b\n\n--b\n\n" +
 			strings.Repeat(strings.Repeat("x", 49)+"\n", length/50) + "--b\nContent-Type: message/rfc822\n\n" +
