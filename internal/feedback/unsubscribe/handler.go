@@ -38,9 +38,8 @@ func newHandler(o Options, g *group) *handler {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.pages.setHeader(w.Header())
 	if status := h.limits.allow(r); status != 0 {
-		hold(r.Context())
 		w.Header().Set("Retry-After", "10")
-		w.Header().Set("Connection", "close")
+		w.Header().Set("Connection", "close") // so that refusals are limited as new connections are
 		plain(w, status, "too many requests: try again in a few seconds")
 		return
 	}
@@ -57,17 +56,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		plain(w, http.StatusMethodNotAllowed, "only GET, HEAD and POST are possible here")
-	}
-}
-
-// hold lets who is over a limit wait, with his connection. As connections are limited, so are the
-// refusals in a second, whatever comes in: a flood waits in the kernel instead.
-func hold(ctx context.Context) {
-	wait := time.NewTimer(refusalPause)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
 	}
 }
 

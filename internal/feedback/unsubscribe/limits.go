@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -18,15 +16,11 @@ import (
 // addresses, so those of one client are generous. The limits of all clients together bound what a
 // flood costs this machine.
 const (
-	clientRate   = 100 // requests a second
-	clientBurst  = 1000
-	totalRate    = 500
-	totalBurst   = 1000
-	maxClients   = 16 << 10 // remembered; the oldest are forgotten
-	maxOpen      = 512      // connections
-	maxPerClient = 64       // connections
-
-	refusalPause = 400 * time.Millisecond
+	clientRate  = 100 // requests a second
+	clientBurst = 1000
+	totalRate   = 500
+	totalBurst  = 1000
+	maxClients  = 16 << 10 // remembered; the oldest are forgotten
 )
 
 // limits decides who is answered.
@@ -102,77 +96,4 @@ func networkOf(address netip.Addr) netip.Prefix {
 
 func contains(networks []netip.Prefix, address netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) })
-}
-
-// connectionLimiter limits open connections. Beyond the limit of all, connections wait in the
-// kernel, which costs this process nothing. Beyond that of their client, they are closed unread.
-type connectionLimiter struct {
-	net.Listener
-	proxies []netip.Prefix
-	slots   chan struct{}
-
-	mu   sync.Mutex
-	open map[netip.Prefix]int
-}
-
-func limitConnections(l net.Listener, proxies []netip.Prefix) net.Listener {
-	return &connectionLimiter{
-		Listener: l, proxies: proxies, slots: make(chan struct{}, maxOpen), open: map[netip.Prefix]int{},
-	}
-}
-
-func (l *connectionLimiter) Accept() (net.Conn, error) {
-	for {
-		l.slots <- struct{}{}
-		c, err := l.Listener.Accept()
-		if err != nil {
-			<-l.slots
-			return nil, err
-		}
-		client := networkOf(addressOf(c.RemoteAddr().String()))
-		if l.enter(client) {
-			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(client) })}, nil
-		}
-		abort(c)
-		<-l.slots
-	}
-}
-
-// enter counts a connection of the client, and reports whether it may have one more. Proxies have
-// no limit of their own.
-func (l *connectionLimiter) enter(client netip.Prefix) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[client] >= maxPerClient && !contains(l.proxies, client.Addr()) {
-		return false
-	}
-	l.open[client]++
-	return true
-}
-
-func (l *connectionLimiter) leave(client netip.Prefix) {
-	l.mu.Lock()
-	if l.open[client]--; l.open[client] == 0 {
-		delete(l.open, client)
-	}
-	l.mu.Unlock()
-	<-l.slots
-}
-
-// abort closes a connection without the states that TCP keeps of an orderly end.
-func abort(c net.Conn) {
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	_ = c.Close()
-}
-
-type limitedConn struct {
-	net.Conn
-	leave func()
-}
-
-func (c *limitedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
 }

@@ -154,42 +154,6 @@ func TestASlowRequestIsCut(t *testing.T) {
 	}
 }
 
-func TestAClientHasAFewConnections(t *testing.T) {
-	t.Parallel()
-	for proxies, want := range map[string]int{"192.0.2.0/24": maxPerClient, "127.0.0.0/8": maxPerClient + 20} {
-		inner, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := limitConnections(inner, []netip.Prefix{netip.MustParsePrefix(proxies)})
-		t.Cleanup(func() { _ = l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = c.Write([]byte{1})
-				go func() { _, _ = io.Copy(io.Discard, c); _ = c.Close() }() // when the client closes
-			}
-		}()
-		served := 0
-		for range maxPerClient + 20 {
-			c, err := net.Dial("tcp", inner.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			if _, err := c.Read(make([]byte, 1)); err == nil {
-				served++
-			}
-		}
-		if served != want {
-			t.Errorf("proxies %s: %d connections were served, want %d", proxies, served, want)
-		}
-	}
-}
-
 // What comes in by a request line or a header reaches no header of the answer.
 func TestNoRequestWritesAHeaderOfTheAnswer(t *testing.T) {
 	t.Parallel()

@@ -6,8 +6,8 @@
 //
 // No answer tells whether somebody is a recipient, or whether a token is genuine: status, body,
 // and the time that an answer takes are the same. The token and the recipient's address are in no
-// log. What a stranger can cost is bounded: see limits.go for requests and group.go for the
-// database.
+// log. What a stranger can cost is bounded: see connections.go for connections, limits.go for
+// requests, and group.go for the database.
 package unsubscribe
 
 import (
@@ -79,7 +79,7 @@ func Listen(o Options, pool *pgxpool.Pool, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve the unsubscribe pages at %s (DM_PUBLIC_ADDRESS): %s", o.Address, neterr.Reason(err))
 	}
-	s := &Server{listener: limitConnections(listener, o.Proxies), ended: make(chan struct{})}
+	s := &Server{listener: limitConnections(listener, o.Proxies, keyPair), ended: make(chan struct{})}
 	s.group = newGroup(pool, o.Settings.Keys, log)
 	s.handler = newHandler(o, s.group)
 	s.http = newHTTP(s.handler)
@@ -90,12 +90,16 @@ func Listen(o Options, pool *pgxpool.Pool, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
+// newHTTP returns a server that speaks HTTP/1.1 only. In HTTP/2, a client could begin any number of
+// requests on one connection and cancel them. No request goes past the limits of the handler.
 func newHTTP(h http.Handler) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: answerTime,
-		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader - 4096, // net/http adds 4,096
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 16},
-		ErrorLog: log.New(io.Discard, "", 0), // its lines can quote what strangers send
+		Handler: h, Protocols: &protocols, DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
+		MaxHeaderBytes: maxHeader - 4096,           // net/http adds 4,096
+		ErrorLog:       log.New(io.Discard, "", 0), // its lines can quote what strangers send
 	}
 }
 

@@ -203,7 +203,8 @@ func (d *Demo) tell(id, mail string) {
 			filepath.Join(mail, name))
 	}
 	if !d.Keep {
-		fmt.Fprint(d.Out, "\n`starter demo --keep` leaves the unsubscribe pages and the servers running.\n")
+		fmt.Fprint(d.Out, "\nThe page of List-Unsubscribe ends with the demo. "+
+			"`starter demo --keep` leaves it and the servers running.\n")
 		return
 	}
 	// A mailing that was interrupted has links to the port of before.
