@@ -77,7 +77,7 @@ type Activities struct {
 }
 
 // New returns the activities of a worker with a database, drop points, source databases for
-// queries, and a fetcher of pages. It renders up to maxBatches batches at a time.
+// queries, and a fetcher of pages. It renders and sends up to maxBatches batches at a time.
 func New(
 	pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, maxBatches int, log *slog.Logger,
 ) *Activities {
@@ -98,7 +98,7 @@ func New(
 		pages:      pages,
 		partials:   newPartials(maxPartial),
 		evidence:   fifo.New[evidenceKey, *sender.Evidence](maxEvidence, fifo.One),
-		admission:  newAdmission(),
+		admission:  newAdmission(maxBatches),
 		worker:     rand.Text()[:8],
 		log:        log,
 	}

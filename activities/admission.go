@@ -22,8 +22,12 @@ const (
 
 // admission decides whether this worker takes another batch of a mailing. Temporal hands out
 // batches without knowing how busy a worker is. Without admission, one worker could have all
-// batches of a mailing while other workers have none. It is safe for concurrent use.
+// batches of a mailing while other workers have none.
+//
+// It also leaves room for mailings whose drop points answer: batches that have only slow ones hold
+// at most half of the slots for sending. It is safe for concurrent use.
 type admission struct {
+	slots    int // for sending
 	mu       sync.Mutex
 	mailings map[int64]*share
 }
@@ -44,18 +48,25 @@ type share struct {
 type slot struct {
 	of      *admission
 	mailing int64
+	route   route
 	since   time.Time
 	load    func() sender.Load // nil while the batch is claimed
 	ends    time.Time          // when the turn of the batch ends
 }
 
-func newAdmission() *admission { return &admission{mailings: map[int64]*share{}} }
+func newAdmission(slots int) *admission {
+	return &admission{slots: slots, mailings: map[int64]*share{}}
+}
 
 // acquire returns a slot for a batch of a mailing, or nil if the mailing's batches keep the
-// connections of the worker busy. The caller must call [slot.release].
-func (a *admission) acquire(mailing int64) *slot {
+// connections of the worker busy, or slow drop points too many slots. The caller must call
+// [slot.release].
+func (a *admission) acquire(mailing int64, to route) *slot {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.hasRoom(to) {
+		return nil
+	}
 	now := time.Now()
 	s := a.mailings[mailing]
 	if s == nil {
@@ -65,7 +76,7 @@ func (a *admission) acquire(mailing int64) *slot {
 	if s.full(now) {
 		return nil
 	}
-	c := &slot{of: a, mailing: mailing, since: now}
+	c := &slot{of: a, mailing: mailing, route: to, since: now}
 	s.batches[c] = true
 	return c
 }

@@ -5,8 +5,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/sender"
 )
+
+// quick is a drop point that answers.
+var quick = routeTo("quick", droppoint.Quick)
+
+func routeTo(name string, speed droppoint.Speed) route {
+	return route{names: []string{name}, speed: func() droppoint.Speed { return speed }}
+}
 
 // batch is a batch of a test, whose load the test sets.
 type batch struct{ load sender.Load }
@@ -33,29 +41,29 @@ func (b *batch) pass(d time.Duration, rate int) {
 func TestAWorkerTakesAnotherBatchOnlyWhenItsConnectionsWouldSoonBeIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission()
-		first := a.acquire(1)
+		a := newAdmission(8)
+		first := a.acquire(1, quick)
 		if first == nil {
 			t.Fatal("a worker without anything to do does not take a batch")
 		}
-		if a.acquire(1) != nil {
+		if a.acquire(1, quick) != nil {
 			t.Error("a second batch is taken while the first is claimed")
 		}
 		b := send(first, 5000)
-		if a.acquire(1) != nil {
+		if a.acquire(1, quick) != nil {
 			t.Error("a second batch is taken before the first answer")
 		}
 		b.pass(time.Second, 100)
-		if a.acquire(1) != nil {
+		if a.acquire(1, quick) != nil {
 			t.Error("a second batch is taken although there is work for 49 seconds")
 		}
 		b.pass(7500*time.Millisecond, 100)
-		second := a.acquire(1)
+		second := a.acquire(1, quick)
 		if second == nil {
 			t.Fatal("no second batch is taken although the turn of the first ends in 1.5 seconds")
 		}
 		first.release()
-		if a.acquire(1) != nil {
+		if a.acquire(1, quick) != nil {
 			t.Error("a third batch is taken while the second is claimed, which may be as large as the first")
 		}
 		second.release()
@@ -67,14 +75,14 @@ func TestAWorkerTakesAnotherBatchOnlyWhenItsConnectionsWouldSoonBeIdle(t *testin
 func TestAWorkerTakesManyBatchesThatAreSoonDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission()
-		c := a.acquire(1)
+		a := newAdmission(8)
+		c := a.acquire(1, quick)
 		b := send(c, 100)
 		b.pass(100*time.Millisecond, 1000)
 		c.release()
 		taken := 0
 		for range 50 {
-			if c := a.acquire(1); c != nil {
+			if c := a.acquire(1, quick); c != nil {
 				taken++
 				send(c, 100)
 			}
@@ -90,16 +98,16 @@ func TestAWorkerTakesManyBatchesThatAreSoonDone(t *testing.T) {
 func TestAServerThatDoesNotAnswerGetsOneBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission()
-		b := send(a.acquire(1), 1000)
+		a := newAdmission(8)
+		b := send(a.acquire(1, quick), 1000)
 		for range 600 {
 			time.Sleep(time.Second)
-			if a.acquire(1) != nil {
+			if a.acquire(1, quick) != nil {
 				t.Fatal("a second batch is taken")
 			}
 		}
 		b.load.Idle = true
-		if a.acquire(1) == nil {
+		if a.acquire(1, quick) == nil {
 			t.Error("no second batch is taken although connections are idle")
 		}
 	})
@@ -108,11 +116,11 @@ func TestAServerThatDoesNotAnswerGetsOneBatch(t *testing.T) {
 func TestABatchThatWaitsForARateLimitIsEnough(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission()
-		b := send(a.acquire(1), 1000)
+		a := newAdmission(8)
+		b := send(a.acquire(1, quick), 1000)
 		b.pass(3*time.Second, 10)
 		b.load.Idle, b.load.Limited = true, true
-		if a.acquire(1) != nil {
+		if a.acquire(1, quick) != nil {
 			t.Error("a second batch would wait for the same limit")
 		}
 	})
@@ -121,10 +129,10 @@ func TestABatchThatWaitsForARateLimitIsEnough(t *testing.T) {
 func TestMailingsDoNotTakeEachOthersSlots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission()
-		send(a.acquire(1), 1000)
+		a := newAdmission(8)
+		send(a.acquire(1, quick), 1000)
 		for mailing := range int64(5) {
-			if a.acquire(mailing+2) == nil {
+			if a.acquire(mailing+2, quick) == nil {
 				t.Errorf("mailing %d finds no room", mailing+2)
 			}
 		}
@@ -135,13 +143,58 @@ func TestMailingsDoNotTakeEachOthersSlots(t *testing.T) {
 func TestAWorkerForgetsMailingsThatHaveLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission()
+		a := newAdmission(8)
 		for mailing := range int64(1000) {
-			a.acquire(mailing).release()
+			a.acquire(mailing, quick).release()
 			time.Sleep(time.Second)
 		}
 		if n := len(a.mailings); n > 20 {
 			t.Errorf("%d mailings are remembered", n)
 		}
 	})
+}
+
+// Eight mailings have only a server that does not answer. What the others see of it changes with
+// time: nothing is known, then it is slow, then it answers.
+func TestMailingsOfASlowDropPointLeaveHalfOfTheSlots(t *testing.T) {
+	t.Parallel()
+	a := newAdmission(8)
+	speed := droppoint.Unknown
+	late := route{names: []string{"late"}, speed: func() droppoint.Speed { return speed }}
+	var held []*slot
+	admit := func() int {
+		for mailing := range int64(20) {
+			if c := a.acquire(mailing, late); c != nil {
+				send(c, 1000)
+				held = append(held, c)
+			}
+		}
+		return len(held)
+	}
+	if n := admit(); n != 2 {
+		t.Errorf("%d batches wait for the first answer of a drop point, want a quarter of the slots", n)
+	}
+	speed = droppoint.Slow
+	if n := admit(); n != 4 {
+		t.Errorf("%d batches have only a slow drop point, want half of the slots", n)
+	}
+	if c := a.acquire(100, routeTo("other", droppoint.Slow)); c != nil {
+		t.Error("another slow drop point has more than half of the slots")
+	}
+	for _, other := range []route{
+		quick, routeTo("new", droppoint.Unknown), {names: []string{"late", "quick"}, speed: quick.speed},
+	} {
+		c := a.acquire(200, other)
+		if c == nil {
+			t.Fatalf("a batch to %v finds no room", other.names)
+		}
+		c.release()
+	}
+	speed = droppoint.Quick
+	if n := admit(); n < 8 {
+		t.Errorf("%d batches when it answers", n)
+	}
+	for _, c := range held {
+		c.release()
+	}
 }

@@ -46,10 +46,11 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			key := evidenceKey{m.Key, points[i].Name()}
 			points[i].Evidence = a.evidence.GetOrAdd(key, func() *sender.Evidence { return &sender.Evidence{} })
 		}
-		slot := a.admission.acquire(m.Key)
+		slot := a.admission.acquire(m.Key, routeOf(points))
 		if slot == nil {
 			return workflows.SentBatch{}, failf(policy.WorkerBusy,
-				"the connections of this worker are busy with the mailing: the batch goes to another worker")
+				"the connections of this worker are busy with the mailing, or its drop points are slow: "+
+					"the batch goes to another worker")
 		}
 		defer slot.release()
 		// After an outage, answers of this worker may be unwritten. The claim would make their

@@ -1,8 +1,11 @@
 package delivery_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"go.temporal.io/sdk/client"
 
 	"directmailer/internal/dev/smtptest"
 	"directmailer/test/rig"
@@ -76,5 +79,40 @@ func TestAServerThatThrottlesGetsTheWholeMailing(t *testing.T) {
 	row := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE status NOT IN ('sent', 'not_sent')`)
 	if err := row.Scan(&others); err != nil || others > 0 {
 		t.Errorf("%d attempts are neither sent nor not sent: %v", others, err)
+	}
+}
+
+// The server of eight mailings answers none of their messages, and each batch keeps its slot until
+// then. A ninth mailing, through another server, is done meanwhile.
+func TestEightMailingsWithASlowServerDoNotStopAQuickOne(t *testing.T) {
+	t.Parallel()
+	const recipients, mailings = 3, 8
+	slow, stall := rig.StalledServer(t, 0)
+	fast := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s",
+		slow.Addr(), recipients*mailings, fast.Addr()))
+	r.ImportList(recipients)
+	r.StartWorker()
+	in := rig.Mailing(recipients)
+	in.DropPoints = []string{"slow"}
+	var runs []client.WorkflowRun
+	for n := range mailings {
+		runs = append(runs, r.Another(fmt.Sprint("slow-", n)).Start(in))
+	}
+	r.Eventually("half of the slots wait for the server", func() bool {
+		return stall.Waiting() >= recipients*mailings/2
+	})
+	in.DropPoints = []string{"fast"}
+	if result := r.Result(r.Start(in)); result.Counts.Sent != recipients {
+		t.Errorf("%+v", result)
+	}
+	if n := len(slow.Received()); n > 0 {
+		t.Errorf("the slow server has taken %d messages", n)
+	}
+	stall.ReleaseAll()
+	for _, run := range runs {
+		if result := r.Result(run); result.Counts.Sent != recipients {
+			t.Errorf("%+v", result)
+		}
 	}
 }

@@ -26,6 +26,7 @@ type pooledConn struct {
 // Begin is described at [Conn].
 func (c *pooledConn) Begin(ctx context.Context, m *Message) error {
 	c.began = time.Now()
+	defer c.dropPoint.waiting()()
 	defer func() { c.beginTook = time.Since(c.began) }()
 	if limit := c.dropPoint.config.Messages; limit > 0 && c.raw.used() >= limit {
 		c.raw.close()
@@ -111,6 +112,7 @@ func (c *pooledConn) Fits(m *Message) error { return c.raw.fits(m) }
 // Finish is described at [Conn].
 func (c *pooledConn) Finish(next *Message) (Answer, error) {
 	began := time.Now()
+	defer c.dropPoint.waiting()()
 	answer, err := c.raw.finish(next)
 	c.dropPoint.recordAnswer(c.beginTook + time.Since(began))
 	if OutcomeOf(err) != Uncertain {

@@ -32,6 +32,8 @@ type DropPoint struct {
 	speed      atomic.Int64    // recent time to an answer, in nanoseconds
 	slowUsers  atomic.Int32    // batches that have one of the slowSlots
 	lastAnswer atomic.Int64    // when a connection has opened or answered last, as Unix nanoseconds
+	waits      atomic.Int32    // connections that wait for an answer
+	waitsSince atomic.Int64    // when the first of them has begun to wait, as Unix nanoseconds
 	ctx        context.Context // of connections that are being opened; it ends with close
 	cancel     context.CancelFunc
 
@@ -237,6 +239,41 @@ func (d *DropPoint) HasFree() bool {
 
 // IsSlow reports whether recent answers took a second or more.
 func (d *DropPoint) IsSlow() bool { return d.speed.Load() >= int64(slowAnswer) }
+
+// Speed is how soon a drop point answers.
+type Speed int
+
+// The speeds.
+const (
+	Unknown Speed = iota // it has answered to no message yet
+	Quick
+	Slow // recent answers took a second or more, or none has come for a second
+)
+
+// Speed returns how soon the drop point answers now.
+func (d *DropPoint) Speed() Speed {
+	switch {
+	case d.IsSlow() || d.isStalled(time.Now()):
+		return Slow
+	case d.speed.Load() > 0:
+		return Quick
+	}
+	return Unknown
+}
+
+// isStalled reports whether connections wait, and none has had an answer for a while.
+func (d *DropPoint) isStalled(now time.Time) bool {
+	last := max(d.lastAnswer.Load(), d.waitsSince.Load())
+	return d.waits.Load() > 0 && now.Sub(time.Unix(0, last)) >= slowAnswer
+}
+
+// waiting counts a connection that waits for an answer, until done is called.
+func (d *DropPoint) waiting() (done func()) {
+	if d.waits.Add(1) == 1 {
+		d.waitsSince.Store(time.Now().UnixNano())
+	}
+	return func() { d.waits.Add(-1) }
+}
 
 // recordAnswer takes up the time to an answer. One slow answer makes the drop point slow at once.
 // It takes several fast answers until it counts as fast again.
