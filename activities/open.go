@@ -35,7 +35,10 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		if err != nil {
 			return workflows.Opened{}, err
 		}
-		problems, err := a.check(ctx, in)
+		problems, err := a.readStoredQuery(ctx, &in)
+		if err == nil && len(problems) == 0 {
+			problems, err = a.check(ctx, in)
+		}
 		if err != nil {
 			return workflows.Opened{}, err
 		}

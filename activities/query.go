@@ -53,6 +53,24 @@ func (a *Activities) checkQuery(
 	return unknownFields(in, columns), nil
 }
 
+// readStoredQuery puts the statement of a stored query into the input. The mailing's row has the
+// statement from then on.
+func (a *Activities) readStoredQuery(ctx context.Context, in *workflows.Input) ([]workflows.Problem, error) {
+	if in.Query == nil || in.Query.Stored == "" || in.Query.SQL != "" {
+		return nil, nil
+	}
+	q := *in.Query
+	sql, err := a.mailings.StoredQuery(ctx, q.Stored)
+	if errors.Is(err, mailings.ErrNotFound) {
+		return []workflows.Problem{{
+			Field: "query.stored", Message: "the database has no such query: give its text as sql",
+		}}, nil
+	}
+	q.SQL, q.Stored = sql, ""
+	in.Query = &q
+	return nil, err
+}
+
 // unknownFields returns a problem for each field of a template that is no column of the query's
 // result.
 func unknownFields(in workflows.Input, columns []string) (problems []workflows.Problem) {

@@ -169,7 +169,10 @@ type Query struct {
 	Source string `json:"source" jsonschema:"minLength=1"`
 	// SQL is one SELECT statement. It runs in a read-only transaction. One of its columns must be
 	// named email, in upper or lower case. The other columns are fields for templates.
-	SQL string `json:"sql" jsonschema:"minLength=1"`
+	SQL string `json:"sql,omitempty" jsonschema:"required,minLength=1"`
+	// Stored refers to a statement in the mailings' database. `starter start` stores the statement
+	// there and sets Stored instead of SQL, so that nobody can read the statement in Temporal.
+	Stored string `json:"stored,omitempty" jsonschema:"-"`
 	// Timeout is the longest time that the query may take, 1s to 6h. Default: 10m.
 	Timeout Duration `json:"timeout,omitzero"`
 }

@@ -340,6 +340,8 @@ func TestEachFieldIsHeldToItsBounds(t *testing.T) {
 		"query: a DSN":     {query(func(q *workflows.Query) { q.Source = "postgres://u:p@db/crm" }), "query.source"},
 		"query: blank":     {query(func(q *workflows.Query) { q.SQL = " \n" }), "query.sql"},
 		"query: NUL":       {query(func(q *workflows.Query) { q.SQL = "SELECT '\x00'" }), "query.sql"},
+		"query: stored":    {query(func(q *workflows.Query) { q.SQL, q.Stored = "", "00ff" }), ""},
+		"query: twice":     {query(func(q *workflows.Query) { q.Stored = "00ff" }), "query.stored"},
 		"query: shortest":  {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second) }), ""},
 		"query: too short": {query(func(q *workflows.Query) { q.Timeout = workflows.Duration(time.Second - 1) }),
 			"query.timeout"},

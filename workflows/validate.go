@@ -165,7 +165,8 @@ func (v *validator) audience(in Input) {
 	v.check("list", in.List == "" || ValidName(in.List), "must name a list: "+naming.Rule)
 	if q := in.Query; q != nil {
 		v.check("query.source", ValidName(q.Source), "must name a source database, as the workers' DM_SOURCES does")
-		v.check("query.sql", strings.TrimSpace(q.SQL) != "", "is missing")
+		v.check("query.sql", strings.TrimSpace(q.SQL) != "" || q.Stored != "", "is missing")
+		v.check("query.stored", q.Stored == "" || q.SQL == "", "only one of sql and stored can be given")
 		v.check("query.sql", !strings.Contains(q.SQL, "\x00"), "has a NUL character")
 		v.check("query.timeout", within(q.Timeout, time.Second, 6*time.Hour), "must be 1s to 6h")
 	}

@@ -29,6 +29,7 @@ var owners = map[string]string{
 	"left_out":        "internal/audience/recipients",
 	"mailings":        "internal/mailings",
 	"seal_key":        "internal/mailings",
+	"queries":         "internal/mailings",
 	"batches":         "internal/ledger",
 	"spool":           "internal/ledger",
 	"deliveries":      "internal/ledger",

@@ -1,5 +1,5 @@
 // Package mailings keeps one row for each mailing: what it is, how far it is and how it ended. It
-// is the only writer of the tables mailings and seal_key.
+// is the only writer of the tables mailings, queries and seal_key.
 //
 // Methods of [Store] use a transaction of their own. The functions that take a transaction change
 // the row as one step of their caller's: package recipients freezes an audience, package ledger

@@ -51,6 +51,9 @@ func TestAMailingGoesToWhomAQueryFinds(t *testing.T) {
 	}
 	s.run("ls").want(t, 0, "query:crm")
 	s.run("list", "ls", "--output", "json").want(t, 0, "[]")
+	if history := s.history(id); strings.Contains(history, "customers") || !strings.Contains(history, "crm") {
+		t.Errorf("the query can be read in Temporal: %s", history)
+	}
 }
 
 func TestAQueryThatIsWrongIsToldBeforeAnythingIsStarted(t *testing.T) {

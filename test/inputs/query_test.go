@@ -145,6 +145,7 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 			"query.sql: has no column for the e-mail address"},
 		"source": {"elsewhere", policy.InvalidInput,
 			`query.source: no source database is named "elsewhere"; the workers have: crm`},
+		"stored": {"", policy.InvalidInput, "query.stored: the database has no such query: give its text as sql"},
 		"data": {`SELECT "E-Mail", name, 1 / (29 - id) AS x FROM customers`, policy.ListUnusable,
 			"the query on crm: the data, or a literal, is not what the query takes it for (PostgreSQL error 22012)"},
 		"quoted": {`SELECT "E-Mail", name, "E-Mail"::int AS x FROM customers`, policy.ListUnusable,
@@ -166,6 +167,9 @@ func TestAQueryThatFailsOnItsDataEndsTheMailingAtOnceAndNothingIsSent(t *testing
 			in := audience(c.sql)
 			if c.sql == "elsewhere" {
 				in.Query = &workflows.Query{Source: "elsewhere", SQL: gold}
+			}
+			if c.sql == "" {
+				in.Query.Stored = "not stored"
 			}
 			run := r.Start(in)
 			ctx, cancel := context.WithTimeout(t.Context(), rig.Timeout)

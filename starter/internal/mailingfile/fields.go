@@ -14,10 +14,9 @@ import (
 // read fills the input from the file's fields. What a file can say and an input cannot is taken out
 // first: the list's file, and the files of templates.
 func (r *reader) read(root *yaml.Node) {
-	for _, name := range []string{"resume", "misread", "test"} { // an input has them, but no author sets them
-		if key, _ := r.take(root, name, ""); key != nil {
-			r.fail(name, start(key), strictjson.Unknown)
-		}
+	r.forbid(root, "", "resume", "misread", "test")
+	if query := find(root, "query"); query != nil {
+		r.forbid(query, "query.", "stored")
 	}
 	r.list(root)
 	parts := r.templateFiles(root)
@@ -31,6 +30,15 @@ func (r *reader) read(root *yaml.Node) {
 	content := &r.file.Input.Content
 	content.Text = r.part("content.text", content.Text, parts.Text)
 	content.HTML = r.part("content.html", content.HTML, parts.HTML)
+}
+
+// forbid takes out fields that an input has and no author sets.
+func (r *reader) forbid(n *yaml.Node, path string, names ...string) {
+	for _, name := range names {
+		if key, _ := r.take(n, name, path); key != nil {
+			r.fail(path+name, start(key), strictjson.Unknown)
+		}
+	}
 }
 
 // misread reports what the decoder could not read. A value that is reported already is not reported

@@ -213,7 +213,7 @@ func fieldsOf(path string, of reflect.Type) (names []string) {
 	for i := range of.NumField() {
 		f := of.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "" || name == "test" || f.Type == reflect.TypeFor[*workflows.Progress]() {
+		if name == "" || f.Tag.Get("jsonschema") == "-" || f.Type == reflect.TypeFor[*workflows.Progress]() {
 			continue
 		}
 		t := f.Type
@@ -321,6 +321,9 @@ on_uncertain: perhaps
 not_before: tomorrow
 not_after: 2026-02-01
 resume: {}
+query:
+  source: crm
+  stored: 00ff
 `})
 	want := `mailing.yaml:1:1: form: is not a field of a mailing
 mailing.yaml:2:7: from: has no @
@@ -342,7 +345,9 @@ mailing.yaml:15:5: retry.drop_point.pause: is not a field of a mailing
 mailing.yaml:16:15: on_uncertain: must be resend or hold
 mailing.yaml:17:13: not_before: must be a time such as 2026-01-31T09:00:00Z
 mailing.yaml:18:12: not_after: must be a time such as 2026-01-31T09:00:00Z
-mailing.yaml:19:1: resume: is not a field of a mailing`
+mailing.yaml:19:1: resume: is not a field of a mailing
+mailing.yaml:20:1: query.sql: is missing
+mailing.yaml:22:3: query.stored: is not a field of a mailing`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

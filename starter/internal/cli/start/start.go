@@ -271,5 +271,5 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan, o startOption
 		a.Say("list %s: %s", list.Name, list.Describe())
 		done.Rejected = list.Rejected
 	}
-	return done, startWorkflow(ctx, c, conf.TaskQueue, p)
+	return done, startWorkflow(ctx, s, c, conf.TaskQueue, p)
 }

@@ -29,8 +29,16 @@ import (
 const attributeTimeout = 20 * time.Second
 
 // startWorkflow starts the workflow. If Temporal does not have the search attributes, it registers
-// them first. If that is not possible, it starts the workflow without them.
-func startWorkflow(ctx context.Context, c *temporalclient.Client, queue string, p plan) error {
+// them first. If that is not possible, it starts the workflow without them. The text of a query
+// does not go to Temporal.
+func startWorkflow(ctx context.Context, s *command.Store, c *temporalclient.Client, queue string, p plan) error {
+	if q := p.in.Query; q != nil {
+		reference, err := s.Mailings.StoreQuery(ctx, q.SQL)
+		if err != nil {
+			return err
+		}
+		p.in.Query = &workflows.Query{Source: q.Source, Stored: reference, Timeout: q.Timeout}
+	}
 	err := startOnce(ctx, c, queue, p, true)
 	if unknownAttribute(err) {
 		found, registerErr := c.RegisterSearchAttributes(ctx)

@@ -211,7 +211,7 @@ func (a *app) startTest(ctx context.Context, s *command.Store, p plan, to []reci
 	if err := s.Recipients.StoreTest(ctx, p.in.ID, to); err != nil {
 		return err
 	}
-	if err := startWorkflow(ctx, c, conf.TaskQueue, p); err != nil {
+	if err := startWorkflow(ctx, s, c, conf.TaskQueue, p); err != nil {
 		if command.CodeOf(err) != exit.NoTemporal { // else it may have come through
 			err = command.FirstError(err, func() error { return s.Recipients.DropTest(ctx, p.in.ID) })
 		}
