@@ -67,6 +67,7 @@ func TestReach(t *testing.T) {
 	t.Run("link", table.link)
 	t.Run("scale", table.scale)
 	t.Run("freeze", table.freeze)
+	t.Run("flood", table.flood)
 	t.Run("crowd", table.crowd)
 }
 

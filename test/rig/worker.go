@@ -24,10 +24,13 @@ type Worker struct {
 // PublicURL is where the unsubscribe links of tests lead.
 const PublicURL = "https://mail.example.com"
 
+// TokenKeys are those of the workers of tests.
+const TokenKeys = "keys-of-tests-are-known-to-everybody"
+
 // PublicEnvironment returns the variables of a worker whose messages have unsubscribe links. It has
 // no listener.
 func PublicEnvironment() []string {
-	return []string{"DM_TOKEN_KEYS=keys-of-tests-are-known-to-everybody", "DM_PUBLIC_URL=" + PublicURL}
+	return []string{"DM_TOKEN_KEYS=" + TokenKeys, "DM_PUBLIC_URL=" + PublicURL}
 }
 
 // StartWorker starts a worker, which is killed at the end of the test. Each extra is a further
