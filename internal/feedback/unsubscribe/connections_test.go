@@ -37,8 +37,8 @@ func TestAClientHasAFewConnections(t *testing.T) {
 		served := 0
 		for range maxPerClient + 20 {
 			c, err := net.Dial("tcp", inner.Addr().String())
-			if err != nil {
-				t.Fatal(err)
+			if err != nil { // closed already
+				continue
 			}
 			defer c.Close()
 			if _, err := c.Read(make([]byte, 1)); err == nil {
