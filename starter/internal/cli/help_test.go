@@ -52,6 +52,11 @@ func TestEveryCommandIsDescribedAlike(t *testing.T) {
 				}
 			}
 		}
+		for line := range strings.Lines(cmd.UsageString()) {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 120 {
+				t.Errorf("%s: %d columns: %s", path, n, line)
+			}
+		}
 		if cmd.IsAdditionalHelpTopicCommand() {
 			return
 		}

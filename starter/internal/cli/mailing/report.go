@@ -68,7 +68,7 @@ addresses to be believed.`,
 	}
 	format := output.AddFormat(cmd, "csv", "json")
 	cmd.Flags().
-		StringSliceVar(&wanted, "outcome", nil, "only recipients with these outcomes: "+joinStatuses(reportOutcomes))
+		StringSliceVar(&wanted, "outcome", nil, "outcomes of the recipients: "+joinStatuses(reportOutcomes))
 	cmd.Flags().BoolVar(&onlyEvents, "events", false, "one line for each event that came back later, with its recipient")
 	cmd.Flags().
 		StringVar(&file, "output-file", "", "file to write; it appears when it is complete (default: the standard output)")

@@ -28,7 +28,7 @@ type DNS struct {
 // AddFlags gives a command the flags for the look-up.
 func (d *DNS) AddFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&d.Resolver, "resolver", "",
-		`look up the DNS records of the sender at this server, HOST:PORT, or "system" (default: no look-up)`)
+		`DNS server that is asked for the sender's records, HOST:PORT, or "system" (default: none)`)
 	cmd.Flags().StringSliceVar(&d.FromIPs, "from-ip", nil, "with --resolver: IP addresses that the mail comes from")
 	_ = cmd.RegisterFlagCompletionFunc("resolver",
 		cobra.FixedCompletions([]string{"system"}, cobra.ShellCompDirectiveNoFileComp))

@@ -90,11 +90,11 @@ starts nothing and changes nothing.`,
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "check everything, count the recipients, and start nothing")
 	cmd.Flags().StringVar(&o.of.of, "continue", "", "ID of the mailing to continue")
 	cmd.Flags().StringSliceVar(&o.of.outcomes, "outcome", nil,
-		"with --continue: recipients with these outcomes: "+strings.Join(continuable, ", ")+" (default unsent)")
+		"outcomes to --continue: "+strings.Join(continuable, ", ")+" (default unsent)")
 	cmd.Flags().StringSliceVar(&o.despite, "despite", nil, "codes of errors that must not stop the mailing")
 	o.dns.AddFlags(cmd)
 	cmd.Flags().BoolVar(&o.ignoreAll, "ignore-all-opt-outs", false,
-		"confirm that the mailing, which has ignore_opt_outs: [all], goes to people who asked not to get any mail")
+		"confirm that a mailing with ignore_opt_outs: [all] goes to people who want no mail")
 	format := output.AddFormat(cmd, "table", "json")
 	_ = cmd.RegisterFlagCompletionFunc("despite", completeDespite)
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
