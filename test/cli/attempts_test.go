@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"directmailer/internal/dev/smtptest"
+	"directmailer/workflows"
 )
 
 // startRefusingServer starts an SMTP server that refuses every sender. It stalls each refusal until
@@ -31,6 +32,7 @@ func (s *shell) startRefused(server *smtptest.Server, interval string) (id strin
 	s.env["DM_DROP_POINTS"] = "mx=smtp://" + server.Addr() + "?connections=1"
 	s.worker()
 	id = newID(s.t)
+	s.rig.MailingID = id
 	s.run("start", "-f", "letter.yaml", "--id", id).want(s.t, 3)
 	return id
 }
@@ -81,24 +83,28 @@ func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 	server, stall := startRefusingServer(t)
 	id := s.startRefused(server, "10ms")
 	for failed := 1; failed < 5; failed++ {
-		eventually(t, fmt.Sprintf("attempt %d has failed and the next one runs", failed), func() bool {
-			n := stall.Waiting() // of the attempt that runs while show is asked
-			v := s.status(id)
-			if len(v.Waiting) == 1 && v.Waiting[0].Attempt == failed && v.Waiting[0].Running {
+		s.rig.Eventually(fmt.Sprintf("attempt %d has failed and the next one runs", failed), func() bool {
+			n := stall.Waiting() // of the attempt that runs while the workflow is asked
+			v, err := s.rig.Status()
+			if err == nil && n > 0 && len(v.DropPoints) == 1 && v.DropPoints[0].Failures == failed {
 				return true
 			}
 			stall.Release(n)
 			return false
 		})
 		v := s.status(id)
-		if w := v.Waiting[0]; !isRefusal(w.Failure) || w.Of != 5 || w.Attempt != failed || !w.NextAttempt.IsZero() {
+		if len(v.Waiting) != 1 {
+			t.Fatalf("%+v", v)
+		}
+		if w := v.Waiting[0]; !isRefusal(w.Failure) || w.Of != 5 || w.Attempt != failed || !w.Running ||
+			!w.NextAttempt.IsZero() {
 			t.Errorf("%+v", v)
 		}
 		s.run("show", id).want(t, 0, fmt.Sprintf("mx is retried, after attempt %d of 5: "+refusal, failed), itsWords)
 	}
-	s.awaitMailing(id, "it is suspended", func(m mailingStatus) bool {
+	s.rig.AwaitStatus("it is suspended", func(v workflows.Status) bool {
 		stall.Release(stall.Waiting())
-		return m.State == "suspended"
+		return v.State == workflows.StateSuspended
 	})
 	// probed, or on trial
 	if w := s.status(id).Waiting; len(w) != 1 || !isRefusal(w[0].Failure) || w[0].Attempt < 5 || w[0].Of != 5 {
@@ -106,7 +112,7 @@ func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 	}
 	s.run("cancel", id).want(t, 0)
 	stall.ReleaseAll()
-	s.awaitMailing(id, "it has ended", func(m mailingStatus) bool { return m.State == "cancelled" })
+	s.run("watch", id).want(t, 8)
 }
 
 // Only Temporal knows of an activity that it tries again.
