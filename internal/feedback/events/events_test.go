@@ -270,7 +270,7 @@ func TestADiagnosticHoldsNoAddressAndIsShort(t *testing.T) {
 		f.record(e)
 	}
 	got := f.texts(`SELECT diagnostic || '/' || enhanced FROM events ORDER BY recipient`)
-	if got[0] != "user … is gone/" || got[1] != "no mailbox … here at …/" || len(got[2]) > 200 || got[3] != "a bc/" ||
+	if got[0] != "user … is gone/" || got[1] != "no mailbox … here at …/" || len(got[2]) > 200 || got[3] != "a b? c/" ||
 		got[4] != "/" {
 		t.Errorf("%q", got)
 	}

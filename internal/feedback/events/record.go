@@ -8,9 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,6 +16,7 @@ import (
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/foreign"
 )
 
 //go:embed sql/*.sql
@@ -182,17 +181,7 @@ func enhancedCode(s string) string {
 // diagnostic returns the beginning of a text without what may be an address.
 func diagnostic(text, recipient string) string {
 	const most = 4096 // octets that are looked at
-	text = strings.ToValidUTF8(text[:min(len(text), most)], "")
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsControl(r):
-			return ' '
-		case unicode.Is(unicode.Cf, r):
-			return -1
-		}
-		return r
-	}, text)
-	return smtp.Quote(smtp.Words(text, recipient))
+	return smtp.Quote(smtp.Words(foreign.Clean(foreign.Cut(text, most)), recipient))
 }
 
 // count adds the recipients with a first event of a class to the counts of their mailings.

@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"directmailer/internal/foreign"
 )
 
 // WriteJSON writes one JSON value, indented.
@@ -51,7 +52,7 @@ func escapeInvisible(encoded []byte) []byte {
 }
 
 func mustEscape(r rune) bool {
-	return r >= 0x7f && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r))
+	return r >= 0x7f && foreign.Invisible(r)
 }
 
 // Array writes a JSON array element by element, one a line, so that memory does not grow with it.
