@@ -106,7 +106,7 @@ var rules = []Rule{
 		"remove `unsubscribe: none`, or give --despite for mail that the law demands"},
 	{UnsubscribeLocal, Warning,
 		"DM_PUBLIC_URL leads to this machine, so the links to unsubscribe work only here",
-		"set DM_PUBLIC_URL to the https address that leads to the public listener"},
+		"before you mail others, set DM_PUBLIC_URL to the https address that leads to the public listener"},
 	{UnsubscribeNone, Warning,
 		"The mailing says `unsubscribe: none`",
 		"keep it only for mail that each recipient has asked for, such as a receipt"},

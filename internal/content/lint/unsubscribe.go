@@ -59,7 +59,7 @@ func (l *Linter) noUnsubscribe(setup Setup) []Finding {
 	code, message := UnsubscribeNone, "the mailing has no unsubscribe headers"
 	switch {
 	case !l.unsubscribeIsNone() && setup.LocalLinks:
-		code, message = UnsubscribeLocal, "DM_PUBLIC_URL leads to this machine"
+		code, message = UnsubscribeLocal, "the links work only on this machine, to which DM_PUBLIC_URL leads"
 	case !l.unsubscribeIsNone() && !setup.NoLinks:
 		return nil
 	case !l.unsubscribeIsNone():
