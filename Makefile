@@ -40,7 +40,8 @@ bin/starter bin/worker:
 	@go build -o $@ ./$(@F)
 
 # The packages that test whole mailings, the longest first. They take minutes and mostly wait.
-MAILINGS := ./test/chaos ./test/delivery ./test/crash ./test/operation ./test/cli ./test/inputs ./test/feedback ./test/reach
+MAILINGS := ./test/chaos ./test/delivery ./test/crash ./test/operation ./test/cli ./test/inputs ./test/feedback \
+	./test/reach
 
 .PHONY: check
 check: lint ## Run the quick checks in under two minutes: format, vet, staticcheck, workflowcheck, unit tests
@@ -62,12 +63,13 @@ lint: ## Run only the static checks
 
 # The tests of whole mailings begin first, and the others run beside them. With -count=1, Go runs
 # the test of docker-compose.yml again: the file is outside the test's module, so Go sees no change.
+# With GORACE, no program of a test sleeps a second before it exits.
 .PHONY: test
 test: compiler ## Run all tests with the race detector, against real servers, as the continuous integration does
 	@echo "make test: all tests with the race detector, with their own PostgreSQL, Temporal and SMTP servers."
 	@echo "Missing servers are installed or built first. The first build of Temporal takes 4 to 10 minutes."
 	@go run ./internal/dev/servers/prepare
-	go test -race -timeout 20m -p $(TEST_PACKAGES) $(MAILINGS) ./test/docs ./...
+	GORACE="atexit_sleep_ms=0 $$GORACE" go test -race -timeout 20m -p $(TEST_PACKAGES) $(MAILINGS) ./test/docs ./...
 	cd tools/compose && go test -count=1 ./...
 	@$(MAKE) --no-print-directory ui-test
 	@$(MAKE) --no-print-directory ts-test
