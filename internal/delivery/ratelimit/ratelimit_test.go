@@ -277,6 +277,32 @@ func TestALowerRateIsKeptWithinTwoSeconds(t *testing.T) {
 	}
 }
 
+func TestTurnsOfAHigherRateAreGivenUp(t *testing.T) {
+	t.Parallel()
+	both := workers(t, servertest.Database(t), 2)
+	set(t, both[0], domain, "1/s")
+	ask := func() ratelimit.Refusal {
+		t.Helper()
+		r, err := both[1].Ask(t.Context(), []ratelimit.Scope{domain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	until(t, "a turn in hand that has not come", func() bool {
+		return ask() != ratelimit.Refusal{} && ratelimit.Holds(both[1], domain)
+	})
+	set(t, both[0], domain, "1/d")
+	ratelimit.Age(both[1], 3*time.Second)        // the limits are read again
+	until(t, "a turn a day later", func() bool { // an answer about the old rate may be on its way
+		r := ask()
+		if r == (ratelimit.Refusal{}) {
+			t.Fatal("a message went under the old rate")
+		}
+		return r.Turn > time.Hour
+	})
+}
+
 func TestAHigherRateIsUsedAtOnce(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)
