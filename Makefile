@@ -37,7 +37,7 @@ build: bin/starter bin/worker ## Build bin/starter and bin/worker
 
 .PHONY: bin/starter bin/worker
 bin/starter bin/worker:
-	@go build -o $@ ./$(@F)
+	go build -o $@ ./$(@F)
 
 # The packages that test whole mailings, the longest first. They take minutes and mostly wait.
 MAILINGS := ./test/chaos ./test/delivery ./test/crash ./test/operation ./test/cli ./test/inputs ./test/feedback \
