@@ -55,16 +55,11 @@ func indexFrom(b []byte, i int, c byte) int {
 // or a blank before an octet that is not visible or before the end. It returns len(b) if there is
 // none.
 func nextRun(b []byte, i, tab int) int {
-	for i+8 <= tab {
-		pairs := invisiblePairs(binary.LittleEndian.Uint64(b[i:]))
-		if pairs == 0 {
-			i += 7 // the last octet may begin a pair
-			continue
+	for rest := b[i:min(tab+1, len(b))]; len(rest) > 8; rest = rest[8:] {
+		if pairs := blankPairs(binary.LittleEndian.Uint64(rest), binary.LittleEndian.Uint64(rest[1:])); pairs != 0 {
+			return i + bits.TrailingZeros64(pairs)/8
 		}
-		if i += bits.TrailingZeros64(pairs) / 8; b[i] == ' ' {
-			return i
-		}
-		i++ // the end of a line
+		i += 8
 	}
 	for ; i < tab; i++ {
 		if b[i] == ' ' && (i+1 == len(b) || b[i+1] <= ' ') {
@@ -74,13 +69,15 @@ func nextRun(b []byte, i, tab int) int {
 	return tab
 }
 
-// invisiblePairs sets the highest bit of each of the first seven octets, the first one lowest, that
-// is not above a blank, and whose next one is not either. No octet's sum carries into the next one,
-// so each bit is exact.
-func invisiblePairs(eight uint64) uint64 {
+// blankPairs sets the highest bit of each octet of eight, the first one lowest, that is a blank and
+// whose octet of next is not above a blank. No octet's sum carries into the next one, so each bit is
+// exact.
+func blankPairs(eight, next uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	invisible := ^(eight&^highs + (0x7F-' ')*ones | eight) & highs
-	return invisible & (invisible >> 8)
+	other := eight ^ ' '*ones
+	other |= other&^highs + 0x7F*ones
+	visible := next | (next&^highs + (0x7F-' ')*ones)
+	return ^(other | visible) & highs
 }
 
 // appendRelaxedField appends the canonical form of a header field (RFC 6376, 3.4.2) with its line
