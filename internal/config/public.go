@@ -52,7 +52,7 @@ func (p *PublicURL) UnmarshalText(text []byte) error {
 		!publicHost.MatchString(u.Host) || len(text) > maxPublicURL:
 		return errors.Join(errors.New("it is not an address such as https://mail.example.com or " +
 			"https://www.example.com/mail: a host in ASCII (xn--…), and a plain path at most"))
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && feedback.IsLoopback(u.Hostname()):
 	default:
 		return errors.Join(errors.New("it does not begin with https://: mail programs unsubscribe over https only. " +
 			"Set it to https://…, where a proxy or the worker has a certificate (http:// is for 127.0.0.1 only)"))
@@ -63,11 +63,6 @@ func (p *PublicURL) UnmarshalText(text []byte) error {
 
 // publicHost is a host in ASCII, or an IP address, and perhaps a port.
 var publicHost = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$`)
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
 
 // ListenAddress is where a server listens: a port, with or without a host or IP address before it.
 type ListenAddress string

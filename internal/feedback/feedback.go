@@ -7,6 +7,8 @@ package feedback
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 
 	"directmailer/internal/feedback/token"
 )
@@ -20,6 +22,19 @@ type Settings struct {
 
 // CanUnsubscribe reports whether messages can have unsubscribe links.
 func (s Settings) CanUnsubscribe() bool { return len(s.Keys) > 0 && s.PublicURL != "" }
+
+// IsLocal reports whether the links lead to this machine only: for tests and demonstrations.
+func (s Settings) IsLocal() bool {
+	u, err := url.Parse(s.PublicURL)
+	return err == nil && IsLoopback(u.Hostname())
+}
+
+// IsLoopback reports whether a host is this machine. Only such a host may be without TLS: mail
+// programs unsubscribe over https (RFC 8058, 3.1).
+func IsLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
 
 // NoUnsubscribe says what a mailing lacks whose recipients shall be able to unsubscribe.
 const NoUnsubscribe = "a link needs the public listener: set DM_TOKEN_KEYS and DM_PUBLIC_URL on every worker " +

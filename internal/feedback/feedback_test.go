@@ -107,3 +107,15 @@ func TestALinkOfAPreviewUnsubscribesNobody(t *testing.T) {
 		t.Errorf("without settings: %s", link)
 	}
 }
+
+func TestOnlyLinksToThisMachineAreLocal(t *testing.T) {
+	for url, local := range map[string]bool{
+		"http://127.0.0.1:8080": true, "http://localhost": true, "http://[::1]:8080/mail": true, "https://127.1.2.3": true,
+		"": false, "https://mail.example.com": false, "http://localhost.example.com": false,
+		"https://127.0.0.1.example.com": false, "https://10.0.0.1": false,
+	} {
+		if got := (feedback.Settings{PublicURL: url}).IsLocal(); got != local {
+			t.Errorf("%q: %t", url, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"directmailer/internal/feedback"
 	"directmailer/internal/stoppable"
 )
 
@@ -84,7 +85,7 @@ func (c *Config) parseParameters(query string) error {
 			return errors.New("a parameter must be there once, with a value")
 		case name == "ca":
 			c.authorities = all[0]
-		case name == "tls" && all[0] == "none" && c.security == startTLS && isLoopback(c.host):
+		case name == "tls" && all[0] == "none" && c.security == startTLS && feedback.IsLoopback(c.host):
 			c.security = noTLS
 		case name == "tls":
 			return errors.New("tls=none is for imap:// on the loopback only: the password would be readable on the way")
@@ -93,11 +94,6 @@ func (c *Config) parseParameters(query string) error {
 		}
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // UnmarshalText reads what [Parse] reads. Of an empty text it makes no mailbox.

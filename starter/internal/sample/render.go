@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"directmailer/internal/content"
@@ -99,14 +98,11 @@ func newTrial(ctx context.Context, in workflows.Input, c *content.Content, known
 // links returns the settings for the links of a sample. A link to this machine is no fault of the
 // messages, so another one stands for it.
 func links(s feedback.Settings) feedback.Settings {
-	if isLocal(s) {
+	if s.IsLocal() {
 		s.PublicURL = ""
 	}
 	return s
 }
-
-// isLocal reports whether the public URL leads to this machine: only then it may be without TLS.
-func isLocal(s feedback.Settings) bool { return strings.HasPrefix(s.PublicURL, "http://") }
 
 // Sample returns an empty sample for the content.
 func (t *Trial) Sample() *Sample {
@@ -137,7 +133,7 @@ func (t *Trial) Render(s *Sample) Result {
 	}
 	result.Findings = linter.Findings(lint.Setup{
 		Recipients: int64(s.seen), NoLinks: !t.known.Feedback.CanUnsubscribe(),
-		LocalLinks: isLocal(t.known.Feedback), KeysNotRead: t.known.KeysNotRead,
+		LocalLinks: t.known.Feedback.IsLocal(), KeysNotRead: t.known.KeysNotRead,
 	})
 	result.Sizes = linter.Sizes()
 	for p, n := range counts {

@@ -8,6 +8,8 @@ import (
 
 	"directmailer/internal/audience/field"
 	"directmailer/internal/content/render"
+	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/token"
 	"directmailer/starter/internal/sample"
 	"directmailer/workflows"
 )
@@ -149,6 +151,35 @@ func TestAMailingIsRefusedForItsTemplateAndWarnedOfForItsData(t *testing.T) {
 		}
 		if test.problem != "" && (len(got.Problems) == 0 || !strings.HasPrefix(got.Problems[0].Error(), test.problem)) {
 			t.Errorf("%s: got the problems %+v, want %s", name, got.Problems, test.problem)
+		}
+	}
+}
+
+func TestLinksToThisMachineAreOneWarningAndNoFaultOfTheMessages(t *testing.T) {
+	t.Parallel()
+	keys, err := token.ParseKeys("a-key-of-a-test-with-more-than-thirty-two-octets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := workflows.Input{ID: "m", From: "a@example.com", Subject: "Hi", List: "people",
+		Content: workflows.Content{HTML: `<p>Hello, <a href="{{.unsubscribe_url}}">unsubscribe</a></p>`}}
+	for url, local := range map[string]bool{
+		"http://127.0.0.1:8080": true, "https://localhost:8443": true, "https://mail.example.com": false,
+	} {
+		trial, err := sample.NewTrial(t.Context(), in, sample.Known{Feedback: feedback.Settings{Keys: keys, PublicURL: url}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := trial.Sample()
+		s.Add(member(1, nil))
+		var found []string
+		for _, f := range trial.Render(s).Findings {
+			if name := string(f.Code); strings.HasPrefix(name, "unsubscribe") || strings.HasPrefix(name, "link") {
+				found = append(found, name)
+			}
+		}
+		if want := map[bool]string{true: "unsubscribe-local"}[local]; strings.Join(found, " ") != want {
+			t.Errorf("%s: found %q, want %q", url, found, want)
 		}
 	}
 }
