@@ -9,7 +9,7 @@ import (
 	"directmailer/internal/audience/field"
 	"directmailer/internal/content/render"
 	"directmailer/internal/feedback"
-	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/token/tokentest"
 	"directmailer/starter/internal/sample"
 	"directmailer/workflows"
 )
@@ -157,16 +157,13 @@ func TestAMailingIsRefusedForItsTemplateAndWarnedOfForItsData(t *testing.T) {
 
 func TestLinksToThisMachineAreOneWarningAndNoFaultOfTheMessages(t *testing.T) {
 	t.Parallel()
-	keys, err := token.ParseKeys("a-key-of-a-test-with-more-than-thirty-two-octets")
-	if err != nil {
-		t.Fatal(err)
-	}
 	in := workflows.Input{ID: "m", From: "a@example.com", Subject: "Hi", List: "people",
 		Content: workflows.Content{HTML: `<p>Hello, <a href="{{.unsubscribe_url}}">unsubscribe</a></p>`}}
 	for url, local := range map[string]bool{
 		"http://127.0.0.1:8080": true, "https://localhost:8443": true, "https://mail.example.com": false,
 	} {
-		trial, err := sample.NewTrial(t.Context(), in, sample.Known{Feedback: feedback.Settings{Keys: keys, PublicURL: url}})
+		links := feedback.Settings{Keys: tokentest.Keys(t, "a"), PublicURL: url}
+		trial, err := sample.NewTrial(t.Context(), in, sample.Known{Feedback: links})
 		if err != nil {
 			t.Fatal(err)
 		}
