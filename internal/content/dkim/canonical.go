@@ -70,8 +70,8 @@ func nextRun(b []byte, i, tab int) int {
 }
 
 // blankPairs sets the highest bit of each octet of eight, the first one lowest, that is a blank and
-// whose octet of next is not above a blank. No octet's sum carries into the next one, so each bit is
-// exact.
+// whose octet of next is not above a blank. No octet's sum carries into the next one, so each bit
+// is exact.
 func blankPairs(eight, next uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	other := eight ^ ' '*ones

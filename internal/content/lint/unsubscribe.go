@@ -44,8 +44,8 @@ func (l *Linter) unsubscribe(m parsed, found once) {
 
 var angled = regexp.MustCompile(`<([^<>]*)>`)
 
-// oneClickAddress returns the https address of a List-Unsubscribe header, or "". An http link to this
-// machine is never here: see [Setup.LocalLinks].
+// oneClickAddress returns the https address of a List-Unsubscribe header, or "". An http link to
+// this machine is never here: see [Setup.LocalLinks].
 func oneClickAddress(header string) string {
 	for _, found := range angled.FindAllStringSubmatch(header, -1) {
 		if address := strings.Join(strings.Fields(found[1]), ""); strings.HasPrefix(strings.ToLower(address), "https://") {
