@@ -50,6 +50,8 @@ type Activities struct {
 	Keys dkim.Keys
 	// Feedback is what this worker's environment says of links to recipients.
 	Feedback feedback.Settings
+	// SendSlots are the worker's slots for SendBatch.
+	SendSlots *SendSlots
 	// Mailbox reads the mailbox of this worker; nil if it has none.
 	Mailbox *mailbox.Reader
 
@@ -82,6 +84,7 @@ func New(
 	pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, maxBatches int, log *slog.Logger,
 ) *Activities {
 	return &Activities{
+		SendSlots:  newSendSlots(maxBatches),
 		mailings:   mailings.New(pool),
 		recipients: recipients.New(pool),
 		lists:      lists.New(pool),

@@ -46,13 +46,15 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			key := evidenceKey{m.Key, points[i].Name()}
 			points[i].Evidence = a.evidence.GetOrAdd(key, func() *sender.Evidence { return &sender.Evidence{} })
 		}
-		slot := a.admission.acquire(m.Key, routeOf(points))
+		to := routeOf(points)
+		slot := a.admission.acquire(m.Key, to)
 		if slot == nil {
 			return workflows.SentBatch{}, failf(policy.WorkerBusy,
 				"the connections of this worker are busy with the mailing, or its drop points are slow: "+
 					"the batch goes to another worker")
 		}
 		defer slot.release()
+		defer a.SendSlots.lendWhileSlow(to)()
 		// After an outage, answers of this worker may be unwritten. The claim would make their
 		// recipients uncertain.
 		if err := a.gate.WriteKept(ctx); err != nil {

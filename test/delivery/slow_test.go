@@ -82,6 +82,33 @@ func TestAServerThatThrottlesGetsTheWholeMailing(t *testing.T) {
 	}
 }
 
+// The server answers a message and then no more, while its batch has the only slot of the worker.
+func TestAServerThatStopsAnsweringDoesNotStopMailThroughAnother(t *testing.T) {
+	t.Parallel()
+	const recipients = 10
+	slow, stall := rig.StalledServer(t, 1)
+	fast := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, fmt.Sprintf("slow=smtp://%s?connections=%d fast=smtp://%s", slow.Addr(), rig.Connections, fast.Addr()))
+	r.ImportList(recipients)
+	r.StartWorker("DM_MAX_BATCHES=1")
+	in := rig.Mailing(recipients)
+	in.DropPoints = []string{"slow"}
+	held := r.Another("slow")
+	run := held.Start(in)
+	r.AwaitStalled(slow, stall, 1)
+	in.DropPoints = []string{"fast"}
+	if result := r.Result(r.Start(in)); result.Counts.Sent != recipients {
+		t.Errorf("%+v", result)
+	}
+	if n := len(slow.Received()); n != 1 {
+		t.Errorf("the slow server has taken %d messages", n)
+	}
+	stall.ReleaseAll()
+	if result := held.Result(run); result.Counts.Sent != recipients {
+		t.Errorf("%+v", result)
+	}
+}
+
 // The server of eight mailings answers none of their messages, and each batch keeps its slot until
 // then. A ninth mailing, through another server, is done meanwhile.
 func TestEightMailingsWithASlowServerDoNotStopAQuickOne(t *testing.T) {

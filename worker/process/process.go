@@ -180,10 +180,17 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 				worker.PollerBehaviorSimpleMaximumOptions{MaximumNumberOfPollers: 1},
 			)
 		}
+		tuner, err := worker.NewFixedSizeTuner(worker.FixedSizeTunerOptions{NumActivitySlots: q.slots})
+		if err != nil {
+			return stop, err
+		}
+		if q.name == cfg.TaskQueue {
+			tuner = sendTuner{tuner, a.SendSlots}
+		}
 		w := worker.New(c, q.name, worker.Options{
-			MaxConcurrentActivityExecutionSize: q.slots,
-			WorkerStopTimeout:                  cfg.StopTimeout,
-			DisableWorkflowWorker:              q.name != cfg.TaskQueue,
+			Tuner:                 tuner,
+			WorkerStopTimeout:     cfg.StopTimeout,
+			DisableWorkflowWorker: q.name != cfg.TaskQueue,
 			// A worker learns of a cancellation or termination from a heartbeat's answer. The
 			// activities record a heartbeat once a second. With this throttle the SDK sends one at
 			// least every two seconds.
@@ -209,6 +216,16 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 	}
 	return stop, nil
 }
+
+// sendTuner gives the slots for sending.
+type sendTuner struct {
+	worker.WorkerTuner
+
+	sends *activities.SendSlots
+}
+
+// GetActivityTaskSlotSupplier returns the slots for sending.
+func (t sendTuner) GetActivityTaskSlotSupplier() worker.SlotSupplier { return t.sends }
 
 // taskQueue is a task queue, and how many activities of it run at the same time.
 type taskQueue struct {

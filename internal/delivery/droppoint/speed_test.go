@@ -17,7 +17,7 @@ func TestADropPointIsSlowAsSoonAsItDoesNotAnswer(t *testing.T) {
 		t.Error("its speed is known before it has answered")
 	}
 	conn := acquire(t, d)
-	defer conn.Release()
+	t.Cleanup(stall.ReleaseAll) // before the others
 	if err := deliver(t, conn, message(1), nil); err != nil || d.Speed() == droppoint.Unknown {
 		t.Fatalf("%v, its speed is %d after an answer", err, d.Speed())
 	}
@@ -34,4 +34,5 @@ func TestADropPointIsSlowAsSoonAsItDoesNotAnswer(t *testing.T) {
 	await(t, "it is quick again after quick answers", func() bool {
 		return deliver(t, conn, message(3), nil) != nil || d.Speed() == droppoint.Quick
 	})
+	conn.Release()
 }
