@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/testsuite"
 
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -180,5 +185,34 @@ func TestABatchWithSlowPagesLeavesItsSlotToOthers(t *testing.T) {
 	}
 	if _, known := a.slots.renders.known.Take(work{policy.RenderBatch, "spring"}); known {
 		t.Error("it is still known as slow")
+	}
+}
+
+// Every activity that may wait for somebody else is looked at: one that was slow does not begin
+// while there is no room for it.
+func TestEveryActivityThatMayBeSlowWaitsForASlot(t *testing.T) {
+	t.Parallel()
+	a := New(nil, nil, nil, nil, 8, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	for name, c := range map[string]struct {
+		slots        *slowSlots
+		do, argument any
+	}{
+		policy.OpenMailing:      {a.slots.steps, a.OpenMailing, workflows.OpenCall{Mailing: "spring"}},
+		policy.PrepareList:      {a.slots.prepares, a.PrepareList, workflows.PrepareCall{Mailing: "spring"}},
+		policy.RenderBatch:      {a.slots.renders, a.RenderBatch, workflows.RenderCall{Mailing: "spring"}},
+		policy.GatherDeferred:   {a.slots.steps, a.GatherDeferred, workflows.GatherCall{Mailing: "spring"}},
+		policy.CheckDropPoint:   {a.slots.steps, a.CheckDropPoint, workflows.CheckCall{DropPoint: "spring"}},
+		policy.ResolveUncertain: {a.slots.steps, a.ResolveUncertain, workflows.ResolveCall{Mailing: "spring"}},
+		policy.CloseMailing:     {a.slots.steps, a.CloseMailing, workflows.CloseCall{Mailing: "spring"}},
+	} {
+		release := fillSlow(t, c.slots)
+		c.slots.known.Put(work{name, "spring"}, struct{}{})
+		var suite testsuite.WorkflowTestSuite
+		env := suite.NewTestActivityEnvironment()
+		env.RegisterActivityWithOptions(c.do, activity.RegisterOptions{Name: name})
+		if _, err := env.ExecuteActivity(name, c.argument); !isOfType(err, policy.SlotsTaken) {
+			t.Errorf("%s: %v", name, err)
+		}
+		release()
 	}
 }
