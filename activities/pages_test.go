@@ -27,7 +27,6 @@ import (
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/content"
 	"directmailer/internal/content/page"
-	"directmailer/internal/database"
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
@@ -59,11 +58,7 @@ func prepared(t *testing.T, size int, content workflows.Content) (*pgxpool.Pool,
 // preparedInBatches is prepared with the number of recipients in a batch.
 func preparedInBatches(t *testing.T, size, batch int, content workflows.Content) (*pgxpool.Pool, *Activities) {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 4)
 	rows := &crowd{n: size}
 	if _, err := lists.New(pool).Import(t.Context(), "people", "people.csv", []string{"n"}, rows, true); err != nil {
 		t.Fatal(err)

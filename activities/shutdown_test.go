@@ -17,7 +17,6 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/workflows/policy"
 )
@@ -106,11 +105,7 @@ func (s *stage) start() client.WorkflowRun {
 
 func TestAWorkerThatHasToStopHandsItsWorkToAnother(t *testing.T) {
 	t.Parallel()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 2)
 	var last atomic.Pointer[attemptCounts]
 	s := newStage(t, func(ctx context.Context, attempt int32) (string, error) {
 		if attempt == 1 { // in a statement when its time is over

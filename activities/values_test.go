@@ -18,7 +18,6 @@ import (
 	"directmailer/internal/audience/csvlist"
 	"directmailer/internal/audience/lists"
 	"directmailer/internal/audience/query"
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
 	"directmailer/workflows"
@@ -146,10 +145,6 @@ func TestAFilesValuesAreTrimmedAndCountAsTheirAuthorMeans(t *testing.T) {
 // valueActivities returns a worker's activities on a database of its own.
 func valueActivities(t *testing.T, sources *query.Set) (*pgxpool.Pool, *Activities) {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 4)
 	return pool, New(pool, nil, sources, loopback(t), 8, slog.New(slog.NewTextHandler(io.Discard, nil)))
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/counts"
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
 )
@@ -141,11 +140,7 @@ func TestNothingThatWasReportedAsCommittedIsLostWhenPostgreSQLIsKilled(t *testin
 	server := servertest.OwnPostgres(t)
 	f := &fixture{T: t}
 	open := func() *pgxpool.Pool {
-		pool, err := database.Open(t.Context(), server.URL("mail"), 8)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(pool.Close)
+		pool := servertest.Pool(t, server.URL("mail"), 8)
 		return pool
 	}
 	f.pool = open()

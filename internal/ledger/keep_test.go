@@ -34,11 +34,7 @@ func sentLate(recipient, attempt int32) ledger.Result {
 func TestAnAnswerIsKeptUntilTheDatabaseIsBackAndWrittenBeforeAnyIntent(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
-	pool, err := database.Open(t.Context(), server.URL("mail"), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, server.URL("mail"), 8)
 	f := &fixture{T: t, pool: pool}
 	f.fill(4, 2)
 	first, second := f.claim(1, false), f.claim(2, false)

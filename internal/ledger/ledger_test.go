@@ -32,12 +32,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, recipients, batchSize int) *fixture {
 	t.Helper()
-	f := &fixture{T: t}
-	var err error
-	if f.pool, err = database.Open(t.Context(), servertest.Database(t), 8); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.pool.Close)
+	f := &fixture{T: t, pool: servertest.Pool(t, servertest.Database(t), 8)}
 	f.fill(recipients, batchSize)
 	return f
 }

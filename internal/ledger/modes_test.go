@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
 )
@@ -25,13 +24,9 @@ func TestABatchThatIsTooLargeAsTextIsRefused(t *testing.T) {
 	f := newFixture(t, 2, 1)
 	f.exec(`DELETE FROM spool`)
 	config := f.pool.Config().ConnString() + "&default_query_exec_mode=exec"
-	pool, err := database.Open(t.Context(), config, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, config, 2)
 	l := ledger.New(pool)
-	err = l.Store(t.Context(), f.batch(1), make([]byte, ledger.MaxSpool/2+1), nil)
+	err := l.Store(t.Context(), f.batch(1), make([]byte, ledger.MaxSpool/2+1), nil)
 	if !errors.Is(err, ledger.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
 	"directmailer/internal/mailings"
@@ -31,11 +30,7 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 24)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 24)
 	f := &fixture{TB: t, pool: pool, store: mailings.New(pool)}
 	f.reserve("m")
 	return f

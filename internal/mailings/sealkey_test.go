@@ -5,7 +5,6 @@ import (
 	"sync"
 	"testing"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
 )
@@ -37,10 +36,6 @@ func TestAllWorkersGetTheSameSealKey(t *testing.T) {
 
 func storeOn(t *testing.T, url string) *mailings.Store {
 	t.Helper()
-	pool, err := database.Open(t.Context(), url, 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, url, 8)
 	return mailings.New(pool)
 }

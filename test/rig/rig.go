@@ -15,7 +15,6 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 )
 
@@ -59,15 +58,8 @@ func NewOn(t testing.TB, dropPoints, databaseURL, temporalAddress string) *Rig {
 	name := strings.ToLower(strings.NewReplacer("/", "-", "=", "-", ",", "-").Replace(t.Name()))
 	r := &Rig{TB: t, DropPoints: dropPoints, DatabaseURL: databaseURL, TemporalAddress: temporalAddress,
 		TaskQueue: fmt.Sprintf("q-%s-%d", name, Number())}
+	r.Pool = servertest.Pool(t, r.DatabaseURL, 4)
 	var err error
-	if r.Pool, err = database.Open(t.Context(), r.DatabaseURL, 4); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		closed := make(chan struct{})
-		go func() { r.Pool.Close(); close(closed) }()
-		Await(t, "the test gives back all connections of its pool", closed)
-	})
 	r.Temporal, err = client.Dial(client.Options{HostPort: r.TemporalAddress, Logger: silent{}})
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/optouts"
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 )
 
@@ -27,11 +26,7 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 8)
 	return &fixture{TB: t, pool: pool, store: optouts.New(pool)}
 }
 

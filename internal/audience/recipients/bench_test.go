@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/recipients"
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
 )
@@ -72,11 +71,7 @@ func BenchmarkFreeze(b *testing.B) {
 func ownDatabase(b *testing.B) *pgxpool.Pool {
 	b.Helper()
 	url := servertest.OwnPostgres(b).URL("mail")
-	pool, err := database.Open(b.Context(), url, 4)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(pool.Close)
+	pool := servertest.Pool(b, url, 4)
 	return pool
 }
 

@@ -35,11 +35,7 @@ type fixture struct {
 
 func newFixture(t testing.TB, addresses ...string) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 24)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 24)
 	f := &fixture{TB: t, pool: pool, store: recipients.New(pool), mailings: mailings.New(pool)}
 	f.reserve("m")
 	if len(addresses) > 0 {

@@ -24,11 +24,7 @@ func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
 
 func open(t testing.TB, url string) *pgxpool.Pool {
 	t.Helper()
-	pool, err := database.Open(t.Context(), url, 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, url, 4)
 	return pool
 }
 

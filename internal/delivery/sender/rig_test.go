@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/dev/servertest"
@@ -35,11 +34,7 @@ type rig struct {
 
 func newRig(t testing.TB, parameters string, script func(smtptest.Event) *smtptest.Action) *rig {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 4)
 	server := smtptest.Start(t, smtptest.Options{Script: script})
 	config, err := droppoint.Parse("mx", "smtp://"+server.Addr()+"?tls=none&"+parameters)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servers"
@@ -81,6 +82,26 @@ func migrate(ctx context.Context, url string) error {
 func Database(t testing.TB) string {
 	t.Helper()
 	return migrated.Database(t)
+}
+
+// Pool returns connections to a database, at most so many. They are closed after the test, which
+// must have given all of them back.
+func Pool(t testing.TB, databaseURL string, connections int32) *pgxpool.Pool {
+	t.Helper()
+	pool, err := database.Open(t.Context(), databaseURL, connections)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		closed := make(chan struct{})
+		go func() { pool.Close(); close(closed) }()
+		select {
+		case <-closed:
+		case <-time.After(time.Minute):
+			t.Error("the test has not given back all connections of its pool")
+		}
+	})
+	return pool
 }
 
 // EmptyDatabase returns the URL of a new database without a table. It is dropped after the test.

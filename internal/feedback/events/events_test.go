@@ -30,11 +30,7 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 8)
 	return &fixture{t, pool, events.New(pool)}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/events"
@@ -36,13 +35,9 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 8)
 	f := &fixture{TB: t, pool: pool, intake: intake.New(pool, keys)}
-	err = pool.QueryRow(t.Context(), `
+	err := pool.QueryRow(t.Context(), `
 		INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable, batches)
 		VALUES ('m', 'run', '{}', 'people', 'sending', 9, 9, 1) RETURNING key`).Scan(&f.mailing)
 	if err == nil {

@@ -48,10 +48,7 @@ func newFixture(t testing.TB) *fixture {
 	if f.config, err = Parse(f.server.URL()); err != nil {
 		t.Fatal(err)
 	}
-	if f.pool, err = database.Open(t.Context(), servertest.Database(t), 4); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.pool.Close)
+	f.pool = servertest.Pool(t, servertest.Database(t), 4)
 	err = f.pool.QueryRow(t.Context(), `
 		INSERT INTO mailings (id, first_run_id, input, list, state, recipients, mailable, batches)
 		VALUES ('m', 'run', '{}', 'people', 'sending', 1000, 1000, 1) RETURNING key`).Scan(&f.mailing)

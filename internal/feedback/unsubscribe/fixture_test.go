@@ -13,7 +13,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/token"
@@ -36,11 +35,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 8)
 	f := &fixture{T: t, pool: pool, keys: tokentest.Keys(t, "k"), client: &http.Client{}}
 	f.mailing("spring", "people", `{"topic": "offers", "list": "people"}`)
 	f.mailing("autumn", "people", `{"list": "people"}`)

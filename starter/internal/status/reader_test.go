@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/events"
@@ -22,11 +21,7 @@ import (
 // reserved.
 func newReader(t *testing.T) *Reader {
 	t.Helper()
-	pool, err := database.Open(t.Context(), servertest.Database(t), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := servertest.Pool(t, servertest.Database(t), 4)
 	store := mailings.New(pool)
 	input := json.RawMessage(`{"drop_points": ["mx", "spare"]}`)
 	if err := store.Reserve(t.Context(), "stored", "first", "people", input, feedback.Marks{}); err != nil {
