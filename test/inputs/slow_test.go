@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -67,12 +68,12 @@ func wantQuick(r *rig.Rig, quick workflows.Input, recipients int, slow []client.
 func TestEightMailingsWithSlowPagesDoNotStopAQuickOne(t *testing.T) {
 	t.Parallel()
 	const recipients = 30
-	asked := make(chan struct{}, 10_000)
+	var asked atomic.Int64
 	pages := startPages(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("held") != "" {
 			w.Header().Set("Content-Type", "text/plain")
 			w.(http.Flusher).Flush()
-			asked <- struct{}{}
+			asked.Add(1)
 			<-r.Context().Done()
 			return
 		}
@@ -85,9 +86,7 @@ func TestEightMailingsWithSlowPagesDoNotStopAQuickOne(t *testing.T) {
 	held := paged(10, pages)
 	held.Content.PageURL += "&held=yes"
 	slow := startSlow(r, held)
-	for range 64 { // as many pages as a worker fetches at a time
-		<-asked
-	}
+	r.Eventually("as many pages are asked for as a worker fetches at a time", func() bool { return asked.Load() >= 64 })
 	paging := r.Another("paged")
 	if result := paging.Result(paging.Start(paged(10, pages))); result.Counts.Sent != recipients {
 		t.Errorf("%+v", result)
