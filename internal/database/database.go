@@ -42,7 +42,7 @@ func Migrate(ctx context.Context, url string) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	defer provider.Close()
-	unlock, err := lockMigrations(ctx, pool)
+	unlock, err := Lock(ctx, pool, "migrations of Direct Mailer")
 	if err != nil {
 		return 0, 0, fmt.Errorf("wait for other migrations: %w", err)
 	}
@@ -86,19 +86,19 @@ func newProvider(pool *pgxpool.Pool) (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectPostgres, stdlib.OpenDBFromPool(pool), files)
 }
 
-// lockMigrations keeps other migrations out until unlock is called.
+// Lock keeps others out who lock the same name in this database, until unlock is called.
 //
 // The lock is that of a transaction. A transaction pooler could take the lock of a session in one
 // session, look for it in another, and keep it for ever.
-func lockMigrations(ctx context.Context, pool *pgxpool.Pool) (unlock func(), err error) {
+func Lock(ctx context.Context, pool *pgxpool.Pool, name string) (unlock func(), err error) {
 	tx, err := pool.BeginTx(ctx, ReadCommitted)
 	if err != nil {
 		return nil, err
 	}
 	unlock = func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }
-	// The transaction is idle for as long as the migrations take.
+	// The transaction is idle for as long as the lock is held.
 	_, err = tx.Exec(ctx, `SELECT set_config('idle_in_transaction_session_timeout', '0', true),
-		pg_advisory_xact_lock(hashtextextended('migrations of Direct Mailer', 0))`)
+		pg_advisory_xact_lock(hashtextextended($1, 0))`, name)
 	if err != nil {
 		unlock()
 		return nil, err

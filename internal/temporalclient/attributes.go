@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"directmailer/internal/database"
 	"directmailer/workflows"
 )
 
@@ -37,18 +39,31 @@ func wantedAttributes() map[string]enumspb.IndexedValueType {
 
 // RegisterSearchAttributes registers the mailings' search attributes with the namespace, unless
 // they are there. A namespace without room for them, or a server that does not let us register
-// them, is no error. It returns an error only if the server does not answer, or has no such
-// namespace.
-func (c *Client) RegisterSearchAttributes(ctx context.Context) (SearchAttributes, error) {
+// them, is no error. It returns an error only if the server or the database does not answer, or the
+// server has no such namespace.
+//
+// A server with an SQL database registers a name twice if two clients ask at the same time. Then it
+// shows an old value or the new one, as it happens, for ever. So a lock in the database of the
+// mailings lets one client after the other register.
+func (c *Client) RegisterSearchAttributes(ctx context.Context, db *pgxpool.Pool) (SearchAttributes, error) {
 	found, missing, err := c.findSearchAttributes(ctx)
 	if err != nil || len(missing) == 0 {
+		return found, err
+	}
+	unlock, err := database.Lock(ctx, db, "search attributes of Direct Mailer")
+	if err != nil {
+		return SearchAttributes{}, fmt.Errorf("register search attributes with Temporal: %w", err)
+	}
+	defer unlock()
+	found, missing, err = c.findSearchAttributes(ctx)
+	if err != nil || len(missing) == 0 { // another client was quicker
 		return found, err
 	}
 	_, err = c.OperatorService().AddSearchAttributes(ctx,
 		&operatorservice.AddSearchAttributesRequest{Namespace: c.Namespace, SearchAttributes: missing})
 	var exists *serviceerror.AlreadyExists
 	switch {
-	case err == nil, errors.As(err, &exists): // another worker was quicker
+	case err == nil, errors.As(err, &exists):
 		return SearchAttributes{Usable: true}, nil
 	case noSuchPlace(err):
 		return SearchAttributes{}, fmt.Errorf("register search attributes with Temporal: %w", Explain(err))

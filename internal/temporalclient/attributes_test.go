@@ -21,7 +21,7 @@ func register(t *testing.T, address string) temporalclient.SearchAttributes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := c.RegisterSearchAttributes(t.Context())
+	found, err := c.RegisterSearchAttributes(t.Context(), servertest.Pool(t, servertest.Database(t), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,9 +79,10 @@ func dialAndRegister(t *testing.T, address string) (temporalclient.SearchAttribu
 	if err != nil {
 		t.Fatal(err)
 	}
+	pool := servertest.Pool(t, servertest.Database(t), 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	return c.RegisterSearchAttributes(ctx)
+	return c.RegisterSearchAttributes(ctx, pool)
 }
 
 func TestSearchAttributesOfANamespaceThatIsNotThereAreAnError(t *testing.T) {
@@ -92,7 +93,7 @@ func TestSearchAttributesOfANamespaceThatIsNotThereAreAnError(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = c.RegisterSearchAttributes(t.Context())
+		_, err = c.RegisterSearchAttributes(t.Context(), servertest.Pool(t, servertest.Database(t), 1))
 		if err == nil || !strings.Contains(err.Error(), `no namespace "nosuch": set TEMPORAL_NAMESPACE`) {
 			t.Errorf("got %v", err)
 		}

@@ -5,16 +5,19 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 
+	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
@@ -40,31 +43,51 @@ func dial(t *testing.T, address, namespace string) (*temporalclient.Client, erro
 }
 
 func TestSearchAttributesAreRegisteredOnceHoweverManyWorkersBegin(t *testing.T) {
-	c, err := dial(t, servertest.Temporal(t), "default")
+	c, err := dial(t, servertest.OwnTemporal(t, nil).Address(), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := servertest.Database(t)
+	all := servertest.Pool(t, url, 2)
+	unlock, err := database.Lock(t.Context(), all, "search attributes of Direct Mailer")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var group sync.WaitGroup
-	var errs [4]error
+	var errs [8]error
+	var ended atomic.Int32
 	for i := range errs {
-		group.Go(func() { _, errs[i] = c.RegisterSearchAttributes(t.Context()) })
+		pool := servertest.Pool(t, url, 1)
+		group.Go(func() {
+			_, errs[i] = c.RegisterSearchAttributes(t.Context(), pool)
+			ended.Add(1)
+		})
+	}
+	for waiting := 0; waiting < len(errs) && err == nil && t.Context().Err() == nil; {
+		err = all.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting)
+		if ended.Load() > 0 {
+			unlock()
+			t.Fatal("a client has registered them while another one held the lock")
+		}
+	}
+	unlock()
+	if err != nil {
+		t.Fatal(err)
 	}
 	group.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.RegisterSearchAttributes(t.Context()); err != nil {
-		t.Errorf("again: %v", err)
-	}
-	known, err := c.OperatorService().
-		ListSearchAttributes(t.Context(), &operatorservice.ListSearchAttributesRequest{Namespace: "default"})
+	described, err := c.WorkflowService().DescribeNamespace(t.Context(),
+		&workflowservice.DescribeNamespaceRequest{Namespace: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{workflows.StateAttribute.GetName(), workflows.ListAttribute.GetName()} {
-		if known.CustomAttributes[name] != enumspb.INDEXED_VALUE_TYPE_KEYWORD {
-			t.Errorf("%s is %s", name, known.CustomAttributes[name])
-		}
+	got := slices.Sorted(maps.Values(described.Config.CustomSearchAttributeAliases))
+	want := []string{workflows.ListAttribute.GetName(), workflows.StateAttribute.GetName()}
+	if !slices.Equal(got, want) {
+		t.Errorf("the namespace has %q, want %q", got, want)
 	}
 }
 

@@ -82,12 +82,12 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		if err != nil {
 			return nil, err
 		}
-		if attributes, err = temporal.RegisterSearchAttributes(ctx); err != nil {
+		if attributes, err = temporal.RegisterSearchAttributes(ctx, pool); err != nil {
 			temporal.Close()
 			return nil, err
 		}
 		return temporal, nil
-	}, temporalclient.Unreachable)
+	}, func(err error) bool { return temporalclient.Unreachable(err) || database.Unavailable(err) })
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,12 @@ func (a *app) migrate(ctx context.Context, url string) error {
 		return ctx.Err()
 	}
 	defer temporal.Close()
-	found, err := temporal.RegisterSearchAttributes(ctx)
+	pool, err := command.OpenPool(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	found, err := temporal.RegisterSearchAttributes(ctx, pool)
 	if err != nil {
 		return command.TemporalFailure("register search attributes", err)
 	}

@@ -89,7 +89,12 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 		return s, exit.With(exit.NoTemporal, err)
 	}
 	defer c.Close()
-	found, err := c.RegisterSearchAttributes(ctx)
+	pool, err := database.Open(ctx, s.databaseURL, 1)
+	if err != nil {
+		return s, exit.With(exit.NoDatabase, err)
+	}
+	defer pool.Close()
+	found, err := c.RegisterSearchAttributes(ctx, pool)
 	if found.Warning != "" {
 		s.say("warning: %s", found.Warning)
 	}

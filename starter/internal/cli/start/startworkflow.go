@@ -41,7 +41,7 @@ func startWorkflow(ctx context.Context, s *command.Store, c *temporalclient.Clie
 	}
 	err := startOnce(ctx, c, queue, p, true)
 	if unknownAttribute(err) {
-		found, registerErr := c.RegisterSearchAttributes(ctx)
+		found, registerErr := c.RegisterSearchAttributes(ctx, s.Pool)
 		if registerErr != nil {
 			return command.TemporalFailure("register search attributes", registerErr)
 		}
