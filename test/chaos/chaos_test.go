@@ -549,8 +549,8 @@ func (c *chaosRun) write(t *testing.T, line string) {
 		return
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "`make chaos ARGS=\"-chaos.rounds %d -chaos.recipients %d -chaos.seed %d\"`, on %s: %s/%s, "+
-		"%d processors, %s; %d workers with %d connections each.\n\n",
+	fmt.Fprintf(&b, "`make chaos ARGS=\"-chaos.rounds %d -chaos.recipients %d -chaos.seed %d\"`, on %s:\n"+
+		"%s/%s, %d processors, %s; %d workers with %d connections each.\n\n",
 		*chaosRounds, *chaosRecipients, c.seed, time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH,
 		runtime.NumCPU(), runtime.Version(),
 		chaosWorkers, rig.Connections)
