@@ -28,7 +28,7 @@ const floodRate = 10_000
 // compared with one beside the same flood of a deaf listener, which accepts nothing.
 func (table *reachTable) flood(t *testing.T) {
 	const connections = 32
-	messages := min(200_000, *most)
+	messages := min(600_000, *most) // for a minute
 	content := newsletter(t, 2_000)
 	var deafRate float64
 	for _, of := range []string{"nothing", "deaf listener", "pages"} {
