@@ -85,8 +85,10 @@ func RenderSlots(maxBatches int) int { return max(maxBatches, 2) }
 
 // DatabaseConnections is how many connections to PostgreSQL a worker opens at most: one for each
 // activity that can run at the same time, one for the gate, two for mail that comes back, and some
-// to spare.
-func DatabaseConnections(maxBatches int) int { return 2*maxBatches + MaxPrepares + MaxSteps + 6 }
+// to spare. A batch that lends its slot needs none: it waits for its drop points.
+func DatabaseConnections(maxBatches int) int {
+	return maxBatches + RenderSlots(maxBatches) + MaxPrepares + MaxSteps + 6
+}
 
 // Starter is the starter's environment. Each variable may be unset: a command that needs it says
 // so.

@@ -182,7 +182,8 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		}
 		tuner, err := worker.NewFixedSizeTuner(worker.FixedSizeTunerOptions{NumActivitySlots: q.slots})
 		if err != nil {
-			return stop, err
+			stop()
+			return nil, fmt.Errorf("set the slots of the worker on %s: %w", q.name, err)
 		}
 		if q.name == cfg.TaskQueue {
 			tuner = sendTuner{tuner, a.SendSlots}

@@ -69,9 +69,10 @@ func nextRun(b []byte, i, tab int) int {
 	return tab
 }
 
-// blankPairs sets the highest bit of each octet of eight, the first one lowest, that is a blank and
-// whose octet of next is not above a blank. No octet's sum carries into the next one, so each bit
-// is exact.
+// blankPairs looks at eight octets at a time, the first one in the lowest bits. next has the octet
+// that follows each of them. The result has the highest bit of each octet that is a blank and that
+// is followed by a blank or a control character. No sum carries into the next octet, so each bit is
+// exact.
 func blankPairs(eight, next uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	other := eight ^ ' '*ones
