@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -28,12 +29,13 @@ type limits struct {
 	proxies []netip.Prefix
 	total   *rate.Limiter
 	clients *fifo.Cache[netip.Prefix, *rate.Limiter]
+	now     func() time.Time
 }
 
 func newLimits(proxies []netip.Prefix) *limits {
 	return &limits{
 		proxies: proxies, total: rate.NewLimiter(totalRate, totalBurst),
-		clients: fifo.New[netip.Prefix](maxClients, fifo.One[*rate.Limiter]),
+		clients: fifo.New[netip.Prefix](maxClients, fifo.One[*rate.Limiter]), now: time.Now,
 	}
 }
 
@@ -41,11 +43,12 @@ func newLimits(proxies []netip.Prefix) *limits {
 // first, so that one client alone does not use up the limit of all.
 func (l *limits) allow(r *http.Request) int {
 	client := networkOf(l.client(r))
+	now := l.now()
 	limiter := l.clients.GetOrAdd(client, func() *rate.Limiter { return rate.NewLimiter(clientRate, clientBurst) })
 	switch {
-	case !limiter.Allow():
+	case !limiter.AllowN(now, 1):
 		return http.StatusTooManyRequests
-	case !l.total.Allow():
+	case !l.total.AllowN(now, 1):
 		return http.StatusServiceUnavailable
 	}
 	return 0

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"directmailer/internal/feedback/token"
 	"directmailer/internal/feedback/token/tokentest"
 )
@@ -42,17 +44,23 @@ func TestTheClientIsThePeerUnlessATrustedProxySaysOtherwise(t *testing.T) {
 	}
 }
 
+// stillLimits returns limits for which no time passes, so that nothing is allowed again.
+func stillLimits() *limits {
+	l, now := newLimits(nil), time.Now()
+	l.now = func() time.Time { return now }
+	return l
+}
+
 func TestAClientIsAnAddressOrAnIPv6NetworkOfAHousehold(t *testing.T) {
 	t.Parallel()
-	l := newLimits(nil)
+	l := stillLimits()
+	r := httptest.NewRequest(http.MethodGet, "/u/x", nil)
 	from := func(peer string) int {
-		r := httptest.NewRequest(http.MethodGet, "/u/x", nil)
 		r.RemoteAddr = peer
 		return l.allow(r)
 	}
-	l.total.SetBurst(1 << 30)
-	l.total.SetLimit(1 << 30)
-	for i := range clientBurst * 2 {
+	l.total.SetLimit(rate.Inf)
+	for i := range clientBurst {
 		from(fmt.Sprintf("[2001:db8:0:1::%x]:1", i))
 		from("192.0.2.1:1")
 	}
@@ -72,17 +80,39 @@ func TestAClientIsAnAddressOrAnIPv6NetworkOfAHousehold(t *testing.T) {
 
 func TestAllClientsTogetherHaveALimit(t *testing.T) {
 	t.Parallel()
-	l := newLimits(nil)
+	l := stillLimits()
+	r := httptest.NewRequest(http.MethodGet, "/u/x", nil)
 	refused := 0
 	for i := range 2 * totalBurst {
-		r := httptest.NewRequest(http.MethodGet, "/u/x", nil)
 		r.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", i>>8, i&255)
 		if l.allow(r) == http.StatusServiceUnavailable {
 			refused++
 		}
 	}
-	if refused == 0 {
-		t.Error("nobody was refused")
+	if refused != totalBurst {
+		t.Errorf("%d of %d were refused, want %d", refused, 2*totalBurst, totalBurst)
+	}
+}
+
+func TestWhoWaitsIsAllowedAgain(t *testing.T) {
+	t.Parallel()
+	l := stillLimits()
+	r := httptest.NewRequest(http.MethodGet, "/u/x", nil)
+	for range clientBurst {
+		l.allow(r)
+	}
+	if got := l.allow(r); got != http.StatusTooManyRequests {
+		t.Errorf("%d before the wait", got)
+	}
+	later := l.now().Add(time.Second)
+	l.now = func() time.Time { return later }
+	for i := range clientRate {
+		if got := l.allow(r); got != 0 {
+			t.Fatalf("request %d a second later: %d", i, got)
+		}
+	}
+	if got := l.allow(r); got != http.StatusTooManyRequests {
+		t.Errorf("%d for one more than a second allows", got)
 	}
 }
 
