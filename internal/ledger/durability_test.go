@@ -337,6 +337,7 @@ func TestACommitOfTheGateIsOneRoundTrip(t *testing.T) {
 	c := f.claim(1, false)
 	config := f.pool.Config()
 	config.MaxConns = 1
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // after a second's pause
 	var trips atomic.Int64
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)

@@ -333,7 +333,9 @@ func TestAServerThatHearsAndDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
 		t.Errorf("%d questions, got %+v", asked.Load(), all)
 	}
 	for _, f := range all {
-		if f.Code != lint.DNSUnknown || !strings.Contains(f.Message, "did not answer in time") {
+		// On a slow machine, the time for all lookups may end first.
+		if f.Code != lint.DNSUnknown || !strings.Contains(f.Message, "did not answer in time") &&
+			!strings.Contains(f.Message, "the time for all lookups is over") {
 			t.Errorf("got %+v", f)
 		}
 	}

@@ -376,10 +376,9 @@ func TestAQueryThatTakesTooLongIsEndedAndMayBeTriedAgain(t *testing.T) {
 		"SELECT 'a@example.org' AS email, CASE WHEN n > 100000 THEN pg_sleep(60) END FROM generate_series(1, 100001) n",
 		2*time.Second,
 	)
-	if err != nil {
-		t.Fatal(err)
+	if err == nil { // else the machine is so slow that the time is over before the first row
+		defer rows.Close()
 	}
-	defer rows.Close()
 	for err == nil {
 		_, err = rows.Next()
 	}

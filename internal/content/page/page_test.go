@@ -272,7 +272,7 @@ func TestASlowServerIsGivenUpInTime(t *testing.T) {
 			t.Errorf("%s: got %v", path, err)
 		}
 	}
-	if n := s.requests.Load(); n != 2 {
+	if n := s.requests.Load(); n > 2 { // fewer if the machine is so slow that none arrives in time
 		t.Errorf("%d requests: what took its time is not tried again at once", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -506,8 +506,9 @@ func TestManyPagesComeOverFewConnections(t *testing.T) {
 	if err != nil || next != n || failed != n/10 {
 		t.Errorf("%d of %d, %d failed, %v", next, n, failed, err)
 	}
-	// A connection that is still being made when another one becomes free is kept for later.
-	if c := s.connections.Load(); c > 2*perBatch || s.requests.Load() != n {
+	// A connection that is still being made when another one becomes free is kept for later. With one
+	// for each error, there would be n/10 more than a batch uses at a time.
+	if c := s.connections.Load(); c >= perBatch+n/10 || s.requests.Load() != n {
 		t.Errorf("%d requests over %d connections", s.requests.Load(), c)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // Limits of one input of the fuzz test. What takes a second on a free machine may take ten there:
 // all of its processes fuzz.
 const (
-	fuzzTime   = 30 * time.Second
+	fuzzTime   = 2 * time.Minute
 	fuzzMemory = 700 << 20
 )
 

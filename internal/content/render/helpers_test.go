@@ -298,7 +298,7 @@ func TestHelpersDoNotRunAway(t *testing.T) {
 		s.Text, s.HTML = text, ""
 		start := time.Now()
 		p := failure(t, s, anna())
-		if p.Field != FieldText || time.Since(start) > 20*time.Second {
+		if p.Field != FieldText || time.Since(start) > time.Minute {
 			t.Errorf("%s: %v after %v", text, p, time.Since(start))
 		}
 	}

@@ -33,9 +33,9 @@ func dropPointWith(t *testing.T, url string, timeouts smtp.Timeouts) *droppoint.
 // await waits until the condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not within 30 s: ", what)
+			t.Fatal("not within two minutes: ", what)
 		}
 	}
 }
@@ -233,7 +233,8 @@ func TestADropPointThatGivesFewerConnectionsIsUsedWithThose(t *testing.T) {
 			if got := len(s.Received()); got != messages+given || len(s.Copies()) != got {
 				t.Errorf("%d messages were received", got)
 			}
-			if state := d.State(); state.Connections != given || state.Reason == nil {
+			// On a slow machine, it is time to try one more before the last message is sent.
+			if state := d.State(); state.Connections < given || state.Connections > given+1 || state.Reason == nil {
 				t.Errorf("it is used with %d connections: %v", state.Connections, state.Reason)
 			}
 			if most := 2*8 + given; s.Connections() > most {
@@ -261,7 +262,7 @@ func TestADropPointThatGaveFewerConnectionsAndIsGoneIsUnavailable(t *testing.T) 
 	if err := deliver(t, conn, message(1), nil); err != nil {
 		t.Fatal(err)
 	}
-	soon, cancel := context.WithTimeout(t.Context(), 10*time.Second) // the others worked a moment ago
+	soon, cancel := context.WithTimeout(t.Context(), 45*time.Second) // for a minute after an answer, others work
 	defer cancel()
 	ended := make(chan error, 2)
 	for range 2 {

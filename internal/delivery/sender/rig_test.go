@@ -124,7 +124,7 @@ func run(ctx context.Context, b sender.Batch) (sender.Report, error) { return se
 // send sends the batch of a claim. If first has a recipient, the first message goes there.
 func (r *rig) send(claim *ledger.Claim, hold bool, first droppoint.Message) (sender.Report, error) {
 	return run(r.Context(), r.batch(claim, func(b *sender.Batch) {
-		b.Hold, b.Turn = hold, time.Minute
+		b.Hold = hold
 		next := b.Next
 		b.Next = func(buf []byte) (sender.Message, error) {
 			m, err := next(buf)

@@ -25,6 +25,22 @@ func greeting(a *smtptest.Action) func(smtptest.Event) *smtptest.Action {
 	}
 }
 
+// aTurnInVain sends the batch of a claim for a turn that ends while the greeting is waited for.
+func (r *rig) aTurnInVain(claim *ledger.Claim) (sender.Report, error) {
+	r.Helper()
+	sending := sender.New(r.batch(claim, nil))
+	go func() {
+		for r.Context().Err() == nil {
+			if _, step := r.dropPoint.Opening(); step == "greeting" && r.dropPoint.HasWaiters() {
+				sending.EndTurn()
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return sending.Run(r.Context())
+}
+
 // The greeting comes after several turns. Until then each turn says what it waits for, and no
 // failure is counted.
 func TestAGreetingThatComesAfterSeveralTurnsIsWaitedForAndUsed(t *testing.T) {
@@ -32,9 +48,8 @@ func TestAGreetingThatComesAfterSeveralTurnsIsWaitedForAndUsed(t *testing.T) {
 	greet := make(chan struct{})
 	r := newRig(t, "connections=2", greeting(&smtptest.Action{Wait: greet}))
 	claim := r.claim("m", false)
-	short := func(b *sender.Batch) { b.Turn = 50 * time.Millisecond }
 	for n := range 3 {
-		report, err := run(t.Context(), r.batch(claim, short))
+		report, err := r.aTurnInVain(claim)
 		if err != nil || report.Complete || len(report.DropPoints) != 1 {
 			t.Fatalf("turn %d: %+v, %v", n, report, err)
 		}
@@ -57,14 +72,16 @@ func TestAGreetingThatComesAfterSeveralTurnsIsWaitedForAndUsed(t *testing.T) {
 func TestAServerThatNeverGreetsFailsInALaterTurn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "connections=2", greeting(&smtptest.Action{Wait: make(chan struct{})}))
-	r.dropPoint = slowToGreet(t, r, 300*time.Millisecond)
+	const patience = 300 * time.Millisecond
+	r.dropPoint = slowToGreet(t, r, patience)
 	claim := r.claim("m", false)
+	began := time.Now()
 	for turn := 1; ; turn++ {
 		report, err := run(t.Context(), r.batch(claim, func(b *sender.Batch) { b.Turn = 100 * time.Millisecond }))
 		var unavailable *sender.UnavailableError
 		if errors.As(err, &unavailable) {
-			if turn == 1 {
-				t.Error("the first turn has failed: the greeting had less than its time")
+			if took := time.Since(began); took < patience {
+				t.Errorf("turn %d has failed after %v: the greeting had less than its time", turn, took)
 			}
 			if p := report.DropPoints[0]; p.Failure == nil || p.Failure.Error() != "greeting: timed out" {
 				t.Errorf("%+v", p)
@@ -152,7 +169,8 @@ func TestABatchGoesOverTheConnectionsThatTheServerGives(t *testing.T) {
 			if err != nil || !report.Complete || report.DropPoints[0].Failure != nil {
 				t.Fatalf("%+v, %v", report, err)
 			}
-			if s := report.DropPoints[0].State; s.Connections > 3 || s.Reason == nil {
+			// On a slow machine, it is time to try one more before the last message is sent.
+			if s := report.DropPoints[0].State; s.Connections > 4 || s.Reason == nil {
 				t.Errorf("%+v", s)
 			}
 			for key, w := range r.deliveries() {

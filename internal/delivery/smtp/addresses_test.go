@@ -51,10 +51,12 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// options are those of a client that looks the addresses up under the name mx.example.
+// options are those of a client that looks the addresses up under the name mx.example. It tries the
+// next address when one has failed, and never because a busy machine is slow.
 func (h *hosts) options() smtp.Options {
 	return smtp.Options{
 		Addr: "mx.example:" + h.port, TLS: smtp.None, Hello: "test.example", Addresses: &smtp.Addresses{},
+		NextAddressAfter: time.Hour,
 		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 			if host != "mx.example" {
 				return nil, errors.New("no such host")

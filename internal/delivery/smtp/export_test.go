@@ -10,6 +10,12 @@ import (
 // Pipelining reports whether the server has listed PIPELINING.
 func (c *Conn) Pipelining() bool { return c.ext.pipelining }
 
+// SetTimeouts changes the timeouts of an open session.
+func (c *Conn) SetTimeouts(t Timeouts) { c.options.Timeouts = t.withDefaults() }
+
+// Pending reports whether the server has sent something, or has closed the connection.
+func (c *Conn) Pending() bool { return c.peek.pending() }
+
 // Secure reports whether the connection is encrypted.
 func (c *Conn) Secure() bool { return c.secure }
 

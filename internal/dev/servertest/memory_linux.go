@@ -49,13 +49,17 @@ func memoryFolder() string {
 }
 
 // lockFolder locks a folder until the file is closed, at the latest with the process. It returns
-// nil if another process has locked the folder, or this user may not.
+// nil if another process has locked or removed the folder, or this user may not lock it.
 func lockFolder(dir string) *os.File {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		_, err = os.Stat(dir)
+	}
+	if err != nil {
 		_ = f.Close()
 		return nil
 	}

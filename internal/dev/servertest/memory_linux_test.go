@@ -10,11 +10,14 @@ func TestAFolderInMemoryStaysWhileItsTestBinaryRuns(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	used, err := os.MkdirTemp(memory, "dm-test-")
-	if err != nil {
-		t.Fatal(err)
+	var used string
+	var lock *os.File
+	for lock == nil { // the test binary of another package may remove the folder before it is locked
+		if used, err = os.MkdirTemp(memory, "dm-test-"); err != nil {
+			t.Fatal(err)
+		}
+		lock = lockFolder(used)
 	}
-	lock := lockFolder(used)
 	defer func() {
 		_ = lock.Close()
 		_ = os.RemoveAll(used)

@@ -124,7 +124,7 @@ func (r *rig) dial() *peer {
 		r.Fatal(err)
 	}
 	r.T.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // some sessions have ten thousand commands
 	return &peer{r.T, conn, bufio.NewReader(conn)}
 }
 

@@ -298,7 +298,7 @@ func TestAHostileMessageCostsLittle(t *testing.T) {
 		began := time.Now()
 		f.take(text, f.bounce(1))
 		f.take(text)
-		if took := time.Since(began); took > 5*time.Second { // some milliseconds without the race detector
+		if took := time.Since(began); took > time.Minute { // some milliseconds, on a machine without other work
 			t.Errorf("%s: %v", name, took)
 		}
 	}

@@ -113,7 +113,7 @@ func TestHostileReportsDoNothingAndCostLittle(t *testing.T) {
 			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 8<<20 {
 				t.Errorf("allocated %d MB", allocated>>20)
 			}
-			if took > 5*time.Second { // a core is shared with other tests: about 20 ms alone
+			if took > time.Minute { // the machine has other work: about 20 ms alone
 				t.Errorf("took %v", took)
 			}
 			if len(r.Tokens) > 0 || len(r.Findings) > maxRecipients || len(r.Findings) == 0 {

@@ -521,7 +521,7 @@ func TestNestingDoesNotKeepTheParserBusy(t *testing.T) {
 	} {
 		began := time.Now()
 		got := faults(t, map[string]string{"mailing.yaml": strings.Repeat(part, 128<<10/len(part))})
-		if took := time.Since(began); !strings.Contains(got, want) || took > 10*time.Second {
+		if took := time.Since(began); !strings.Contains(got, want) || took > time.Minute {
 			t.Errorf("%q: %.200s, after %v", part, got, took)
 		}
 	}
