@@ -89,6 +89,7 @@ func TestAPageServerThatHangsHoldsUpItsOwnMailingOnly(t *testing.T) {
 	}))
 	t.Cleanup(quick.Close)
 	pool, a := prepared(t, batches*most, workflows.Content{PageURL: quick.URL + "/{{.n}}"})
+	a.slots.renders.patience = time.Hour // slow batches would be ended
 	in := workflows.Input{ID: "hangs", From: "News <news@example.com>", Subject: "Hello", List: "people",
 		Unsubscribe: workflows.UnsubscribeNone, Content: workflows.Content{PageURL: hangs.URL + "/{{.n}}"}}.WithDefaults()
 	stored, err := json.Marshal(in)

@@ -136,11 +136,15 @@ func TestAWorkerThatStopsInTheMiddleOfABatchHandsItBack(t *testing.T) {
 		if e.Phase != "DOT" {
 			return nil
 		}
-		if dots.Add(1) == 5 {
+		switch n := dots.Add(1); {
+		case n == 5:
+			select {
+			case d.stop <- struct{}{}: // the batch has the news
+			case <-time.After(time.Minute):
+			}
 			close(d.stop)
-			time.AfterFunc(50*time.Millisecond, func() { close(goOn) }) // the news has arrived by then
-		}
-		if dots.Load() >= 5 {
+			close(goOn)
+		case n > 5:
 			return &smtptest.Action{Wait: goOn}
 		}
 		return nil

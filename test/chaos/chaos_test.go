@@ -300,7 +300,13 @@ func (e *experiment) round(random *rand.Rand, n int, policy workflows.OnUncertai
 	out := round{fault: e.fault.name, number: n, policy: policy, recipients: *chaosRecipients, counts: result.Counts,
 		took: time.Since(began), recovery: -1, unbounded: e.forgets()}
 	done := <-effects
-	e.Eventually("no connection has a message in flight", e.receiver.quiet)
+	quiet := 0 // checks in a row: the server may not have read yet what a worker has begun
+	e.Eventually("no connection has a message in flight", func() bool {
+		if quiet++; !e.receiver.quiet() {
+			quiet = 0
+		}
+		return quiet > 3
+	})
 	if policy == workflows.Resend && !out.unbounded {
 		out.bound = done.bound
 	}

@@ -95,7 +95,9 @@ func TestAPausedMailingIsHeldUntilItIsResumed(t *testing.T) {
 	id := s.startSlow()
 	s.run("resume", id).wantError(t, 4, "mailing "+id)
 	s.run("pause", id).want(t, 0, "mailing "+id)
-	v := s.awaitMailing(id, "it is paused", func(m mailingStatus) bool { return m.State == "paused" })
+	v := s.awaitMailing(id, "it is paused, and nothing is in flight", func(m mailingStatus) bool {
+		return m.State == "paused" && strings.Contains(m.Doing, "waits to be resumed")
+	})
 	if v.Since.IsZero() || time.Since(v.Since) > rig.Timeout || !v.Until.IsZero() {
 		t.Errorf("paused since %v until %v", v.Since, v.Until)
 	}
@@ -157,16 +159,16 @@ func TestAMailingsOwnLimitIsChangedWhileItRuns(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.writeLetter()
-	s.write("letter.yaml", letter+"rates: {mailing: 1/min}\n")
+	s.write("letter.yaml", letter+"rates: {mailing: 1/h}\n")
 	s.worker()
 	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
 	v := s.awaitMailing(id, "its limit is in force", func(m mailingStatus) bool { return len(m.Rates) == 1 })
-	if r := v.Rates[0]; r.Kind != "mailing" || r.Name != id || r.Rate != "1/min" {
+	if r := v.Rates[0]; r.Kind != "mailing" || r.Name != id || r.Rate != "1/h" {
 		t.Errorf("%+v", r)
 	}
-	s.run("rate", "set", "--mailing", id, "2/min").want(t, 0, "mailing "+id)
-	s.awaitMailing(id, "the limit is changed", func(m mailingStatus) bool { return m.Rates[0].Rate == "2/min" })
+	s.run("rate", "set", "--mailing", id, "2/h").want(t, 0, "mailing "+id)
+	s.awaitMailing(id, "the limit is changed", func(m mailingStatus) bool { return m.Rates[0].Rate == "2/h" })
 	s.run("rate", "clear", "--mailing", id).want(t, 0, "mailing "+id)
 	s.run("watch", id).want(t, 0, "3 of 3 recipients")
 	s.run("rate", "set", "--mailing", id, "1/s").wantError(t, 4, "has ended (completed)")

@@ -56,7 +56,7 @@ func TestAWorkerKilledAtAnyStepLosesNobodyAndKeepsTheDuplicateBound(t *testing.T
 				in := rig.Mailing(40)
 				in.OnUncertain = policy
 				run := r.Start(in)
-				<-victim.Exited
+				r.AwaitExit(victim)
 				r.StartWorker()
 				result := r.Result(run)
 				duplicates := r.Judge(s.Copies(), recipients)

@@ -121,7 +121,7 @@ func TestADamagedSpoolIsRenderedAgain(t *testing.T) {
 			mu.Lock()
 			open = true
 			mu.Unlock()
-			r.MustUpdate(workflows.ResumeUpdate)
+			r.Resume()
 			if result := r.Result(run); result.Counts.Sent != recipients {
 				t.Errorf("result %+v", result)
 			}

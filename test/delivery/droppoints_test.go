@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/client"
-
 	"directmailer/internal/dev/smtptest"
 	"directmailer/test/rig"
 	"directmailer/workflows"
@@ -24,35 +22,32 @@ func TestADeadDropPointsRecipientsGoToTheOther(t *testing.T) {
 	t.Parallel()
 	const recipients = 100
 	var served atomic.Int64
-	died := make(chan struct{})
 	dying := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
 		if e.Phase == "connect" && served.Load() >= 10 {
 			return &smtptest.Action{Die: true}
 		}
 		if e.Phase == "MAIL" {
-			switch n := served.Add(1); {
-			case n == 11:
-				close(died)
-				fallthrough
-			case n > 11:
+			if served.Add(1) > 10 {
 				return &smtptest.Action{Die: true}
 			}
 		}
 		return nil
 	}})
-	// The other server accepts nothing until then, so that it cannot send all the mail alone.
-	alive := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "DOT" {
-			return &smtptest.Action{Wait: died}
-		}
-		return nil
-	}})
+	// The other server accepts a message at each check of the test until then, so that it cannot send
+	// all the mail alone.
+	alive, stall := rig.StalledServer(t, 0)
 	r := rig.New(t, fmt.Sprintf("one=smtp://%s?connections=4 two=smtp://%s?connections=4", dying.Addr(), alive.Addr()))
 	r.ImportList(recipients)
 	r.StartWorker()
 	in := rig.Mailing(10)
 	in.Retry.DropPoint.Attempts = 2
-	result := r.Result(r.Start(in))
+	run := r.Start(in)
+	r.AwaitStatus("the drop point has failed", func(s workflows.Status) bool {
+		stall.Release(1)
+		return len(s.DropPoints) == 2 && s.DropPoints[0].LastFailure != ""
+	})
+	stall.ReleaseAll()
+	result := r.Result(run)
 	if duplicates := r.Judge(rig.Copies(alive, dying), recipients); duplicates > 0 || result.Counts.Sent != recipients {
 		t.Errorf("%d duplicates; %+v", duplicates, result.Counts)
 	}
@@ -225,16 +220,7 @@ func TestTheLossOfTheOnlyServerSuspendsTheMailingWhichGoesOnWhenItIsBack(t *test
 			!strings.Contains(s.Doing, "@")
 	})
 	down.Store(false)
-	r.Eventually("resume is accepted, or the mailing has noticed by itself", func() bool {
-		h, err := r.Temporal.UpdateWorkflow(t.Context(),
-			client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: workflows.ResumeUpdate,
-				WaitForStage: client.WorkflowUpdateStageCompleted})
-		if err == nil {
-			err = h.Get(t.Context(), nil)
-		}
-		return err == nil || strings.Contains(err.Error(), "not suspended") ||
-			strings.Contains(err.Error(), "already completed")
-	})
+	r.Resume()
 	if result := r.Result(run); result.Counts.Sent != recipients {
 		t.Errorf("%+v", result)
 	}

@@ -281,11 +281,15 @@ func (s *sandbox) write(name, text string) {
 	}
 }
 
-// start starts a mailing to three recipients and waits until it sends, or has ended.
+// start starts a mailing and waits until it sends, or has ended. It has so many recipients that one
+// that the commands of a page slow down does not end before the next command.
 func (s *sandbox) start(id, settings string) {
 	s.t.Helper()
-	s.list("readers", "unanswered@example.com,Una,York,gold,1", "bob@example.com,Bob,Bath,free,2",
-		"cat@example.com,Cat,Hull,free,3")
+	rows := []string{"unanswered@example.com,Una,York,gold,1"}
+	for n := range 60 {
+		rows = append(rows, fmt.Sprintf("r%d@example.com,Bob,Bath,free,%d", n, n))
+	}
+	s.list("readers", rows...)
 	s.write(id+".yaml", "from: news@example.com\nsubject: News\nlist: readers\n"+
 		"content: {text: 'Hello {{.first_name}}'}\n"+settings+"\n")
 	s.must("starter start -f " + id + ".yaml --id " + id)

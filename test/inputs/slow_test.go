@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 
 	"directmailer/internal/dev/servertest"
@@ -31,9 +35,27 @@ func startSlow(r *rig.Rig, in workflows.Input) []client.WorkflowRun {
 	return runs
 }
 
+// awaitBegun waits until each slow mailing has an activity of this type that has begun: it runs, or
+// has ended to wait for a slot.
+func awaitBegun(r *rig.Rig, activity string, slow []client.WorkflowRun) {
+	r.Helper()
+	r.Eventually("every slow mailing has begun", func() bool {
+		for _, run := range slow {
+			d, err := r.Temporal.DescribeWorkflowExecution(r.Context(), run.GetID(), "")
+			if err != nil || !slices.ContainsFunc(d.PendingActivities, func(a *workflowpb.PendingActivityInfo) bool {
+				return a.ActivityType.Name == activity &&
+					(a.State == enumspb.PENDING_ACTIVITY_STATE_STARTED || a.Attempt > 1)
+			}) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // wantQuick sends a mailing while the slow ones are held: nothing of them has failed or been given
 // up for its time. Then it cancels them.
-func wantQuick(r *rig.Rig, quick workflows.Input, recipients int, slow []client.WorkflowRun) {
+func wantQuick(r *rig.Rig, quick workflows.Input, recipients int, slow []client.WorkflowRun, began time.Time) {
 	r.Helper()
 	result := r.Result(r.Start(quick))
 	if result.State != workflows.StateCompleted || result.Counts.Sent != int64(recipients) {
@@ -47,7 +69,8 @@ func wantQuick(r *rig.Rig, quick workflows.Input, recipients int, slow []client.
 		}
 		for _, a := range d.PendingActivities {
 			failure := a.GetLastFailure().GetApplicationFailureInfo().GetType()
-			if failure != "" && failure != policy.SlotsTaken {
+			overdue := failure == policy.PageUnavailable && time.Since(began) > time.Minute // the limit of a page
+			if failure != "" && failure != policy.SlotsTaken && !overdue {
 				r.Errorf("slow mailing %d has failed: %s", n, failure)
 			}
 		}
@@ -84,14 +107,16 @@ func TestEightMailingsWithSlowPagesDoNotStopAQuickOne(t *testing.T) {
 	r.ImportList(recipients)
 	r.StartWorker("DM_PAGE_HOSTS=127.0.0.0/8")
 	held := paged(10, pages)
+	held.Retry.Page.Attempts = 1000 // on a busy machine, the pages are given up after a minute
 	held.Content.PageURL += "&held=yes"
-	slow := startSlow(r, held)
+	began, slow := time.Now(), startSlow(r, held)
 	r.Eventually("as many pages are asked for as a worker fetches at a time", func() bool { return asked.Load() >= 64 })
+	awaitBegun(r, policy.RenderBatch, slow)
 	paging := r.Another("paged")
 	if result := paging.Result(paging.Start(paged(10, pages))); result.Counts.Sent != recipients {
 		t.Errorf("%+v", result)
 	}
-	wantQuick(r, rig.Mailing(10), recipients, slow)
+	wantQuick(r, rig.Mailing(10), recipients, slow, began)
 }
 
 // The queries of eight mailings wait for a lock.
@@ -111,12 +136,7 @@ func TestEightMailingsWithSlowQueriesDoNotStopAQuickOne(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.StartWorker("DM_SOURCES=crm=" + at)
-	slow := startSlow(r, audience(`SELECT name, "E-Mail" FROM customers, (SELECT pg_advisory_lock_shared(7)) l`))
-	r.Eventually("eight queries have begun", func() bool {
-		var n int
-		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
-			AND NOT granted`).Scan(&n)
-		return err == nil && n == slowMailings
-	})
-	wantQuick(r, audience(gold), recipients, slow)
+	began, slow := time.Now(), startSlow(r, audience(`SELECT name, "E-Mail" FROM customers, (SELECT pg_advisory_lock_shared(7)) l`))
+	awaitBegun(r, policy.PrepareList, slow)
+	wantQuick(r, audience(gold), recipients, slow, began)
 }

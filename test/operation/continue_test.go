@@ -25,6 +25,7 @@ func TestAContinuationSendsToEverybodyWhomTheFirstMailingHasLeft(t *testing.T) {
 	in.Content.Text = "{{slice .name 0 5}}" // fails for recipients with a short name, as "Nr 1"
 	run := r.Start(in)
 	r.AwaitStalled(s, stall, sent)
+	r.AwaitStatus("all batches are rendered", func(s workflows.Status) bool { return s.Rendered == recipients/400 })
 
 	second := r.Another("2")
 	next.List, next.Continue = "", &workflows.Continuation{Mailing: r.ID(), Outcomes: []string{"failed", "unsent"}}

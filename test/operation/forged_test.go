@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"context"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -22,14 +23,20 @@ func TestNobodySendsAMailingThatItsOwnerHasTerminated(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.ImportList(10)
-	paused := make(chan struct{})
+	lock, err := r.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := lock.Exec(t.Context(), `SELECT FROM lists FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
 	r.Start(rig.Mailing(10))
-	go func() {
-		defer close(paused)
-		_, _ = r.Update(workflows.PauseUpdate) // waits for the worker
-	}()
 	r.StartWorker()
-	<-paused
+	r.MustUpdate(workflows.PauseUpdate) // before its list is prepared
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	r.AwaitStatus("prepared and paused", func(s workflows.Status) bool { return s.Recipients == 10 })
 	status, err := r.Status()
 	if err != nil {

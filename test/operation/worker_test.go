@@ -29,7 +29,7 @@ func TestHealthTellsWhetherAWorkerIsReady(t *testing.T) {
 		})
 	}
 	w.Signal(syscall.SIGINT)
-	<-w.Exited
+	r.AwaitExit(w)
 	if code := w.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d after SIGINT", code)
 	}

@@ -73,6 +73,17 @@ func (r *Rig) MustUpdate(name string, args ...any) {
 	}
 }
 
+// Resume resumes a suspended mailing. If what it waits for is back, the mailing may have noticed by
+// itself before.
+func (r *Rig) Resume() {
+	r.Helper()
+	answer, err := r.Update(workflows.ResumeUpdate)
+	if err != nil && !strings.Contains(err.Error(), "neither paused nor suspended") &&
+		!strings.Contains(err.Error(), "already completed") {
+		r.Fatalf("the update %s: %q, %v\n%s", workflows.ResumeUpdate, answer, err, r.Explain())
+	}
+}
+
 // Status queries the workflow.
 func (r *Rig) Status() (workflows.Status, error) {
 	var s workflows.Status

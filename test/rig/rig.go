@@ -81,6 +81,19 @@ func Await(t testing.TB, what string, done <-chan struct{}) {
 	}
 }
 
+// AwaitExit waits until the worker has ended by itself, at most for Timeout.
+func (r *Rig) AwaitExit(w *Worker) {
+	r.Helper()
+	r.Eventually("the worker has ended", func() bool {
+		select {
+		case <-w.Exited:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
 // Another returns the same rig for a second mailing, whose ID ends in the suffix.
 func (r *Rig) Another(suffix string) *Rig {
 	return &Rig{TB: r.TB, DropPoints: r.DropPoints, DatabaseURL: r.DatabaseURL, TemporalAddress: r.TemporalAddress,

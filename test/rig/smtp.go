@@ -67,8 +67,9 @@ func (r *Rig) AwaitStalled(s *smtptest.Server, stall *smtptest.Stall, n int) {
 		func() bool { return len(s.Received()) == n && stall.Waiting() == Connections })
 }
 
-// Throttle returns a script that accepts so many messages in each second, and gives the reply to
-// the final dots of the others.
+// Throttle returns a script that accepts so many messages in a second, and then gives the reply to
+// the final dots of the others until the second is over. It refuses at least one message, however
+// long the messages before took: a slow machine is throttled as a fast one is.
 func Throttle(perSecond int, reply string) func(smtptest.Event) *smtptest.Action {
 	var mu sync.Mutex
 	var second time.Time
@@ -79,7 +80,7 @@ func Throttle(perSecond int, reply string) func(smtptest.Event) *smtptest.Action
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if now := time.Now(); now.Sub(second) >= time.Second {
+		if now := time.Now(); taken == 0 || taken > perSecond && now.Sub(second) >= time.Second {
 			second, taken = now, 0
 		}
 		if taken++; taken > perSecond {
