@@ -100,17 +100,18 @@ func TestAMailingThatIsCancelledWhileItHandsOverIsCancelled(t *testing.T) {
 	for name, cancel := range map[string]func(*testRig){
 		"by the update": func(rig *testRig) {
 			var refusal error
-			rig.update(3*time.Second, workflows.CancelUpdate, &refusal)
+			rig.update(3*time.Minute, workflows.CancelUpdate, &refusal)
 		},
-		"by Temporal": func(rig *testRig) { rig.env.RegisterDelayedCallback(rig.env.CancelWorkflow, 3*time.Second) },
+		"by Temporal": func(rig *testRig) { rig.env.RegisterDelayedCallback(rig.env.CancelWorkflow, 3*time.Minute) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rig := newRig(t, 20)
 			attempts := 0
 			rig.rate = func(workflows.RateCall) error {
-				if attempts++; attempts < 4 { // seven seconds
-					return errors.New("the database is away")
+				if attempts++; attempts == 1 {
+					return temporal.NewApplicationErrorWithOptions("away", policy.DatabaseUnavailable,
+						temporal.ApplicationErrorOptions{NextRetryDelay: 10 * time.Minute})
 				}
 				return nil
 			}
@@ -121,8 +122,8 @@ func TestAMailingThatIsCancelledWhileItHandsOverIsCancelled(t *testing.T) {
 			})
 			var refusal error
 			in := input()
-			in.NotBefore = rig.env.Now().Add(2 * time.Second)
-			rig.update(time.Second, workflows.RateUpdate, &refusal, workflows.RateChange{Rate: "1/s"})
+			in.NotBefore = rig.env.Now().Add(2 * time.Minute)
+			rig.update(time.Minute, workflows.RateUpdate, &refusal, workflows.RateChange{Rate: "1/s"})
 			cancel(rig)
 			rig.run(in)
 			if len(rig.closes) != 1 || rig.closes[0].State != workflows.StateCancelled {

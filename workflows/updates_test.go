@@ -35,24 +35,24 @@ func resumeEndsTheWaiting(t *testing.T, state workflows.State, attempts int) {
 	}
 	began := rig.env.Now()
 	var refused, accepted error
-	rig.env.RegisterDelayedCallback(func() { up = true }, 4*time.Second)
-	rig.update(5*time.Second, workflows.ResumeUpdate, &accepted)
-	rig.update(time.Second, workflows.ResumeUpdate, &refused)
+	rig.env.RegisterDelayedCallback(func() { up = true }, 4*time.Minute)
+	rig.update(5*time.Minute, workflows.ResumeUpdate, &accepted)
+	rig.update(time.Minute, workflows.ResumeUpdate, &refused)
 	in := input()
 	in.Retry.DropPoint = workflows.Retry{Attempts: attempts, Interval: workflows.Duration(time.Hour)}
 	rig.env.RegisterDelayedCallback(func() {
 		if s := rig.status(); s.State != state || s.Until.IsZero() || !strings.Contains(s.Doing, "connection refused") {
 			t.Errorf("before the resume: %+v", s)
 		}
-	}, 3*time.Second)
-	in.NotBefore = began.Add(2 * time.Second)
+	}, 3*time.Minute)
+	in.NotBefore = began.Add(2 * time.Minute)
 	if r := rig.run(in); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
 	if accepted != nil || refused == nil {
 		t.Errorf("resume while suspended: %v; while waiting: %v", accepted, refused)
 	}
-	if took := rig.env.Now().Sub(began); took > time.Minute {
+	if took := rig.env.Now().Sub(began); took > 10*time.Minute {
 		t.Errorf("it waited %v although it was resumed", took)
 	}
 }
@@ -103,18 +103,18 @@ func TestTheUpdateCancelEndsTheMailingAndIsItsResult(t *testing.T) {
 func TestARateIsSetByAnUpdateAndWhatCannotBeALimitIsRefused(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 4)
-	rig.slowly(time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
+	rig.slowly(10*time.Minute, func(c workflows.SendCall) (workflows.SentBatch, error) { return closed(c), nil })
 	var good, unknown, both, wrong error
-	rig.update(1*time.Second, workflows.RateUpdate, &good, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
-	rig.update(2*time.Second, workflows.RateUpdate, &unknown, workflows.RateChange{DropPoint: "mars", Rate: "20/s"})
+	rig.update(time.Minute, workflows.RateUpdate, &good, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
+	rig.update(2*time.Minute, workflows.RateUpdate, &unknown, workflows.RateChange{DropPoint: "mars", Rate: "20/s"})
 	rig.update(
-		3*time.Second,
+		3*time.Minute,
 		workflows.RateUpdate,
 		&both,
 		workflows.RateChange{DropPoint: "a", Domain: "example.com", Rate: "20/s"},
 	)
 	rig.update(
-		4*time.Second,
+		4*time.Minute,
 		workflows.RateUpdate,
 		&wrong,
 		workflows.RateChange{Domain: "example.com", Rate: "quickly"},
@@ -182,8 +182,8 @@ func TestOfTwoRatesTheLaterHolds(t *testing.T) {
 		return nil
 	}
 	var first, second error
-	rig.update(1*time.Second, workflows.RateUpdate, &first, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
-	rig.update(2*time.Second, workflows.RateUpdate, &second, workflows.RateChange{DropPoint: "a", Rate: "30/s"})
+	rig.update(time.Minute, workflows.RateUpdate, &first, workflows.RateChange{DropPoint: "a", Rate: "20/s"})
+	rig.update(90*time.Second, workflows.RateUpdate, &second, workflows.RateChange{DropPoint: "a", Rate: "30/s"})
 	rig.run(input())
 	earlier, later := slices.Index(rig.calls, "rate a 20/s"), slices.Index(rig.calls, "rate a 30/s")
 	if first != nil || second != nil || earlier < 0 || later < earlier {
@@ -213,8 +213,8 @@ func TestTheLedgerIsNotClosedWhileSomebodyResolvesIt(t *testing.T) {
 		return workflows.Resolved{Recipients: 2}, err
 	}
 	var resolved, cancelled error
-	rig.update(10*time.Second, workflows.ResolveUpdate, &resolved, workflows.Resolution{As: "sent"})
-	rig.update(20*time.Second, workflows.CancelUpdate, &cancelled)
+	rig.update(time.Minute, workflows.ResolveUpdate, &resolved, workflows.Resolution{As: "sent"})
+	rig.update(90*time.Second, workflows.CancelUpdate, &cancelled)
 	rig.run(input())
 	done, end := slices.Index(rig.calls, "resolved"), slices.Index(rig.calls, "close cancelled")
 	if resolved != nil || cancelled != nil || done < 0 || end < done {

@@ -136,7 +136,8 @@ func TestEightMailingsWithSlowQueriesDoNotStopAQuickOne(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.StartWorker("DM_SOURCES=crm=" + at)
-	began, slow := time.Now(), startSlow(r, audience(`SELECT name, "E-Mail" FROM customers, (SELECT pg_advisory_lock_shared(7)) l`))
+	began := time.Now()
+	slow := startSlow(r, audience(`SELECT name, "E-Mail" FROM customers, (SELECT pg_advisory_lock_shared(7)) l`))
 	awaitBegun(r, policy.PrepareList, slow)
 	wantQuick(r, audience(gold), recipients, slow, began)
 }
