@@ -141,3 +141,52 @@ func TestEightMailingsWithSlowQueriesDoNotStopAQuickOne(t *testing.T) {
 	awaitBegun(r, policy.PrepareList, slow)
 	wantQuick(r, audience(gold), recipients, slow, began)
 }
+
+// costlyBatch is how many messages a batch of a mailing with a costly template has.
+const costlyBatch = 90
+
+// costlyText takes 2.8 of the 4.2 million steps that a message may take. A batch takes almost all
+// its 268 million. The first messages take their steps in milliseconds, because a comparison of a
+// large text with itself costs as much as any other. So a batch is soon known as slow, and cheaply.
+// The other messages of all batches together take minutes of processor time.
+const costlyText = `{{$x := repeat 900000 "a"}}{{if eq .name "Nr 1" "Nr 2" "Nr 3" "Nr 4"}}` +
+	`{{range 6}}{{if eq $x $x}}{{end}}{{end}}{{else}}{{range 2850000}}{{end}}{{end}}Dear {{.name}}`
+
+// Half of the worker's slots render batches with a costly template, and the other batches have been
+// told that they have no slot. A mailing comes to its end before any of these batches is rendered.
+func TestEightMailingsWithCostlyTemplatesDoNotStopAQuickOne(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(costlyBatch)
+	r.StartWorker()
+	costly := rig.Mailing(costlyBatch)
+	costly.Content = workflows.Content{Text: costlyText}
+	began, slow := time.Now(), startSlow(r, costly)
+	r.Eventually("half of the slots are taken, and the other mailings wait for them", func() bool {
+		return withoutSlot(r, slow) == slowMailings/2
+	})
+	wantQuick(r, rig.Mailing(costlyBatch), costlyBatch, slow, began)
+	var rendered int
+	if err := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM batches WHERE rendered_at IS NOT NULL`).
+		Scan(&rendered); err != nil || rendered != 1 {
+		t.Errorf("%d batches are rendered, want that of the quick mailing only: %v", rendered, err)
+	}
+}
+
+// withoutSlot returns how many slow mailings have been told that they have no slot.
+func withoutSlot(r *rig.Rig, slow []client.WorkflowRun) (n int) {
+	r.Helper()
+	for _, run := range slow {
+		d, err := r.Temporal.DescribeWorkflowExecution(r.Context(), run.GetID(), "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		if slices.ContainsFunc(d.PendingActivities, func(a *workflowpb.PendingActivityInfo) bool {
+			return a.GetLastFailure().GetApplicationFailureInfo().GetType() == policy.SlotsTaken
+		}) {
+			n++
+		}
+	}
+	return n
+}
