@@ -80,8 +80,8 @@ func TestAnInterruptedDemoStopsEverythingAndGoesOnLater(t *testing.T) {
 		s.wantNoProcess(data)
 	}
 	interrupt("starting PostgreSQL")
-	interrupt("starting Temporal")
 	s.demoRate(data, "1/h")
+	interrupt("starting Temporal")
 	interrupt("mailing demo-")
 	s.demoRate(data, "none")
 	a := s.run("demo", "--data", data, "--output", "json").want(t, 0, "was interrupted and goes on")

@@ -73,11 +73,11 @@ func paged(batchSize int, s *pageServer) workflows.Input {
 	return in
 }
 
-// There are no more batches than a mailing may have slow ones: a slow batch that is ended fetches
-// some pages again.
+// An attempt that ends early, because Temporal did not answer for a while for example, has some
+// pages fetched again: up to as many as a worker fetches at a time.
 func TestEachRecipientGetsHisOwnPageAndTheOneWithoutIsFailed(t *testing.T) {
 	t.Parallel()
-	const recipients = 120
+	const recipients, again = 120, 64
 	pages := startPages(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("to") == rig.Address(17) {
 			http.Error(w, "nobody knows "+rig.Address(17), http.StatusNotFound)
@@ -89,12 +89,13 @@ func TestEachRecipientGetsHisOwnPageAndTheOneWithoutIsFailed(t *testing.T) {
 	r := rig.New(t, rig.MX(s))
 	r.ImportList(recipients)
 	r.StartWorker("DM_PAGE_HOSTS=127.0.0.0/8")
-	run := r.Start(paged(recipients/2, pages))
+	run := r.Start(paged(50, pages))
 	result := r.Result(run)
 	r.Judge(s.Copies(), recipients)
-	if result.State != workflows.StateCompleted ||
-		result.Counts != (workflows.Counts{Sent: recipients - 1, Failed: 1}) || pages.asked.Load() != recipients {
-		t.Errorf("%+v after %d requests", result, pages.asked.Load())
+	if asked := pages.asked.Load(); result.State != workflows.StateCompleted ||
+		result.Counts != (workflows.Counts{Sent: recipients - 1, Failed: 1}) || asked < recipients ||
+		asked > recipients+again {
+		t.Errorf("%+v after %d requests", result, asked)
 	}
 	if l := r.Report()[rig.Address(17)]; l.Outcome != ledger.Failed ||
 		l.Reply != "content.page_url: 127.0.0.1 answered 404" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -34,12 +35,17 @@ func Mailing(batchSize int) workflows.Input {
 // Start starts the mailing, under the ID that ID returns.
 func (r *Rig) Start(in workflows.Input) client.WorkflowRun {
 	r.Helper()
-	run, err := r.Temporal.ExecuteWorkflow(r.Context(), client.StartWorkflowOptions{ID: r.ID(), TaskQueue: r.TaskQueue},
-		workflows.MailingType, in)
-	if err != nil {
-		r.Fatal(err)
+	options := client.StartWorkflowOptions{ID: r.ID(), TaskQueue: r.TaskQueue}
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		run, err := r.Temporal.ExecuteWorkflow(r.Context(), options, workflows.MailingType, in)
+		if err == nil {
+			return run
+		}
+		// A Temporal that has hung for a while says so until it has read its namespaces again.
+		if !errors.As(err, new(*serviceerror.NamespaceNotFound)) || time.Now().After(end) {
+			r.Fatal(err)
+		}
 	}
-	return run
 }
 
 // ID returns the mailing's ID. No other test of the package uses it.
