@@ -164,7 +164,7 @@ func TestEightMailingsWithCostlyTemplatesDoNotStopAQuickOne(t *testing.T) {
 	costly.Content = workflows.Content{Text: costlyText}
 	began, slow := time.Now(), startSlow(r, costly)
 	r.Eventually("half of the slots are taken, and the other mailings wait for them", func() bool {
-		return withoutSlot(r, slow) == slowMailings/2
+		return withoutSlot(r, slow) >= slowMailings/2
 	})
 	wantQuick(r, rig.Mailing(costlyBatch), costlyBatch, slow, began)
 	var rendered int
