@@ -136,8 +136,9 @@ func TestAStrangerReadsInTheWebUIHowAMailingDoes(t *testing.T) {
 }
 
 // checkSending looks at a mailing of 3,000 recipients. Its server has accepted 1,000 messages and
-// stalls the next ones, a few for each look. Another server refuses every connection. Its reply counts as a failure at
-// once; a 421 would count only after it has been repeated for a while.
+// stalls the next ones. It accepts a few more for each look at the page: the rate is that of the
+// last minute, and a page may take longer. Another server refuses every connection. Its reply
+// counts as a failure at once; a 421 would count only after it has been repeated for a while.
 func checkSending(t *testing.T, browser context.Context, temporal client.Client, ui string) {
 	const recipients, accepted = 3000, 1000
 	url := servertest.Database(t)
@@ -160,7 +161,7 @@ func checkSending(t *testing.T, browser context.Context, temporal client.Client,
 		t.Fatal(err)
 	}
 	d := show(t, browser, ui, run.GetID(), run.GetRunID(), "sending.png", func(d details) bool {
-		stall.Release(20) // the rate is that of the last minute, and a busy machine may need longer for a page
+		stall.Release(20)
 		return len(d.Tables) == 1 && len(cells(d.Tables[0])["sent"]) > 2 && strings.Contains(d.Text, "Rate:") &&
 			strings.Contains(d.Text, "Done at about:") && strings.Contains(d.Text, "spare rests until")
 	})

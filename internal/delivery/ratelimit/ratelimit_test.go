@@ -352,6 +352,24 @@ func TestALimitCanBeSetAndRemovedWhileMailGoesOut(t *testing.T) {
 	}
 }
 
+// A worker that has just started holds no turn of before.
+func TestAChangeGivesNoTurnAgain(t *testing.T) {
+	t.Parallel()
+	url := servertest.Database(t)
+	operator := workers(t, url, 1)[0]
+	set(t, operator, domain, "1/d")
+	if err := wait(t.Context(), operator, domain); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []string{"2/d", "1/d", "24/d", "3/d"} {
+		set(t, operator, domain, limit)
+		pause, err := take(t.Context(), workers(t, url, 1)[0], []ratelimit.Scope{domain})
+		if err != nil || pause == 0 {
+			t.Errorf("changed to %s: the next message waits for %v, %v", limit, pause, err)
+		}
+	}
+}
+
 // Each change and each repetition must take up where the last turn was given.
 func TestChangesGiveNoBurst(t *testing.T) {
 	t.Parallel()
