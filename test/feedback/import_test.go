@@ -2,13 +2,11 @@ package feedback
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/test/rig"
 )
@@ -27,23 +25,14 @@ func TestAnImportWritesWhatEachMessageSaysOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	starter := func(args ...string) string {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), servertest.Build(t, "./starter"), args...)
-		cmd.Env = append(os.Environ(), "DATABASE_URL="+r.DatabaseURL, "DM_TOKEN_KEYS="+secret)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("starter %v: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
 	const written = `SELECT class || ' ' || origin FROM events`
-	starter("bounces", "import", "--dry-run", dir)
+	starter(r, "bounces", "import", "--dry-run", dir)
 	if got := texts(r, written); len(got) > 0 {
 		t.Errorf("a dry run has written %v", got)
 	}
 	for range 2 {
-		if out := starter("bounces", "import", dir); !strings.Contains(out, "hard") || !strings.Contains(out, "complaint") {
+		out := starter(r, "bounces", "import", dir)
+		if !strings.Contains(out, "hard") || !strings.Contains(out, "complaint") {
 			t.Errorf("the import says:\n%s", out)
 		}
 	}

@@ -48,7 +48,7 @@ func TestWhoLeavesWithOneClickGetsNothingTwoSecondsLater(t *testing.T) {
 	before := sentTo(s)
 	var all sync.WaitGroup
 	for _, to := range unsent(r, before) {
-		all.Go(func() { oneClick(r, address, to) })
+		all.Go(func() { leave(r, address, to, oneClick) })
 	}
 	all.Wait()
 	<-time.After(2 * time.Second) // the time that a request may take
@@ -95,10 +95,13 @@ func unsent(r *rig.Rig, sent map[string]smtptest.Message) (all []token.Recipient
 	return all
 }
 
-// oneClick sends what a mail program sends.
-func oneClick(r *rig.Rig, address string, to token.Recipient) {
+// oneClick is what a mail program sends (RFC 8058).
+const oneClick = "List-Unsubscribe=One-Click"
+
+// leave sends a form to the public listener: that of the page, or oneClick.
+func leave(r *rig.Rig, address string, to token.Recipient, form string) {
 	request, err := http.NewRequestWithContext(r.Context(), http.MethodPost,
-		"http://"+address+feedback.Path+keys.ForURL(token.Unsubscribe, to), strings.NewReader("List-Unsubscribe=One-Click"))
+		"http://"+address+feedback.Path+keys.ForURL(token.Unsubscribe, to), strings.NewReader(form))
 	if err != nil {
 		r.Error(err)
 		return
