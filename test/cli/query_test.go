@@ -3,6 +3,9 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"directmailer/internal/dev/servertest"
+	"directmailer/test/rig"
 )
 
 // createSource makes the shell's database the source crm as well. Its table customers has the
@@ -53,6 +56,39 @@ func TestAMailingGoesToWhomAQueryFinds(t *testing.T) {
 	s.run("list", "ls", "--output", "json").want(t, 0, "[]")
 	if history := s.history(id); strings.Contains(history, "customers") || !strings.Contains(history, "crm") {
 		t.Errorf("the query can be read in Temporal: %s", history)
+	}
+}
+
+// The starter has stored the text of the query, and Temporal has not heard of the mailing.
+func TestAMailingWhoseStarterIsKilledBetweenItsQueryAndItsStartIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.createSource()
+	s.writeQueryLetter(query)
+	s.worker()
+	id := newID(t)
+	holding, held := servertest.HoldingTemporal(t, s.rig.TemporalAddress, "/StartWorkflowExecution")
+	cmd := s.with("TEMPORAL_ADDRESS", holding).command(t.Context(), "start", "-f", "letter.yaml", "--id", id)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	rig.Await(t, "the starter starts the workflow", held)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	wantStored := func() {
+		t.Helper()
+		var n int
+		if err := s.rig.Pool.QueryRow(t.Context(), `SELECT count(*) FROM queries`).Scan(&n); err != nil || n != 1 {
+			t.Errorf("%d queries are stored, want 1: %v", n, err)
+		}
+	}
+	wantStored()
+	s.run("show", id).wantError(t, 4)
+	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(t, 0, "2 of 2 recipients")
+	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 5)
+	wantStored()
+	if messages := s.dropped(); len(messages) != 2 {
+		t.Errorf("got %q", messages)
 	}
 }
 

@@ -1,11 +1,13 @@
 package servertest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -51,6 +53,37 @@ func FillSearchAttributes(t testing.TB, address string) {
 // It returns the address of the proxy.
 func DenyingTemporal(t testing.TB, address string, code codes.Code, parts ...string) string {
 	t.Helper()
+	return proxy(t, address, func(_ context.Context, method string) error {
+		for _, part := range parts {
+			if strings.Contains(method, part) {
+				return status.Error(code, "Request unauthorized.")
+			}
+		}
+		return nil
+	})
+}
+
+// HoldingTemporal serves the Temporal at the address, except for the methods whose full names
+// contain the part: these never reach it, and their callers wait. It returns the address of the
+// proxy, and a channel that is closed when the first caller waits.
+func HoldingTemporal(t testing.TB, address, part string) (proxyAddress string, held <-chan struct{}) {
+	t.Helper()
+	waits := make(chan struct{})
+	var once sync.Once
+	return proxy(t, address, func(ctx context.Context, method string) error {
+		if !strings.Contains(method, part) {
+			return nil
+		}
+		once.Do(func() { close(waits) })
+		<-ctx.Done()
+		return ctx.Err()
+	}), waits
+}
+
+// proxy serves the Temporal at the address. It first asks may about each call, and answers with
+// its error. It returns the address of the proxy.
+func proxy(t testing.TB, address string, may func(ctx context.Context, method string) error) string {
+	t.Helper()
 	server, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -59,19 +92,17 @@ func DenyingTemporal(t testing.TB, address string, code codes.Code, parts ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := grpc.NewServer(grpc.ForceServerCodec(frames{}), grpc.MaxRecvMsgSize(64<<20),
+	p := grpc.NewServer(grpc.ForceServerCodec(frames{}), grpc.MaxRecvMsgSize(64<<20),
 		grpc.UnknownServiceHandler(func(_ any, client grpc.ServerStream) error {
 			method, _ := grpc.MethodFromServerStream(client)
-			for _, part := range parts {
-				if strings.Contains(method, part) {
-					return status.Error(code, "Request unauthorized.")
-				}
+			if err := may(client.Context(), method); err != nil {
+				return err
 			}
 			return forward(client, server, method)
 		}))
-	go func() { _ = proxy.Serve(listener) }()
+	go func() { _ = p.Serve(listener) }()
 	t.Cleanup(func() {
-		proxy.Stop()
+		p.Stop()
 		_ = server.Close()
 	})
 	return listener.Addr().String()
