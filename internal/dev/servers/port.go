@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 )
@@ -15,6 +16,9 @@ import (
 const (
 	lowestPort = 15000
 	portCount  = 17000
+	// ownPorts is how many of them a process tries first, by its PID. So another process seldom takes
+	// the port of a server that is about to start, or to start again.
+	ownPorts = 1000
 )
 
 var handedOut sync.Map // ports that FreePort has returned
@@ -22,8 +26,11 @@ var handedOut sync.Map // ports that FreePort has returned
 // FreePort returns a port of the loopback that nobody listens on now. It returns no port twice in
 // one process. Another process may take the port before the server does: see taken.
 func FreePort() (int, error) {
-	for range 200 {
-		port := lowestPort + rand.IntN(portCount)
+	for try := range 200 {
+		port := lowestPort + os.Getpid()%(portCount/ownPorts)*ownPorts + rand.IntN(ownPorts)
+		if try >= 100 {
+			port = lowestPort + rand.IntN(portCount)
+		}
 		if _, used := handedOut.LoadOrStore(port, true); used {
 			continue
 		}
