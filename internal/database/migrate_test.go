@@ -68,9 +68,10 @@ func TestOptOutsOfAnOldDatabaseBecomeRequestsAndSuppressions(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	want(`SELECT address_key || ' ' || scope || ' ' || reason || ' ' || added_at::date FROM opt_outs`,
+	want(`SELECT address_key || ' ' || scope || ' ' || reason || ' ' || (added_at AT TIME ZONE 'UTC')::date FROM opt_outs`,
 		"a@example.com all asked 2026-01-02")
-	want(`SELECT concat_ws(' ', address_key, class, code, origin, mailing, first_at::date, expires_at) FROM suppressions`,
+	want(`SELECT concat_ws(' ', address_key, class, code, origin, mailing,
+			(first_at AT TIME ZONE 'UTC')::date, expires_at) FROM suppressions`,
 		"b@example.com hard 5.1.1 answer m 2026-01-03")
 	want(`SELECT id || ' ' || of_list || ' ' || opt_out_scopes::text FROM mailings ORDER BY id`,
 		"c people {all,list:people}", "d people {all,list:people}", "e  {all}", "m people {all,list:people}", "q  {all}")
