@@ -1,7 +1,9 @@
 package feedback
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"directmailer/test/rig"
 )
 
+// An import is killed right before its second commit, and run again.
 func TestAnImportWritesWhatEachMessageSaysOnce(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{})
@@ -30,6 +33,10 @@ func TestAnImportWritesWhatEachMessageSaysOnce(t *testing.T) {
 	if got := texts(r, written); len(got) > 0 {
 		t.Errorf("a dry run has written %v", got)
 	}
+	killBeforeComplaint(r, starterCommand(r, "bounces", "import", dir))
+	if got := texts(r, written); !slices.Equal(got, []string{"hard import"}) {
+		t.Errorf("written before the kill: %v", got)
+	}
 	for range 2 {
 		out := starter(r, "bounces", "import", dir)
 		if !strings.Contains(out, "hard") || !strings.Contains(out, "complaint") {
@@ -41,5 +48,32 @@ func TestAnImportWritesWhatEachMessageSaysOnce(t *testing.T) {
 	}
 	if got := texts(r, `SELECT reason FROM opt_outs`); !slices.Equal(got, []string{"complaint"}) {
 		t.Errorf("opt-outs: %v", got)
+	}
+	if got := texts(r, `SELECT class || ' ' || count FROM suppressions`); !slices.Equal(got, []string{"hard 1"}) {
+		t.Errorf("suppressions: %v", got)
+	}
+}
+
+// killBeforeComplaint runs the command until it waits with a complaint, and kills it.
+func killBeforeComplaint(r *rig.Rig, cmd *exec.Cmd) {
+	r.Helper()
+	const waiting = `SELECT 'x' FROM pg_locks WHERE relation = 'opt_outs'::regclass AND NOT granted`
+	tx, err := r.Pool.Begin(r.Context())
+	if err != nil {
+		r.Fatal(err)
+	}
+	// Otherwise the pool never closes after a failure.
+	r.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	if _, err := tx.Exec(r.Context(), `LOCK TABLE opt_outs IN SHARE MODE`); err != nil {
+		r.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		r.Fatal(err)
+	}
+	r.Eventually("the import waits", func() bool { return len(texts(r, waiting)) > 0 })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err := tx.Rollback(r.Context()); err != nil {
+		r.Fatal(err)
 	}
 }
