@@ -112,7 +112,7 @@ func compileText(field string, s *templateText) (*part, *Problem) {
 	if problem := Oversized(field, s.original); problem != nil {
 		return nil, problem
 	}
-	t, err := texttemplate.New(field).Option("missingkey=error").Funcs(functions(false)).Parse(s.compiled)
+	t, err := texttemplate.New(field).Funcs(functions(false)).Parse(s.compiled)
 	if err != nil {
 		return nil, s.syntax(field, err)
 	}

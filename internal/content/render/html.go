@@ -24,7 +24,7 @@ type htmlPart struct {
 }
 
 func parseHTML(s *templateText) (*htmltemplate.Template, error) {
-	return htmltemplate.New(FieldHTML).Option("missingkey=error").Funcs(functions(true)).Parse(s.compiled)
+	return htmltemplate.New(FieldHTML).Funcs(functions(true)).Parse(s.compiled)
 }
 
 func newHTMLPart(s *templateText, t *htmltemplate.Template) *htmlPart {

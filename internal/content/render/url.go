@@ -36,7 +36,7 @@ func CompileURL(text string) (*URLTemplate, *Problem) {
 	if problem := Oversized(FieldPageURL, s.original); problem != nil {
 		return nil, problem
 	}
-	t, err := texttemplate.New(FieldPageURL).Option("missingkey=error").Funcs(functions(false)).Parse(text)
+	t, err := texttemplate.New(FieldPageURL).Funcs(functions(false)).Parse(text)
 	if err != nil {
 		return nil, s.syntax(FieldPageURL, err)
 	}
