@@ -82,6 +82,32 @@ func (a *account) canReach(dir string) error {
 	return nil
 }
 
+// makeFolder makes a folder, and those above it. The account may enter each that is made, whatever
+// the umask is.
+func (a *account) makeFolder(dir string) error {
+	if a == nil {
+		return os.MkdirAll(dir, 0o755)
+	}
+	return makeOpen(dir)
+}
+
+// makeOpen makes a folder, and those above it. Everybody may enter each that is made.
+func makeOpen(dir string) error {
+	for _, d := range fromRoot(dir) {
+		err := os.Mkdir(d, 0o755)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			err = os.Chmod(d, 0o755)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fromRoot returns a folder and those above it, the topmost first.
 func fromRoot(dir string) []string {
 	list := []string{dir}

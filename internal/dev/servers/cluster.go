@@ -21,7 +21,7 @@ func (p *Postgres) makeFolder() error {
 	if err := p.account.canReach(above); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(above, 0o755); err != nil {
+	if err := p.account.makeFolder(above); err != nil {
 		return fmt.Errorf("make PostgreSQL's data folder: %w", err)
 	}
 	if err := os.Mkdir(p.options.Dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

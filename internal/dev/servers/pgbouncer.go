@@ -50,7 +50,7 @@ func StartPgBouncer(ctx context.Context, dir, upstream, mode string) (*PgBouncer
 			"unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = %s\npool_mode = %s\n",
 			u.Hostname(), u.Port(), port, users, mode),
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := account.makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("start PgBouncer: %w", err)
 	}
 	for path, text := range files {

@@ -96,12 +96,13 @@ message_size_limit = 0
 		services += line + "\n"
 	}
 	for _, folder := range []string{dir, config, queue, data} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		if err := makeOpen(folder); err != nil {
 			return err
 		}
 	}
 	for name, text := range map[string]string{"main.cf": main, "master.cf": services} {
-		if err := os.WriteFile(filepath.Join(config, name), []byte(text), 0o644); err != nil {
+		path := filepath.Join(config, name)
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644)); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -469,7 +470,7 @@ func copyProgram(t *testing.T, from, to string) {
 	if _, err := io.Copy(out, in); err != nil {
 		t.Fatal(err)
 	}
-	if err := out.Close(); err != nil {
+	if err := errors.Join(out.Close(), os.Chmod(to, 0o755)); err != nil { // whatever the umask is
 		t.Fatal(err)
 	}
 }
