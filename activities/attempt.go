@@ -20,6 +20,7 @@ import (
 	"directmailer/internal/feedback/mailbox"
 	"directmailer/internal/foreign"
 	"directmailer/internal/ledger"
+	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
 )
@@ -52,6 +53,7 @@ func previousCounts(ctx context.Context) (c attemptCounts) {
 // of do into an error with a type of package policy.
 func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx context.Context) (T, error)) (T, error) {
 	failures := previousCounts(ctx)
+	ctx = temporalclient.WatchHeartbeats(ctx)
 	stop := sync.OnceFunc(sendHeartbeats(ctx, failures))
 	defer stop() // also after a panic of do
 	result, err := do(ctx)
@@ -66,7 +68,8 @@ func attempt[T any](ctx context.Context, retry workflows.Retries, do func(ctx co
 // sendHeartbeats sends heartbeats until stop is called. Temporal takes a worker without heartbeats
 // for dead. The answer of a heartbeat tells of a cancellation. Heartbeats go on after it, because
 // the attempt may wait for the answer of a server: if Temporal took the attempt for dead, that
-// recipient would become uncertain.
+// recipient would become uncertain. A heartbeat without an answer changes nothing
+// ([temporalclient.TolerateSilence]).
 func sendHeartbeats(ctx context.Context, failures attemptCounts) (stop func()) {
 	alive := context.WithoutCancel(ctx)
 	activity.RecordHeartbeat(alive, failures)

@@ -2,9 +2,12 @@ package activities
 
 import (
 	"slices"
+	"strings"
 
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/sender"
+	"directmailer/workflows"
+	"directmailer/workflows/policy"
 )
 
 // route is the drop points that a batch may use.
@@ -64,4 +67,33 @@ func (a *admission) hasRoom(to route) bool {
 		return silent < max(a.slots/4, 1)
 	}
 	return slow < max(a.slots/2, 1)
+}
+
+// evidenceKey is a drop point of a mailing.
+type evidenceKey struct {
+	mailing   int64
+	dropPoint string
+}
+
+// maxEvidence limits the drop points of mailings of which the worker knows what they have refused.
+const maxEvidence = 4096
+
+// pointsOf returns the drop points of the call that this worker has.
+func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, error) {
+	var points []sender.DropPoint
+	var names []string
+	for _, p := range call.DropPoints {
+		names = append(names, p.Name)
+		if point, ok := a.dropPoints.Get(p.Name); ok {
+			points = append(points, sender.DropPoint{
+				DropPoint: point, Proven: p.Proven, HasAccepted: p.HasAccepted, Failed: p.Failed,
+			})
+		}
+	}
+	if len(points) == 0 {
+		return nil, failf(policy.NoDropPoint,
+			"no worker that was asked has a drop point named %s: set DM_DROP_POINTS alike on every worker",
+			strings.Join(names, " or "))
+	}
+	return points, nil
 }

@@ -17,6 +17,7 @@ import (
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
+	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
 )
@@ -25,6 +26,11 @@ import (
 // worker has a free slot every few seconds, even with slow servers and low rates, and a small
 // mailing does not wait for a large one.
 const turn = 10 * time.Second
+
+// maxSilence is how long Temporal may answer no heartbeat while a batch goes on after its turn. The
+// other half of the timeout is for the answers to the messages that are in flight then: after the
+// timeout, Temporal gives the batch to another worker, to which they would be uncertain.
+const maxSilence = policy.HeartbeatTimeout / 2
 
 // SendBatch sends a batch for one turn to its recipients without an outcome, through any drop point
 // with a free connection. It closes the batch when every recipient has an outcome or is deferred.
@@ -102,6 +108,7 @@ func (a *Activities) sendTurn(
 		Next:     func(buf []byte) (sender.Message, error) { return nextMessage(messages, m.ID, buf) },
 		Allow:    a.allow(m.Key),
 		Stop:     activity.GetWorkerStopChannel(ctx),
+		Silent:   func() bool { return temporalclient.Silence(ctx) > maxSilence },
 		OptedOut: optOuts.Why,
 		LeaveOut: func(ctx context.Context, excluded []ledger.Exclusion) error {
 			return a.ledger.LeaveOut(ctx, claim, excluded)
@@ -160,35 +167,6 @@ func sooner(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// evidenceKey is a drop point of a mailing.
-type evidenceKey struct {
-	mailing   int64
-	dropPoint string
-}
-
-// maxEvidence limits the drop points of mailings of which the worker knows what they have refused.
-const maxEvidence = 4096
-
-// pointsOf returns the drop points of the call that this worker has.
-func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, error) {
-	var points []sender.DropPoint
-	var names []string
-	for _, p := range call.DropPoints {
-		names = append(names, p.Name)
-		if point, ok := a.dropPoints.Get(p.Name); ok {
-			points = append(points, sender.DropPoint{
-				DropPoint: point, Proven: p.Proven, HasAccepted: p.HasAccepted, Failed: p.Failed,
-			})
-		}
-	}
-	if len(points) == 0 {
-		return nil, failf(policy.NoDropPoint,
-			"no worker that was asked has a drop point named %s: set DM_DROP_POINTS alike on every worker",
-			strings.Join(names, " or "))
-	}
-	return points, nil
 }
 
 func sentBatch(s ledger.Settled) workflows.SentBatch {

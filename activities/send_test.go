@@ -60,16 +60,23 @@ func newFixture(t *testing.T, script func(smtptest.Event) *smtptest.Action) *fix
 	return d
 }
 
-// worker is another worker of the mailing.
-func (d *fixture) worker() *Activities {
+// worker is another worker of the mailing, with the drop point mx and others.
+func (d *fixture) worker(others ...droppoint.Config) *Activities {
 	d.Helper()
-	config, err := droppoint.Parse("mx", "smtp://"+d.server.Addr()+"?tls=none&connections=2")
+	set := droppoint.NewSet(append(others, d.dropPoint("mx", d.server, 2)))
+	d.Cleanup(set.Close)
+	return New(d.pool, set, nil, loopback(d.T), 8, slog.New(slog.NewTextHandler(io.Discard, nil)))
+}
+
+// dropPoint is a drop point of a server.
+func (d *fixture) dropPoint(name string, server *smtptest.Server, connections int) droppoint.Config {
+	d.Helper()
+	url := fmt.Sprintf("smtp://%s?tls=none&connections=%d", server.Addr(), connections)
+	config, err := droppoint.Parse(name, url)
 	if err != nil {
 		d.Fatal(err)
 	}
-	set := droppoint.NewSet([]droppoint.Config{config})
-	d.Cleanup(set.Close)
-	return New(d.pool, set, nil, loopback(d.T), 8, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return config
 }
 
 // send does one attempt at the batch.
@@ -81,19 +88,27 @@ func (d *fixture) send(a *Activities, on workflows.OnUncertain) (workflows.SentB
 	env.SetWorkerStopChannel(d.stop)
 	env.RegisterActivityWithOptions(a.SendBatch, activity.RegisterOptions{Name: policy.SendBatch})
 	var out workflows.SentBatch
-	v, err := env.ExecuteActivity(policy.SendBatch, workflows.SendCall{
-		Mailing: "spring", Batch: 1, DropPoints: []workflows.UsableDropPoint{{Name: "mx"}},
-		OnUncertain: on, Retry: retries,
+	v, err := env.ExecuteActivity(policy.SendBatch, sendCall(on, "mx"))
+	if err != nil {
+		return out, err
+	}
+	return out, v.Get(&out)
+}
+
+// sendCall is the call for the batch of a fixture, with the drop points.
+func sendCall(on workflows.OnUncertain, dropPoints ...string) workflows.SendCall {
+	call := workflows.SendCall{
+		Mailing: "spring", Batch: 1, OnUncertain: on, Retry: retries,
 		Deferral: workflows.Deferral{
 			First: workflows.Duration(time.Minute),
 			Most:  workflows.Duration(time.Hour),
 			For:   workflows.Duration(48 * time.Hour),
 		},
-	})
-	if err != nil {
-		return out, err
 	}
-	return out, v.Get(&out)
+	for _, name := range dropPoints {
+		call.DropPoints = append(call.DropPoints, workflows.UsableDropPoint{Name: name})
+	}
+	return call
 }
 
 // isOfType tells whether an activity's error has the type.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -16,8 +15,10 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"google.golang.org/grpc"
 
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/temporalclient"
 	"directmailer/workflows/policy"
 )
 
@@ -41,21 +42,33 @@ func newStage(t *testing.T, do func(ctx context.Context, attempt int32) (string,
 	if testing.Short() {
 		t.Skip("needs a Temporal")
 	}
-	c, err := client.DialContext(
-		t.Context(),
-		client.Options{HostPort: servertest.Temporal(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	return newStageAt(t, servertest.Temporal(t), do)
+}
+
+// newStageAt is newStage with the Temporal at the address.
+func newStageAt(t *testing.T, address string, do func(ctx context.Context, attempt int32) (string, error)) *stage {
+	t.Helper()
 	return &stage{
 		T:       t,
-		client:  c,
+		client:  dialAsWorker(t, address),
 		queue:   fmt.Sprintf("%s-%d", t.Name(), stages.Add(1)),
 		started: make(chan struct{}),
 		do:      do,
 	}
+}
+
+// dialAsWorker connects to Temporal as a worker does.
+func dialAsWorker(t *testing.T, address string) client.Client {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	options := client.Options{HostPort: address, Logger: quiet}
+	options.ConnectionOptions.DialOptions = []grpc.DialOption{temporalclient.TolerateSilence(quiet)}
+	c, err := client.DialContext(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
 
 // one is a workflow of one activity.
@@ -72,7 +85,10 @@ func (s *stage) worker() worker.Worker {
 	w := worker.New(
 		s.client,
 		s.queue,
-		worker.Options{WorkerStopTimeout: 100 * time.Millisecond, DeadlockDetectionTimeout: time.Minute},
+		worker.Options{
+			WorkerStopTimeout: 100 * time.Millisecond, DeadlockDetectionTimeout: time.Minute,
+			MaxHeartbeatThrottleInterval: time.Second,
+		},
 	)
 	w.RegisterWorkflowWithOptions(one, workflow.RegisterOptions{Name: "one"})
 	w.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {

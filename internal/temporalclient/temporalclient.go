@@ -31,6 +31,7 @@ func Dial(ctx context.Context, log *slog.Logger) (*Client, error) {
 		return nil, &SettingsError{err}
 	}
 	options.Logger = log
+	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, TolerateSilence(log))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	c, err := client.DialContext(ctx, options)

@@ -49,9 +49,9 @@ type row struct {
 }
 
 const (
-	// heartbeat is how long a worker may be silent before Temporal takes the attempt for dead. It
-	// limits the pause after a crash.
-	heartbeat = 10 * time.Second
+	// HeartbeatTimeout is how long a worker may be silent before Temporal takes the attempt for dead.
+	// It limits the pause after a crash.
+	HeartbeatTimeout = 10 * time.Second
 	// firstBackoff is the pause after the first attempt that crashed. Each later pause is twice as
 	// long, up to the row's maxBackoff.
 	firstBackoff = time.Second
@@ -123,7 +123,7 @@ func Options(activity, summary, main, mailing string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		StartToCloseTimeout:    r.startToClose,
 		ScheduleToCloseTimeout: r.scheduleToClose,
-		HeartbeatTimeout:       heartbeat,
+		HeartbeatTimeout:       HeartbeatTimeout,
 		WaitForCancellation:    true,
 		Summary:                summary,
 		TaskQueue:              Queue(activity, main),

@@ -66,6 +66,10 @@ type Batch struct {
 	Turn time.Duration
 	// Stop is closed when the worker stops.
 	Stop <-chan struct{}
+	// Silent reports whether Temporal has been silent for so long that it may give the batch to
+	// another worker. Then no message is begun after the end of the turn. It may be nil: then it is
+	// never silent.
+	Silent func() bool
 }
 
 // Wait is how long the rate limits make a message wait.

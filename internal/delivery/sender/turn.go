@@ -6,9 +6,13 @@ import "time"
 // drop points go on with the batch.
 const overdueAfter = time.Second
 
+// silencePolling is the time between two looks at whether Temporal is still silent.
+const silencePolling = 250 * time.Millisecond
+
 // endTurn ends the turn. A worker keeps the batch until its messages in flight have their answers.
 // A slow drop point may take ten minutes for one. So after a moment, the drop points that have
-// answered all theirs send the rest of the batch, until the slow ones have answered too.
+// answered all theirs send the rest of the batch, until the slow ones have answered too. They pause
+// while Temporal is silent: a worker that cannot reach Temporal begins no message after its turn.
 func (q *queue) endTurn() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -40,8 +44,12 @@ func (q *queue) turnAllows(d *dropPointState, now time.Time) (allowed bool, wait
 		return false, 0
 	case overdue.After(now):
 		return false, overdue.Sub(now)
+	case d.awaited > 0:
+		return false, 0
+	case q.batch.Silent != nil && q.batch.Silent():
+		return false, silencePolling
 	}
-	return d.awaited == 0, 0
+	return true, 0
 }
 
 // landed counts a message that is no longer in flight. It needs mu.

@@ -2,6 +2,7 @@ package sender_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ type overdue struct {
 	ended      chan sender.Report
 }
 
-func newOverdue(t *testing.T) *overdue {
+func newOverdue(t *testing.T, silent func() bool) *overdue {
 	t.Helper()
 	o := &overdue{slow: smtptest.NewStall("DOT", 0), fast: smtptest.NewStall("DOT", 0),
 		ended: make(chan sender.Report, 1)}
@@ -35,6 +36,7 @@ func newOverdue(t *testing.T) *overdue {
 	fast, _ := set.Get("fast")
 	sending := sender.New(o.batch(o.claim("m", false), func(b *sender.Batch) {
 		b.DropPoints = append(b.DropPoints, sender.DropPoint{DropPoint: fast})
+		b.Silent = silent
 	}))
 	go func() {
 		report, err := sending.Run(context.WithoutCancel(t.Context()))
@@ -59,7 +61,7 @@ func (o *overdue) await(what string, happened func() bool) {
 
 func TestTheRestOfABatchDoesNotWaitForASlowDropPoint(t *testing.T) {
 	t.Parallel()
-	o := newOverdue(t)
+	o := newOverdue(t, nil)
 	for range recipients - 1 {
 		o.await("another message at the fast drop point", func() bool { return o.fast.Release(1) == 1 })
 	}
@@ -74,7 +76,7 @@ func TestTheRestOfABatchDoesNotWaitForASlowDropPoint(t *testing.T) {
 
 func TestATurnThatIsOverIsNotProlongedForLonger(t *testing.T) {
 	t.Parallel()
-	o := newOverdue(t)
+	o := newOverdue(t, nil)
 	for range 3 {
 		o.await("another message at the fast drop point", func() bool { return o.fast.Release(1) == 1 })
 	}
@@ -86,4 +88,22 @@ func TestATurnThatIsOverIsNotProlongedForLonger(t *testing.T) {
 	if report := <-o.ended; report.Complete {
 		t.Errorf("%+v", report)
 	}
+}
+
+func TestNoMessageIsBegunAfterTheTurnWhileTemporalIsSilent(t *testing.T) {
+	t.Parallel()
+	var silent atomic.Bool
+	var asked atomic.Int32
+	silent.Store(true)
+	o := newOverdue(t, func() bool { asked.Add(1); return silent.Load() })
+	o.fast.Release(1)
+	o.await("three looks at Temporal, or a message", func() bool { return asked.Load() >= 3 || o.fast.Waiting() > 0 })
+	if o.fast.Waiting() > 0 {
+		t.Error("a message was begun while Temporal was silent")
+	}
+	silent.Store(false)
+	o.await("another message at the fast drop point", func() bool { return o.fast.Waiting() == 1 })
+	o.fast.ReleaseAll()
+	o.slow.ReleaseAll()
+	<-o.ended
 }

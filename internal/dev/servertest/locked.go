@@ -84,6 +84,19 @@ func HoldingTemporal(t testing.TB, address, part string) (proxyAddress string, h
 // its error. It returns the address of the proxy.
 func proxy(t testing.TB, address string, may func(ctx context.Context, method string) error) string {
 	t.Helper()
+	return serveProxy(t, address, func(client grpc.ServerStream, server *grpc.ClientConn, method string) error {
+		if err := may(client.Context(), method); err != nil {
+			return err
+		}
+		return forward(client, server, method)
+	})
+}
+
+// serveProxy serves the Temporal at the address: each call is answered by handle. It returns the
+// address of the proxy.
+func serveProxy(t testing.TB, address string,
+	handle func(client grpc.ServerStream, server *grpc.ClientConn, method string) error) string {
+	t.Helper()
 	server, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -95,10 +108,7 @@ func proxy(t testing.TB, address string, may func(ctx context.Context, method st
 	p := grpc.NewServer(grpc.ForceServerCodec(frames{}), grpc.MaxRecvMsgSize(64<<20),
 		grpc.UnknownServiceHandler(func(_ any, client grpc.ServerStream) error {
 			method, _ := grpc.MethodFromServerStream(client)
-			if err := may(client.Context(), method); err != nil {
-				return err
-			}
-			return forward(client, server, method)
+			return handle(client, server, method)
 		}))
 	go func() { _ = p.Serve(listener) }()
 	t.Cleanup(func() {
@@ -108,21 +118,27 @@ func proxy(t testing.TB, address string, may func(ctx context.Context, method st
 	return listener.Addr().String()
 }
 
-// forward passes one call on. All calls of Temporal have one request and one answer.
+// forward passes one call on, and its answer back.
 func forward(client grpc.ServerStream, server *grpc.ClientConn, method string) error {
-	var request, answer []byte
-	if err := client.RecvMsg(&request); err != nil {
+	answer, err := call(client, server, method)
+	if err != nil {
 		return err
+	}
+	return client.SendMsg(&answer)
+}
+
+// call passes one call on. All calls of Temporal have one request and one answer.
+func call(client grpc.ServerStream, server *grpc.ClientConn, method string) (answer []byte, err error) {
+	var request []byte
+	if err := client.RecvMsg(&request); err != nil {
+		return nil, err
 	}
 	ctx := client.Context()
 	if incoming, ok := metadata.FromIncomingContext(ctx); ok {
 		ctx = metadata.NewOutgoingContext(ctx, incoming)
 	}
-	err := server.Invoke(ctx, method, &request, &answer, grpc.ForceCodec(frames{}), grpc.MaxCallRecvMsgSize(64<<20))
-	if err != nil {
-		return err
-	}
-	return client.SendMsg(&answer)
+	err = server.Invoke(ctx, method, &request, &answer, grpc.ForceCodec(frames{}), grpc.MaxCallRecvMsgSize(64<<20))
+	return answer, err
 }
 
 // frames passes messages on as they are.

@@ -1,0 +1,4 @@
+package temporalclient
+
+// Answered is answered.
+var Answered = answered

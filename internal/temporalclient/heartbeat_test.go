@@ -1,0 +1,63 @@
+package temporalclient_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"directmailer/internal/dev/servertest"
+	"directmailer/internal/temporalclient"
+)
+
+func TestOnlyAnswersAboutTheActivityAndRefusalsAreAnswers(t *testing.T) {
+	for code := codes.OK; code <= codes.Unauthenticated; code++ {
+		want := false
+		switch code {
+		case codes.OK, codes.NotFound, codes.FailedPrecondition, codes.InvalidArgument, codes.AlreadyExists,
+			codes.OutOfRange, codes.Unimplemented, codes.DataLoss, codes.PermissionDenied, codes.Unauthenticated:
+			want = true
+		}
+		if got := temporalclient.Answered(serviceerror.FromStatus(status.New(code, "x"))); got != want {
+			t.Errorf("%v is an answer: %v, want %v", code, got, want)
+		}
+	}
+	for _, err := range []error{context.DeadlineExceeded, context.Canceled, errors.New("x")} {
+		if temporalclient.Answered(err) {
+			t.Errorf("%v is taken for an answer", err)
+		}
+	}
+}
+
+// The SDK cancels an activity when its heartbeat has an error.
+func TestAHeartbeatWithoutAnAnswerHasNoErrorAndCountsAsSilence(t *testing.T) {
+	address := servertest.Temporal(t)
+	beat := func(ctx context.Context, code codes.Code) error {
+		t.Helper()
+		c, err := dial(t, servertest.DenyingTemporal(t, address, code, "RecordActivityTaskHeartbeat"), "default")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		return c.RecordActivityHeartbeat(ctx, []byte("token"))
+	}
+	ctx := temporalclient.WatchHeartbeats(t.Context())
+	began := time.Now()
+	if err := beat(ctx, codes.Unavailable); err != nil {
+		t.Errorf("without an answer: %v", err)
+	}
+	if silence := temporalclient.Silence(ctx); silence < time.Since(began)/2 {
+		t.Errorf("without an answer: a silence of %v", silence)
+	}
+	if err := beat(ctx, codes.NotFound); !errors.As(err, new(*serviceerror.NotFound)) {
+		t.Errorf("an unknown activity: %v", err)
+	}
+	if silence := temporalclient.Silence(ctx); silence > time.Since(began)/2 {
+		t.Errorf("after an answer: a silence of %v", silence)
+	}
+}
