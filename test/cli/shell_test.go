@@ -229,7 +229,12 @@ func (s *shell) awaitMailing(id, what string, holds func(mailingStatus) bool) ma
 	s.t.Helper()
 	var status mailingStatus
 	eventually(s.t, what, func() bool {
-		status = s.status(id)
+		a := s.run("show", id, "--output", "json")
+		if a.code == 7 { // Temporal does not answer at the moment
+			return false
+		}
+		status = mailingStatus{}
+		a.want(s.t, 0).decode(s.t, &status)
 		held := holds(status)
 		if !held && workflows.State(status.State).Ended() {
 			s.t.Fatalf("the mailing has ended before %s: %+v", what, status)

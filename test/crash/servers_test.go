@@ -127,7 +127,7 @@ func TestTemporalIsKilledAndComesBackAndNothingIsLost(t *testing.T) {
 	}
 }
 
-// Each connection to Temporal breaks a little later in the worker's start than the one before.
+// Each connection to Temporal breaks a little later in the worker's start than those before.
 func TestAWorkerStartsThoughTemporalDiesMeanwhile(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t, "files=dir:"+t.TempDir())
@@ -139,7 +139,11 @@ func TestAWorkerStartsThoughTemporalDiesMeanwhile(t *testing.T) {
 	var broken atomic.Int32
 	upstream := r.TemporalAddress
 	go func() {
-		for allowed := int64(200); ; allowed += allowed / 3 { // octets to Temporal
+		for {
+			allowed := int64(200) // octets to Temporal
+			for range broken.Load() {
+				allowed += allowed / 3
+			}
 			c, err := listener.Accept()
 			if err != nil {
 				return
