@@ -19,10 +19,13 @@ const (
 )
 
 // The limit of new connections: they may use connectionShare of the processor time of the machine,
-// and up to that of shareBurst at once. Beyond that, connections wait in the kernel.
+// and up to that of shareBurst at once. Beyond that, connections wait in the kernel. They are
+// accepted in batches then, a batch in each acceptPause: a worker that wakes for each connection
+// uses twice as much processor time, and interrupts PostgreSQL and its own sending as often.
 const (
-	connectionShare = 0.05
+	connectionShare = 0.03
 	shareBurst      = 10 * time.Second
+	acceptPause     = 50 * time.Millisecond
 )
 
 // The processor time that a new connection uses, about. A connection has at most one request that
@@ -41,6 +44,7 @@ type connectionLimiter struct {
 	slots   chan struct{}
 	pair    *keyPair      // nil without TLS
 	spent   *rate.Limiter // of processor time; a token is a microsecond
+	now     func() time.Time
 	pause   func(time.Duration)
 
 	mu   sync.Mutex
@@ -52,7 +56,8 @@ func limitConnections(l net.Listener, proxies []netip.Prefix, pair *keyPair) *co
 	share := connectionShare * float64(runtime.GOMAXPROCS(0)*int(time.Second/time.Microsecond))
 	return &connectionLimiter{
 		Listener: l, proxies: proxies, slots: make(chan struct{}, maxOpen), open: map[netip.Prefix]int{}, pair: pair,
-		spent: rate.NewLimiter(rate.Limit(share), int(share*shareBurst.Seconds())), pause: time.Sleep,
+		spent: rate.NewLimiter(rate.Limit(share), int(share*shareBurst.Seconds())),
+		now:   time.Now, pause: time.Sleep,
 	}
 }
 
@@ -73,6 +78,7 @@ func (k *keyPair) handshakeCost() time.Duration {
 
 func (l *connectionLimiter) Accept() (net.Conn, error) {
 	for {
+		l.pause(l.owed())
 		l.slots <- struct{}{}
 		c, err := l.Listener.Accept()
 		if err != nil {
@@ -90,10 +96,20 @@ func (l *connectionLimiter) Accept() (net.Conn, error) {
 	}
 }
 
-// spend waits until there is processor time for the connection.
+// owed returns how long no connection is accepted, because earlier ones have used more than their
+// share of the processor time. It is 0 as long as that is less than acceptPause.
+func (l *connectionLimiter) owed() time.Duration {
+	tokens := l.spent.TokensAt(l.now())
+	owed := time.Duration(-tokens / float64(l.spent.Limit()) * float64(time.Second))
+	if owed < acceptPause {
+		return 0
+	}
+	return owed
+}
+
+// spend counts the processor time of a connection. The count may go below zero.
 func (l *connectionLimiter) spend(cost time.Duration) {
-	now := time.Now()
-	l.pause(l.spent.ReserveN(now, int(cost.Microseconds())).DelayFrom(now))
+	l.spent.ReserveN(l.now(), int(cost.Microseconds()))
 }
 
 // enter counts a connection of the client, and reports whether it may have one more. Proxies have

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 func TestAClientHasAFewConnections(t *testing.T) {
@@ -51,21 +54,67 @@ func TestAClientHasAFewConnections(t *testing.T) {
 	}
 }
 
-// newConnections is a listener with any number of new connections of as many clients, or of one.
-type newConnections struct {
+// person is who comes in the flood of another client.
+var person = netip.AddrFrom4([4]byte{192, 0, 2, 1})
+
+// flood is a listener with new connections of as many clients, or of one that has all connections
+// that it may have. Time passes only while its limiter pauses.
+type flood struct {
 	net.Listener
-	oneClient bool
-	left, n   int
+	l           *connectionLimiter
+	oneClient   bool
+	left, n     int
+	personAfter int // so many connections; 0: nobody comes
+	pauses      int
+	took        time.Duration
 }
 
-func (l *newConnections) Accept() (net.Conn, error) {
-	if l.left--; l.left < 0 {
+func newFlood(pair *keyPair, oneClient bool) *flood {
+	f := &flood{oneClient: oneClient}
+	f.l = limitConnections(f, nil, pair)
+	share := rate.Limit(connectionShare * 2 * float64(time.Second/time.Microsecond)) // of two processors
+	f.l.spent = rate.NewLimiter(share, int(share))                                   // at once: that of a second
+	if oneClient {
+		f.l.open[networkOf(netip.AddrFrom4([4]byte{10}))] = maxPerClient
+	}
+	began := time.Now()
+	f.l.now = func() time.Time { return began.Add(f.took) }
+	f.l.pause = func(d time.Duration) {
+		if f.took += d; d > 0 {
+			f.pauses++
+		}
+	}
+	return f
+}
+
+func (f *flood) Accept() (net.Conn, error) {
+	if f.left--; f.left < 0 {
 		return nil, net.ErrClosed
 	}
-	if !l.oneClient {
-		l.n++
+	if f.personAfter > 0 {
+		if f.personAfter--; f.personAfter == 0 {
+			return &fakeConn{client: person}, nil
+		}
 	}
-	return &fakeConn{client: netip.AddrFrom4([4]byte{10, byte(l.n >> 16), byte(l.n >> 8), byte(l.n)})}, nil
+	if !f.oneClient {
+		f.n++
+	}
+	return &fakeConn{client: netip.AddrFrom4([4]byte{10, byte(f.n >> 16), byte(f.n >> 8), byte(f.n)})}, nil
+}
+
+// acceptAll accepts and closes all connections that are left.
+func (f *flood) acceptAll(t *testing.T) {
+	t.Helper()
+	for {
+		c, err := f.l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
 }
 
 type fakeConn struct {
@@ -99,28 +148,49 @@ func TestNewConnectionsTakeAShareOfTheProcessorTime(t *testing.T) {
 		"RSA":      {with(rsaOf(2048)), false, requestCost + rsaCost},
 		"long RSA": {with(rsaOf(4096)), false, requestCost + 4*rsaCost}, "one client": {nil, true, closeCost},
 	} {
-		inner := &newConnections{oneClient: c.oneClient}
-		l := limitConnections(inner, nil, c.pair)
-		burst := time.Duration(l.spent.Burst()) * time.Microsecond
-		if c.oneClient {
-			l.open[networkOf(netip.AddrFrom4([4]byte{10}))] = maxPerClient
+		f := newFlood(c.pair, c.oneClient)
+		burst := time.Duration(f.l.spent.Burst()) * time.Microsecond
+		f.left = 2 * int(burst/c.cost)
+		used := time.Duration(f.left)*c.cost - burst
+		f.acceptAll(t)
+		want := time.Duration(float64(used.Microseconds()) / float64(f.l.spent.Limit()) * float64(time.Second))
+		if f.took > want || f.took < want-2*acceptPause {
+			t.Errorf("%s: the connections take %v, want %v", name, f.took, want)
 		}
-		inner.left = 2 * int(burst/c.cost)
-		var waits time.Duration // of the newest connection
-		l.pause = func(d time.Duration) { waits = d }
-		used := time.Duration(inner.left)*c.cost - burst
-		began := time.Now()
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				break
-			}
-			conn.Close()
-		}
-		want := time.Duration(float64(used.Microseconds()) / float64(l.spent.Limit()) * float64(time.Second))
-		if waits < want-time.Since(began)-time.Millisecond || waits > want+time.Millisecond {
-			t.Errorf("%s: the last connection waits for %v, want %v", name, waits, want)
-		}
+	}
+}
+
+// A worker that wakes for each connection of a flood keeps PostgreSQL and its own sending from
+// work.
+func TestConnectionsOfAFloodAreAcceptedInBatches(t *testing.T) {
+	t.Parallel()
+	f := newFlood(nil, false)
+	f.left = 2 * f.l.spent.Burst() / int(requestCost.Microseconds())
+	f.acceptAll(t)
+	if most := int(f.took/acceptPause) + 1; f.pauses < 2 || f.pauses > most {
+		t.Errorf("the listener pauses %d times in %v, want at most %d", f.pauses, f.took, most)
+	}
+}
+
+// Whoever comes while one client floods the listener waits for less than three seconds, although
+// the kernel's queue is full of the flood.
+func TestAPersonIsAcceptedInTheFloodOfOneClient(t *testing.T) {
+	t.Parallel()
+	const queue = 4096
+	f := newFlood(nil, true)
+	f.left = 2 * f.l.spent.Burst() / int(closeCost.Microseconds())
+	f.acceptAll(t)
+	before := f.took
+	f.left, f.personAfter = queue+1, queue
+	c, err := f.l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if client := addressOf(c.RemoteAddr().String()); client != person {
+		t.Errorf("%v is accepted", client)
+	}
+	if waited := f.took - before; waited > 3*time.Second {
+		t.Errorf("the person waits for %v", waited)
 	}
 }
 
