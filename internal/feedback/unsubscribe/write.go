@@ -66,6 +66,17 @@ type request struct {
 	optouts.Request
 }
 
+// recipientsQuery looks up each recipient by its whole key: LIMIT forbids other plans. As long as
+// PostgreSQL has no statistics of a new mailing, it would read all recipients of the mailing each
+// time, because it takes the table for an empty one.
+const recipientsQuery = `
+	SELECT x.mailing, x.number, r.address_key, m.id, m.origin, m.topic
+	FROM unnest($1::bigint[], $2::bigint[]) AS x(mailing, number)
+	CROSS JOIN LATERAL (
+		SELECT address_key FROM recipients WHERE mailing = x.mailing AND number = x.number LIMIT 1
+	) r
+	JOIN mailings m ON m.key = x.mailing`
+
 // requestsOf returns the requests of recipients who are there. The others have been deleted with
 // their mailing, or were never there.
 func requestsOf(ctx context.Context, tx pgx.Tx, changes []change) ([]request, error) {
@@ -73,11 +84,7 @@ func requestsOf(ctx context.Context, tx pgx.Tx, changes []change) ([]request, er
 	for i, c := range changes {
 		of[i], numbers[i] = c.who.Mailing, int64(c.who.Number)
 	}
-	rows, err := tx.Query(ctx, `
-		SELECT r.mailing, r.number, r.address_key, m.id, m.origin, m.topic
-		FROM unnest($1::bigint[], $2::bigint[]) AS x(mailing, number)
-		JOIN recipients r ON r.mailing = x.mailing AND r.number = x.number
-		JOIN mailings m ON m.key = r.mailing`, of, numbers)
+	rows, err := tx.Query(ctx, recipientsQuery, of, numbers)
 	if err != nil {
 		return nil, err
 	}
