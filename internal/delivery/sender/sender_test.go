@@ -50,11 +50,12 @@ func TestAServerThatRefusesTheSenderAtRecipientsBouncesNobody(t *testing.T) {
 
 func TestAMessageThatWeRefuseSaysNothingOfTheServer(t *testing.T) {
 	t.Parallel()
-	found, _, failure := sendAndCount(t, false, refusing("550 5.7.1 relaying denied"),
+	found, report, failure := sendAndCount(t, false, refusing("550 5.7.1 relaying denied"),
 		droppoint.Message{To: "ü@example.com", UTF8: true})
 	var refused *sender.RefusedError
-	if !errors.As(failure, &refused) || found["bounced, final"] != 1 || found["refused"] > 0 {
-		t.Errorf("got %v and %v", found, failure)
+	if !errors.As(failure, &refused) || found["bounced, final"] != 1 || found["refused"] > 0 ||
+		report.DropPoints[0].Answered != 0 {
+		t.Errorf("got %v, %+v and %v", found, report, failure)
 	}
 }
 
