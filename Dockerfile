@@ -23,6 +23,6 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
         -o /out/ ./worker ./starter
 
 # No shell and no package manager; certificates, time zones, and a user that is not root (65532).
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM gcr.io/distroless/static-debian12:nonroot@sha256:afa5c872c891853ca7fcf1f12c3edb23f7eeef36189728842dd51042ff57f7ab
 COPY --from=build /out/worker /out/starter /
 ENTRYPOINT ["/worker"]
