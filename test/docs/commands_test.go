@@ -260,7 +260,7 @@ func (s *sandbox) setup(kind, id string) {
 			s.t.Fatal(err)
 		}
 	case "uncertain":
-		s.start(id, "drop_points: [relay]\non_uncertain: hold")
+		s.start(id, "drop_points: [relay]\non_uncertain: hold", "unanswered@example.com,Una,York,gold,1")
 		s.end(id)
 	default:
 		s.t.Fatalf("setup %s: there is no such kind", kind)
@@ -282,10 +282,9 @@ func (s *sandbox) write(name, text string) {
 }
 
 // start starts a mailing and waits until it sends, or has ended. It has so many recipients that one
-// that the commands of a page slow down does not end before the next command.
-func (s *sandbox) start(id, settings string) {
+// that the commands of a page slow down does not end before the next command. More rows may follow.
+func (s *sandbox) start(id, settings string, rows ...string) {
 	s.t.Helper()
-	rows := []string{"unanswered@example.com,Una,York,gold,1"}
 	for n := range 60 {
 		rows = append(rows, fmt.Sprintf("r%d@example.com,Bob,Bath,free,%d", n, n))
 	}
