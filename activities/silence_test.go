@@ -18,64 +18,106 @@ import (
 	"directmailer/workflows/policy"
 )
 
-// Both servers have a message while Temporal answers no heartbeat. Then the fast server gets all
-// other messages before the slow one answers its message.
-func TestABatchGoesOnWhenTemporalHasNotAnsweredHeartbeats(t *testing.T) {
-	t.Parallel()
+// silence is a batch in the middle of its turn: both servers have messages, which they answer when
+// they are released. Temporal can be muted.
+type silence struct {
+	*testing.T
+	muted      *servertest.Muted
+	slow, fast *smtptest.Stall
+	fastServer *smtptest.Server
+	slowServer *smtptest.Server
+	run        client.WorkflowRun
+	cancelled  chan struct{} // closed when the attempt is
+}
+
+func newSilence(t *testing.T) *silence {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a Temporal")
 	}
-	slow, fast := smtptest.NewStall("DOT", 0), smtptest.NewStall("DOT", 0)
-	t.Cleanup(slow.ReleaseAll)
-	t.Cleanup(fast.ReleaseAll)
-	d := newFixture(t, slow.Script)
-	server := smtptest.Start(t, smtptest.Options{Script: fast.Script})
-	a := d.worker(d.dropPoint("fast", server, 1))
-	muted := servertest.MutedTemporal(t, servertest.Temporal(t))
-	c := dialAsWorker(t, muted.Address)
+	s := &silence{T: t, muted: servertest.MutedTemporal(t, servertest.Temporal(t)), cancelled: make(chan struct{}),
+		slow: smtptest.NewStall("DOT", 0), fast: smtptest.NewStall("DOT", 0)}
+	t.Cleanup(s.slow.ReleaseAll)
+	t.Cleanup(s.fast.ReleaseAll)
+	d := newFixture(t, s.slow.Script)
+	s.slowServer = d.server
+	s.fastServer = smtptest.Start(t, smtptest.Options{Script: s.fast.Script})
+	a := d.worker(d.dropPoint("fast", s.fastServer, 1))
+	c := dialAsWorker(t, s.muted.Address)
 	w := worker.New(c, t.Name(), worker.Options{
 		MaxHeartbeatThrottleInterval: time.Second, DeadlockDetectionTimeout: time.Minute,
 	})
-	cancelled := make(chan struct{})
 	w.RegisterActivityWithOptions(func(ctx context.Context, call workflows.SendCall) (workflows.SentBatch, error) {
-		defer context.AfterFunc(ctx, func() { close(cancelled) })()
+		defer context.AfterFunc(ctx, func() { close(s.cancelled) })()
 		return a.SendBatch(ctx, call)
 	}, activity.RegisterOptions{Name: policy.SendBatch})
 	w.RegisterWorkflow(sendOnce)
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer w.Stop()
+	t.Cleanup(w.Stop)
 	options := client.StartWorkflowOptions{ID: t.Name(), TaskQueue: t.Name()}
-	run, err := c.ExecuteWorkflow(t.Context(), options, sendOnce, sendCall(workflows.Hold, "mx", "fast"))
-	if err != nil {
+	var err error
+	if s.run, err = c.ExecuteWorkflow(t.Context(), options, sendOnce, sendCall(workflows.Hold, "mx", "fast")); err != nil {
 		t.Fatal(err)
 	}
-	await := func(what string, happened func() bool) {
-		t.Helper()
-		for !happened() {
-			select {
-			case <-cancelled:
-				t.Fatal("the batch was cancelled before: " + what)
-			case <-t.Context().Done():
-				t.Fatal(what)
-			case <-time.After(5 * time.Millisecond):
-			}
+	s.await("messages at both servers", func() bool { return s.slow.Waiting() == 2 && s.fast.Waiting() == 1 })
+	return s
+}
+
+// await waits until something has happened. The attempt must not be cancelled before.
+func (s *silence) await(what string, happened func() bool) {
+	s.Helper()
+	for !happened() {
+		select {
+		case <-s.cancelled:
+			s.Fatal("the batch was cancelled before: " + what)
+		case <-s.Context().Done():
+			s.Fatal(what)
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	await("messages at both servers", func() bool { return slow.Waiting() == 2 && fast.Waiting() == 1 })
-	<-muted.Mute(2)
-	muted.Unmute()
-	fast.ReleaseAll()
-	await("the other messages at the fast server", func() bool { return len(server.Received()) == crowdSize-2 })
-	slow.ReleaseAll()
+}
+
+// wantAllSent waits for the rest of the messages at the fast server, and then for the end.
+func (s *silence) wantAllSent() {
+	s.Helper()
+	s.await("the other messages at the fast server", func() bool { return len(s.fastServer.Received()) == crowdSize-2 })
+	s.slow.ReleaseAll()
 	var out workflows.SentBatch
-	if err := run.Get(t.Context(), &out); err != nil || !out.Closed || out.Counts != (workflows.Counts{Sent: crowdSize}) {
-		t.Errorf("%+v, %v", out, err)
+	err := s.run.Get(s.Context(), &out)
+	if err != nil || !out.Closed || out.Counts != (workflows.Counts{Sent: crowdSize}) {
+		s.Errorf("%+v, %v", out, err)
 	}
-	if n := len(d.server.Received()) + len(server.Received()); n != crowdSize {
-		t.Errorf("the servers have got %d messages", n)
+	if n := len(s.slowServer.Received()) + len(s.fastServer.Received()); n != crowdSize {
+		s.Errorf("the servers have got %d messages", n)
 	}
+}
+
+// The fast server gets all other messages before the slow one answers its message.
+func TestABatchGoesOnWhenTemporalHasNotAnsweredHeartbeats(t *testing.T) {
+	t.Parallel()
+	s := newSilence(t)
+	<-s.muted.Mute(2)
+	s.muted.Unmute()
+	s.fast.ReleaseAll()
+	s.wantAllSent()
+}
+
+// After its turn, the batch would go on through the fast server if Temporal answered.
+func TestABatchBeginsNoMessageAfterItsTurnWhileTemporalIsSilent(t *testing.T) {
+	t.Parallel()
+	s := newSilence(t)
+	over := time.Now().Add(turn + 2*time.Second)
+	s.muted.Mute(0)
+	s.await("the turn is over", func() bool { return time.Now().After(over) })
+	s.fast.ReleaseAll()
+	<-s.muted.Mute(3)
+	if n := len(s.fastServer.Received()); n != 1 {
+		t.Errorf("the fast server has got %d messages in the silence, want the one that it had", n)
+	}
+	s.muted.Unmute()
+	s.wantAllSent()
 }
 
 // sendOnce is a workflow that sends one batch.
