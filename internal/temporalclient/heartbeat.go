@@ -26,8 +26,8 @@ func WatchHeartbeats(ctx context.Context) context.Context {
 	return context.WithValue(ctx, heartbeatsKey{}, &heartbeats{begin: time.Now()})
 }
 
-// Silence returns how long Temporal has not answered a heartbeat of the attempt. ctx must come from
-// [WatchHeartbeats].
+// Silence returns the time since Temporal last answered a heartbeat of the attempt, or since the
+// attempt began. ctx must come from [WatchHeartbeats].
 func Silence(ctx context.Context) time.Duration {
 	h := ctx.Value(heartbeatsKey{}).(*heartbeats)
 	return time.Since(h.begin) - time.Duration(h.answered.Load())

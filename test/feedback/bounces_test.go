@@ -227,9 +227,7 @@ func TestARecipientKeepsTheBounceAddress(t *testing.T) {
 // The peer has no answer in either case, and comes again.
 func TestAWorkerThatDiesAroundTheCommitOfAReportMakesOneEvent(t *testing.T) {
 	t.Parallel()
-	// The table has the same number in the databases of other tests.
-	const locks = `SELECT 'x' FROM pg_locks WHERE relation = 'suppressions'::regclass
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	locks := locksOn("suppressions")
 	s := smtptest.Start(t, smtptest.Options{})
 	r := rig.New(t, rig.MX(s))
 	r.ImportList(2)

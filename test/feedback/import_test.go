@@ -57,7 +57,6 @@ func TestAnImportWritesWhatEachMessageSaysOnce(t *testing.T) {
 // killBeforeComplaint runs the command until it waits with a complaint, and kills it.
 func killBeforeComplaint(r *rig.Rig, cmd *exec.Cmd) {
 	r.Helper()
-	const waiting = `SELECT 'x' FROM pg_locks WHERE relation = 'opt_outs'::regclass AND NOT granted`
 	tx, err := r.Pool.Begin(r.Context())
 	if err != nil {
 		r.Fatal(err)
@@ -70,7 +69,7 @@ func killBeforeComplaint(r *rig.Rig, cmd *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		r.Fatal(err)
 	}
-	r.Eventually("the import waits", func() bool { return len(texts(r, waiting)) > 0 })
+	r.Eventually("the import waits", func() bool { return len(texts(r, locksOn("opt_outs")+` AND NOT granted`)) > 0 })
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	if err := tx.Rollback(r.Context()); err != nil {

@@ -121,6 +121,13 @@ func texts(r *rig.Rig, sql string, args ...any) []string {
 	return all
 }
 
+// locksOn is a query for the locks of a table. In the databases of other tests, the table has the
+// same number.
+func locksOn(table string) string {
+	return `SELECT 'x' FROM pg_locks WHERE relation = '` + table + `'::regclass
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+}
+
 const allEvents = `
 	SELECT m.id || ': ' || r.address || ' ' || e.class || ' ' || e.origin
 	FROM events e JOIN mailings m ON m.key = e.mailing

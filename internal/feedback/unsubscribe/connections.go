@@ -19,9 +19,9 @@ const (
 )
 
 // The limit of new connections: they may use connectionShare of the processor time of the machine,
-// and up to that of shareBurst at once. Beyond that, connections wait in the kernel. They are
-// accepted in batches then, a batch in each acceptPause: a worker that wakes for each connection
-// uses twice as much processor time, and interrupts PostgreSQL and its own sending as often.
+// and up to that of shareBurst at once. Beyond that, connections wait in the kernel, and a batch of
+// them is accepted after each acceptPause. A worker that wakes for each connection uses twice as
+// much processor time, and takes it from PostgreSQL and from its own sending each time.
 const (
 	connectionShare = 0.03
 	shareBurst      = 10 * time.Second
