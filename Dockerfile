@@ -1,7 +1,6 @@
-# syntax=docker/dockerfile:1
 # One image with both programs: a worker by default, the starter as /starter.
 
-FROM golang:1.26 AS build
+FROM golang:1.26.8@sha256:0f063af2d465d8dcae54cce04278ada488b96f77b42449c8d071e47d016cc65a AS build
 WORKDIR /src
 # The modules in a layer of their own: it changes less often than the code.
 COPY go.mod go.sum ./

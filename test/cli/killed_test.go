@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/dev/servertest"
 )
@@ -53,10 +54,7 @@ func TestAnImportOfOptOutsThatIsKilledIsRunAgain(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the import waits", func() bool {
-				return number(`SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-					WHERE NOT granted AND datname = current_database()`) > 0
-			})
+			awaitLock(t, pool)
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			if err := tx.Rollback(t.Context()); err != nil {
@@ -71,4 +69,70 @@ func TestAnImportOfOptOutsThatIsKilledIsRunAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnImportOfAListThatIsKilledLeavesTheOldList kills an import that replaces a list. Its rows
+// are on their way into the database: one in the middle waits for a transaction that has its key.
+func TestAnImportOfAListThatIsKilledLeavesTheOldList(t *testing.T) {
+	t.Parallel()
+	const rows = 20_000
+	s := newShellWithoutServers(t)
+	s.env["DATABASE_URL"] = servertest.Database(t)
+	pool := servertest.Pool(t, s.env["DATABASE_URL"], 2)
+	s.write("old.csv", "email\nzoe@example.org\n")
+	s.run("list", "import", "people", "old.csv").want(t, 0, "1 ")
+	var text strings.Builder
+	fmt.Fprintln(&text, "email")
+	for n := range rows {
+		fmt.Fprintf(&text, "r%05d@example.org\n", n)
+	}
+	s.write("new.csv", text.String())
+	list := func() (source string, members int) {
+		t.Helper()
+		if err := pool.QueryRow(t.Context(), `SELECT source, count(*) FROM lists JOIN list_members ON list_id = id
+			GROUP BY source`).Scan(&source, &members); err != nil {
+			t.Fatal(err)
+		}
+		return source, members
+	}
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
+	if _, err := tx.Exec(t.Context(), `INSERT INTO list_members (list_id, position, address, address_key, attributes)
+		SELECT max(id) + 1, $1::int, '', '', '{}' FROM lists`, rows/2); err != nil {
+		t.Fatal(err)
+	}
+
+	cmd := s.command(t.Context(), "list", "import", "people", "new.csv", "--replace")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	awaitLock(t, pool)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if source, members := list(); source != "old.csv" || members != 1 {
+		t.Errorf("after the kill the list is that of %s, with %d members", source, members)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.run("list", "import", "people", "new.csv", "--replace").want(t, 0, "20,000")
+	if source, members := list(); source != "new.csv" || members != rows {
+		t.Errorf("after another import the list is that of %s, with %d members", source, members)
+	}
+}
+
+// awaitLock waits until a session of the pool's database waits for another one.
+func awaitLock(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	eventually(t, "the import waits", func() (waits bool) {
+		err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+			WHERE NOT granted AND datname = current_database())`).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waits
+	})
 }

@@ -25,8 +25,9 @@ const (
 )
 
 // servers measures how busy one mailing keeps the connections of several workers. The server takes
-// a fixed time for each message. The connections allow their number divided by that time. A
-// connection also waits for the ledger between two messages, which shows with a server of 5 ms.
+// a fixed time for each message. The connections allow their number divided by the time that it
+// really took, because it shares the processors. A connection also waits for the ledger between two
+// messages, which shows with a server of 5 ms.
 // Where the machine itself would be the limit, each worker has fewer connections.
 func (table *reachTable) servers(t *testing.T) {
 	content := newsletter(t, 2_000)
@@ -38,12 +39,13 @@ func (table *reachTable) servers(t *testing.T) {
 					if takes < 10*time.Millisecond {
 						connections = 8 / workers
 					}
-					table.matrix = append(table.matrix, serverRow{takes, workers, connections, size, 0, 0, 0})
+					table.matrix = append(table.matrix, serverRow{takes: takes, workers: workers,
+						connections: connections, size: size})
 					row := &table.matrix[len(table.matrix)-1]
 					row.measure(t, content)
-					fmt.Printf("  %v a message, workers: %d, connections: %d, batches of %d: %.0f/s of %.0f/s: "+
-						"%.3f; processors busy %.0f %%\n",
-						takes, workers, connections, size, row.rate, row.allowed, row.rate/row.allowed, 100*row.busy)
+					fmt.Printf("  %v a message (%.2f ms), workers: %d, connections: %d, batches of %d: %.0f/s of %.0f/s: "+
+						"%.3f; processors busy %.0f %%\n", takes, row.took.Seconds()*1000, workers, connections, size,
+						row.rate, row.allowed, row.rate/row.allowed, 100*row.busy)
 				})
 			}
 		}
@@ -54,14 +56,15 @@ func (table *reachTable) servers(t *testing.T) {
 type serverRow struct {
 	takes                      time.Duration
 	workers, connections, size int
-	rate, allowed              float64 // messages a second
-	busy                       float64 // share of the machine's CPU time, 0 to 1
+	took                       time.Duration // what the server took for a message, on average
+	rate, allowed              float64       // messages a second
+	busy                       float64       // share of the machine's CPU time, 0 to 1
 }
 
 // MarshalJSON returns an object of numbers: times in milliseconds, rates in messages a second.
 func (row serverRow) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]float64{"takes_ms": float64(row.takes.Milliseconds()),
-		"workers": float64(row.workers), "connections": float64(row.connections),
+		"took_ms": row.took.Seconds() * 1000, "workers": float64(row.workers), "connections": float64(row.connections),
 		"batch_size": float64(row.size), "rate": row.rate, "allowed": row.allowed, "ratio": row.rate / row.allowed,
 		"busy": row.busy})
 }
@@ -70,8 +73,8 @@ func (row *serverRow) measure(t *testing.T, content workflows.Content) {
 	s := startSlowServer(t, row.takes)
 	r := rig.NewOn(t, fmt.Sprintf("mx=smtp://%s?connections=%d&messages=0&tls=none&next_behind_dot=true", s.addr,
 		row.connections), servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
-	row.allowed = float64(row.workers*row.connections) / row.takes.Seconds()
-	inTime := int(row.allowed * (settledAfter + measuredFor + 5*time.Second).Seconds())
+	planned := settledAfter + measuredFor + 5*time.Second
+	inTime := int(float64(row.workers*row.connections) * planned.Seconds() / row.takes.Seconds())
 	importReaders(r, max(inTime, 2*row.workers*row.size)) // so that a worker that has finished a batch finds another
 	for range row.workers {
 		r.StartWorker()
@@ -86,7 +89,9 @@ func (row *serverRow) measure(t *testing.T, content workflows.Content) {
 	busy := machine()
 	sleepUntil(from.Add(measuredFor))
 	row.busy = (machine() - busy).Seconds() / measuredFor.Seconds() / float64(runtime.NumCPU())
-	row.rate = float64(s.between(from, from.Add(measuredFor))) / measuredFor.Seconds()
+	accepted, took := s.between(from, from.Add(measuredFor))
+	row.rate, row.took = float64(accepted)/measuredFor.Seconds(), took
+	row.allowed = float64(row.workers*row.connections) / took.Seconds()
 	r.MustUpdate(workflows.CancelUpdate)
 	r.Result(run)
 }
@@ -100,10 +105,11 @@ func (table *reachTable) printMatrix(w io.Writer) {
 	fmt.Fprintln(w, "\nMessages a second of one mailing, from the fifth second on, and their ratio to what the "+
 		"connections allow (goal: ≥ 0.95):")
 	tab := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tab, "server takes\tworkers\tconnections each\tallowed\tbatch_size\tmeasured\tratio\tprocessors busy")
+	fmt.Fprintln(tab,
+		"server takes\tmeasured\tworkers\tconnections each\tallowed\tbatch_size\trate\tratio\tprocessors busy")
 	for _, row := range table.matrix {
-		fmt.Fprintf(tab, "%v\t%d\t%d\t%.0f/s\t%d\t%.0f/s\t%.3f\t%.0f %%\n", row.takes, row.workers, row.connections,
-			row.allowed, row.size, row.rate, row.rate/row.allowed, 100*row.busy)
+		fmt.Fprintf(tab, "%v\t%.2f ms\t%d\t%d\t%.0f/s\t%d\t%.0f/s\t%.3f\t%.0f %%\n", row.takes, row.took.Seconds()*1000,
+			row.workers, row.connections, row.allowed, row.size, row.rate, row.rate/row.allowed, 100*row.busy)
 	}
 	_ = tab.Flush()
 }
@@ -115,9 +121,15 @@ type slowServer struct {
 	takes   time.Duration
 	waiting chan waitingMessage // in the order of their times
 
-	mu    sync.Mutex
-	first time.Time
-	times []time.Time
+	mu       sync.Mutex
+	first    time.Time
+	accepted []accepted
+}
+
+// accepted is when a message was accepted, and how long that took.
+type accepted struct {
+	at   time.Time
+	took time.Duration
 }
 
 func startSlowServer(t testing.TB, takes time.Duration) *slowServer {
@@ -205,7 +217,8 @@ func (s *slowServer) answer() {
 }
 
 func (s *slowServer) accept() {
-	m := waitingMessage{time.Now().Add(s.takes), make(chan struct{})}
+	came := time.Now()
+	m := waitingMessage{came.Add(s.takes), make(chan struct{})}
 	s.waiting <- m
 	<-m.done
 	now := time.Now()
@@ -214,7 +227,7 @@ func (s *slowServer) accept() {
 	if s.first.IsZero() {
 		s.first = now
 	}
-	s.times = append(s.times, now)
+	s.accepted = append(s.accepted, accepted{now, now.Sub(came)})
 }
 
 func (s *slowServer) firstAt() time.Time {
@@ -223,13 +236,16 @@ func (s *slowServer) firstAt() time.Time {
 	return s.first
 }
 
-func (s *slowServer) between(from, to time.Time) (n int) {
+// between returns how many messages were accepted from one time to another, and how long each took
+// on average.
+func (s *slowServer) between(from, to time.Time) (n int, mean time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, at := range s.times {
-		if !at.Before(from) && at.Before(to) {
+	for _, m := range s.accepted {
+		if !m.at.Before(from) && m.at.Before(to) {
 			n++
+			mean += m.took
 		}
 	}
-	return n
+	return n, mean / time.Duration(max(n, 1))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"directmailer/internal/config"
+	"directmailer/tools/temporal"
 )
 
 const (
@@ -177,40 +178,61 @@ func TestNothingIsReachableFromOtherMachines(t *testing.T) {
 	}
 }
 
-var digests = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var pinned = regexp.MustCompile(`^[^@]*[0-9][^@]*@sha256:[0-9a-f]{64}$`)
 
 func TestWhatIsNotOursIsPinnedAndKept(t *testing.T) {
 	t.Parallel()
 	project := load(t)
-	ours := project.Services["worker"].Image
-	if project.Services["migrate"].Build == nil || project.Services["migrate"].Image != ours {
-		t.Error("no service builds the image that the worker runs")
+	built := map[string]string{} // the folder of each image that a service builds
+	for _, service := range project.Services {
+		if service.Build != nil {
+			built[service.Image] = service.Build.Context
+		}
 	}
 	for name, service := range project.Services {
-		if service.Image == ours {
-			continue
-		}
-		tag, digest, _ := strings.Cut(service.Image, "@")
-		if !digests.MatchString(digest) && name != "temporal" || !strings.ContainsAny(tag, "0123456789") {
+		if built[service.Image] == "" && !pinned.MatchString(service.Image) {
 			t.Errorf("%s runs %s, which is a different program tomorrow", name, service.Image)
 		}
-		if !slices.ContainsFunc(service.Volumes,
+		if service.Image != project.Services["worker"].Image && !slices.ContainsFunc(service.Volumes,
 			func(v types.ServiceVolumeConfig) bool { return v.Type == types.VolumeTypeVolume && v.Source != "" }) {
 			t.Errorf("%s keeps its data in no named volume: it is lost with the container", name)
 		}
 	}
+	for image, folder := range built {
+		file, err := os.ReadFile(filepath.Join(folder, "Dockerfile"))
+		if err != nil {
+			t.Fatalf("%s: %v", image, err)
+		}
+		from := regexp.MustCompile(`(?m)^FROM (\S+)`).FindAllStringSubmatch(string(file), -1)
+		if len(from) == 0 {
+			t.Errorf("%s is built from nothing", image)
+		}
+		for _, base := range from {
+			if !pinned.MatchString(base[1]) {
+				t.Errorf("%s is built from %s, which is different tomorrow", image, base[1])
+			}
+		}
+	}
 }
 
-// TestTemporalIsOfTheVersionThatTestsRun compares the version of the image with the one in
-// tools/temporal.
-func TestTemporalIsOfTheVersionThatTestsRun(t *testing.T) {
+// TestTemporalIsTheServerThatTestsRun compares the Dockerfile with the package that has the module
+// file of the private server.
+func TestTemporalIsTheServerThatTestsRun(t *testing.T) {
 	t.Parallel()
-	module, err := os.ReadFile(filepath.Join(root, "tools", "temporal", "temporal.mod"))
+	build := load(t).Services["temporal"].Build
+	if build == nil {
+		t.Fatal("Temporal is not built here")
+	}
+	if !strings.HasSuffix(build.Context, "/tools/temporal") {
+		t.Errorf("Temporal is built from %s", build.Context)
+	}
+	file, err := os.ReadFile(filepath.Join(build.Context, "Dockerfile"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, version, _ := strings.Cut(load(t).Services["temporal"].Image, ":")
-	if !strings.Contains(string(module), "github.com/temporalio/cli v"+version+" ") {
-		t.Errorf("docker-compose.yml runs Temporal %s, tools/temporal builds another", version)
+	for _, want := range []string{"COPY temporal.mod go.mod", "COPY temporal.sum go.sum", " " + temporal.Program + "\n"} {
+		if !strings.Contains(string(file), want) {
+			t.Errorf("tools/temporal/Dockerfile has no %q", want)
+		}
 	}
 }

@@ -2,7 +2,7 @@
 // So a program outside a checkout can build the server too, and the server is no dependency of the
 // main module.
 //
-// To change the version, and the image of docker-compose.yml with it:
+// docker-compose.yml builds its Temporal server from the same file. To change the version:
 //
 //	go get -tool -modfile=tools/temporal/temporal.mod github.com/temporalio/cli/cmd/temporal@VERSION
 //
