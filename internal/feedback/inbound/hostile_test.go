@@ -183,3 +183,29 @@ func TestASessionEndsAfterItsShare(t *testing.T) {
 		t.Errorf("after it ended, the session says %q", got)
 	}
 }
+
+func TestTheListenerIsOneThatOutlivesErrors(t *testing.T) {
+	t.Parallel()
+	inner := start(t, "smtp://127.0.0.1:0").listener.Listener
+	if _, ok := inner.(*net.TCPListener); ok {
+		t.Error("an error of Accept can end it: use feedback.KeepAccepting")
+	}
+}
+
+// A worker that stops right after its start does not hang.
+func TestAListenerThatIsClosedAtOnceEnds(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		s := start(t, "smtp://127.0.0.1:0").Server
+		closed := make(chan struct{})
+		go func() {
+			s.Close(t.Context())
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-time.After(time.Minute):
+			t.Fatal("it does not end")
+		}
+	}
+}

@@ -62,6 +62,7 @@ func listen(c Config, keys token.Keys, handle Handler, log *slog.Logger, most li
 	if err != nil {
 		return nil, fmt.Errorf("receive mail at %s (DM_INBOUND_ADDRESS): %s", c.Address, neterr.Reason(err))
 	}
+	l = feedback.KeepAccepting(l, "the listener for mail that comes back", log)
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &backend{ctx: ctx, keys: keys, handle: handle, log: log, work: make(chan struct{}, maxWork)}
 	s := &Server{
@@ -91,6 +92,7 @@ func (s *Server) Close(ctx context.Context) {
 		s.cancel()
 		s.listener.closeAll()
 	}
+	_ = s.listener.Close() // Shutdown does not know it if Serve has not begun
 	s.cancel()
 	<-s.served
 }

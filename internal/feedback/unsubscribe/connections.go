@@ -3,16 +3,20 @@ package unsubscribe
 import (
 	"crypto/rsa"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"directmailer/internal/fifo"
 )
 
 // The limits of open connections. Beyond maxOpen, connections wait in the kernel, which costs this
-// process nothing. Beyond maxPerClient, those of the client are closed unread.
+// process nothing. Beyond maxPerClient, those of the client are closed unread. At most half of
+// either is for connections that wait for another request: see mayStay.
 const (
 	maxOpen      = 512
 	maxPerClient = 64
@@ -22,10 +26,14 @@ const (
 // and up to that of shareBurst at once. Beyond that, connections wait in the kernel, and a batch of
 // them is accepted after each acceptPause. A worker that wakes for each connection uses twice as
 // much processor time, and takes it from PostgreSQL and from its own sending each time.
+//
+// One client may use a clientPart-th of the share. While less than half of the burst is left, its
+// connections beyond that are closed unread. So others need not wait until all of them are served.
 const (
 	connectionShare = 0.03
 	shareBurst      = 10 * time.Second
 	acceptPause     = 50 * time.Millisecond
+	clientPart      = 4
 )
 
 // The processor time that a new connection uses, about. A connection has at most one request that
@@ -44,8 +52,12 @@ type connectionLimiter struct {
 	slots   chan struct{}
 	pair    *keyPair      // nil without TLS
 	spent   *rate.Limiter // of processor time; a token is a microsecond
+	clients *fifo.Cache[netip.Prefix, *rate.Limiter]
 	now     func() time.Time
 	pause   func(time.Duration)
+
+	closed chan struct{}
+	close  func() // closes closed
 
 	mu   sync.Mutex
 	open map[netip.Prefix]int
@@ -54,10 +66,13 @@ type connectionLimiter struct {
 // limitConnections limits the connections of a listener. pair is nil without TLS.
 func limitConnections(l net.Listener, proxies []netip.Prefix, pair *keyPair) *connectionLimiter {
 	share := connectionShare * float64(runtime.GOMAXPROCS(0)*int(time.Second/time.Microsecond))
+	closed := make(chan struct{})
 	return &connectionLimiter{
 		Listener: l, proxies: proxies, slots: make(chan struct{}, maxOpen), open: map[netip.Prefix]int{}, pair: pair,
-		spent: rate.NewLimiter(rate.Limit(share), int(share*shareBurst.Seconds())),
-		now:   time.Now, pause: time.Sleep,
+		spent:   rate.NewLimiter(rate.Limit(share), int(share*shareBurst.Seconds())),
+		clients: fifo.New[netip.Prefix](maxClients, fifo.One[*rate.Limiter]),
+		now:     time.Now, pause: time.Sleep,
+		closed: closed, close: sync.OnceFunc(func() { close(closed) }),
 	}
 }
 
@@ -79,16 +94,21 @@ func (k *keyPair) handshakeCost() time.Duration {
 func (l *connectionLimiter) Accept() (net.Conn, error) {
 	for {
 		l.pause(l.owed())
-		l.slots <- struct{}{}
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.closed:
+			return nil, net.ErrClosed
+		}
 		c, err := l.Listener.Accept()
 		if err != nil {
 			<-l.slots
 			return nil, err
 		}
-		client := networkOf(addressOf(c.RemoteAddr().String()))
-		if l.enter(client) {
-			l.spend(requestCost + l.pair.handshakeCost())
-			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(client) })}, nil
+		address := addressOf(c.RemoteAddr().String())
+		cost := requestCost + l.pair.handshakeCost()
+		if l.allows(address, cost) && l.enter(address) {
+			l.spend(cost)
+			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(address) })}, nil
 		}
 		abort(c)
 		<-l.slots
@@ -112,25 +132,64 @@ func (l *connectionLimiter) spend(cost time.Duration) {
 	l.spent.ReserveN(l.now(), int(cost.Microseconds()))
 }
 
+// allows counts the processor time of a connection for its client, and reports whether the client
+// may use it. Proxies have no part of their own.
+func (l *connectionLimiter) allows(address netip.Addr, cost time.Duration) bool {
+	own := l.clients.GetOrAdd(networkOf(address), func() *rate.Limiter {
+		return rate.NewLimiter(l.spent.Limit()/clientPart, l.spent.Burst()/clientPart)
+	})
+	now := l.now()
+	return own.AllowN(now, int(cost.Microseconds())) || l.spent.TokensAt(now) > float64(l.spent.Burst()/2) ||
+		contains(l.proxies, address)
+}
+
+// Close closes the listener. A call of Accept that waits for the end of other connections returns.
+func (l *connectionLimiter) Close() error {
+	l.close()
+	return l.Listener.Close()
+}
+
 // enter counts a connection of the client, and reports whether it may have one more. Proxies have
 // no limit of their own.
-func (l *connectionLimiter) enter(client netip.Prefix) bool {
+func (l *connectionLimiter) enter(address netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[client] >= maxPerClient && !contains(l.proxies, client.Addr()) {
+	client := networkOf(address)
+	if l.open[client] >= maxPerClient && !contains(l.proxies, address) {
 		return false
 	}
 	l.open[client]++
 	return true
 }
 
-func (l *connectionLimiter) leave(client netip.Prefix) {
+func (l *connectionLimiter) leave(address netip.Addr) {
+	client := networkOf(address)
 	l.mu.Lock()
 	if l.open[client]--; l.open[client] == 0 {
 		delete(l.open, client)
 	}
 	l.mu.Unlock()
 	<-l.slots
+}
+
+// mayStay reports whether a connection from the address may wait for another request. If not, it
+// ends with its answer. Otherwise the unused connections of browsers and mail providers would keep
+// others out, and new connections of their own.
+func (l *connectionLimiter) mayStay(address netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.slots) <= maxOpen/2 &&
+		(l.open[networkOf(address)] <= maxPerClient/2 || contains(l.proxies, address))
+}
+
+// endConnections returns a handler that answers as h does, and ends connections that may not stay.
+func (l *connectionLimiter) endConnections(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !l.mayStay(addressOf(r.RemoteAddr)) {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // abort closes a connection without the states that TCP keeps of an orderly end.

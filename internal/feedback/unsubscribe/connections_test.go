@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -63,6 +64,7 @@ type flood struct {
 	net.Listener
 	l           *connectionLimiter
 	oneClient   bool
+	client      netip.Addr // the first one
 	left, n     int
 	personAfter int // so many connections; 0: nobody comes
 	pauses      int
@@ -70,12 +72,12 @@ type flood struct {
 }
 
 func newFlood(pair *keyPair, oneClient bool) *flood {
-	f := &flood{oneClient: oneClient}
+	f := &flood{oneClient: oneClient, client: netip.AddrFrom4([4]byte{10})}
 	f.l = limitConnections(f, nil, pair)
 	share := rate.Limit(connectionShare * 2 * float64(time.Second/time.Microsecond)) // of two processors
 	f.l.spent = rate.NewLimiter(share, int(share))                                   // at once: that of a second
 	if oneClient {
-		f.l.open[networkOf(netip.AddrFrom4([4]byte{10}))] = maxPerClient
+		f.l.open[networkOf(f.client)] = maxPerClient
 	}
 	began := time.Now()
 	f.l.now = func() time.Time { return began.Add(f.took) }
@@ -96,9 +98,10 @@ func (f *flood) Accept() (net.Conn, error) {
 			return &fakeConn{client: person}, nil
 		}
 	}
-	if !f.oneClient {
-		f.n++
+	if f.oneClient {
+		return &fakeConn{client: f.client}, nil
 	}
+	f.n++
 	return &fakeConn{client: netip.AddrFrom4([4]byte{10, byte(f.n >> 16), byte(f.n >> 8), byte(f.n)})}, nil
 }
 
@@ -128,6 +131,10 @@ func (c *fakeConn) RemoteAddr() net.Addr {
 
 func (c *fakeConn) Close() error { return nil }
 
+func rsaOf(bits uint) *rsa.PrivateKey {
+	return &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits-1)}}
+}
+
 // Whatever a flood is made of, it leaves the processors to the mail that goes out.
 func TestNewConnectionsTakeAShareOfTheProcessorTime(t *testing.T) {
 	t.Parallel()
@@ -136,9 +143,6 @@ func TestNewConnectionsTakeAShareOfTheProcessorTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := func(key any) *keyPair { return &keyPair{pair: &tls.Certificate{PrivateKey: key}} }
-	rsaOf := func(bits uint) *rsa.PrivateKey {
-		return &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits-1)}}
-	}
 	for name, c := range map[string]struct {
 		pair      *keyPair
 		oneClient bool
@@ -173,24 +177,141 @@ func TestConnectionsOfAFloodAreAcceptedInBatches(t *testing.T) {
 }
 
 // Whoever comes while one client floods the listener waits for less than three seconds, although
-// the kernel's queue is full of the flood.
+// the kernel's queue is full of the flood: whether the client keeps its connections open, or ends
+// each before the next one is accepted.
 func TestAPersonIsAcceptedInTheFloodOfOneClient(t *testing.T) {
 	t.Parallel()
 	const queue = 4096
+	rsaPair := &keyPair{pair: &tls.Certificate{PrivateKey: rsaOf(2048)}}
+	for name, c := range map[string]struct {
+		pair  *keyPair
+		keeps bool
+	}{"keeps": {nil, true}, "ends": {nil, false}, "ends, RSA": {rsaPair, false}} {
+		f := newFlood(c.pair, true)
+		if !c.keeps {
+			clear(f.l.open)
+		}
+		f.left = 2 * f.l.spent.Burst() / int(closeCost.Microseconds())
+		f.acceptAll(t)
+		before := f.took
+		f.left, f.personAfter = queue+1, queue
+		for {
+			accepted, err := f.l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = accepted.Close()
+			if addressOf(accepted.RemoteAddr().String()) == person {
+				break
+			}
+		}
+		if waited := f.took - before; waited > 3*time.Second {
+			t.Errorf("%s: the person waits for %v", name, waited)
+		}
+	}
+}
+
+// A mail provider sends the requests of many people from one address.
+func TestOneClientMayUseTheWholeShareWhenNobodyElseComes(t *testing.T) {
+	t.Parallel()
 	f := newFlood(nil, true)
-	f.left = 2 * f.l.spent.Burst() / int(closeCost.Microseconds())
-	f.acceptAll(t)
-	before := f.took
-	f.left, f.personAfter = queue+1, queue
-	c, err := f.l.Accept()
+	clear(f.l.open)
+	accepted := 0
+	f.left = f.l.spent.Burst() / int(requestCost.Microseconds()) / 2
+	for want := f.left; ; accepted++ {
+		c, err := f.l.Accept()
+		if err != nil {
+			if accepted != want {
+				t.Errorf("%d connections are accepted at once, want %d", accepted, want)
+			}
+			return
+		}
+		_ = c.Close()
+	}
+}
+
+// A proxy has the connections of all clients. It may have an IPv6 address.
+func TestAProxyHasNoLimitOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for _, proxy := range []string{"10.0.0.1", "::1", "2001:db8::7"} {
+		f := newFlood(nil, true)
+		f.client = netip.MustParseAddr(proxy)
+		f.l.proxies = []netip.Prefix{netip.PrefixFrom(f.client, f.client.BitLen())}
+		f.left = maxOpen
+		for range maxOpen {
+			if _, err := f.l.Accept(); err != nil {
+				t.Fatalf("%s: %v", proxy, err)
+			}
+		}
+		if n := f.l.open[networkOf(f.client)]; n != maxOpen {
+			t.Errorf("%s has %d connections, want %d", proxy, n, maxOpen)
+		}
+	}
+}
+
+// Connections that wait for another request keep nobody out.
+func TestConnectionsThatAreKeptLeaveHalfOfTheLimitsToNewOnes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	limiter := f.server.listener.(*connectionLimiter)
+	ends := func() bool {
+		// Without a connection: nothing else can change the counts.
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/u/x", nil)
+		f.server.http.Handler.ServeHTTP(w, r)
+		return w.Header().Get("Connection") == "close"
+	}
+	r := httptest.NewRequest("GET", "/u/x", nil)
+	client := networkOf(addressOf(r.RemoteAddr))
+	for open, want := range map[int]bool{1: false, maxPerClient / 2: false, maxPerClient/2 + 1: true} {
+		limiter.open[client] = open
+		if got := ends(); got != want {
+			t.Errorf("with %d connections of the client: the connection ends: %v", open, got)
+		}
+	}
+	limiter.proxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	if ends() {
+		t.Error("a proxy has the limit of a client")
+	}
+	for range maxOpen/2 + 1 {
+		limiter.slots <- struct{}{}
+	}
+	if !ends() {
+		t.Errorf("with %d connections of all clients, one more is kept", len(limiter.slots))
+	}
+}
+
+func TestThePublicListenerIsOneThatOutlivesErrors(t *testing.T) {
+	t.Parallel()
+	inner := newFixture(t).server.listener.(*connectionLimiter).Listener
+	if _, ok := inner.(*net.TCPListener); ok {
+		t.Error("an error of Accept can end it: use feedback.KeepAccepting")
+	}
+}
+
+// A worker that stops does not wait until somebody ends one of the connections.
+func TestAListenerWithAllItsConnectionsClosesInTime(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if client := addressOf(c.RemoteAddr().String()); client != person {
-		t.Errorf("%v is accepted", client)
+	limiter := limitConnections(l, nil, nil)
+	for range maxOpen {
+		limiter.slots <- struct{}{}
 	}
-	if waited := f.took - before; waited > 3*time.Second {
-		t.Errorf("the person waits for %v", waited)
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := limiter.Accept()
+		accepted <- err
+	}()
+	_ = limiter.Close()
+	select {
+	case err := <-accepted:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the listener still waits for a connection to end")
 	}
 }
 

@@ -79,10 +79,11 @@ func Listen(o Options, pool *pgxpool.Pool, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve the unsubscribe pages at %s (DM_PUBLIC_ADDRESS): %s", o.Address, neterr.Reason(err))
 	}
-	s := &Server{listener: limitConnections(listener, o.Proxies, keyPair), ended: make(chan struct{})}
+	limiter := limitConnections(feedback.KeepAccepting(listener, "the public listener", log), o.Proxies, keyPair)
+	s := &Server{listener: limiter, ended: make(chan struct{})}
 	s.group = newGroup(pool, o.Settings.Keys, log)
 	s.handler = newHandler(o, s.group)
-	s.http = newHTTP(s.handler)
+	s.http = newHTTP(limiter.endConnections(s.handler))
 	if keyPair != nil {
 		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: keyPair.get}
 	}

@@ -1,0 +1,44 @@
+package feedback
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+
+	"directmailer/internal/neterr"
+)
+
+// KeepAccepting returns l with errors of Accept after which the servers of net/http and go-smtp try
+// again, with a pause of up to a second. By themselves they end at some of these errors, such as a
+// lack of memory for sockets. An operator reads of the first error of a row. what names the
+// listener.
+func KeepAccepting(l net.Listener, what string, log *slog.Logger) net.Listener {
+	return &keptListener{Listener: l, what: what, log: log}
+}
+
+type keptListener struct {
+	net.Listener
+	what   string
+	log    *slog.Logger
+	failed bool
+}
+
+// Accept is for one goroutine at a time.
+func (l *keptListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		l.failed = false
+		return c, err
+	}
+	if !l.failed {
+		l.failed = true
+		l.log.Error(l.what+" cannot accept connections, and tries again", "error", neterr.Reason(err))
+	}
+	return nil, passingError{err}
+}
+
+// passingError is a [net.Error] that says of itself that it passes.
+type passingError struct{ error }
+
+func (passingError) Timeout() bool   { return false }
+func (passingError) Temporary() bool { return true }
