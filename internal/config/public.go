@@ -100,6 +100,7 @@ func (n *Networks) UnmarshalText(text []byte) error {
 	for i, field := range strings.Fields(string(text)) {
 		network, err := netip.ParsePrefix(field)
 		if address, other := netip.ParseAddr(field); other == nil {
+			address = address.Unmap() // a peer's address is compared as IPv4
 			network, err = netip.PrefixFrom(address, address.BitLen()), nil
 		}
 		if err != nil {

@@ -86,6 +86,20 @@ func TestSettingsOfThePublicListenerNeedOneAnother(t *testing.T) {
 	}
 }
 
+func TestProxiesAreAddressesAndNetworks(t *testing.T) {
+	environment(t, withPublic(map[string]string{
+		"DM_PUBLIC_PROXIES": "192.0.2.7 10.1.2.3/16\n2001:db8::7 ::ffff:192.0.2.8",
+	}))
+	w, err := config.LoadWorker()
+	const want = "[192.0.2.7/32 10.1.0.0/16 2001:db8::7/128 192.0.2.8/32]"
+	if got := fmt.Sprint(w.PublicProxies); err != nil || got != want {
+		t.Errorf("the proxies are %s, want %s: %v", got, want, err)
+	}
+	environment(t, withPublic(map[string]string{"DM_PUBLIC_PROXIES": "192.0.2.7 proxy.example.com"}))
+	_, err = config.LoadWorker()
+	wantLines(t, err, "DM_PUBLIC_PROXIES: entry 2 is not an IP address or network such as 10.1.0.0/16")
+}
+
 func TestTokenKeysComeFromAFileAndAreNeverShown(t *testing.T) {
 	environment(t, withPublic(map[string]string{"DM_TOKEN_KEYS_FILE": secretFile(t, aKey+"\n"+strings.Repeat("b", 40))}))
 	w, err := config.LoadWorker()

@@ -4,9 +4,22 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 
 	"directmailer/internal/neterr"
 )
+
+// ClientOf returns what counts as one client of a listener: an IPv4 address, or an IPv6 network of
+// 64 bits, which one household has.
+func ClientOf(address netip.Addr) netip.Prefix {
+	address = address.Unmap().WithZone("")
+	bits := 32
+	if address.Is6() {
+		bits = 64
+	}
+	network, _ := address.Prefix(bits)
+	return network
+}
 
 // KeepAccepting returns l with errors of Accept after which the servers of net/http and go-smtp try
 // again, with a pause of up to a second. By themselves they end at some of these errors, such as a

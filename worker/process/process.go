@@ -76,6 +76,13 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		return err
 	}
 	defer pool.Close()
+	// What comes back needs no Temporal.
+	mailbox := back.begin(c, pool, log)
+	closePublic, err := servePublic(ctx, c, pool, log)
+	if err != nil {
+		return err
+	}
+	defer closePublic()
 	var attributes temporalclient.SearchAttributes
 	temporal, err := await(ctx, log, "Temporal", func(ctx context.Context) (*temporalclient.Client, error) {
 		temporal, err := temporalclient.Dial(ctx, log)
@@ -108,12 +115,7 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 		return err
 	}
 	all.Feedback = c.Feedback()
-	all.Mailbox = back.begin(c, pool, log)
-	closePublic, err := servePublic(ctx, c, pool, log)
-	if err != nil {
-		return err
-	}
-	defer closePublic()
+	all.Mailbox = mailbox
 	stop, err := await(ctx, log, "Temporal", func(context.Context) (func(), error) {
 		return startWorkers(temporal.Client, c, all)
 	}, temporalclient.Unreachable)

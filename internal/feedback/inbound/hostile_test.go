@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -166,6 +167,29 @@ func TestOneHostCannotTakeAllConnections(t *testing.T) {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatalf("a connection was given back, and another one is answered with %q", got)
+		}
+	}
+}
+
+type connFrom struct {
+	net.Conn
+	peer string
+}
+
+func (c connFrom) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.peer))
+}
+
+func TestAnIPv6NetworkOfAHouseholdIsOneHost(t *testing.T) {
+	t.Parallel()
+	l := newBoundedListener(nil, limits{conns: 9, hostConns: 1})
+	for _, c := range []struct {
+		peer  string
+		there bool
+	}{{"[2001:db8:0:1::1]:1", true}, {"[2001:db8:0:1:ffff::2]:1", false}, {"[2001:db8:0:2::1]:1", true},
+		{"192.0.2.1:1", true}, {"[::ffff:192.0.2.1]:1", false}, {"192.0.2.2:1", true}} {
+		if got := l.admit(connFrom{peer: c.peer}) != nil; got != c.there {
+			t.Errorf("%s is admitted: %v", c.peer, got)
 		}
 	}
 }

@@ -3,9 +3,12 @@ package inbound
 import (
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"directmailer/internal/feedback"
 )
 
 // The limits of what peers can ask for. A peer that reaches one of a session is told so (421), and
@@ -49,12 +52,12 @@ type boundedListener struct {
 
 	mu    sync.Mutex
 	conns map[*boundedConn]struct{}
-	hosts map[string]int
+	hosts map[netip.Prefix]int // see [feedback.ClientOf]
 	ends  bool
 }
 
 func newBoundedListener(l net.Listener, limits limits) *boundedListener {
-	return &boundedListener{Listener: l, limits: limits, conns: map[*boundedConn]struct{}{}, hosts: map[string]int{}}
+	return &boundedListener{Listener: l, limits: limits, conns: map[*boundedConn]struct{}{}, hosts: map[netip.Prefix]int{}}
 }
 
 // Accept returns the next connection that is within the limits.
@@ -75,13 +78,13 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 }
 
 func (l *boundedListener) admit(conn net.Conn) *boundedConn {
-	host := ""
+	var host netip.Prefix // of a socket: none
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		host = a.IP.String()
+		host = feedback.ClientOf(a.AddrPort().Addr())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ends || len(l.conns) >= l.limits.conns || host != "" && l.hosts[host] >= l.limits.hostConns {
+	if l.ends || len(l.conns) >= l.limits.conns || host.IsValid() && l.hosts[host] >= l.limits.hostConns {
 		return nil
 	}
 	c := &boundedConn{Conn: conn, listener: l, host: host, end: time.Now().Add(sessionTimeout)}
@@ -126,7 +129,7 @@ func (l *boundedListener) closeAll() {
 type boundedConn struct {
 	net.Conn
 	listener *boundedListener
-	host     string
+	host     netip.Prefix
 	end      time.Time
 	octets   atomic.Int64
 	ends     atomic.Bool

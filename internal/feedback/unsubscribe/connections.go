@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"directmailer/internal/feedback"
 	"directmailer/internal/fifo"
 )
 
@@ -135,7 +136,7 @@ func (l *connectionLimiter) spend(cost time.Duration) {
 // allows counts the processor time of a connection for its client, and reports whether the client
 // may use it. Proxies have no part of their own.
 func (l *connectionLimiter) allows(address netip.Addr, cost time.Duration) bool {
-	own := l.clients.GetOrAdd(networkOf(address), func() *rate.Limiter {
+	own := l.clients.GetOrAdd(feedback.ClientOf(address), func() *rate.Limiter {
 		return rate.NewLimiter(l.spent.Limit()/clientPart, l.spent.Burst()/clientPart)
 	})
 	now := l.now()
@@ -154,7 +155,7 @@ func (l *connectionLimiter) Close() error {
 func (l *connectionLimiter) enter(address netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	client := networkOf(address)
+	client := feedback.ClientOf(address)
 	if l.open[client] >= maxPerClient && !contains(l.proxies, address) {
 		return false
 	}
@@ -163,7 +164,7 @@ func (l *connectionLimiter) enter(address netip.Addr) bool {
 }
 
 func (l *connectionLimiter) leave(address netip.Addr) {
-	client := networkOf(address)
+	client := feedback.ClientOf(address)
 	l.mu.Lock()
 	if l.open[client]--; l.open[client] == 0 {
 		delete(l.open, client)
@@ -179,7 +180,7 @@ func (l *connectionLimiter) mayStay(address netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.slots) <= maxOpen/2 &&
-		(l.open[networkOf(address)] <= maxPerClient/2 || contains(l.proxies, address))
+		(l.open[feedback.ClientOf(address)] <= maxPerClient/2 || contains(l.proxies, address))
 }
 
 // endConnections returns a handler that answers as h does, and ends connections that may not stay.

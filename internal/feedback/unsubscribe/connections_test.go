@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"directmailer/internal/feedback"
 )
 
 func TestAClientHasAFewConnections(t *testing.T) {
@@ -77,7 +79,7 @@ func newFlood(pair *keyPair, oneClient bool) *flood {
 	share := rate.Limit(connectionShare * 2 * float64(time.Second/time.Microsecond)) // of two processors
 	f.l.spent = rate.NewLimiter(share, int(share))                                   // at once: that of a second
 	if oneClient {
-		f.l.open[networkOf(f.client)] = maxPerClient
+		f.l.open[feedback.ClientOf(f.client)] = maxPerClient
 	}
 	began := time.Now()
 	f.l.now = func() time.Time { return began.Add(f.took) }
@@ -243,7 +245,7 @@ func TestAProxyHasNoLimitOfItsOwn(t *testing.T) {
 				t.Fatalf("%s: %v", proxy, err)
 			}
 		}
-		if n := f.l.open[networkOf(f.client)]; n != maxOpen {
+		if n := f.l.open[feedback.ClientOf(f.client)]; n != maxOpen {
 			t.Errorf("%s has %d connections, want %d", proxy, n, maxOpen)
 		}
 	}
@@ -261,7 +263,7 @@ func TestConnectionsThatAreKeptLeaveHalfOfTheLimitsToNewOnes(t *testing.T) {
 		return w.Header().Get("Connection") == "close"
 	}
 	r := httptest.NewRequest("GET", "/u/x", nil)
-	client := networkOf(addressOf(r.RemoteAddr))
+	client := feedback.ClientOf(addressOf(r.RemoteAddr))
 	for open, want := range map[int]bool{1: false, maxPerClient / 2: false, maxPerClient/2 + 1: true} {
 		limiter.open[client] = open
 		if got := ends(); got != want {

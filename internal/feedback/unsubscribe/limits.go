@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"directmailer/internal/feedback"
 	"directmailer/internal/fifo"
 )
 
@@ -42,7 +43,7 @@ func newLimits(proxies []netip.Prefix) *limits {
 // allow returns the status of a request that is over a limit, or 0. The client's own limit comes
 // first, so that one client alone does not use up the limit of all.
 func (l *limits) allow(r *http.Request) int {
-	client := networkOf(l.client(r))
+	client := feedback.ClientOf(l.client(r))
 	now := l.now()
 	limiter := l.clients.GetOrAdd(client, func() *rate.Limiter { return rate.NewLimiter(clientRate, clientBurst) })
 	switch {
@@ -84,17 +85,6 @@ func addressOf(s string) netip.Addr {
 		return netip.Addr{}
 	}
 	return address.Unmap().WithZone("")
-}
-
-// networkOf returns what counts as one client: an IPv4 address, or an IPv6 network of 64 bits,
-// which one household has.
-func networkOf(address netip.Addr) netip.Prefix {
-	bits := 32
-	if address.Is6() {
-		bits = 64
-	}
-	network, _ := address.Prefix(bits)
-	return network
 }
 
 func contains(networks []netip.Prefix, address netip.Addr) bool {
