@@ -2,6 +2,7 @@ package temporalclient
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,8 @@ func TolerateSilence(log *slog.Logger) grpc.DialOption {
 			return err
 		}
 		if !answered(err) {
-			if silent.CompareAndSwap(false, true) {
+			// The SDK sends the last heartbeat of a cancelled attempt with the context that has ended.
+			if !errors.Is(ctx.Err(), context.Canceled) && silent.CompareAndSwap(false, true) {
 				log.Warn("Temporal does not answer a heartbeat: the activity goes on", "error", err)
 			}
 			return nil

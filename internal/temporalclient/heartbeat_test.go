@@ -3,6 +3,8 @@ package temporalclient_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,4 +64,38 @@ func TestAHeartbeatWithoutAnAnswerHasNoErrorAndCountsAsSilence(t *testing.T) {
 	if most := time.Since(before); silence > most {
 		t.Errorf("after an answer: a silence of %v, want %v at most", silence, most)
 	}
+}
+
+// The SDK sends the last heartbeat of an attempt that was cancelled with a context that has ended.
+func TestAHeartbeatOfACancelledAttemptIsNoSilence(t *testing.T) {
+	address := servertest.Temporal(t)
+	log := make(lines, 100)
+	t.Setenv("TEMPORAL_CONFIG_FILE", t.TempDir()+"/none.toml")
+	t.Setenv("TEMPORAL_ADDRESS", address)
+	c, err := temporalclient.Dial(t.Context(), slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.RecordActivityHeartbeat(ctx, []byte("token")); err != nil {
+		t.Error(err)
+	}
+	for len(log) > 0 {
+		if line := <-log; strings.Contains(line, "heartbeat") {
+			t.Errorf("the log says: %s", line)
+		}
+	}
+}
+
+// lines are what a log has written.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	select {
+	case l <- string(line):
+	default:
+	}
+	return len(line), nil
 }
