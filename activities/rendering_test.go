@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -52,6 +53,7 @@ func TestBatchesUnderSuspicionAreRenderedOneAtATime(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `UPDATE batches SET renderings = 1 WHERE number = 1`); err != nil {
 		t.Fatal(err)
 	}
+	a.slots.renders.patience = time.Hour
 	a.suspects <- struct{}{} // another batch is
 	if out, err := renderCalled(t, a, workflows.RenderCall{Mailing: "spring", Batch: 2, Retry: retries}); err != nil ||
 		out.Messages != 5 {
@@ -70,5 +72,24 @@ func TestBatchesUnderSuspicionAreRenderedOneAtATime(t *testing.T) {
 	<-a.suspects
 	if err := <-done; err != nil || len(a.suspects) != 0 {
 		t.Errorf("%v, %d places are taken", err, len(a.suspects))
+	}
+}
+
+// Eight such batches, the first of which waits for its pages, would hold all slots otherwise.
+func TestABatchUnderSuspicionDoesNotHoldItsSlotWhileItWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	pool, a := prepared(t, 5, workflows.Content{Text: "Hello {{.n}}"})
+	if _, err := pool.Exec(t.Context(), `UPDATE batches SET renderings = 1`); err != nil {
+		t.Fatal(err)
+	}
+	a.slots.renders.patience = time.Millisecond
+	a.suspects <- struct{}{} // another batch is rendered
+	if _, err := renderOnce(t, a); !isOfType(err, policy.SlotsTaken) {
+		t.Fatalf("got %v", err)
+	}
+	<-a.suspects
+	a.slots.renders.patience = time.Hour
+	if out, err := renderOnce(t, a); err != nil || out.Messages != 5 || len(a.suspects) != 0 {
+		t.Errorf("got %+v, %v", out, err)
 	}
 }

@@ -200,7 +200,7 @@ const (
 	WorkerBusy     ErrorType = "WorkerBusy"     // the connections of the worker are busy with the mailing
 	NoDropPoint    ErrorType = "NoDropPoint"    // the worker has none of the drop points
 	NoTokenKey     ErrorType = "NoTokenKey"     // the worker lacks the token key of the mailing
-	SlotsTaken     ErrorType = "SlotsTaken"     // slow work has all slots of the worker that it may have
+	SlotsTaken     ErrorType = "SlotsTaken"     // the worker has no room for work that is slow, or may kill it
 
 	// [UnexpectedAttempts] attempts at growing pauses. Then the mailing is suspended with the
 	// reason, so that an operator can look at it. No recipient gets an outcome for it.
