@@ -60,7 +60,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 					"the batch goes to another worker")
 		}
 		defer slot.release()
-		defer a.SendSlots.lendWhileSlow(to)()
+		defer a.SendSlots.lendWhen(slot.heldUp)()
 		// After an outage, answers of this worker may be unwritten. The claim would make their
 		// recipients uncertain.
 		if err := a.gate.WriteKept(ctx); err != nil {

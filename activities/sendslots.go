@@ -10,12 +10,12 @@ import (
 	"directmailer/internal/delivery/droppoint"
 )
 
-// stallCheck is the time between two looks at whether a batch waits for slow drop points only.
+// stallCheck is the time between two looks at whether slow drop points hold a batch up.
 const stallCheck = time.Second
 
-// SendSlots are the slots of this worker for sending, for Temporal's SDK. A batch whose drop points
-// stop answering cannot be ended: it keeps its slot until they answer. So it lends one more to
-// others meanwhile, up to half as many as there are. It is safe for concurrent use.
+// SendSlots are the slots of this worker for sending, for Temporal's SDK. A batch that waits for
+// the answer of a drop point cannot be ended: it keeps its slot until the answer. So it lends one
+// more to others meanwhile, up to half as many as there are. It is safe for concurrent use.
 type SendSlots struct {
 	slots, most int // most is how many may be lent
 
@@ -98,9 +98,17 @@ func (s *SendSlots) lend() (back func()) {
 	}
 }
 
-// lendWhileSlow lends a slot as soon as the batch has slow drop points only. The caller must call
-// end at the end of the batch.
-func (s *SendSlots) lendWhileSlow(to route) (end func()) {
+// heldUp reports whether slow drop points hold the batch up: it has no others, or its turn has been
+// over for a while, and a message still has no answer.
+func (c *slot) heldUp() bool {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	return c.route.speed() == droppoint.Slow || c.load != nil && time.Since(c.ends) >= stallCheck
+}
+
+// lendWhen lends a slot as soon as the batch is held up. The caller must call end at the end of the
+// batch.
+func (s *SendSlots) lendWhen(heldUp func() bool) (end func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -112,7 +120,7 @@ func (s *SendSlots) lendWhileSlow(to route) (end func()) {
 				return
 			case <-ticker.C:
 			}
-			if to.speed() != droppoint.Slow {
+			if !heldUp() {
 				continue
 			}
 			if back := s.lend(); back != nil {

@@ -28,10 +28,10 @@ func TestABatchWhoseDropPointStopsAnsweringLendsASlot(t *testing.T) {
 		}
 		var speed atomic.Int64
 		speed.Store(int64(droppoint.Quick))
-		to := route{speed: func() droppoint.Speed { return droppoint.Speed(speed.Load()) }}
+		a, to := newAdmission(4), route{speed: func() droppoint.Speed { return droppoint.Speed(speed.Load()) }}
 		var ends []func()
-		for range 4 {
-			ends = append(ends, s.lendWhileSlow(to))
+		for mailing := range int64(4) {
+			ends = append(ends, s.lendWhen(a.acquire(mailing, to).heldUp))
 		}
 		time.Sleep(time.Minute)
 		if n := reserved(s); n != 0 {
@@ -68,6 +68,29 @@ func TestABatchWhoseDropPointStopsAnsweringLendsASlot(t *testing.T) {
 		cancel()
 		if _, err := s.ReserveSlot(limited, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// One of its drop points answers: the batch is sent through that one. Then it waits for the other.
+func TestABatchThatWaitsForAnAnswerAfterItsTurnLendsASlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c := newSendSlots(1), newAdmission(1).acquire(1, quick)
+		end := s.lendWhen(c.heldUp)
+		time.Sleep(time.Minute) // the claim may wait for the database
+		send(c, 1000)
+		time.Sleep(turn)
+		if n := reserved(s); n != 1 {
+			t.Errorf("%d slots during the turn, want one", n)
+		}
+		time.Sleep(3 * stallCheck)
+		if n := reserved(s); n != 1 {
+			t.Errorf("%d slots are lent after the turn, want one", n)
+		}
+		end()
+		if s.ReleaseSlot(nil); s.TryReserveSlot(nil) != nil {
+			t.Error("there are more slots than before")
 		}
 	})
 }

@@ -237,9 +237,6 @@ func (d *DropPoint) HasFree() bool {
 	return len(d.idle) > 0 || d.open() < d.allowance.limit(time.Now())
 }
 
-// IsSlow reports whether recent answers took a second or more.
-func (d *DropPoint) IsSlow() bool { return d.speed.Load() >= int64(slowAnswer) }
-
 // Speed is how soon a drop point answers.
 type Speed int
 
@@ -253,7 +250,7 @@ const (
 // Speed returns how soon the drop point answers now.
 func (d *DropPoint) Speed() Speed {
 	switch {
-	case d.IsSlow() || d.isStalled(time.Now()):
+	case d.speed.Load() >= int64(slowAnswer) || d.isStalled(time.Now()):
 		return Slow
 	case d.speed.Load() > 0:
 		return Quick

@@ -3,6 +3,8 @@ package sender
 import (
 	"slices"
 	"time"
+
+	"directmailer/internal/delivery/droppoint"
 )
 
 // breakLimit is how many messages in a row may break their connections before a drop point counts
@@ -47,10 +49,12 @@ func (d *dropPointState) limited(now time.Time, w Wait) {
 // mayUse reports whether the batch may use the drop point. For a slow one it needs a slot, unless
 // there is no faster one. It needs mu.
 func (q *queue) mayUse(d *dropPointState) bool {
-	if d.hasSlowSlot || !d.IsSlow() {
+	if d.hasSlowSlot || d.Speed() != droppoint.Slow {
 		return true
 	}
-	hasFaster := slices.ContainsFunc(q.dropPoints, func(o *dropPointState) bool { return o.isUp() && !o.IsSlow() })
+	hasFaster := slices.ContainsFunc(q.dropPoints, func(o *dropPointState) bool {
+		return o.isUp() && o.Speed() != droppoint.Slow
+	})
 	d.hasSlowSlot = hasFaster && d.AcquireSlowSlot()
 	return d.hasSlowSlot || !hasFaster
 }

@@ -1,6 +1,7 @@
 package sender_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -332,5 +333,68 @@ func TestAnAttemptAtWhichTheServerAskedForLessIsNoBreak(t *testing.T) {
 	}
 	if got := again.Tried[6]; got.Breaks != 3 {
 		t.Errorf("broken: %+v", got)
+	}
+}
+
+// A message of another batch has no answer. Two more batches may use that drop point, and do.
+func TestABatchUsesNoDropPointThatHasStoppedAnsweringWhileAnotherAnswers(t *testing.T) {
+	t.Parallel()
+	stall := smtptest.NewStall("DOT", 0)
+	r := newRig(t, "connections=2", stall.Script)
+	t.Cleanup(stall.ReleaseAll)
+	conn, err := r.dropPoint.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := messageTo(1, nil).Message
+	if err := conn.Begin(t.Context(), &message); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := conn.Finish(nil)
+		conn.Release()
+		answered <- err
+	}()
+	for r.dropPoint.Speed() != droppoint.Slow && t.Context().Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	for range 2 {
+		if !r.dropPoint.AcquireSlowSlot() {
+			t.Fatal("it has no slots")
+		}
+	}
+	server := smtptest.Start(t, smtptest.Options{})
+	config, err := droppoint.Parse("fast", "smtp://"+server.Addr()+"?tls=none&connections=8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := droppoint.NewSet([]droppoint.Config{config})
+	t.Cleanup(set.Close)
+	fast, _ := set.Get("fast")
+	ended := make(chan error, 1)
+	claim := r.claim("m", false)
+	go func() {
+		_, err := run(context.WithoutCancel(t.Context()), r.batch(claim, func(b *sender.Batch) {
+			b.DropPoints = append(b.DropPoints, sender.DropPoint{DropPoint: fast})
+		}))
+		ended <- err
+	}()
+	for running := true; running && stall.Waiting() < 2; {
+		select {
+		case err := <-ended:
+			running = false
+			if err != nil || len(server.Received()) != recipients {
+				t.Errorf("%v, %d messages", err, len(server.Received()))
+			}
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	if n := stall.Waiting(); n != 1 {
+		t.Errorf("%d messages wait at the server that does not answer, want the one of before", n)
+	}
+	stall.ReleaseAll()
+	if err := <-answered; err != nil {
+		t.Error(err)
 	}
 }

@@ -12,7 +12,7 @@ const silencePolling = 250 * time.Millisecond
 // endTurn ends the turn. A worker keeps the batch until its messages in flight have their answers.
 // A slow drop point may take ten minutes for one. So after a moment, the drop points that have
 // answered all theirs send the rest of the batch, until the slow ones have answered too. They pause
-// while Temporal is silent: a worker that cannot reach Temporal begins no message after its turn.
+// while Temporal is silent (Batch.Silent), because it may give the batch to another worker.
 func (q *queue) endTurn() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
