@@ -28,8 +28,8 @@ const (
 // them is accepted after each acceptPause. A worker that wakes for each connection uses twice as
 // much processor time, and takes it from PostgreSQL and from its own sending each time.
 //
-// One client may use a clientPart-th of the share. While less than half of the burst is left, its
-// connections beyond that are closed unread. So others need not wait until all of them are served.
+// While less than half of the burst is left, one client may use the share divided by clientPart.
+// Its connections beyond that are closed unread, so that others do not wait until all are served.
 const (
 	connectionShare = 0.03
 	shareBurst      = 10 * time.Second
