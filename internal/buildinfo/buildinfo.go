@@ -53,6 +53,9 @@ func (b *Build) read(info *debug.BuildInfo) {
 	b.Revision += modified
 }
 
+// ID is the build in one word: version@revision.
+func (b Build) ID() string { return b.Version + "@" + b.Revision }
+
 // String is the build in one line.
 func (b Build) String() string {
 	return fmt.Sprintf("direct-mailer %s %s %s", b.Version, b.Revision, b.Go)

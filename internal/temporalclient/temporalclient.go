@@ -31,6 +31,8 @@ func Dial(ctx context.Context, log *slog.Logger) (*Client, error) {
 		return nil, &SettingsError{err}
 	}
 	options.Logger = log
+	// Most calls have less than a kilobyte. To compress one costs more than all the rest of the call.
+	options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
 	options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, TolerateSilence(log))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -60,7 +60,8 @@ func NewOn(t testing.TB, dropPoints, databaseURL, temporalAddress string) *Rig {
 		TaskQueue: fmt.Sprintf("q-%s-%d", name, Number())}
 	r.Pool = servertest.Pool(t, r.DatabaseURL, 4)
 	var err error
-	r.Temporal, err = client.Dial(client.Options{HostPort: r.TemporalAddress, Logger: silent{}})
+	r.Temporal, err = client.Dial(client.Options{HostPort: r.TemporalAddress, Logger: silent{},
+		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"directmailer/activities"
 	"directmailer/internal/audience/query"
+	"directmailer/internal/buildinfo"
 	"directmailer/internal/config"
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
@@ -173,6 +174,9 @@ func startWorkers(c client.Client, cfg config.Worker, a *activities.Activities) 
 		}
 		all.Wait()
 	}
+	// Temporal shows it with each worker, and keeps it in the histories. Without it, the SDK reads the
+	// whole program to make a checksum.
+	worker.SetBinaryChecksum(buildinfo.Read().ID())
 	for _, q := range queuesOf(cfg) {
 		pollers := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{})
 		if q.name == cfg.TaskQueue {
