@@ -50,7 +50,15 @@ func startPostgres(ctx context.Context, throwaway bool) (*servers.Postgres, erro
 		}
 		settings["max_wal_size"] = "256MB" // with it, a server in memory stays small
 	}
-	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: settings})
+	server, err := servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Throwaway: throwaway, Settings: settings})
+	if err != nil {
+		return nil, err
+	}
+	if err := quickenLogin(ctx, server.URL("postgres")); err != nil {
+		server.Stop(ctx)
+		return nil, err
+	}
+	return server, nil
 }
 
 // Template is a database that tests get copies of. It is prepared once for a test binary, when the
