@@ -27,9 +27,10 @@ import (
 // mailing does not wait for a large one.
 const turn = 10 * time.Second
 
-// maxSilence is how long Temporal may answer no heartbeat while a batch goes on after its turn. The
-// other half of the timeout is for the answers to the messages that are in flight then: after the
-// timeout, Temporal gives the batch to another worker, to which they would be uncertain.
+// maxSilence is how long Temporal may answer no heartbeat while a batch goes on after its turn, or
+// before it is claimed. The other half of the timeout is for the answers to the messages that are
+// in flight then: after the timeout, Temporal gives the batch to another worker, to which they
+// would be uncertain. A claim after the timeout would take the batch from that worker.
 const maxSilence = policy.HeartbeatTimeout / 2
 
 // SendBatch sends a batch for one turn to its recipients without an outcome, through any drop point
@@ -72,6 +73,10 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			return workflows.SentBatch{}, err
 		}
 		defer optOuts.Close()
+		if temporalclient.Silence(ctx) > maxSilence {
+			return workflows.SentBatch{}, failf(policy.BatchTaken,
+				"Temporal has not answered this attempt for %v: another worker may have the batch", maxSilence)
+		}
 		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
 		claim, err := a.ledger.Claim(ctx, batch, call.OnUncertain == workflows.Hold)
 		if err != nil {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -28,15 +30,30 @@ type silence struct {
 	slowServer *smtptest.Server
 	run        client.WorkflowRun
 	cancelled  chan struct{} // closed when the attempt is
+	failed     chan failedAttempt
+}
+
+// failedAttempt is the error of an attempt, and the batch's fence at its end.
+type failedAttempt struct {
+	err   error
+	fence int
 }
 
 func newSilence(t *testing.T) *silence {
+	t.Helper()
+	s := startSilence(t, func(*fixture) {})
+	s.await("messages at both servers", func() bool { return s.slow.Waiting() == 2 && s.fast.Waiting() == 1 })
+	return s
+}
+
+// startSilence starts to send the batch, after prepare.
+func startSilence(t *testing.T, prepare func(*fixture)) *silence {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a Temporal")
 	}
 	s := &silence{T: t, muted: servertest.MutedTemporal(t, servertest.Temporal(t)), cancelled: make(chan struct{}),
-		slow: smtptest.NewStall("DOT", 0), fast: smtptest.NewStall("DOT", 0)}
+		failed: make(chan failedAttempt, 1), slow: smtptest.NewStall("DOT", 0), fast: smtptest.NewStall("DOT", 0)}
 	t.Cleanup(s.slow.ReleaseAll)
 	t.Cleanup(s.fast.ReleaseAll)
 	d := newFixture(t, s.slow.Script)
@@ -49,20 +66,35 @@ func newSilence(t *testing.T) *silence {
 	})
 	w.RegisterActivityWithOptions(func(ctx context.Context, call workflows.SendCall) (workflows.SentBatch, error) {
 		defer context.AfterFunc(ctx, func() { close(s.cancelled) })()
-		return a.SendBatch(ctx, call)
+		out, err := a.SendBatch(ctx, call)
+		if err != nil {
+			select {
+			case s.failed <- failedAttempt{err, fenceOf(t, d.pool)}:
+			default: // nobody asks
+			}
+		}
+		return out, err
 	}, activity.RegisterOptions{Name: policy.SendBatch})
 	w.RegisterWorkflow(sendOnce)
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
+	prepare(d)
 	options := client.StartWorkflowOptions{ID: t.Name(), TaskQueue: t.Name()}
 	var err error
 	if s.run, err = c.ExecuteWorkflow(t.Context(), options, sendOnce, sendCall(workflows.Hold, "mx", "fast")); err != nil {
 		t.Fatal(err)
 	}
-	s.await("messages at both servers", func() bool { return s.slow.Waiting() == 2 && s.fast.Waiting() == 1 })
 	return s
+}
+
+// fenceOf returns the fence of the only batch.
+func fenceOf(t *testing.T, pool *pgxpool.Pool) (fence int) {
+	if err := pool.QueryRow(context.WithoutCancel(t.Context()), `SELECT fence FROM batches`).Scan(&fence); err != nil {
+		t.Error(err)
+	}
+	return fence
 }
 
 // await waits until something has happened. The attempt must not be cancelled before.
@@ -117,6 +149,50 @@ func TestABatchBeginsNoMessageAfterItsTurnWhileTemporalIsSilent(t *testing.T) {
 		t.Errorf("the fast server has got %d messages in the silence, want the one that it had", n)
 	}
 	s.muted.Unmute()
+	s.wantAllSent()
+}
+
+// An attempt waits for the database before it claims its batch. Meanwhile Temporal may have given
+// the batch to another worker, from which the claim would take it.
+func TestABatchIsNotClaimedAfterASilence(t *testing.T) {
+	t.Parallel()
+	var locked pgx.Tx
+	var pool *pgxpool.Pool
+	before := 0
+	s := startSilence(t, func(d *fixture) {
+		var err error
+		if locked, err = d.pool.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// Otherwise the pool never closes after a failure.
+		t.Cleanup(func() { _ = locked.Rollback(context.WithoutCancel(t.Context())) })
+		if _, err := locked.Exec(t.Context(), `LOCK TABLE mailings`); err != nil {
+			t.Fatal(err)
+		}
+		pool, before = d.pool, fenceOf(t, d.pool)
+	})
+	s.await("the attempt waits for the database", func() (waits bool) {
+		if err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+			WHERE NOT granted AND datname = current_database())`).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+		return waits
+	})
+	<-s.muted.Mute(int(maxSilence/time.Second) + 2)
+	if err := locked.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.await("the attempt's end, or its messages", func() bool { return len(s.failed) > 0 || s.fast.Waiting() > 0 })
+	failed := failedAttempt{fence: fenceOf(t, pool)}
+	if len(s.failed) > 0 {
+		failed = <-s.failed
+	}
+	var taken *temporal.ApplicationError
+	if !errors.As(failed.err, &taken) || taken.Type() != string(policy.BatchTaken) || failed.fence != before {
+		t.Errorf("the attempt ended with %v, and the fence rose from %d to %d", failed.err, before, failed.fence)
+	}
+	s.muted.Unmute()
+	s.fast.ReleaseAll()
 	s.wantAllSent()
 }
 

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
@@ -203,8 +204,8 @@ func (c *chaosRun) run(t *testing.T, f fault) {
 		r := e.round(c.random(f, n), n, policy)
 		c.add(r)
 		if !r.ok() {
-			t.Errorf("seed %d, round %d: %d lost, %d duplicates of at most %d, %+v", c.seed, n, r.lost, r.duplicates,
-				r.bound, r.counts)
+			t.Errorf("seed %d, round %d: %d lost, %d duplicates of at most %d, %+v; attempts at recipients who have "+
+				"several:\n%s", c.seed, n, r.lost, r.duplicates, r.bound, r.counts, e.repeated())
 		}
 	}
 	if late := e.receiver.lateRecipients(); len(late) > 0 {
@@ -217,6 +218,25 @@ func (c *chaosRun) run(t *testing.T, f fault) {
 			}
 		}
 	}
+}
+
+// repeated describes the attempts at the first recipients of the mailing who have more than one.
+// The times tell the claims apart: an uncertain attempt is "answered" by the claim.
+func (e *experiment) repeated() string {
+	rows, err := e.Pool.Query(e.Context(), `
+		SELECT format('%s.%s %s by %s, %s to %s', recipient, attempt, status, drop_point,
+			to_char(at, 'HH24:MI:SS.MS'), to_char(answered_at, 'HH24:MI:SS.MS'))
+		FROM deliveries d WHERE mailing = (SELECT key FROM mailings WHERE id = $1)
+		AND EXISTS (SELECT FROM deliveries e WHERE e.mailing = d.mailing AND e.recipient = d.recipient AND e.attempt = 2)
+		ORDER BY recipient, attempt LIMIT 60`, e.ID())
+	if err != nil {
+		return err.Error()
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(lines, "\n")
 }
 
 // experiment is what the rounds of one fault share: the workers, and the servers that the fault may
