@@ -198,3 +198,32 @@ func TestMailingsOfASlowDropPointLeaveHalfOfTheSlots(t *testing.T) {
 		c.release()
 	}
 }
+
+// Batches wait for a server that does not answer, and their turns are over. The other server was
+// slow once. Nobody finds out that it is quick unless a batch has room.
+func TestBatchesWhoseTurnIsOverLeaveRoomToFindOutWhetherAServerAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(8)
+		speed := droppoint.Slow
+		either := route{names: []string{"silent", "once slow"}, speed: func() droppoint.Speed { return speed }}
+		for mailing := range int64(4) {
+			send(a.acquire(mailing, either), 1000)
+		}
+		time.Sleep(turn + stallCheck)
+		if a.acquire(5, either) != nil {
+			t.Error("five batches have only slow drop points")
+		}
+		speed = droppoint.Unknown
+		for mailing := range int64(2) {
+			if c := a.acquire(10+mailing, either); c != nil {
+				send(c, 1000)
+			} else {
+				t.Error("a batch finds no room")
+			}
+		}
+		if a.acquire(20, either) != nil {
+			t.Error("three batches try the drop point")
+		}
+	})
+}

@@ -3,6 +3,7 @@ package activities
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"directmailer/internal/delivery/droppoint"
 	"directmailer/internal/delivery/sender"
@@ -43,13 +44,15 @@ func (r route) overlaps(o route) bool {
 
 // hasRoom reports whether a batch may have one of the slots for sending: through slow drop points
 // at most half of them, and a quarter through those that have answered nothing yet. A batch keeps
-// its slot until its messages in flight have their answers, which a server may delay by minutes. It
-// needs mu.
+// its slot until its messages in flight have their answers, which a server may delay by minutes.
+// Batches whose turn is over do not count where it is unknown whether a drop point answers: they do
+// not find out. It needs mu.
 func (a *admission) hasRoom(to route) bool {
 	speed := to.speed()
 	if speed == droppoint.Quick {
 		return true
 	}
+	now := time.Now()
 	slow, silent := 0, 0
 	for _, s := range a.mailings {
 		for c := range s.batches {
@@ -57,7 +60,7 @@ func (a *admission) hasRoom(to route) bool {
 			case droppoint.Slow:
 				slow++
 			case droppoint.Unknown:
-				if c.route.overlaps(to) {
+				if c.route.overlaps(to) && !c.turnIsOver(now) {
 					silent++
 				}
 			}

@@ -103,8 +103,12 @@ func (s *SendSlots) lend() (back func()) {
 func (c *slot) heldUp() bool {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
-	return c.route.speed() == droppoint.Slow || c.load != nil && time.Since(c.ends) >= stallCheck
+	return c.route.speed() == droppoint.Slow || c.turnIsOver(time.Now())
 }
+
+// turnIsOver reports whether the turn of the batch has been over for a while, although it keeps its
+// slot. It needs the mutex of the admission.
+func (c *slot) turnIsOver(now time.Time) bool { return c.load != nil && now.Sub(c.ends) >= stallCheck }
 
 // lendWhen lends a slot as soon as the batch is held up. The caller must call end at the end of the
 // batch.

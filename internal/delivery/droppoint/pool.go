@@ -242,20 +242,30 @@ type Speed int
 
 // The speeds.
 const (
-	Unknown Speed = iota // it has answered to no message yet
+	Unknown Speed = iota // it has answered to no message yet, or was slow and has had none for slowMemory
 	Quick
 	Slow // recent answers took a second or more, or none has come for a second
 )
 
+// slowMemory is how long a drop point without messages counts as slow. If it did for ever, batches
+// that wait for a drop point that does not answer could keep all others from a quick one.
+const slowMemory = 10 * time.Second
+
 // Speed returns how soon the drop point answers now.
 func (d *DropPoint) Speed() Speed {
+	now, speed := time.Now(), time.Duration(d.speed.Load())
 	switch {
-	case d.speed.Load() >= int64(slowAnswer) || d.isStalled(time.Now()):
+	case d.isStalled(now), speed >= slowAnswer && !d.isIdle(now):
 		return Slow
-	case d.speed.Load() > 0:
+	case speed > 0 && speed < slowAnswer:
 		return Quick
 	}
 	return Unknown
+}
+
+// isIdle reports whether no connection waits for an answer, and none has had one for slowMemory.
+func (d *DropPoint) isIdle(now time.Time) bool {
+	return d.waits.Load() == 0 && now.Sub(time.Unix(0, d.lastAnswer.Load())) >= slowMemory
 }
 
 // isStalled reports whether connections wait, and none has had an answer for a while.
@@ -266,8 +276,12 @@ func (d *DropPoint) isStalled(now time.Time) bool {
 
 // waiting counts a connection that waits for an answer, until done is called.
 func (d *DropPoint) waiting() (done func()) {
+	now := time.Now()
+	if d.isIdle(now) {
+		d.speed.Store(0)
+	}
 	if d.waits.Add(1) == 1 {
-		d.waitsSince.Store(time.Now().UnixNano())
+		d.waitsSince.Store(now.UnixNano())
 	}
 	return func() { d.waits.Add(-1) }
 }

@@ -1,0 +1,45 @@
+package droppoint
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// If a drop point counted as slow until it answers again, batches that may not use a slow one would
+// never use it.
+func TestADropPointWithoutMessagesIsNotSlowForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &DropPoint{}
+		answer := func(took time.Duration) {
+			done := d.waiting()
+			time.Sleep(took)
+			d.lastAnswer.Store(time.Now().UnixNano())
+			d.recordAnswer(took)
+			done()
+		}
+		answer(5 * time.Second)
+		time.Sleep(slowMemory - time.Nanosecond)
+		if d.Speed() != Slow {
+			t.Error("it is not slow after a slow answer")
+		}
+		time.Sleep(time.Nanosecond)
+		if d.Speed() != Unknown {
+			t.Error("it is known to be slow after a pause")
+		}
+		if answer(time.Millisecond); d.Speed() != Quick {
+			t.Error("it is not quick after a quick answer")
+		}
+		time.Sleep(slowMemory)
+		if d.Speed() != Quick {
+			t.Error("it is not quick after a pause")
+		}
+		waits := d.waiting()
+		time.Sleep(slowAnswer)
+		if d.Speed() != Slow {
+			t.Error("it is not slow while it does not answer")
+		}
+		waits()
+	})
+}
