@@ -59,6 +59,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// behindLinks are the characters that programs take for the end of a link in a text, although they
+// belong to the sentence. No token has them.
+const behindLinks = ".,;:!)]}>'\"*\u2019\u201d\u00bb\u2026"
+
 // token returns the token of the path. A proxy may have taken the path of the public URL off.
 func (h *handler) token(r *http.Request) (string, bool) {
 	path := r.URL.Path
@@ -67,6 +71,7 @@ func (h *handler) token(r *http.Request) (string, bool) {
 	} else if path, ok = strings.CutPrefix(path, feedback.Path); !ok {
 		return "", false
 	}
+	path = strings.TrimRight(path, behindLinks)
 	return path, path != "" && !strings.Contains(path, "/")
 }
 

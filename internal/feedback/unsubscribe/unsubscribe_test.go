@@ -195,6 +195,20 @@ func TestALinkWorksAfterTheKeysHaveRotated(t *testing.T) {
 	f.wantOptOuts("autumn-3@example.org list:people asked autumn")
 }
 
+// "You can leave at https://mail.example.com/u/…." is a link with a full stop to some programs.
+func TestALinkWorksWithThePunctuationBehindIt(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.start(Options{})
+	for n, behind := range []string{".", "),%3E", "%E2%80%9D"} {
+		if a := f.post(f.token("autumn", n+1)+behind, "scope", "this"); a.status != http.StatusOK {
+			t.Errorf("%s: status %d", behind, a.status)
+		}
+	}
+	f.wantOptOuts("autumn-1@example.org list:people asked autumn", "autumn-2@example.org list:people asked autumn",
+		"autumn-3@example.org list:people asked autumn")
+}
+
 // A sender must not believe that it has left when this worker cannot know who it is.
 func TestAListenerThatLacksAKeyDoesNotSayThatSomebodyHasLeft(t *testing.T) {
 	t.Parallel()
