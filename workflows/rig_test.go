@@ -26,6 +26,7 @@ type testRig struct {
 	env *testsuite.TestWorkflowEnvironment
 
 	mu        sync.Mutex
+	over      bool // the run has ended: an activity that is still in flight changes nothing any more
 	calls     []string
 	sends     []workflows.SendCall
 	closes    []workflows.CloseCall
@@ -82,6 +83,9 @@ func newRig(t *testing.T, batches int) *testRig {
 	return rig
 }
 
+// errOver is the answer to an activity that nobody waits for any more.
+var errOver = errors.New("the run has ended")
+
 func (rig *testRig) note(format string, args ...any) {
 	rig.calls = append(rig.calls, fmt.Sprintf(format, args...))
 }
@@ -89,6 +93,9 @@ func (rig *testRig) note(format string, args ...any) {
 func (rig *testRig) OpenMailing(_ context.Context, c workflows.OpenCall) (workflows.Opened, error) {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return workflows.Opened{}, errOver
+	}
 	rig.note("open")
 	if rig.open != nil {
 		return rig.open(c)
@@ -115,6 +122,9 @@ func (rig *testRig) CheckSeal(_ context.Context, c workflows.SealCheck) (bool, e
 func (rig *testRig) PrepareList(_ context.Context, c workflows.PrepareCall) (workflows.Prepared, error) {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return workflows.Prepared{}, errOver
+	}
 	rig.note("prepare")
 	if rig.prepare != nil {
 		if err := rig.prepare(); err != nil {
@@ -134,6 +144,9 @@ func (rig *testRig) PrepareList(_ context.Context, c workflows.PrepareCall) (wor
 func (rig *testRig) RenderBatch(_ context.Context, c workflows.RenderCall) (workflows.Rendered, error) {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return workflows.Rendered{}, errOver
+	}
 	rig.note("render %d", c.Batch)
 	rig.rendered++
 	rig.mostAhead = max(rig.mostAhead, rig.rendered-rig.settled)
@@ -146,6 +159,9 @@ func (rig *testRig) RenderBatch(_ context.Context, c workflows.RenderCall) (work
 func (rig *testRig) GatherDeferred(_ context.Context, c workflows.GatherCall) (workflows.Gathered, error) {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return workflows.Gathered{}, errOver
+	}
 	rig.note("gather")
 	if rig.gather == nil {
 		return workflows.Gathered{}, nil
@@ -156,6 +172,9 @@ func (rig *testRig) GatherDeferred(_ context.Context, c workflows.GatherCall) (w
 func (rig *testRig) CheckDropPoint(_ context.Context, c workflows.CheckCall) (workflows.Checked, error) {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return workflows.Checked{}, errOver
+	}
 	rig.note("check %s", c.DropPoint)
 	if rig.check == nil {
 		return workflows.Checked{Usable: true}, nil
@@ -166,6 +185,9 @@ func (rig *testRig) CheckDropPoint(_ context.Context, c workflows.CheckCall) (wo
 func (rig *testRig) SetRate(_ context.Context, c workflows.RateCall) error {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return errOver
+	}
 	if rig.rate != nil {
 		if err := rig.rate(c); err != nil {
 			return err
@@ -178,6 +200,9 @@ func (rig *testRig) SetRate(_ context.Context, c workflows.RateCall) error {
 func (rig *testRig) ResolveUncertain(_ context.Context, c workflows.ResolveCall) (workflows.Resolved, error) {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return workflows.Resolved{}, errOver
+	}
 	rig.note("resolve %s", c.As.As)
 	if rig.resolve == nil {
 		return workflows.Resolved{Recipients: 1}, nil
@@ -221,12 +246,23 @@ func lost(c workflows.SendCall) error {
 
 func (rig *testRig) SendBatch(_ context.Context, c workflows.SendCall) (workflows.SentBatch, error) {
 	rig.mu.Lock()
+	if rig.over {
+		rig.mu.Unlock()
+		return workflows.SentBatch{}, errOver
+	}
 	rig.note("send %d", c.Batch)
 	rig.sends = append(rig.sends, c)
 	rig.sending++
 	rig.mostSends = max(rig.mostSends, rig.sending)
 	rig.mu.Unlock()
-	defer func() { rig.mu.Lock(); rig.sending--; rig.settled++; rig.mu.Unlock() }()
+	defer func() {
+		rig.mu.Lock()
+		defer rig.mu.Unlock()
+		if !rig.over {
+			rig.sending--
+			rig.settled++
+		}
+	}()
 	if rig.send != nil {
 		return rig.send(c)
 	}
@@ -236,6 +272,9 @@ func (rig *testRig) SendBatch(_ context.Context, c workflows.SendCall) (workflow
 func (rig *testRig) CloseMailing(_ context.Context, c workflows.CloseCall) (workflows.Closing, error) {
 	rig.mu.Lock()
 	defer rig.mu.Unlock()
+	if rig.over {
+		return workflows.Closing{}, errOver
+	}
 	rig.note("close %s", c.State)
 	rig.closes = append(rig.closes, c)
 	if rig.close != nil {
@@ -264,6 +303,9 @@ func input() workflows.Input {
 func (rig *testRig) run(in workflows.Input) workflows.Result {
 	rig.Helper()
 	rig.env.ExecuteWorkflow(workflows.MailingType, in)
+	rig.mu.Lock()
+	rig.over = true
+	rig.mu.Unlock()
 	if !rig.env.IsWorkflowCompleted() {
 		rig.Fatal("the workflow has not ended")
 	}
