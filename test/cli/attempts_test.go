@@ -64,7 +64,7 @@ func TestTheFirstFailureIsExplainedWithItsAttemptAndTheTimeOfTheNext(t *testing.
 		t.Errorf("the next attempt is at %v, and it is %v", w.NextAttempt, time.Now())
 	}
 	at := w.NextAttempt.Local().Format("2006-01-02 15:04:05 MST")
-	s.run("show", id).want(t, 0, "mx waits until "+at+", after attempt 1 of 5: "+refusal+itsWords)
+	s.runShow(id).want(t, 0, "mx waits until "+at+", after attempt 1 of 5: "+refusal+itsWords)
 	line := s.watch(id)
 	if line.next(); !strings.Contains(line.lines.Text(), `"attempt":1,"of":5,"next_attempt":"`) {
 		t.Errorf("watch: %s", line.lines.Text())
@@ -100,7 +100,7 @@ func TestEachOfTheAttemptsIsCountedUntilTheMailingIsSuspended(t *testing.T) {
 			!w.NextAttempt.IsZero() {
 			t.Errorf("%+v", v)
 		}
-		s.run("show", id).want(t, 0, fmt.Sprintf("mx is retried, after attempt %d of 5: "+refusal, failed), itsWords)
+		s.runShow(id).want(t, 0, fmt.Sprintf("mx is retried, after attempt %d of 5: "+refusal, failed), itsWords)
 	}
 	s.rig.AwaitStatus("it is suspended", func(v workflows.Status) bool {
 		stall.Release(stall.Waiting())
@@ -145,7 +145,7 @@ func TestABatchWhosePagesAreAwayIsExplainedWhileItIsTriedAgain(t *testing.T) {
 	}
 	text := "render 3 batches: " + w.Failure + "; attempt 1 of 7 has failed, next attempt at " +
 		w.NextAttempt.Local().Format("2006-01-02 15:04:05 MST")
-	s.run("show", id).want(t, 0, text)
+	s.runShow(id).want(t, 0, text)
 	s.run("cancel", id).want(t, 0)
 	s.run("watch", id).want(t, 8)
 }

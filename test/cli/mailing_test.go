@@ -48,14 +48,14 @@ type mailingStatus struct {
 
 func (s *shell) status(id string) (m mailingStatus) {
 	s.t.Helper()
-	s.run("show", id, "--output", "json").want(s.t, 0).decode(s.t, &m)
+	s.runShow(id, "--output", "json").want(s.t, 0).decode(s.t, &m)
 	return m
 }
 
 func (s *shell) show(id string) mailing {
 	s.t.Helper()
 	var m mailing
-	s.run("show", id, "--output", "json").want(s.t, 0).decode(s.t, &m)
+	s.runShow(id, "--output", "json").want(s.t, 0).decode(s.t, &m)
 	return m
 }
 
@@ -82,7 +82,7 @@ func TestAMailingGoesFromTheFileToTheDropDirectoryAndTheReport(t *testing.T) {
 	if fmt.Sprint(m) != fmt.Sprint(want) || len(m.DropPoints) != 1 || m.DropPoints[0].Name != "drop" {
 		t.Errorf("show: %+v, want %+v", m, want)
 	}
-	s.run("show", id).want(t, 0, "bounces go to", "example.com")
+	s.runShow(id).want(t, 0, "bounces go to", "example.com")
 	var all []mailing
 	s.run("ls", "--output", "json").want(t, 0).decode(t, &all)
 	if len(all) != 1 || all[0].ID != id || all[0].Sent != 2 {
@@ -270,7 +270,7 @@ func TestASuspendedMailingIsExplainedAndResumed(t *testing.T) {
 	if !strings.Contains(m.Doing, "drop") || !strings.Contains(m.Doing, "probes every 1h") || m.Open != 3 {
 		t.Errorf("show: %+v", m)
 	}
-	s.run("show", id).want(t, 0, "next probe", "suspended", "Ledger, open")
+	s.runShow(id).want(t, 0, "next probe", "suspended", "Ledger, open")
 	s.mkdir("late")
 	s.run("resume", id).want(t, 0, "trying again")
 	s.run("watch", id).want(t, 0, "3 of 3 recipients")

@@ -143,6 +143,16 @@ func (s *shell) runWithInput(stdin string, args ...string) result {
 	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
+// runShow runs `show`, again while Temporal or the worker does not answer at the moment.
+func (s *shell) runShow(id string, flags ...string) (r result) {
+	s.t.Helper()
+	eventually(s.t, "show has an answer", func() bool {
+		r = s.run(append([]string{"show", id}, flags...)...)
+		return r.code != 7 && !strings.Contains(r.out, "no worker answers at the moment")
+	})
+	return r
+}
+
 // command returns a command that runs the starter in the shell's folder.
 func (s *shell) command(ctx context.Context, args ...string) *exec.Cmd {
 	s.t.Helper()

@@ -104,7 +104,7 @@ func TestAPausedMailingIsHeldUntilItIsResumed(t *testing.T) {
 	if len(v.Rates) != 1 || fmt.Sprint(v.Rates[0]) != "{drop_point drop 1/d}" {
 		t.Errorf("rates %v", v.Rates)
 	}
-	s.run("show", id).want(t, 0, "paused", "since", "1/d to drop point drop")
+	s.runShow(id).want(t, 0, "paused", "since", "1/d to drop point drop")
 	s.run("ls").want(t, 0, "paused")
 	s.run("pause", id).wantError(t, 4, "mailing "+id)
 	s.must("rate", "clear", "drop")
@@ -409,7 +409,7 @@ func TestDeferredRecipientsAreShownWithTheirNextRound(t *testing.T) {
 	if next := s.status(id).NextRound; time.Until(next) < 20*time.Minute {
 		t.Errorf("next round %v", next)
 	}
-	s.run("show", id).want(t, 0, "1 recipient refused for now, next round at ")
+	s.runShow(id).want(t, 0, "1 recipient refused for now, next round at ")
 	s.run("cancel", id).want(t, 0)
 	s.run("watch", id).want(t, 8)
 }
