@@ -171,13 +171,7 @@ func TestABatchIsNotClaimedAfterASilence(t *testing.T) {
 		}
 		pool, before = d.pool, fenceOf(t, d.pool)
 	})
-	s.await("the attempt waits for the database", func() (waits bool) {
-		if err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
-			WHERE NOT granted AND datname = current_database())`).Scan(&waits); err != nil {
-			t.Fatal(err)
-		}
-		return waits
-	})
+	s.await("the attempt waits for the database", func() bool { return servertest.WaitsForLock(t, pool) })
 	<-s.muted.Mute(int(maxSilence/time.Second) + 2)
 	if err := locked.Rollback(t.Context()); err != nil {
 		t.Fatal(err)

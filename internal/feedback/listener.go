@@ -21,10 +21,9 @@ func ClientOf(address netip.Addr) netip.Prefix {
 	return network
 }
 
-// KeepAccepting returns l with errors of Accept after which the servers of net/http and go-smtp try
-// again, with a pause of up to a second. By themselves they end at some of these errors, such as a
-// lack of memory for sockets. An operator reads of the first error of a row. what names the
-// listener.
+// KeepAccepting returns l such that the servers of net/http and go-smtp try again after every error
+// of Accept, with a pause of up to a second. Without it, they end at some errors, such as a lack of
+// memory for sockets. The first of several errors in a row is logged. what names the listener.
 func KeepAccepting(l net.Listener, what string, log *slog.Logger) net.Listener {
 	return &keptListener{Listener: l, what: what, log: log}
 }
@@ -50,7 +49,7 @@ func (l *keptListener) Accept() (net.Conn, error) {
 	return nil, passingError{err}
 }
 
-// passingError is a [net.Error] that says of itself that it passes.
+// passingError tells a server that the error is temporary.
 type passingError struct{ error }
 
 func (passingError) Timeout() bool   { return false }

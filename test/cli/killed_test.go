@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/dev/servertest"
 )
@@ -54,7 +53,7 @@ func TestAnImportOfOptOutsThatIsKilledIsRunAgain(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			awaitLock(t, pool)
+			eventually(t, "the import waits", func() bool { return servertest.WaitsForLock(t, pool) })
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			if err := tx.Rollback(t.Context()); err != nil {
@@ -109,7 +108,7 @@ func TestAnImportOfAListThatIsKilledLeavesTheOldList(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	awaitLock(t, pool)
+	eventually(t, "the import waits", func() bool { return servertest.WaitsForLock(t, pool) })
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	if source, members := list(); source != "old.csv" || members != 1 {
@@ -122,17 +121,4 @@ func TestAnImportOfAListThatIsKilledLeavesTheOldList(t *testing.T) {
 	if source, members := list(); source != "new.csv" || members != rows {
 		t.Errorf("after another import the list is that of %s, with %d members", source, members)
 	}
-}
-
-// awaitLock waits until a session of the pool's database waits for another one.
-func awaitLock(t *testing.T, pool *pgxpool.Pool) {
-	t.Helper()
-	eventually(t, "the import waits", func() (waits bool) {
-		err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
-			WHERE NOT granted AND datname = current_database())`).Scan(&waits)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return waits
-	})
 }

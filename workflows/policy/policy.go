@@ -196,7 +196,7 @@ const (
 
 	// Nothing has failed: the work is offered to another worker.
 	WorkerStopping ErrorType = "WorkerStopping" // the worker shuts down and hands the batch back
-	BatchTaken     ErrorType = "BatchTaken"     // another attempt holds the fence of the batch
+	BatchTaken     ErrorType = "BatchTaken"     // another attempt has the batch, or may have it
 	WorkerBusy     ErrorType = "WorkerBusy"     // the connections of the worker are busy with the mailing
 	NoDropPoint    ErrorType = "NoDropPoint"    // the worker has none of the drop points
 	NoTokenKey     ErrorType = "NoTokenKey"     // the worker lacks the token key of the mailing

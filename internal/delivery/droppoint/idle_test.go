@@ -36,6 +36,9 @@ func TestADropPointWithoutMessagesIsNotSlowForEver(t *testing.T) {
 			t.Error("it is not quick after a pause")
 		}
 		waits := d.waiting()
+		if d.Speed() != Quick {
+			t.Error("it is not quick while it has a message again")
+		}
 		time.Sleep(slowAnswer)
 		if d.Speed() != Slow {
 			t.Error("it is not slow while it does not answer")

@@ -253,19 +253,23 @@ const slowMemory = 10 * time.Second
 
 // Speed returns how soon the drop point answers now.
 func (d *DropPoint) Speed() Speed {
-	now, speed := time.Now(), time.Duration(d.speed.Load())
-	switch {
-	case d.isStalled(now), speed >= slowAnswer && !d.isIdle(now):
+	now := time.Now()
+	switch speed := d.speed.Load(); {
+	case d.isStalled(now):
 		return Slow
-	case speed > 0 && speed < slowAnswer:
-		return Quick
+	case speed == 0 || d.slownessIsOld(now):
+		return Unknown
+	case speed >= int64(slowAnswer):
+		return Slow
 	}
-	return Unknown
+	return Quick
 }
 
-// isIdle reports whether no connection waits for an answer, and none has had one for slowMemory.
-func (d *DropPoint) isIdle(now time.Time) bool {
-	return d.waits.Load() == 0 && now.Sub(time.Unix(0, d.lastAnswer.Load())) >= slowMemory
+// slownessIsOld reports whether the last answers were slow, none has come for slowMemory, and no
+// connection waits for one.
+func (d *DropPoint) slownessIsOld(now time.Time) bool {
+	return d.speed.Load() >= int64(slowAnswer) && d.waits.Load() == 0 &&
+		now.Sub(time.Unix(0, d.lastAnswer.Load())) >= slowMemory
 }
 
 // isStalled reports whether connections wait, and none has had an answer for a while.
@@ -277,7 +281,7 @@ func (d *DropPoint) isStalled(now time.Time) bool {
 // waiting counts a connection that waits for an answer, until done is called.
 func (d *DropPoint) waiting() (done func()) {
 	now := time.Now()
-	if d.isIdle(now) {
+	if d.slownessIsOld(now) {
 		d.speed.Store(0)
 	}
 	if d.waits.Add(1) == 1 {

@@ -59,8 +59,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// behindLinks are the characters that programs take for the end of a link in a text, although they
-// belong to the sentence. No token has them.
+// behindLinks are characters behind a link that some programs take for a part of it. No token has
+// them.
 const behindLinks = ".,;:!)]}>'\"*\u2019\u201d\u00bb\u2026"
 
 // token returns the token of the path. A proxy may have taken the path of the public URL off.
