@@ -73,12 +73,7 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			return workflows.SentBatch{}, err
 		}
 		defer optOuts.Close()
-		if temporalclient.Silence(ctx) > maxSilence {
-			return workflows.SentBatch{}, failf(policy.BatchTaken,
-				"Temporal has not answered this attempt for %v: another worker may have the batch", maxSilence)
-		}
-		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
-		claim, err := a.ledger.Claim(ctx, batch, call.OnUncertain == workflows.Hold)
+		claim, err := a.claim(ctx, ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}, call.OnUncertain)
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
@@ -92,6 +87,23 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		}
 		return out, err
 	})
+}
+
+// claim claims a batch if it is this attempt's to claim. The fence is read before the look at the
+// silence: a worker that is stopped between that look and the claim does not take the batch from
+// the worker that has claimed it meanwhile.
+func (a *Activities) claim(
+	ctx context.Context, b ledger.Batch, onUncertain workflows.OnUncertain,
+) (*ledger.Claim, error) {
+	fence, err := a.ledger.Fence(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	if temporalclient.Silence(ctx) > maxSilence {
+		return nil, failf(policy.BatchTaken,
+			"Temporal has not answered this attempt for %v: another worker may have the batch", maxSilence)
+	}
+	return a.ledger.Claim(ctx, b, fence, onUncertain == workflows.Hold)
 }
 
 // sendTurn sends a claimed batch for one turn.

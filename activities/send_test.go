@@ -193,7 +193,7 @@ func TestWithHoldNobodyIsSentToTwiceByAnyWorker(t *testing.T) {
 				}
 				return nil
 			})
-			claim, err := d.a.ledger.Claim(t.Context(), ledger.Batch{Mailing: 1, Number: 1}, false)
+			claim, err := d.a.ledger.Claim(t.Context(), ledger.Batch{Mailing: 1, Number: 1}, 0, false)
 			if err != nil {
 				t.Fatal(err)
 			}

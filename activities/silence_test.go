@@ -152,24 +152,24 @@ func TestABatchBeginsNoMessageAfterItsTurnWhileTemporalIsSilent(t *testing.T) {
 	s.wantAllSent()
 }
 
-// An attempt waits for the database before it claims its batch. Meanwhile Temporal may have given
-// the batch to another worker, from which the claim would take it.
+// An attempt waits for the database before it knows the fence of its batch. Meanwhile Temporal may
+// have given the batch to another worker, from which the claim would take it.
 func TestABatchIsNotClaimedAfterASilence(t *testing.T) {
 	t.Parallel()
 	var locked pgx.Tx
 	var pool *pgxpool.Pool
 	before := 0
 	s := startSilence(t, func(d *fixture) {
+		pool, before = d.pool, fenceOf(t, d.pool)
 		var err error
 		if locked, err = d.pool.Begin(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		// Otherwise the pool never closes after a failure.
 		t.Cleanup(func() { _ = locked.Rollback(context.WithoutCancel(t.Context())) })
-		if _, err := locked.Exec(t.Context(), `LOCK TABLE mailings`); err != nil {
+		if _, err := locked.Exec(t.Context(), `LOCK TABLE batches`); err != nil {
 			t.Fatal(err)
 		}
-		pool, before = d.pool, fenceOf(t, d.pool)
 	})
 	s.await("the attempt waits for the database", func() bool { return servertest.WaitsForLock(t, pool) })
 	<-s.muted.Mute(int(maxSilence/time.Second) + 2)
@@ -188,6 +188,49 @@ func TestABatchIsNotClaimedAfterASilence(t *testing.T) {
 	s.muted.Unmute()
 	s.fast.ReleaseAll()
 	s.wantAllSent()
+}
+
+// An attempt is stopped between its look at the silence and its claim. Meanwhile another worker
+// claims the batch and has a message in flight.
+func TestAnAttemptThatWasStoppedBeforeItsClaimTakesNoBatchFromAnother(t *testing.T) {
+	t.Parallel()
+	d := newFixture(t, nil)
+	other, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Rollback(context.WithoutCancel(t.Context())) })
+	if _, err := other.Exec(t.Context(), `UPDATE batches SET fence = fence + 1`); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := d.send(d.worker(), workflows.Resend)
+		ended <- err
+	}()
+	for !servertest.WaitsForLock(t, d.pool) {
+		if len(ended) > 0 {
+			t.Fatalf("the attempt has not claimed its batch: %v", <-ended)
+		}
+	}
+	const flight = `INSERT INTO deliveries (mailing, recipient, attempt, status, final) VALUES (1, 3, 1, 'intent', false)`
+	if _, err := other.Exec(t.Context(), flight); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !isOfType(err, policy.BatchTaken) {
+		t.Errorf("the attempt ended with %v", err)
+	}
+	var status string
+	err = d.pool.QueryRow(t.Context(), `SELECT status FROM deliveries`).Scan(&status)
+	if err != nil || status != "intent" {
+		t.Errorf("the message in flight is %q, %v", status, err)
+	}
+	if n := len(d.server.Received()); n > 0 {
+		t.Errorf("the server has got %d messages", n)
+	}
 }
 
 // sendOnce is a workflow that sends one batch.

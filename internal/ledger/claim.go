@@ -53,11 +53,28 @@ type Tried struct {
 	Refusals, Breaks int
 }
 
+// Fence returns the batch's fence, or ErrNoBatch. Each claim raises it.
+func (l *Ledger) Fence(ctx context.Context, b Batch) (fence int64, err error) {
+	err = l.pool.QueryRow(ctx, `SELECT fence FROM batches WHERE mailing = $1 AND number = $2`, b.Mailing, b.Number).
+		Scan(&fence)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrNoBatch
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the batch's fence: %w", err)
+	}
+	return fence, nil
+}
+
 // Claim takes the batch over. Intents that were left behind become uncertain: the outcome if hold
 // is true, otherwise open for another attempt. Recipients who must not be mailed any more get the
-// outcome opted out. It returns ErrNoSpool or ErrNoBatch.
-func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) {
-	c := &Claim{Batch: b}
+// outcome opted out.
+//
+// The fence is what [Ledger.Fence] returned before the caller learned that the batch is still its
+// to claim. Otherwise a caller that was stopped after that would take the batch from whoever has
+// claimed it meanwhile: it returns ErrFenced then. It returns ErrNoSpool if the messages are gone.
+func (l *Ledger) Claim(ctx context.Context, b Batch, fence int64, hold bool) (*Claim, error) {
+	c := &Claim{Batch: b, Fence: fence}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		opened, err := c.raiseFence(ctx, tx)
 		if err != nil {
@@ -76,9 +93,9 @@ func (l *Ledger) Claim(ctx context.Context, b Batch, hold bool) (*Claim, error) 
 
 var raiseFence = statement("claim")
 
-// raiseFence returns when the batch was opened, if that was after the first round.
+// raiseFence returns when the batch was opened, if that was after the first round, or ErrFenced.
 func (c *Claim) raiseFence(ctx context.Context, tx pgx.Tx) (opened *time.Time, err error) {
-	rows, err := tx.Query(ctx, raiseFence, pgx.NamedArgs{"mailing": c.Mailing, "batch": c.Number})
+	rows, err := tx.Query(ctx, raiseFence, pgx.NamedArgs{"mailing": c.Mailing, "batch": c.Number, "fence": c.Fence})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +108,7 @@ func (c *Claim) raiseFence(ctx context.Context, tx pgx.Tx) (opened *time.Time, e
 		counts.Counts
 	}])
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, ErrNoBatch
+		return nil, ErrFenced
 	}
 	c.Fence, c.Span = row.Fence, Span{First: row.First, Last: row.Last, Members: row.Members}
 	c.Settled.Closed, c.Settled.Counts = row.Closed, row.Counts

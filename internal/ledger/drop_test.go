@@ -29,7 +29,7 @@ func TestADroppedSpoolIsRenderedAgainAndOutcomesStand(t *testing.T) {
 	var marked int
 	f.row(`SELECT count(rendered_at) FROM batches`)(&marked)
 	f.want(marked, 1)
-	if _, err := f.ledger.Claim(t.Context(), f.batch(1), false); !errors.Is(err, ledger.ErrNoSpool) {
+	if _, err := f.ledger.Claim(t.Context(), f.batch(1), f.fence(1), false); !errors.Is(err, ledger.ErrNoSpool) {
 		t.Errorf("got %v, want ErrNoSpool", err)
 	}
 	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("again"),

@@ -249,7 +249,8 @@ func TestAClaimSeesTheIntentThatWasCommittedWhileItWaited(t *testing.T) {
 				err   error
 			}
 			claimed := make(chan answer, 1)
-			go func() { c, err := f.ledger.Claim(t.Context(), f.batch(1), true); claimed <- answer{c, err} }()
+			fence := f.fence(1)
+			go func() { c, err := f.ledger.Claim(t.Context(), f.batch(1), fence, true); claimed <- answer{c, err} }()
 			for waiting := 0; waiting < 2; {
 				f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 					AND wait_event_type = 'Lock'`)(&waiting)
@@ -268,6 +269,22 @@ func TestAClaimSeesTheIntentThatWasCommittedWhileItWaited(t *testing.T) {
 			f.want(next.claim.Tried, map[int32]ledger.Tried{1: {Attempts: 1, Final: true, Uncertain: 1}})
 		})
 	}
+}
+
+// A worker may be stopped between the look at the fence and the claim, or the claim may wait for
+// the other one to commit.
+func TestAClaimTakesNoBatchThatWasClaimedSinceItsFenceWasRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	seen := f.fence(1)
+	other := f.claim(1, false)
+	f.intend(other, 1, 1)
+	if _, err := f.ledger.Claim(t.Context(), f.batch(1), seen, false); !errors.Is(err, ledger.ErrFenced) {
+		t.Errorf("the later claim: %v", err)
+	}
+	f.answer(other, 1, 1, ledger.Sent, "")
+	f.send(other, 2)
+	f.want(f.outcomes(), map[int32]ledger.Status{1: ledger.Sent, 2: ledger.Sent})
 }
 
 func TestAnIntentWhoseCommitFailsIsNotReportedAsCommitted(t *testing.T) {

@@ -103,11 +103,20 @@ func (f *fixture) waitFor(n int) {
 
 func (f *fixture) claim(n int, hold bool) *ledger.Claim {
 	f.Helper()
-	c, err := f.ledger.Claim(f.Context(), f.batch(n), hold)
+	c, err := f.ledger.Claim(f.Context(), f.batch(n), f.fence(n), hold)
 	if err != nil {
 		f.Fatal(err)
 	}
 	return c
+}
+
+func (f *fixture) fence(n int) int64 {
+	f.Helper()
+	fence, err := f.ledger.Fence(f.Context(), f.batch(n))
+	if err != nil {
+		f.Fatal(err)
+	}
+	return fence
 }
 
 func (f *fixture) intend(c *ledger.Claim, recipient int32, attempt int32) {
@@ -387,7 +396,9 @@ func TestNoStatementTakesMinutesWhileTheStatisticsDoNotKnowTheMailing(t *testing
 	}
 	const last = recipients / size
 	for n := 100; n <= last; n += 10 {
-		c, err := f.ledger.Claim(ctx, f.batch(n), false)
+		fence, err := f.ledger.Fence(ctx, f.batch(n))
+		check(err)
+		c, err := f.ledger.Claim(ctx, f.batch(n), fence, false)
 		check(err)
 		for r := c.Span.First; r <= c.Span.Last; r++ {
 			if c.Tried[r].Final {
@@ -492,10 +503,10 @@ func TestABatchWithoutMessagesSaysSo(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 1, 1)
 	f.exec(`DELETE FROM spool`)
-	if _, err := f.ledger.Claim(t.Context(), f.batch(1), false); !errors.Is(err, ledger.ErrNoSpool) {
+	if _, err := f.ledger.Claim(t.Context(), f.batch(1), f.fence(1), false); !errors.Is(err, ledger.ErrNoSpool) {
 		t.Errorf("got %v, want ErrNoSpool", err)
 	}
-	if _, err := f.ledger.Claim(t.Context(), f.batch(9), false); !errors.Is(err, ledger.ErrNoBatch) {
+	if _, err := f.ledger.Fence(t.Context(), f.batch(9)); !errors.Is(err, ledger.ErrNoBatch) {
 		t.Errorf("got %v, want ErrNoBatch", err)
 	}
 }
@@ -570,7 +581,7 @@ func BenchmarkGate(b *testing.B) {
 			if err := l.Store(b.Context(), ledger.Batch{Mailing: key, Number: 1}, []byte("x"), nil); err != nil {
 				b.Fatal(err)
 			}
-			c, err := l.Claim(b.Context(), ledger.Batch{Mailing: key, Number: 1}, false)
+			c, err := l.Claim(b.Context(), ledger.Batch{Mailing: key, Number: 1}, 0, false)
 			if err != nil {
 				b.Fatal(err)
 			}

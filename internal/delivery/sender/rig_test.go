@@ -69,7 +69,7 @@ func (r *rig) claim(mailing string, hold bool) *ledger.Claim {
 	if err := l.Store(r.Context(), b, []byte("messages"), nil); err != nil {
 		r.Fatal(err)
 	}
-	claim, err := l.Claim(r.Context(), b, hold)
+	claim, err := l.Claim(r.Context(), b, 0, hold)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -79,7 +79,12 @@ func (r *rig) claim(mailing string, hold bool) *ledger.Claim {
 // reclaim claims the batch of an earlier claim, as another worker does.
 func (r *rig) reclaim(claim *ledger.Claim, hold bool) *ledger.Claim {
 	r.Helper()
-	again, err := ledger.New(r.pool).Claim(r.Context(), claim.Batch, hold)
+	l := ledger.New(r.pool)
+	fence, err := l.Fence(r.Context(), claim.Batch)
+	if err != nil {
+		r.Fatal(err)
+	}
+	again, err := l.Claim(r.Context(), claim.Batch, fence, hold)
 	if err != nil {
 		r.Fatal(err)
 	}
