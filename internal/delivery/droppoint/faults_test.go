@@ -161,7 +161,7 @@ func TestWhatDeadWorkersLeftIsRemovedAndWhatLivingOnesWriteIsNot(t *testing.T) {
 	dir := t.TempDir()
 	old := time.Now().Add(-2 * time.Hour)
 	for name, when := range map[string]time.Time{".dm-1.part": old, ".dm-2.part": time.Now(), ".other": old,
-		"a.eml": old} {
+		"a.eml": old, "b.part": old, ".dm-notes": old} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func TestWhatDeadWorkersLeftIsRemovedAndWhatLivingOnesWriteIsNot(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if got := strings.Join(names, " "); got != ".dm-2.part .other a.eml" {
+	if got := strings.Join(names, " "); got != ".dm-2.part .dm-notes .other a.eml b.part" {
 		t.Errorf("left: %s", got)
 	}
 }
@@ -192,6 +192,10 @@ func TestEnvelopeHeadersHoldNothingButAddresses(t *testing.T) {
 				t.Errorf("%q: got %v", address, err)
 			}
 		}
+	}
+	if err := conn.Begin(t.Context(), &droppoint.Message{From: "a@example.org", Name: "a"}); err == nil ||
+		droppoint.OutcomeOf(err) != droppoint.Bounced {
+		t.Errorf("no recipient: got %v", err)
 	}
 	conn.Release()
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
