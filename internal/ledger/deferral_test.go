@@ -312,6 +312,38 @@ func TestHeldRecipientsAreSentToAgainInABatchOfTheirOwn(t *testing.T) {
 	}
 }
 
+// Recipients who may have got two messages leave the counters with their outcome.
+func TestAHeldRecipientWhoMayHaveTwoIsCountedOnceWhenSentToAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	again := func(n int, attempt int32) *ledger.Claim {
+		t.Helper()
+		c := f.claim(n, false)
+		if err := f.gate.Enter(c, nil,
+			&ledger.Attempt{Recipient: 1, Number: attempt, PossiblyTwice: attempt > 1}).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for attempt := int32(1); attempt <= ledger.MaxUncertain; attempt++ {
+		again(1, attempt)
+	}
+	c := f.claim(1, false)
+	f.send(c, 2)
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 1, Uncertain: 1, PossiblyTwice: 1})
+	f.want(f.resolve(ledger.Again), 1)
+	f.want(f.progress(), counts.Counts{Sent: 1})
+	f.want(f.gather(1, 1), ledger.Gathered{Unrendered: []int{2}})
+	if err := f.ledger.Store(t.Context(), f.batch(2), []byte("[1]"), nil); err != nil {
+		t.Fatal(err)
+	}
+	c = again(2, ledger.MaxUncertain+1)
+	f.answer(c, 1, ledger.MaxUncertain+1, ledger.Sent, "")
+	f.settle(c)
+	f.want(f.progress(), counts.Counts{Sent: 2, PossiblyTwice: 1})
+	f.want(f.ended(true).Counts, counts.Counts{Sent: 2, PossiblyTwice: 1})
+}
+
 type closed struct {
 	ledger.Ending
 	err error

@@ -40,8 +40,11 @@ func TestTheDatabaseRefusesASecondOutcome(t *testing.T) {
 // and the batch can be closed.
 func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, 5, 5)
+	f := newFixture(t, 6, 6)
+	lost := f.claim(1, false)
+	f.intend(lost, 6, 1)
 	c := f.claim(1, false)
+	f.intend(c, 6, 2)
 	f.intend(c, 1, 1)
 	f.intend(c, 2, 1)
 	f.intend(c, 2, 2)
@@ -64,7 +67,14 @@ func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 	} {
 		tickets = append(tickets, f.gate.Enter(c, &r, nil))
 	}
+	// The answer under a claim that is lost is not written, and makes none of the others the second.
+	late := f.gate.Enter(lost, &ledger.Result{Recipient: 6, Attempt: 1, Status: ledger.Sent, Final: true}, nil)
+	tickets = append(tickets,
+		f.gate.Enter(c, &ledger.Result{Recipient: 6, Attempt: 2, Status: ledger.Sent, Final: true}, nil))
 	release()
+	if err := late.Wait(); !errors.Is(err, ledger.ErrFenced) {
+		t.Errorf("the lost claim: got %v", err)
+	}
 	for _, ticket := range tickets {
 		if err := ticket.Wait(); err != nil {
 			t.Error(err)
@@ -72,16 +82,17 @@ func TestAResultThatWouldBeASecondOutcomeIsKeptAndBlocksNobody(t *testing.T) {
 	}
 	f.answer(c, 5, 1, ledger.Sent, "")
 	f.want(
-		[][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4)},
-		[][]string{{"0 failed"}, {"1 sent"}, {"0 opted_out"}, {"1 sent"}},
+		[][]string{f.finals(1), f.finals(2), f.finals(3), f.finals(4), f.finals(6)},
+		[][]string{{"0 failed"}, {"1 sent"}, {"0 opted_out"}, {"1 sent"}, {"2 sent"}},
 	)
 	var kept []string
 	f.row(`SELECT array_agg(recipient || ' ' || attempt || ' ' || status || ' ' || possibly_twice || ' '
 		|| coalesce(reply, '') ORDER BY recipient)
 		FROM deliveries WHERE NOT final`)(&kept)
-	f.want(kept, []string{"1 1 sent true queued", "2 2 bounced false ", "3 1 bounced false no such user"})
-	f.want(f.settle(c).Counts, counts.Counts{Sent: 3, Failed: 1, OptedOut: 1, PossiblyTwice: 1})
-	f.want(f.ended(true).Recipients, int64(5))
+	f.want(kept, []string{"1 1 sent true queued", "2 2 bounced false ", "3 1 bounced false no such user",
+		"6 1 uncertain false the answer was never seen"})
+	f.want(f.settle(c).Counts, counts.Counts{Sent: 4, Failed: 1, OptedOut: 1, PossiblyTwice: 1})
+	f.want(f.ended(true).Recipients, int64(6))
 }
 
 func TestIntentsThatAreLeftBesideAnOutcomeMakeNoSecondOne(t *testing.T) {

@@ -8,7 +8,11 @@ HELD
 ), deferred AS (
 	INSERT INTO deferrals (mailing, recipient, batch, due) SELECT @mailing, recipient, batch, now() FROM held
 ), counted AS (
-	UPDATE batches b SET uncertain = uncertain - n
-	FROM (SELECT batch, count(*) AS n FROM held GROUP BY batch) h WHERE b.mailing = @mailing AND b.number = h.batch
+	UPDATE batches b SET uncertain = uncertain - n, possibly_twice = possibly_twice - twice
+	FROM (SELECT batch, count(*) AS n, count(*) FILTER (WHERE EXISTS (SELECT FROM deliveries d
+			WHERE d.mailing = @mailing AND d.recipient = held.recipient AND d.possibly_twice
+			AND d.status NOT IN ('intent', 'not_sent', 'deferred', 'refused'))) AS twice
+		FROM held GROUP BY batch) h
+	WHERE b.mailing = @mailing AND b.number = h.batch
 )
 SELECT count(*) FROM held
