@@ -197,7 +197,10 @@ func TestProbesOfASuspendedMailingAreFartherAndFartherApart(t *testing.T) {
 	rig := newRig(t, 1)
 	began := rig.env.Now()
 	var probes []time.Duration
-	rig.open = func(workflows.OpenCall) (workflows.Opened, error) {
+	rig.open = func(c workflows.OpenCall) (workflows.Opened, error) {
+		if probe := len(probes) > 0; probe != (c.Retry.Attempts == 1) {
+			t.Errorf("call %d has %d attempts", len(probes)+1, c.Retry.Attempts)
+		}
 		probes = append(probes, rig.env.Now().Sub(began).Round(time.Second))
 		if len(probes) < 12 {
 			return workflows.Opened{}, away()

@@ -55,6 +55,7 @@ func TestTheErrorLimitCountsErrorsAmongThoseTriedFromItsMinimumOn(t *testing.T) 
 func TestTheStatusCountsEachBatchOnce(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 3)
+	rig.prepared = &workflows.Prepared{Members: 32, Recipients: 32, OptedOut: 2, Batches: 3}
 	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		if c.Batch <= 3 {
@@ -68,8 +69,8 @@ func TestTheStatusCountsEachBatchOnce(t *testing.T) {
 	}
 	rig.env.RegisterDelayedCallback(func() {
 		s := rig.status()
-		want := workflows.Counts{Sent: 21, Bounced: 3, Failed: 3}
-		if s.Counts != want || s.Deferred != 3 || s.Closed != 3 || s.Recipients != 30 {
+		want := workflows.Counts{Sent: 21, Bounced: 3, Failed: 3, OptedOut: 2}
+		if s.Counts != want || s.Deferred != 3 || s.Closed != 3 || s.Recipients != 32 {
 			t.Errorf("while three wait for a later round: %+v", s)
 		}
 	}, 30*time.Minute)
@@ -172,7 +173,14 @@ func TestADropPointHasAsManyAttemptsAsItsSettingSays(t *testing.T) {
 	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
 		out := closed(c)
 		out.Closed, out.Counts = false, workflows.Counts{}
+		later := turns.Load() > 0
+		if c.Others != (len(c.DropPoints) == 1) {
+			t.Errorf("of two drop points it may use %v, others: %v", c.DropPoints, c.Others)
+		}
 		for i, p := range c.DropPoints {
+			if p.Failed != (later && p.Name == "a") || p.HasAccepted != (later && p.Name == "b") || p.Proven != p.HasAccepted {
+				t.Errorf("turn %d: %+v", turns.Load()+1, p)
+			}
 			if p.Name == "a" {
 				failures++
 				out.Points[i] = workflows.DropPointReport{Name: "a", Failure: "drop point a: connection refused"}

@@ -3,6 +3,9 @@ package workflows
 import (
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 )
 
 // The answer to one final dot may take ten minutes. The rest of a mailing whose history is long
@@ -39,6 +42,25 @@ func TestARunLeavesBeforeItsHistoryIsTooLong(t *testing.T) {
 	for i := range 100 {
 		if !r.drains(time.Now().Add(time.Duration(i)*time.Minute), 1, longestHistory+1) {
 			t.Fatal("the run goes on")
+		}
+	}
+}
+
+// Temporal would start the mailing again and again.
+func TestAMailingThatTemporalWouldRepeatIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		info    workflow.Info
+		refused bool
+	}{
+		"a cron schedule":              {workflow.Info{CronSchedule: "@daily"}, true},
+		"attempts without a limit":     {workflow.Info{RetryPolicy: &temporal.RetryPolicy{}}, true},
+		"two attempts":                 {workflow.Info{RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 2}}, true},
+		"one attempt":                  {workflow.Info{RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1}}, false},
+		"neither schedule nor retries": {workflow.Info{}, false},
+	} {
+		if err := refuseRepetition(&c.info); (err != nil) != c.refused {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -160,10 +160,12 @@ func TestABatchThatWaitsForTheMailingsLimitKeepsItsPlaceInTheWindow(t *testing.T
 	if got := q.sendAll(); len(taken) != 3 || len(got) != 0 {
 		t.Errorf("%v are sent instead of %v", got, taken)
 	}
+	q.window.Size = 2 // the batches that have waited go before its limit
 	q.releasePaced(epoch.Add(time.Minute))
 	if got := q.sendAll(); !slices.Equal(got, []int{1}) {
 		t.Errorf("when batch 1 is due, %v are sent", got)
 	}
+	q.window.Size = 3
 	q.retryPaced(epoch)
 	q.releasePaced(epoch)
 	if got := q.sendAll(); !slices.Equal(got, []int{2, 3}) {
