@@ -60,10 +60,37 @@ func TestAPipeWhoseWriterIsSilentIsLeftWhenTheContextIsDone(t *testing.T) {
 	}
 }
 
+// waiting is a reader that never reads anything. It says when a read has begun.
+type waiting struct{ begun chan struct{} }
+
+func (w waiting) Read([]byte) (int, error) {
+	close(w.begun)
+	select {}
+}
+
+// What was read until then must not be taken for the whole.
+func TestAReadThatIsLeftIsNotTheEndOfTheFile(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("told to stop")
+	w := waiting{make(chan struct{})}
+	go func() { <-w.begun; cancel(stop) }()
+	in := stoppable.Reader(ctx, w)
+	for range 2 {
+		if n, err := in.Read(make([]byte, 10)); n != 0 || !errors.Is(err, stop) {
+			t.Errorf("got %d octets, %v", n, err)
+		}
+	}
+}
+
 func TestWhatIsWrittenArrivesAsItIs(t *testing.T) {
 	t.Parallel()
 	want := bytes.Repeat([]byte("0123456789"), 20_000)
 	if err := iotest.TestReader(stoppable.Reader(t.Context(), bytes.NewReader(want)), want); err != nil {
+		t.Error(err)
+	}
+	together := iotest.DataErrReader(bytes.NewReader(want)) // the last octets, and their end
+	if err := iotest.TestReader(stoppable.Reader(t.Context(), together), want); err != nil {
 		t.Error(err)
 	}
 	name := pipe(t)

@@ -21,6 +21,7 @@ func TestTheAllowanceIsWhatTheServerGivesAndOneMoreIsTriedNowAndThen(t *testing.
 			t.Errorf("after %v: %d connections, want %d", at, got, limit)
 		}
 	}
+	a.refused(7, errTooMany, now) // more are open than the server gives: it says nothing new
 	want(0, 3)
 	want(firstTry-1, 3)
 	want(firstTry, 4)

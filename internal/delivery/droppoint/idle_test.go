@@ -31,6 +31,13 @@ func TestADropPointWithoutMessagesIsNotSlowForEver(t *testing.T) {
 		if answer(time.Millisecond); d.Speed() != Quick {
 			t.Error("it is not quick after a quick answer")
 		}
+		answer(5 * time.Second)
+		if answer(time.Millisecond); d.Speed() != Slow {
+			t.Error("one quick answer after a slow one makes it quick")
+		}
+		for range 20 {
+			answer(time.Millisecond)
+		}
 		time.Sleep(slowMemory)
 		if d.Speed() != Quick {
 			t.Error("it is not quick after a pause")

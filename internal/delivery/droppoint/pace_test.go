@@ -100,6 +100,51 @@ func TestAServerThatNeverComplainsIsNotSlowedDown(t *testing.T) {
 	}
 }
 
+// Turns that nobody took do not come all at once later.
+func TestTurnsThatWereMissedAreLost(t *testing.T) {
+	t.Parallel()
+	var p pace
+	now := time.Unix(1e9, 0)
+	for range 20 {
+		p.answered(now)
+	}
+	p.throttled(now, now, errTooFast)
+	now = now.Add(5 * time.Minute)
+	burst := 0
+	for p.reserve(now) == 0 && burst < 100 {
+		burst++
+	}
+	if burst != 2 {
+		t.Errorf("%d messages go at once after a pause", burst)
+	}
+}
+
+// While the server accepts nothing, the pauses grow to two minutes. An acceptance makes them short
+// again.
+func TestThePauseGrowsWhileTheServerAcceptsNothing(t *testing.T) {
+	t.Parallel()
+	var p pace
+	now := time.Unix(1e9, 0)
+	p.answered(now)
+	want := firstPause
+	for range 12 {
+		p.throttled(now, now, errTooFast)
+		if wait := p.wait(now); wait != want {
+			t.Errorf("the pause is %v, want %v", wait, want)
+		}
+		now = now.Add(want)
+		want = min(2*want, lastPause)
+	}
+	if rate, _ := p.limit(now); rate != leastRate {
+		t.Errorf("%v messages a second, want %v", rate, leastRate)
+	}
+	p.answered(now)
+	p.throttled(now, now, errTooFast)
+	if wait := p.wait(now); wait != firstPause {
+		t.Errorf("the pause is %v after an acceptance", wait)
+	}
+}
+
 // Eight messages are on their way when the server begins to complain. It complains of each.
 func TestAnswersToMessagesThatWereOnTheirWayCountOnce(t *testing.T) {
 	t.Parallel()

@@ -96,6 +96,26 @@ func TestAMessageIsNotSentInTheEnvelopeOfAnother(t *testing.T) {
 	}
 }
 
+func TestAMessageThatNeedsSMTPUTF8IsAnnouncedOrDoesNotFit(t *testing.T) {
+	t.Parallel()
+	m := message(1)
+	m.UTF8 = true
+	s := smtptest.Start(t, smtptest.Options{Extensions: []string{"SMTPUTF8"}})
+	conn := acquire(t, dropPoint(t, "smtp://"+s.Addr()))
+	defer conn.Release()
+	if err := conn.Fits(m); err != nil {
+		t.Error(err)
+	}
+	if err := deliver(t, conn, m, nil); err != nil || s.Received()[0].Params != "SMTPUTF8" {
+		t.Errorf("%v, received %+v", err, s.Received())
+	}
+	without := acquire(t, dropPoint(t, "smtp://"+smtptest.Start(t, smtptest.Options{}).Addr()))
+	defer without.Release()
+	if err := without.Fits(m); droppoint.OutcomeOf(err) != droppoint.Unfit {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEveryAttemptHasTheKeyOfItsRecipient(t *testing.T) {
 	t.Parallel()
 	for _, behind := range []bool{false, true} {

@@ -259,6 +259,9 @@ func TestABatchIsSentSlowerToAServerThatAsksForThat(t *testing.T) {
 				switch {
 				case w.status == "not_sent" && w.code > 0:
 					notSent++
+					if !strings.HasPrefix(w.reply, ledger.LessAsked) {
+						t.Errorf("%s looks like a break at the recipient: %+v", key, w)
+					}
 				case w.status != "sent":
 					t.Errorf("%s is %+v", key, w)
 				}
@@ -396,5 +399,18 @@ func TestABatchUsesNoDropPointThatHasStoppedAnsweringWhileAnotherAnswers(t *test
 	stall.ReleaseAll()
 	if err := <-answered; err != nil {
 		t.Error(err)
+	}
+	// With its slots free again, a batch takes one and gives it back.
+	r.dropPoint.ReleaseSlowSlot()
+	r.dropPoint.ReleaseSlowSlot()
+	if _, err := run(t.Context(), r.batch(r.claim("n", false), func(b *sender.Batch) {
+		b.DropPoints = append(b.DropPoints, sender.DropPoint{DropPoint: fast})
+	})); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if !r.dropPoint.AcquireSlowSlot() {
+			t.Error("a batch that has ended keeps its slot")
+		}
 	}
 }

@@ -164,6 +164,17 @@ func TestAPasswordThatAllMechanismsRefuseNamesThem(t *testing.T) {
 	}
 }
 
+// That the password is wrong says more than that a later mechanism does not work.
+func TestAWrongPasswordIsToldAlthoughALaterMechanismFailsOtherwise(t *testing.T) {
+	t.Parallel()
+	s := authServer(t, true, map[string]*smtptest.Action{"LOGIN": {Reply: "504 5.5.4 not here"}}, nil, "PLAIN", "LOGIN")
+	err := logInTo(t, s, true, func(o *smtp.Options) { o.Password = "wrong" })
+	var refusal *smtp.Refusal
+	if !errors.As(err, &refusal) || refusal.Code != 535 || !slices.Equal(attempts(s), []string{"PLAIN", "LOGIN"}) {
+		t.Errorf("got %v after %v", err, attempts(s))
+	}
+}
+
 func TestATemporaryFailureOfALogInTriesNoOtherMechanism(t *testing.T) {
 	t.Parallel()
 	s := authServer(t, true, map[string]*smtptest.Action{"CRAM-MD5": {Reply: "454 4.7.0 later"}}, nil, "CRAM-MD5",
@@ -244,12 +255,13 @@ func TestTheMechanismOfTheURLIsTheOnlyOne(t *testing.T) {
 func TestAServerThatRepeatsThePasswordDoesNotPutItIntoTheReply(t *testing.T) {
 	t.Parallel()
 	encoded := base64.StdEncoding.EncodeToString([]byte("\x00user\x00" + secretWord))
+	alone := base64.StdEncoding.EncodeToString([]byte(secretWord)) // as in LOGIN
 	for _, code := range []string{"535 5.7.8", "454 4.7.0"} {
 		s := authServer(t, true, map[string]*smtptest.Action{"PLAIN": {
-			Reply: code + " wrong: " + secretWord + ", AUTH PLAIN " + encoded}}, nil, "PLAIN")
+			Reply: code + " wrong: " + secretWord + ", " + alone + ", AUTH PLAIN " + encoded}}, nil, "PLAIN")
 		err := logInTo(t, s, true, nil)
 		var refusal *smtp.Refusal
-		if !errors.As(err, &refusal) || refusal.Text != "wrong: [password], AUTH PLAIN [password]" {
+		if !errors.As(err, &refusal) || refusal.Text != "wrong: [password], [password], AUTH PLAIN [password]" {
 			t.Errorf("got %+v", refusal)
 		}
 	}

@@ -121,6 +121,16 @@ func TestTheCodesOfAReplySayWhomItMeans(t *testing.T) {
 		"DOT 554 5.6.0 no":                 smtp.Unfit,
 		"DATA 550 5.2.3 no":                smtp.Unfit,
 		"RCPT 550 5.1.2 no":                smtp.Bounced,
+		"RCPT 550 5.1.6 no":                smtp.Bounced,
+		"RCPT 550 5.1.10 no":               smtp.Bounced,
+		"RCPT 550 5.1.9 no":                smtp.Unclear,
+		"RCPT 550 5.2.1 no":                smtp.Bounced,
+		"RCPT 550 5.2.2 no":                smtp.Bounced,
+		"RCPT 550 5.2.4 no":                smtp.Bounced,
+		"RCPT 550 5.4.4 no":                smtp.Bounced,
+		"RCPT 550 5.4.7 no":                smtp.Unclear,
+		"DOT 521 5.2.0 no":                 smtp.Unclear,
+		"RCPT 521 no":                      smtp.Refused,
 		"RCPT 550 no such person (#5.1.1)": smtp.Bounced,
 	} {
 		if got := smtp.Classify(refusal(t, reply)); got != want {

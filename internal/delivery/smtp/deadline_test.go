@@ -16,7 +16,14 @@ import (
 type observed struct {
 	net.Conn
 	reads  []time.Time
+	writes []time.Duration // how long each write may take
+	until  time.Time       // of the next write
 	refuse string
+}
+
+func (o *observed) SetWriteDeadline(t time.Time) error {
+	o.until = t
+	return o.Conn.SetWriteDeadline(t)
 }
 
 func (o *observed) SetReadDeadline(t time.Time) error {
@@ -28,6 +35,7 @@ func (o *observed) Write(p []byte) (int, error) {
 	if o.refuse != "" && strings.HasPrefix(string(p), o.refuse) {
 		return 0, errors.New("the write failed")
 	}
+	o.writes = append(o.writes, time.Until(o.until))
 	return o.Conn.Write(p)
 }
 
@@ -66,6 +74,23 @@ func TestTheAnswerToTheDotIsWaitedForLongerThanThatToACommand(t *testing.T) {
 	}
 	if wait := time.Until(under.reads[len(under.reads)-1]); wait > time.Minute {
 		t.Errorf("the rest of an answer whose code is known is waited for until in %s", wait)
+	}
+}
+
+// A server that reads nothing must not hold a connection for ever.
+func TestEachWriteHasADeadline(t *testing.T) {
+	t.Parallel()
+	c, under, _ := begun(t, Options{Timeouts: Timeouts{Command: time.Minute, Body: time.Hour, Dot: 24 * time.Hour}})
+	if _, err := c.Finish(nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(under.writes) != 3 || under.writes[0] <= 0 || under.writes[0] > time.Minute {
+		t.Fatalf("the envelope, the body and the dot may take %v", under.writes)
+	}
+	for _, may := range under.writes[1:] {
+		if may < 30*time.Minute || may > time.Hour {
+			t.Errorf("the envelope, the body and the dot may take %v", under.writes)
+		}
 	}
 }
 

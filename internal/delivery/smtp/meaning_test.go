@@ -177,6 +177,8 @@ func TestAnotherMessageIsNotSentInAPipelinedEnvelope(t *testing.T) {
 		"recipient": func(m *smtp.Message) { m.To = "other@example.org" },
 		"sender":    func(m *smtp.Message) { m.From = "other@example.com" },
 		"size":      func(m *smtp.Message) { m.Data = append([]byte("X: y\r\n"), m.Data...) },
+		"encoding":  func(m *smtp.Message) { m.UTF8 = true },
+		"body":      func(m *smtp.Message) { m.EightBit = true },
 	} {
 		s := smtptest.Start(t, smtptest.Options{})
 		c := dial(t, s, smtp.Options{NextBehindDot: true})

@@ -272,7 +272,7 @@ func TestACertificateThatIsRefusedIsQuotedInOneShortLine(t *testing.T) {
 func TestPasswordsGoOnlyWhereTheyMay(t *testing.T) {
 	t.Parallel()
 	secure := smtptest.Start(t, smtptest.Options{STARTTLS: true, Password: "secret"})
-	clear := smtptest.Start(t, smtptest.Options{Password: "secret"})
+	clear := smtptest.Start(t, smtptest.Options{Password: "secret", Mechanisms: []string{"PLAIN", "LOGIN", "XOAUTH2"}})
 	allowed := smtptest.Start(t, smtptest.Options{Password: "secret"})
 	for name, test := range map[string]struct {
 		server *smtptest.Server
@@ -284,6 +284,8 @@ func TestPasswordsGoOnlyWhereTheyMay(t *testing.T) {
 		"wrong, over TLS": {secure, smtp.Options{Username: "user", Password: "guess",
 			RootCAs: secure.RootCAs()}, false},
 		"in the clear":            {clear, smtp.Options{Username: "user", Password: "secret"}, false},
+		"LOGIN, in the clear":     {clear, smtp.Options{Username: "user", Password: "secret", Mechanism: "LOGIN"}, false},
+		"a token, in the clear":   {clear, smtp.Options{Username: "user", Password: "secret", Mechanism: "XOAUTH2"}, false},
 		"in the clear, as wanted": {allowed, smtp.Options{Username: "user", Password: "secret", TLS: smtp.None}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

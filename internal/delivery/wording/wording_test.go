@@ -75,6 +75,18 @@ func TestWordsForReportsOnlyDoNotDecideAboutReplies(t *testing.T) {
 	}
 }
 
+func TestEachKindSaysWhetherItSpeaksOfTheRecipient(t *testing.T) {
+	for kind := range kinds {
+		want := kind != Message && kind != Us && kind != Later
+		if got := Kinds(1 << kind).OfRecipient(); got != want {
+			t.Errorf("kind %d speaks of the recipient: %v, want %v", kind, got, want)
+		}
+	}
+	if !Of("User\n\tUNKNOWN  in virtual mailbox   table").Has(Unknown) {
+		t.Error("blanks or capitals hide the words")
+	}
+}
+
 func BenchmarkOfReport(b *testing.B) {
 	text := "host mx.example.org[192.0.2.1] said: 550 5.1.1 <a@example.org>: Recipient address rejected: " +
 		"User unknown in virtual mailbox table (in reply to RCPT TO command)"
