@@ -639,7 +639,7 @@ func TestWhatCannotBeALimitIsRefused(t *testing.T) {
 	t.Parallel()
 	p := workers(t, servertest.Database(t), 1)[0]
 	for _, s := range []ratelimit.Scope{
-		{}, {Kind: 9, Name: "x"}, {Kind: ratelimit.Mailing, Name: "spring"}, {Kind: ratelimit.Mailing, Name: "+1"},
+		{}, ratelimit.OfMailing(0), {Kind: 9, Name: "x"}, {Kind: ratelimit.Mailing, Name: "spring"}, {Kind: ratelimit.Mailing, Name: "+1"},
 		ratelimit.OfDomain(""), ratelimit.OfDomain("Example.com"), ratelimit.OfDomain("müller.example"),
 		ratelimit.OfDomain("a@example.com"),
 		ratelimit.OfDropPoint(""), ratelimit.OfDropPoint("m x"), ratelimit.OfDropPoint("m\x00"),
@@ -743,10 +743,18 @@ func TestAWorkerReadsTheLimitsOfTheMailingsThatItSendsOnly(t *testing.T) {
 	if n := ratelimit.Known(p); n != 5 {
 		t.Errorf("%d limits are known, want those of two mailings besides", n)
 	}
-	all, err := p.List(t.Context())
-	if err != nil || len(all) != 11 {
-		t.Errorf("%d limits are listed, %v", len(all), err)
+	listed := func(want int, removed error) {
+		t.Helper()
+		all, err := p.List(t.Context())
+		if err != nil || removed != nil || len(all) != want {
+			t.Errorf("%d limits are listed, want %d; %v, %v", len(all), want, err, removed)
+		}
 	}
+	listed(11, nil)
+	listed(9, p.DropMailing(t.Context(), 2))
+	listed(9, p.DropMailing(t.Context(), 0)) // no mailing: the limits of all stay
+	listed(8, p.Drop(t.Context(), domain.In(3)))
+	listed(7, p.Drop(t.Context(), domain))
 }
 
 func BenchmarkTake(b *testing.B) {
@@ -815,8 +823,18 @@ func TestALongWaitIsNotToldByALimitThatIsGone(t *testing.T) {
 		}
 		return refusal
 	}
-	if r := refused(); r.Turn < time.Hour {
+	if r := refused(); r.Turn < time.Hour || r.Wait > time.Second || r.Of != ratelimit.DropPoint {
 		t.Fatalf("the second message: %+v", r)
+	}
+	// The limit that is waited for longest is named, in whichever order they stand.
+	set(t, both[1], domain, "1/min")
+	if r, err := both[1].Ask(t.Context(), []ratelimit.Scope{domain}); err != nil || r.Turn != 0 {
+		t.Fatalf("the first message to the domain: %+v, %v", r, err)
+	}
+	for _, scopes := range [][]ratelimit.Scope{{mx[0], domain}, {domain, mx[0]}} {
+		if r, err := both[1].Ask(t.Context(), scopes); err != nil || r.Turn < time.Hour || r.Of != ratelimit.DropPoint {
+			t.Errorf("under two limits: %+v, %v", r, err)
+		}
 	}
 	if err := both[0].Drop(t.Context(), mx[0]); err != nil {
 		t.Fatal(err)
