@@ -639,7 +639,8 @@ func TestWhatCannotBeALimitIsRefused(t *testing.T) {
 	t.Parallel()
 	p := workers(t, servertest.Database(t), 1)[0]
 	for _, s := range []ratelimit.Scope{
-		{}, ratelimit.OfMailing(0), {Kind: 9, Name: "x"}, {Kind: ratelimit.Mailing, Name: "spring"}, {Kind: ratelimit.Mailing, Name: "+1"},
+		{}, ratelimit.OfMailing(0),
+		{Kind: 9, Name: "x"}, {Kind: ratelimit.Mailing, Name: "spring"}, {Kind: ratelimit.Mailing, Name: "+1"},
 		ratelimit.OfDomain(""), ratelimit.OfDomain("Example.com"), ratelimit.OfDomain("müller.example"),
 		ratelimit.OfDomain("a@example.com"),
 		ratelimit.OfDropPoint(""), ratelimit.OfDropPoint("m x"), ratelimit.OfDropPoint("m\x00"),

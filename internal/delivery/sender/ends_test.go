@@ -12,9 +12,8 @@ import (
 
 var errAway = errors.New("the database is away")
 
-// aTurnWithEverything sends a batch in which recipient 1 is refused and, as the acceptance of others
-// shows, bounced, and recipient 3 opts out. do is called at recipient 5, leaveOut with who has opted
-// out.
+// aTurnWithEverything sends a batch. Recipient 1 is refused, and bounced when others are accepted.
+// Recipient 3 opts out, which leaveOut has to write. do is called at recipient 5.
 func aTurnWithEverything(t *testing.T, fault string, do func(*optedOut),
 	leaveOut func(*ledger.Ledger, *ledger.Claim, []ledger.Exclusion) error) (map[string]written, error) {
 	t.Helper()
