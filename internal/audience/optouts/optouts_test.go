@@ -190,6 +190,14 @@ func TestAnOperatorRemovesEverythingOfAnAddress(t *testing.T) {
 	f.want(f.all(), []string{"a@example.com all asked", "b@example.com all asked", "c@example.com all bounced hard"})
 	remove("", "", optouts.Removed{Addresses: 2, Asked: 1}, "a@example.com", "c@example.com", "d@example.com")
 	f.want(f.all(), []string{"b@example.com all asked"})
+	f.add(1, optouts.Request{Key: "c@example.com", Reason: optouts.Complaint})
+	f.suppress(1, optouts.Finding{Key: "c@example.com"})
+	remove("", optouts.Complaint, optouts.Removed{Addresses: 1, Asked: 1}, "c@example.com")
+	f.want(f.all(), []string{"b@example.com all asked", "c@example.com all bounced hard"})
+	// Bounces before the removal count no more.
+	f.suppress(0, soft("d@example.com", 1, 1, 2, 3, 4)...)
+	remove("", "", optouts.Removed{}, "d@example.com")
+	f.suppress(0, soft("d@example.com", 5, 5)...)
 }
 
 func TestWhatIsExportedIsImportedAsItWas(t *testing.T) {
@@ -249,6 +257,13 @@ func TestScopesDomainsAndSuppressionsLeaveOutWhomTheyName(t *testing.T) {
 			"a@example.com n@example.com l@example.com s@example.com x@example.org x@example.net"},
 	} {
 		f.want(strings.Join(f.excluded(c.scopes, keys...), " "), c.want)
+	}
+	f.want(len(f.all()), 6) // without the expired one
+	if err := f.store.All(t.Context(), news, "", func(e optouts.Exclusion) error {
+		f.want(e.Scope, string(news))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	stop := errors.New("stop")
 	if err := f.store.All(t.Context(), "", "", func(optouts.Exclusion) error { return stop }); !errors.Is(err, stop) {

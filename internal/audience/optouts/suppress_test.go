@@ -15,6 +15,7 @@ func TestAHardBounceSuppressesForGoodAndKeepsItsFirstEvidence(t *testing.T) {
 	f := newFixture(t)
 	f.suppress(1, optouts.Finding{Key: "a@example.com", Code: "5.1.1", Mailing: "m", At: day(1)})
 	f.suppress(0, optouts.Finding{Key: "a@example.com", Code: "5.1.10", Mailing: "n", At: day(9)})
+	f.suppress(0, optouts.Finding{Key: "a@example.com", Mailing: "o", At: day(5)}) // it comes late
 	f.suppress(0, soft("a@example.com", 1, 10, 11, 12, 13, 14)...)
 	var got string
 	err := f.pool.QueryRow(t.Context(), `SELECT concat_ws(' ', class, code, origin, mailing, count, first_at = $1,
@@ -22,7 +23,7 @@ func TestAHardBounceSuppressesForGoodAndKeepsItsFirstEvidence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.want(got, "hard 5.1.1 report m 2 t t")
+	f.want(got, "hard 5.1.1 report m 3 t t")
 }
 
 func TestSoftBouncesSuppressByTheirNumberOfMailingsInATime(t *testing.T) {
@@ -76,6 +77,59 @@ func TestAHardBounceReplacesASoftOne(t *testing.T) {
 	f.suppress(1, soft("a@example.com", 1, 1, 2, 3, 4, 5)...)
 	f.suppress(1, optouts.Finding{Key: "a@example.com", Code: "5.1.1", Mailing: "m-6", At: day(6)})
 	f.want(f.all(), []string{"a@example.com all bounced m-6 hard 5.1.1"})
+}
+
+// A relay that is found out takes back what its bounce messages said, and nothing else.
+func TestTheAnswerOfADropPointOutlivesTheBounceMessagesOfItsMailing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.sent("m", 100, true)
+	recent := []optouts.Finding{}
+	for n := 1; n <= optouts.SoftLimit; n++ {
+		recent = append(recent, optouts.Finding{Key: "soft@example.com", Class: optouts.Soft, Mailing: fmt.Sprint("s-", n)})
+	}
+	f.suppress(1, recent...)
+	answered := []optouts.Finding{{Key: "soft@example.com", Code: "5.1.1", Mailing: "m"},
+		{Key: "new@example.com", Code: "5.1.1", Mailing: "m"}}
+	err := pgx.BeginFunc(t.Context(), f.pool, func(tx pgx.Tx) error {
+		_, err := optouts.SuppressAnswered(t.Context(), tx, answered)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.suppress(0, findings("m", optouts.Hard, 1, 6)...)
+	f.want(f.all(), []string{"new@example.com all bounced m hard 5.1.1", "soft@example.com all bounced m hard 5.1.1"})
+}
+
+func TestASoftSuppressionLastsFromTheLastBounceOn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	now := time.Now().UTC().Truncate(time.Second)
+	bounce := func(n int, ago time.Duration) optouts.Finding {
+		return optouts.Finding{Key: "a@example.com", Class: optouts.Soft, Mailing: fmt.Sprint("m-", n), At: now.Add(-ago)}
+	}
+	wantEnd := func(ago time.Duration) {
+		t.Helper()
+		var end time.Time
+		if err := f.pool.QueryRow(t.Context(), `SELECT expires_at FROM suppressions`).Scan(&end); err != nil {
+			t.Fatal(err)
+		}
+		f.want(end.UTC(), now.Add(optouts.SoftExpiry-ago))
+	}
+	for n := 1; n < optouts.SoftLimit; n++ {
+		f.suppress(0, bounce(n, time.Hour))
+	}
+	f.suppress(1, bounce(5, 2*time.Hour)) // its message was longer on the way
+	wantEnd(time.Hour)
+	f.suppress(0, bounce(6, 0))
+	wantEnd(0)
+	f.exec(`UPDATE suppressions SET expires_at = now()`)
+	f.suppress(1, bounce(7, 0)) // it had ended
+	if _, err := f.store.Lift(t.Context(), []string{"a@example.com"}); err != nil {
+		t.Fatal(err)
+	}
+	f.suppress(0, bounce(8, 0)) // it counts from the beginning
 }
 
 // sent makes a mailing that was sent to n recipients: ended, or with them in a closed batch.

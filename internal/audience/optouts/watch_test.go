@@ -108,8 +108,10 @@ func TestAWatchThatIsFloodedAsksForEachMessage(t *testing.T) {
 	f := newFixture(t)
 	v := f.open(optouts.NewWatch(f.pool), "all")
 	f.exec(`INSERT INTO opt_outs (address_key, scope, reason)
-		SELECT 'r' || n || '@example.com', 'all', 'imported' FROM generate_series(1, 20001) n`)
-	f.learns(v, "r20001@example.com", "opted out of all mail (imported)")
+		SELECT 'r' || n || '@example.com', 'all', 'imported' FROM generate_series(1, 20000) n
+		UNION ALL VALUES ('@example.org', 'all', 'imported')`)
+	f.learns(v, "r20000@example.com", "opted out of all mail (imported)")
+	f.want(f.why(v, "x@example.org"), "opted out of all mail (imported, whole domain)")
 	f.learns(v, "r1@example.com", "opted out of all mail (imported)")
 	f.want(f.why(v, "other@example.com"), "")
 }

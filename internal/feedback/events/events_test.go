@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback/events"
@@ -122,13 +123,26 @@ func TestWhatFollowsFromAnEvent(t *testing.T) {
 	f.want("suppressed", f.texts(suppressed), "r1@example.org hard 5.1.1 m")
 	f.want("opted out", f.texts(optedOut), "r3@example.org all complaint m", "r4@example.org all asked m")
 	f.want("the ledger", f.texts(wholeLedger), before...)
-	c, err := f.store.Counts(t.Context(), m)
+	many := f.mailing("many", 28)
+	n := 0
+	for i, class := range all {
+		for range i + 1 {
+			n++
+			f.record(said(class, many, n))
+		}
+	}
+	f.record(said(events.Soft, many, 1)) // it is hard as well
+	c, err := f.store.Counts(t.Context(), many)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, class := range all {
-		if c.Of(class) != 1 {
-			t.Errorf("%d recipients are %s: %+v", c.Of(class), class, c)
+	for i, class := range all {
+		want := int64(i + 1)
+		if class == events.Soft {
+			want++
+		}
+		if c.Of(class) != want {
+			t.Errorf("%d recipients are %s, want %d: %+v", c.Of(class), class, want, c)
 		}
 	}
 }
@@ -140,10 +154,12 @@ func TestARequestByMailIsAboutTheTopicOrTheListOfItsMailing(t *testing.T) {
 	topic, list := f.mailing("topic", 9), f.mailing("list", 9)
 	f.exec(`UPDATE mailings SET origin = 'people'`)
 	f.exec(`UPDATE mailings SET topic = 'offers' WHERE id = 'topic'`)
-	f.record(said(events.Unsubscribe, topic, 1), said(events.Unsubscribe, list, 2), said(events.Complaint, topic, 3))
+	all := said(events.Unsubscribe, topic, 4)
+	all.Scope = optouts.All // the person has chosen
+	f.record(said(events.Unsubscribe, topic, 1), said(events.Unsubscribe, list, 2), said(events.Complaint, topic, 3), all)
 	f.want("opted out", f.texts(optedOut), "r1@example.org topic:offers asked topic",
 		"r2@example.org list:people asked list",
-		"r3@example.org all complaint topic")
+		"r3@example.org all complaint topic", "r4@example.org all asked topic")
 }
 
 // Peers repeat a report when they did not see our answer, and several may do so at the same time.
@@ -177,10 +193,14 @@ func TestAReportThatIsReadTwiceIsOneEvent(t *testing.T) {
 	other := e
 	other.ReportID = "another report"
 	f.record(other)
+	other.Recipient.Number = 9 // the same report is about somebody else, too
+	if r := f.record(other); r != (events.Recorded{New: 1}) {
+		t.Errorf("the report about another recipient: %+v", r)
+	}
 	f.want("events of the recipient", f.texts(`SELECT class || ' ' || origin FROM events WHERE recipient = 1`),
 		"hard inbound", "hard inbound")
 	c, err := f.store.Counts(t.Context(), m)
-	if err != nil || c.Hard != 1 || c.Complaint != 8 {
+	if err != nil || c.Hard != 2 || c.Complaint != 8 {
 		t.Errorf("counts of recipients: %+v, %v", c, err)
 	}
 }
@@ -251,6 +271,14 @@ func TestARecipientHasALimitedNumberOfEventsAndARequestIsNeverDropped(t *testing
 		t.Errorf("a request that is not written: %+v", r)
 	}
 	f.want("opted out without an event", f.texts(optedOut), "r1@example.org all complaint m")
+	many := make([]events.Event, 30) // of one call
+	for i := range many {
+		many[i] = said(events.Automatic, m, 2)
+		many[i].ReportID = fmt.Sprint("many ", i)
+	}
+	if r := f.record(many...); r != (events.Recorded{New: 20, Overfull: 10}) {
+		t.Errorf("of 30 events of one call: %+v", r)
+	}
 }
 
 func TestADiagnosticHoldsNoAddressAndIsShort(t *testing.T) {
@@ -286,6 +314,11 @@ func TestTheTimeOfAnEventIsThatOfItsReportAndNotInTheFuture(t *testing.T) {
 	f.want("days ago, of the requests",
 		f.texts(`SELECT round(extract(epoch FROM now() - added_at) / 86400)::text FROM opt_outs ORDER BY address_key`),
 		"0", "2", "0")
+	e := said(events.Hard, m, 4)
+	e.At = time.Now().Add(-48 * time.Hour)
+	f.record(e)
+	f.want("days ago, of the suppression",
+		f.texts(`SELECT round(extract(epoch FROM now() - last_at) / 86400)::text FROM suppressions`), "2")
 }
 
 // The rule is that of package optouts: too many hard bounces are a fault of a server.
@@ -435,4 +468,28 @@ func TestAnEventWaitsForNobodyButThoseOfItsMailing(t *testing.T) {
 	}
 	f.record(said(events.Hard, b, 3)) // does not wait
 	f.want("hard", f.texts(`SELECT m.id FROM events e JOIN mailings m ON m.key = e.mailing WHERE class = 'hard'`), "b")
+	// Who waits counts what the other has written.
+	another := said(events.Hard, a, 2)
+	another.ReportID = "another report"
+	recorded := make(chan error, 1)
+	go func() {
+		_, err := f.store.Record(context.WithoutCancel(t.Context()), another)
+		recorded <- err
+	}()
+	for !servertest.WaitsForLock(t, f.pool) {
+		select {
+		case err := <-recorded:
+			t.Fatalf("did not wait: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-recorded; err != nil {
+		t.Fatal(err)
+	}
+	if c, err := f.store.Counts(t.Context(), a); err != nil || c.Hard != 1 {
+		t.Errorf("the recipient with two bounces is counted so: %+v, %v", c, err)
+	}
 }

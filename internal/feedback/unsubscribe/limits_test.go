@@ -31,6 +31,7 @@ func TestTheClientIsThePeerUnlessATrustedProxySaysOtherwise(t *testing.T) {
 		{"10.0.0.1:5", "203.0.113.9, 198.51.100.7", "198.51.100.7"}, // the first is what the client has written
 		{"10.0.0.1:5", "203.0.113.9, 198.51.100.7, 10.0.0.2", "198.51.100.7"},
 		{"10.0.0.1:5", "nonsense, 10.0.0.2", "10.0.0.2"},
+		{"10.0.0.1:5", "203.0.113.9, nonsense, 10.0.0.2", "10.0.0.2"}, // the first is not from a proxy
 		{"10.0.0.1:5", "", "10.0.0.1"},
 		{"[fd00::1]:5", "2001:db8::7", "2001:db8::7"},
 		{"[::ffff:10.0.0.1]:5", "[2001:db8::7]:99", "2001:db8::7"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,20 +24,23 @@ func TestAPostOfAMailProgramActsAtOnceInEitherEncoding(t *testing.T) {
 		{"spring", urlencoded, "List-Unsubscribe=One-Click"},
 		{"autumn", "multipart/form-data; boundary=x", parts},
 		{"winter", "", "List-Unsubscribe=One-Click\r\n"},
+		{"winter", "text/plain", "List-Unsubscribe=one-click"},
+		{"winter", "multipart/form-data; boundary=x", strings.ReplaceAll(parts, "One-Click", "One-Click\r\n")},
 	} {
-		a := f.do("POST", "/u/"+f.token(in.mailing, 1), in.kind, in.body)
+		a := f.do("POST", "/u/"+f.token(in.mailing, max(1, i-1)), in.kind, in.body)
 		if a.status != http.StatusOK || len(f.optOuts()) != i+1 {
 			t.Errorf("%s: status %d, %q", in.mailing, a.status, f.optOuts())
 		}
 	}
 	f.wantOptOuts("spring-1@example.org topic:offers asked spring", "autumn-1@example.org list:people asked autumn",
-		"winter-1@example.org all asked winter")
+		"winter-1@example.org all asked winter", "winter-2@example.org all asked winter",
+		"winter-3@example.org all asked winter")
 	for range 3 { // programs repeat it
 		if a := f.oneClick(f.token("autumn", 1)); a.status != http.StatusOK {
 			t.Errorf("again: %d", a.status)
 		}
 	}
-	if n := len(f.optOuts()); n != 3 {
+	if n := len(f.optOuts()); n != 5 {
 		t.Errorf("%d opt-outs", n)
 	}
 }
@@ -102,7 +106,9 @@ func TestNobodyUndoesWithoutTheProofOfThePage(t *testing.T) {
 		}
 		f.wantOptOuts(left...)
 	}
+	f.post(in, "scope", "all")
 	f.post(in, "scope", "all", "undo", proof) // the proof is for the other choice
+	left = append([]string{"autumn-1@example.org all asked autumn"}, left...)
 	f.wantOptOuts(left...)
 	f.server.handler.now = func() time.Time { return time.Now().Add(undoTime + time.Second) }
 	f.post(in, "scope", "this", "undo", proof)
@@ -195,6 +201,18 @@ func TestALinkWorksAfterTheKeysHaveRotated(t *testing.T) {
 	f.wantOptOuts("autumn-3@example.org list:people asked autumn")
 }
 
+func TestAProxyMayTakeThePathOfThePublicURLOff(t *testing.T) {
+	t.Parallel()
+	h := &handler{base: basePath("https://mail.example.com/mailer/")}
+	for path, want := range map[string]string{"/mailer/u/x": "x", "/u/x": "x", "/other/u/x": "", "/mailer/mailer/u/x": "",
+		"/mailer/u/": "", "/mailer/u/x/y": "", "/mailer/u/x.": "x"} {
+		got, ok := h.token(&http.Request{URL: &url.URL{Path: path}})
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%s: %q, %t", path, got, ok)
+		}
+	}
+}
+
 // "You can leave at https://mail.example.com/u/…." is a link with a full stop to some programs.
 func TestALinkWorksWithThePunctuationBehindIt(t *testing.T) {
 	t.Parallel()
@@ -258,7 +276,8 @@ func TestOnlyKnownRequestsAct(t *testing.T) {
 		}
 	}
 	for _, body := range []string{"", "x=y", "scope=", "scope=other", "List-Unsubscribe=", "List-Unsubscribe=No",
-		"undo=x", "List-Unsubscribe=One-Click&undo=x", "scope=%zz", strings.Repeat("a", maxBody+1)} {
+		"undo=x", "List-Unsubscribe=One-Click&undo=x", "scope=%zz",
+		"scope=all&x=" + strings.Repeat("a", maxBody)} {
 		if a := f.do("POST", "/u/"+in, urlencoded, body); a.status != http.StatusBadRequest {
 			t.Errorf("%.20q: %d", body, a.status)
 		}
@@ -268,6 +287,10 @@ func TestOnlyKnownRequestsAct(t *testing.T) {
 	}
 	if a := f.do("POST", "/u/"+in, "multipart/form-data", "List-Unsubscribe=One-Click"); a.status != 400 {
 		t.Errorf("no boundary: %d", a.status)
+	}
+	parts := strings.Repeat("--x\r\nContent-Disposition: form-data; name=scope\r\n\r\nall\r\n", maxParts+1) + "--x--"
+	if a := f.do("POST", "/u/"+in, "multipart/form-data; boundary=x", parts); a.status != 400 {
+		t.Errorf("too many parts: %d", a.status)
 	}
 	f.wantOptOuts()
 }
