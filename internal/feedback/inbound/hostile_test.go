@@ -192,6 +192,12 @@ func TestAnIPv6NetworkOfAHouseholdIsOneHost(t *testing.T) {
 			t.Errorf("%s is admitted: %v", c.peer, got)
 		}
 	}
+	l = newBoundedListener(nil, limits{conns: 2, hostConns: 2}) // of all hosts
+	for i, peer := range []string{"192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"} {
+		if got := l.admit(connFrom{peer: peer}) != nil; got != (i < 2) {
+			t.Errorf("connection %d of at most 2 is admitted: %v", i+1, got)
+		}
+	}
 }
 
 func TestASessionEndsAfterItsShare(t *testing.T) {
@@ -205,6 +211,50 @@ func TestASessionEndsAfterItsShare(t *testing.T) {
 	p.want("MAIL FROM:<>", "421")
 	if got := p.say("NOOP"); !strings.HasPrefix(got, "gone") {
 		t.Errorf("after it ended, the session says %q", got)
+	}
+	few := defaultLimits
+	few.session, few.message = 1000, 2000
+	r = startWith(t, "smtp://127.0.0.1:0", few)
+	for octets, answer := range map[int]string{600: "250", 1100: "421"} {
+		p := r.session()
+		for n := 0; n < octets; n += len("NOOP\r\n") {
+			p.want("NOOP", "250")
+		}
+		p.want("MAIL FROM:<>", answer)
+	}
+	p = r.session()
+	for n := 0; ; n += len("NOOP\r\n") { // without a message
+		if got := p.say("NOOP"); strings.HasPrefix(got, "gone") {
+			break
+		}
+		if n > 4000 {
+			t.Fatal("the session does not end")
+		}
+	}
+}
+
+// deadlines is a connection that notes its deadline.
+type deadlines struct {
+	net.Conn
+	at time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.at = t; return nil }
+
+func TestAPeerThatSaysNothingEndsWithTheTimeOfItsSession(t *testing.T) {
+	t.Parallel()
+	end := time.Now().Add(time.Hour)
+	inner := &deadlines{}
+	c := &boundedConn{Conn: inner, end: end}
+	last := end.Add(commandTimeout)
+	for _, at := range []struct{ asked, want time.Time }{{end, end}, {time.Time{}, last}, {last.Add(time.Second), last}} {
+		if err := c.SetReadDeadline(at.asked); err != nil || !inner.at.Equal(at.want) {
+			t.Errorf("asked for %v, got %v, %v; want %v", at.asked, inner.at, err, at.want)
+		}
+	}
+	c.endAfterAnswer()
+	if err := c.SetReadDeadline(last); err != nil || inner.at.After(end) {
+		t.Errorf("a session that is ended waits until %v, %v", inner.at, err)
 	}
 }
 

@@ -301,6 +301,17 @@ func TestTheSocketOfADeadWorkerIsReplacedAndThatOfALivingOneIsNot(t *testing.T) 
 		t.Errorf("a second listener: %v", err)
 	}
 	r.dial().hello("LHLO")
+	file := filepath.Join(dir, "file") // no socket: somebody has written the wrong path
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _ = Parse("lmtp://" + file)
+	if _, err := Listen(c, ours, nil, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("it listens at a file")
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the file: %v", err)
+	}
 }
 
 func TestAListenerThatCannotBindSaysWhereAndWhy(t *testing.T) {

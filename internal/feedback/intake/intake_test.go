@@ -124,9 +124,32 @@ func TestTheEnvelopeSaysWhoAndTheReportSaysWhat(t *testing.T) {
 		t.Errorf("a bounce of forwarded mail: %+v", got)
 	}
 	f.take(dsn("x@example.com", "r2@example.org", "4.2.2"), f.bounce(2))
-	f.take(dsn("x@example.com", "r3@example.org", "5.1.1", "r4@example.org", "4.2.2"), f.bounce(4), f.bounce(3),
+	got := f.take(dsn("x@example.com", "r3@example.org", "5.1.1", "r4@example.org", "4.2.2"), f.bounce(4), f.bounce(3),
 		f.bounce(4))
+	if got.Named != 2 || got.New != 2 || got.Known != 0 {
+		t.Errorf("a bounce about two, one of them named twice: %+v", got)
+	}
 	f.wantEvents("1 hard", "2 soft", "3 hard", "4 soft")
+}
+
+// A file may hold reports of years ago. Whoever sends a message now could write any date into it.
+func TestTheTimeOfAReportIsItsArrivalAndInAFileItsDate(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	text := "Date: Fri, 02 Jan 2026 12:00:00 +0000\r\n" + dsn("x@example.com", "r1@example.org", "5.1.1")
+	for n, origin := range []events.Origin{events.Import, events.Mailbox} {
+		m := f.message(text, f.bounce(n+1))
+		m.Origin, m.At = origin, time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
+		if _, err := f.intake.Take(t.Context(), m, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var days string
+	err := f.pool.QueryRow(t.Context(), `SELECT string_agg(to_char(at AT TIME ZONE 'UTC', 'DD'), ' ' ORDER BY recipient)
+		FROM events`).Scan(&days)
+	if err != nil || days != "02 05" {
+		t.Errorf("the days of the events are %s, %v", days, err)
+	}
 }
 
 func TestAReportMayNameRecipientsOfOursItself(t *testing.T) {

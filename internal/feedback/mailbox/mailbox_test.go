@@ -159,6 +159,9 @@ func TestEachMessageOfAMailboxIsReadOnce(t *testing.T) {
 	if got := f.read(4); got != (Read{Messages: 2, Reports: 1, Events: 1}) {
 		t.Errorf("the others: %+v", got)
 	}
+	if got := f.read(4); got != (Read{}) {
+		t.Errorf("without a new one: %+v", got)
+	}
 	f.deliver(9)
 	if got := f.read(4); got != (Read{Messages: 1, Reports: 1, Events: 1}) {
 		t.Errorf("a later one: %+v", got)
@@ -201,9 +204,19 @@ func TestAMessageThatWasReadAndNotPutAwayIsNotReadAgain(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	validity := s.validity
 	s.close()
 	if got := f.read(10); got != (Read{Messages: 1, Reports: 1, Events: 1}) {
 		t.Errorf("after the death: %+v", got)
+	}
+	// Another reader, which was slower, does not move the position back.
+	if err := pgx.BeginFunc(t.Context(), f.pool, func(tx pgx.Tx) error {
+		return r.setPosition(t.Context(), tx, validity, uids[0])
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := r.position(t.Context(), validity); err != nil || last != uids[1] {
+		t.Errorf("the position is %d, %v; want %d", last, err, uids[1])
 	}
 	if got := f.events(); !slices.Equal(got, []int32{1, 2}) {
 		t.Errorf("events of %v", got)

@@ -136,8 +136,20 @@ func TestAllKeysVerifyAndTheFirstSigns(t *testing.T) {
 	if got, err := rotated.FromURL(Unsubscribe, before); err != nil || got != r {
 		t.Errorf("a token of the old key: %v, %v", got, err)
 	}
-	if now := rotated.ForURL(Unsubscribe, r); now != keysOf(t, "new").ForURL(Unsubscribe, r) {
+	now := rotated.ForURL(Unsubscribe, r)
+	if now != keysOf(t, "new").ForURL(Unsubscribe, r) {
 		t.Error("the first key has not signed")
+	}
+	if got, err := rotated.FromURL(Unsubscribe, now); err != nil || got != r {
+		t.Errorf("a token of the new key: %v, %v", got, err)
+	}
+	if signs, ok := rotated.SignWith(keysOf(t, "old").Name()); !ok || signs.ForURL(Unsubscribe, r) != before {
+		t.Error("the named key has not signed")
+	}
+	for _, key := range []string{"old", "new"} {
+		if !rotated.SealedBy("text", keysOf(t, key).Seal("text")) {
+			t.Errorf("the seal of the %s key is refused", key)
+		}
 	}
 	if _, err := keysOf(t, "new").FromURL(Unsubscribe, before); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a token of a key that was removed: %v", err)
@@ -158,6 +170,9 @@ func TestKeysThatAreTooWeakAreRefusedAndNotQuoted(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("%d characters: %v, want %q and no key", len(in), err, want)
 		}
+	}
+	if _, err := ParseKeys(long[:minKey]); err != nil {
+		t.Errorf("a key of the least length: %v", err)
 	}
 }
 

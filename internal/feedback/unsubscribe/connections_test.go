@@ -213,6 +213,21 @@ func TestAPersonIsAcceptedInTheFloodOfOneClient(t *testing.T) {
 	}
 }
 
+// noConn is a listener that cannot accept connections at the moment.
+type noConn struct{ net.Listener }
+
+func (noConn) Accept() (net.Conn, error) { return nil, errors.New("no memory") }
+
+func TestAConnectionThatCannotBeAcceptedTakesNoSlot(t *testing.T) {
+	t.Parallel()
+	l := limitConnections(noConn{}, nil, nil)
+	for range maxOpen + 1 { // one more would wait for ever
+		if _, err := l.Accept(); err == nil {
+			t.Fatal("a connection was accepted")
+		}
+	}
+}
+
 // A mail provider sends the requests of many people from one address.
 func TestOneClientMayUseTheWholeShareWhenNobodyElseComes(t *testing.T) {
 	t.Parallel()

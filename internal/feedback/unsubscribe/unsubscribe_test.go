@@ -243,6 +243,12 @@ func TestAListenerThatLacksAKeyDoesNotSayThatSomebodyHasLeft(t *testing.T) {
 		!strings.Contains(a.body, "That did not work") {
 		t.Errorf("form: %d %s", a.status, a.body)
 	}
+	f.exec(`DELETE FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = 'autumn')`)
+	f.exec(`UPDATE mailings SET marks = '{}'`) // nobody needs the key any more
+	f.server.group.lookForKeys(t.Context())
+	if a := f.oneClick(in); a.status != http.StatusOK {
+		t.Errorf("one click, when nobody needs the key: %d", a.status)
+	}
 }
 
 func TestAPostThatCannotBeCommittedIsNotAnswered200(t *testing.T) {
