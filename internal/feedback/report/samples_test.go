@@ -60,6 +60,7 @@ func TestTheWayOfAReportChangesNothing(t *testing.T) {
 			"mbox":          "From MAILER-DAEMON Mon Nov 30 09:05:00 2026\n" + string(d),
 			"Received":      "Received: from a.example by b.example; Mon, 30 Nov 2026 09:06:00 +0000\n" + string(d),
 			"leading lines": "\n\n" + string(d),
+			"a last line":   string(d) + "\n",
 		} {
 			if file == "empty.eml" || file == "no-header.eml" {
 				continue

@@ -35,6 +35,8 @@ func TestATokenIsFoundWhereverServersLeaveIt(t *testing.T) {
 		"List-Unsubscribe inside":    fmt.Sprintf(failure, "", "List-Unsubscribe: <"+link+">, <mailto:"+request+">"),
 		"mailto alone":               fmt.Sprintf(failure, "", "List-Unsubscribe: <mailto:"+request+"?subject=unsubscribe>"),
 		"a link in the text":         fmt.Sprintf(failure, "", "") + "Leave: " + link + " any time\n",
+		"a link that is counted":     fmt.Sprintf(failure, "", "") + "Leave: " + link + "?utm_source=news\n",
+		"a link at the end":          fmt.Sprintf(failure, "", "") + "Leave at " + link + ".\n",
 		"in quoted-printable": "Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\nLeave: " +
 			strings.ReplaceAll(link, "/u/", "/u/=\n") + "\n",
 		"in a message inside": "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n" +
@@ -68,6 +70,11 @@ func TestTheTokensOfTheHeaderComeFirst(t *testing.T) {
 	address := func(r token.Recipient) string { return "bounces+" + keys.ForAddress(token.Bounce, r) + "@example.com" }
 	r := Reader{keys}.Read(fmt.Appendf(nil, failure, "To: "+address(ben)+"\n", "Return-Path: <"+address(anna)+">"))
 	if !slices.Equal(r.Tokens, []token.Recipient{ben, anna}) {
+		t.Errorf("found %v", r.Tokens)
+	}
+	r = Reader{keys}.Read(fmt.Appendf(nil, failure, "To: "+address(ben)+"\n",
+		"Return-Path: <"+address(anna)+">\nErrors-To: <"+address(anna)+">"))
+	if !slices.Equal(r.Tokens, []token.Recipient{ben, anna}) { // each once
 		t.Errorf("found %v", r.Tokens)
 	}
 }
