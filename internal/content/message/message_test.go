@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"net/mail"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,8 @@ func compose(t testing.TB, m *Message) []byte {
 }
 
 // checkWire checks what must hold for every message, whatever is in it.
+var encodedWord = regexp.MustCompile(`=\?utf-8\?[bq]\?[^? ]*\?=`)
+
 func checkWire(t testing.TB, b []byte, utf8 bool) {
 	t.Helper()
 	if !bytes.HasSuffix(b, []byte("\r\n")) {
@@ -73,6 +76,11 @@ func checkWire(t testing.TB, b []byte, utf8 bool) {
 		}
 		if len(line) > 998 {
 			t.Errorf("line %d has %d octets", i+1, len(line))
+		}
+		for _, word := range encodedWord.FindAllString(line, -1) { // some readers decode each word alone
+			if text, err := new(mime.WordDecoder).Decode(word); header && (err != nil || strings.ToValidUTF8(text, "") != text) {
+				t.Errorf("line %d: %s has a part of a character", i+1, word)
+			}
 		}
 		for _, c := range []byte(line) {
 			if c >= 0x80 && !(header && utf8) {
@@ -207,6 +215,8 @@ func TestHostileValuesAreRefusedAndNotRepeatedInTheError(t *testing.T) {
 		"reply_to ":  func(m *Message) { m.ReplyTo = address.Mailbox{Name: mark} },
 		"message_id": func(m *Message) { m.ID = "<" + mark + "\r\n@x>" },
 		"list_id":    func(m *Message) { m.ListID = mark + "\r\nX: y.z" },
+		"list_id ":   func(m *Message) { m.ListID = mark + ".example." },
+		"list_id  ":  func(m *Message) { m.ListID = mark + strings.Repeat(".example", 32) },
 		"date":       func(m *Message) { m.Date = time.Time{} },
 		"text":       func(m *Message) { m.Text = []byte(mark + "\rx") },
 		"text ":      func(m *Message) { m.Text = []byte(mark + "\r\r\n") },
@@ -245,6 +255,11 @@ func TestANonASCIILocalPartNeedsSMTPUTF8(t *testing.T) {
 	if !m.NeedsUTF8() {
 		t.Error("not reported")
 	}
+	m.To, m.ReplyTo = m.From, m.To
+	if !m.NeedsUTF8() {
+		t.Error("not reported for the address of replies")
+	}
+	m.To, m.ReplyTo = m.ReplyTo, address.Mailbox{}
 	b := compose(t, m)
 	checkWire(t, b, true)
 	std, err := mail.ReadMessage(bytes.NewReader(b))
