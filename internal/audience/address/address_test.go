@@ -83,6 +83,7 @@ func TestWhatIsNoAddressIsRefusedAndNotQuoted(t *testing.T) {
 		"secret\u00a0x@example.com":                      "name or other text beside it",
 		"\"secret\u00a0x\"@example.com":                  "character before the @",
 		"secret@[192.0.2.1]":                             "domain name",
+		"secret@192.0.2.9":                               "IP address",
 		"secret@192.0.2.1":                               "IP address",
 		"secret@host":                                    "without a dot",
 		"secret@example.com.":                            "domain name",
@@ -96,6 +97,7 @@ func TestWhatIsNoAddressIsRefusedAndNotQuoted(t *testing.T) {
 		`"` + strings.Repeat("a ", 32) + `"@example.com`: "64 octets",
 		strings.Repeat("ü", 33) + "@example.com":         "64 octets",
 		strings.Repeat("a", 64) + "@" + label + "." + label + "." + label:       "254 octets",
+		strings.Repeat("a", 63) + "@" + label + "." + label + "." + label:       "254 octets",
 		"a@" + label + "." + label + "." + label + "." + label + ".example.com": "domain name",
 	} {
 		a, err := address.Parse(in)

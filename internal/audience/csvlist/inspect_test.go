@@ -327,6 +327,29 @@ func TestOnlyTheActiveAreMembersWhereTheStatusIsUsed(t *testing.T) {
 		left != "[{Bounced yes 1} {Status (empty) 1} {Status Unsubscribed 1} {Status unsubscribed 1}]" {
 		t.Errorf("got %v, %s", all, left)
 	}
+	// An import asks for those who are left out, to leave out their other rows as well.
+	r, err = f.Members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.WithInactive = true
+	var each []string
+	for {
+		m, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		each = append(each, fmt.Sprint(m.Address, " ", m.Inactive))
+	}
+	const whole = "ada@example.com false|bob@example.com true|eve@example.com true|kim@example.com true|" +
+		"lee@example.com false" // and nobody without an address
+	if got := strings.Join(each, "|"); got != whole || r.Active() != 2 {
+		t.Errorf("with the inactive: %s, %d active", got, r.Active())
+	}
 }
 
 func TestAStatusInAColumnWithoutANameIsFound(t *testing.T) {

@@ -126,7 +126,7 @@ func TestAWordThatComesAfterManyOtherValuesIsFound(t *testing.T) {
 			if header == "bounced" {
 				c.Add("")
 			} else {
-				c.Add(fmt.Sprint("value ", i))
+				c.Add(fmt.Sprint("value ", max(i, 1))) // the first one twice
 			}
 		}
 		if c.Found() {
@@ -143,6 +143,28 @@ func TestAWordThatComesAfterManyOtherValuesIsFound(t *testing.T) {
 		}
 		if rows != 5001 || len(r.Values) > 20 {
 			t.Errorf("%s: %d rows are counted in %d values and %d others", header, rows, len(r.Values), r.Others)
+		}
+	}
+}
+
+// In a column such as this, every value but a few says that the person must not be mailed.
+func TestAColumnOfManyDifferentTimesIsFound(t *testing.T) {
+	t.Parallel()
+	c := statuscolumn.New("unsubscribed_at")
+	for i := range 100 {
+		c.Add(fmt.Sprintf("2026-01-31 10:%02d:%02d", i/60, i%60))
+		c.Add("0000-00-00 00:00:00") // of MySQL: never
+	}
+	if !c.Found() || !c.Kind().MayBeMailed("0000-00-00 00:00:00") {
+		t.Error("is not found, or means those who never left")
+	}
+}
+
+func TestBlanksAroundAWordChangeNothing(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"unsubscribed", " unsubscribed ", "unsubscribed" + strings.Repeat(" ", 60)} {
+		if statuscolumn.WordOf(value) != statuscolumn.Clear {
+			t.Errorf("%q says nothing", value)
 		}
 	}
 }
