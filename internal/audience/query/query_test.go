@@ -207,6 +207,20 @@ func TestHostileRowsAreCountedAndLeftOut(t *testing.T) {
 		`1 a@example.org a@example.org {"pad":""}`,
 		`11 c@example.org c@example.org {"pad":"a\u000d\u000aBcc: x@example.org"}`,
 	)
+	rows, err := s.Query(t.Context(), "crm", `SELECT CASE n WHEN 1 THEN 'a@example.org' WHEN 3 THEN '"b@example.org"'
+		ELSE 'nobody' END AS email FROM generate_series(1, 25) n ORDER BY n`, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for err == nil {
+		_, err = rows.Next()
+	}
+	told := rows.Rejects() // of the first twenty
+	if err != io.EOF || rows.Pasted() != 1 || rows.Rejected() != 23 || len(told) != 20 || told[0].Position != 2 ||
+		told[19].Position != 22 {
+		t.Errorf("%v, %d pasted, %d rejected: %+v", err, rows.Pasted(), rows.Rejected(), told)
+	}
 }
 
 func TestALongAnswerIsStreamed(t *testing.T) {

@@ -91,6 +91,36 @@ func TestAChangeOfASignedFieldOrOfTheBodyBreaksTheSignature(t *testing.T) {
 	broken("another blank line", strings.Replace(signed, "\r\n\r\nGoodbye", "\r\n\r\n\r\nGoodbye", 1))
 }
 
+// A batch has the signature of each message in the place of the one before. The latter of two fields
+// of a name is signed first (RFC 6376, 5.4.2).
+func TestASignatureTakesTheRoomThatIsLeftForIt(t *testing.T) {
+	t.Parallel()
+	keys := bothKeys(t)
+	s := keys.For(domain).NewSigning(at)
+	message := strings.Replace(full, "X-Campaign: spring\r\n", "X-Campaign: spring\r\nX-Campaign: summer\r\n", 1)
+	var first []byte
+	for range 2 {
+		room := s.Room()
+		buf := append([]byte("before"), make([]byte, room)...)
+		buf, err := s.Sign(append(buf, message...), len("before"), room)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, ok := bytes.CutPrefix(buf, []byte("before"))
+		if err := dkimtest.Verify(signed, keys.For(domain).Keys()); err != nil || !ok {
+			t.Errorf("with a room of %d octets: %v", room, err)
+		}
+		if first == nil {
+			first = signed
+		} else if !bytes.Equal(signed, first) {
+			t.Errorf("with a room of %d octets, the same message has other octets", room)
+		}
+	}
+	if list := strings.ReplaceAll(string(first), "\r\n ", ""); strings.Count(list, ":x-campaign") != 2*3 {
+		t.Errorf("the fields are not signed once and once more: %s", list[:500])
+	}
+}
+
 func TestAFieldThatAMessageLacksCannotBeAdded(t *testing.T) {
 	t.Parallel()
 	keys := bothKeys(t)
