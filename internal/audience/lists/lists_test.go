@@ -327,6 +327,38 @@ func TestFirstFindsTheRowsOfAnAddress(t *testing.T) {
 	f.want(len(get("", 3)), 3)
 }
 
+func TestAListIsReadInItsOrderAndAlone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.imported("people", of("c@example.com", "A@example.com", "b@example.com"), false)
+	f.imported("others", of("d@example.com"), false)
+	var members, entries []string
+	err := f.store.Members(t.Context(), "people", func(address string) error {
+		members = append(members, address)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(members, []string{"c@example.com", "A@example.com", "b@example.com"})
+	err = f.store.Entries(t.Context(), "people", 2, func(e lists.Entry) error {
+		entries = append(entries, e.Address)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(entries, members[:2])
+	stop := errors.New("stop")
+	if err := f.store.Members(t.Context(), "people", func(string) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("got %v, want the callback's own error", err)
+	}
+	known, err := f.store.Known(t.Context(), []string{"a@example.com", "d@example.com", "e@example.com"})
+	if slices.Sort(known); err != nil || !slices.Equal(known, []string{"a@example.com", "d@example.com"}) {
+		t.Errorf("known are %q, %v", known, err)
+	}
+}
+
 func TestNeitherAnInactiveMemberNorItsOtherRowsAreStored(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -384,6 +384,9 @@ func TestAQueryThatTakesTooLongIsEndedAndMayBeTriedAgain(t *testing.T) {
 	s := newSource(t)
 	_, err := s.Query(t.Context(), "crm", "SELECT email, pg_sleep(60) FROM people", time.Second)
 	wantUnavailable(t, err, "the query took longer than its timeout of 1s")
+	// The server itself ends the query, also if we are gone.
+	want(t, s, "SELECT 'a@example.org' AS email, current_setting('statement_timeout') AS ends", 0,
+		`1 a@example.org a@example.org {"ends":"5min"}`)
 	rows, err := s.Query(
 		t.Context(),
 		"crm",

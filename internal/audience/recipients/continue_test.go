@@ -195,5 +195,20 @@ func TestWhatCannotBeContinuedIsToldApart(t *testing.T) {
 			t.Errorf("left of %s: got %v, want %v", c.earlier, err, c.left)
 		}
 	}
+	for _, sent := range []string{"sent", "opted_out", "x"} { // they have got it, or must not
+		if _, err := f.store.Continue(t.Context(), "m-2", "m", []string{"unsent", sent}, 1); err == nil {
+			t.Errorf("%s are continued", sent)
+		}
+		if _, err := f.store.Left(t.Context(), "m", []string{sent}); !errors.Is(err, recipients.ErrNobodyLeft) {
+			t.Errorf("left of those %s: %v", sent, err)
+		}
+	}
 	f.want(f.everything(), rows)
+	f.exec(`UPDATE mailings SET counts = '{"sent": 9, "unsent": 1, "failed": 2, "bounced": 3, "uncertain": 4}'
+		WHERE id = 'm'`)
+	for i, outcome := range []string{"unsent", "failed", "bounced", "uncertain"} {
+		if n, err := f.store.Left(t.Context(), "m", []string{outcome}); err != nil || n != int64(i+1) {
+			t.Errorf("%s: %d are left, %v", outcome, n, err)
+		}
+	}
 }

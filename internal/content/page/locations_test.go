@@ -91,6 +91,15 @@ func TestAColumnGoesBeforeTheTemplateWhereItSaysSomething(t *testing.T) {
 		err.Error() != `content.page_column: the field "page" is empty, and there is no page_url` {
 		t.Errorf("got %v", err)
 	}
+	// A test goes to somebody else, with the fields of a member.
+	byEmail, problems := NewLocations("", "email", []string{"www.example.com"})
+	to := anna()
+	if to.Email = "https://www.example.com/member"; len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if u, err := byEmail.NewLocator(t.Context()).Locate(to); err != nil || u.String() != to.Email {
+		t.Errorf("by the field email: %v, %v", u, err)
+	}
 	var problem *render.Problem
 	if _, err := s.NewLocator(t.Context()).Locate(anna("page", "")); !errors.As(err, &problem) ||
 		problem.Field != render.FieldPageURL {

@@ -314,6 +314,15 @@ func TestAServerThatSaysWhenToComeAgainIsBelieved(t *testing.T) {
 		s.requests.Load() != 1 {
 		t.Errorf("got %+v after %d requests", away, s.requests.Load())
 	}
+	for after, fails := range map[string]bool{"": true, "120": false} { // who asks to come again does not fail
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", after)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		if _, err := get(t, quickFetcher(t), locations(t, s.URL), anna()); !errors.As(err, &away) || away.Fails != fails {
+			t.Errorf("503, Retry-After %q: got %+v", after, away)
+		}
+	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{
 		"": 0, "0": 0, "30": 30 * time.Second, "-5": 0, "soon": 0, "7200": time.Hour, "18446744073709551615": time.Hour,
@@ -588,7 +597,7 @@ func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 		if r.URL.Path == "/0" {
 			<-release
 		}
-		if r.URL.Path == "/3" { // is fetched again when its turn comes
+		if r.URL.Path == "/0" || r.URL.Path == "/3" { // is fetched again when its turn comes
 			html(strings.Repeat("long ", smallBody))(w, r)
 			return
 		}
@@ -613,7 +622,8 @@ func TestNoMoreThanAWindowIsFetchedAhead(t *testing.T) {
 		t.Errorf("%d requests while the first page is waited for", n)
 	}
 	close(release)
-	if err := <-done; err != nil || len(sizes) != 100 || sizes[3] != 5*smallBody || s.requests.Load() != 101 {
+	if err := <-done; err != nil || len(sizes) != 100 || sizes[0] != 5*smallBody || sizes[3] != 5*smallBody ||
+		s.requests.Load() != 102 {
 		t.Errorf("%v after %d pages, %d requests", err, len(sizes), s.requests.Load())
 	}
 }
