@@ -61,7 +61,7 @@ func TestARecipientHasHisOwnHeaders(t *testing.T) {
 		"Precedence": "bulk",
 		"List-Help":  "<https://example.com/help?c={{urlquery .plan}}>", "Comments": "Hello {{.first_name}}",
 	}
-	s.Fields = []message.Field{{Name: "Feedback-ID", Value: "spring:news:example"}, {Name: "precedence", Value: "list"}}
+	s.Fields = []message.Field{{Name: "Feedback-ID", Value: "spring:news:example"}, {Name: "PRECEDENCE", Value: "list"}}
 	header := headerOf(t, s, anna("plan", "gold\r\nBcc: x@example.com"))
 	want := map[string]string{
 		"X-Plan": "gold Bcc: x@example.com", "X-Campaign": "spring", "Precedence": "bulk", "Comments": "Hello Anna",
@@ -82,6 +82,27 @@ func TestARecipientHasHisOwnHeaders(t *testing.T) {
 	plain, with := headerOf(t, spec(), anna()), len(want)
 	if len(header) != len(plain)+with {
 		t.Errorf("%d headers, want %d", len(header), len(plain)+with)
+	}
+}
+
+// A worker renders one message after the other with the same buffers.
+func TestAHeaderOfOneRecipientIsInNoOtherMessage(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Headers = map[string]string{"X-Plan": "{{.plan}}"}
+	r := mustCompile(t, s).NewRenderer(t.Context())
+	for _, plan := range []string{"gold", "silver", ""} {
+		out, _, err := r.Render(nil, anna("plan", plan))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := mail.ReadMessage(bytes.NewReader(out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(m.Header["X-Plan"], ", "); got != plan {
+			t.Errorf("X-Plan is %q, want %q", got, plan)
+		}
 	}
 }
 

@@ -96,6 +96,11 @@ func TestAPageNamesTheLinkByAPlaceholder(t *testing.T) {
 	if strings.TrimSpace(m.HTML) != want || !bytes.Equal(page, before) {
 		t.Errorf("got %s, and the page is %s", m.HTML, page)
 	}
+	_, m = render(t, s, Recipient{Number: 3, Address: "a@example.org", Page: Page{Text: []byte("{{.unsubscribe_url}}\n")},
+		Attributes: field.Texts(map[string]string{"first_name": "Ann"})})
+	if strings.TrimSpace(m.Text) != link {
+		t.Errorf("a page of text: %s", m.Text)
+	}
 	s.Unsubscribe = nil
 	_, m = render(t, s, Recipient{Number: 3, Address: "a@example.org", Page: Page{HTML: page},
 		Attributes: field.Texts(map[string]string{"first_name": "Ann"})})
