@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"directmailer/internal/content/dkim"
+	"directmailer/internal/content/dkim/dkimtest"
 	"directmailer/internal/content/message"
 )
 
@@ -103,6 +105,17 @@ func TestAHeaderOfOneRecipientIsInNoOtherMessage(t *testing.T) {
 		if got := strings.Join(m.Header["X-Plan"], ", "); got != plan {
 			t.Errorf("X-Plan is %q, want %q", got, plan)
 		}
+	}
+}
+
+// A message that is rendered again, after a failure, has the same octets.
+func TestASignatureHasTheTimeOfTheMailing(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Signer = dkimtest.Keys(t, "example.com", dkim.Ed25519).For("example.com")
+	signature := headerOf(t, s, anna()).Get("DKIM-Signature")
+	if want := fmt.Sprintf("; t=%d;", s.Date.Unix()); !strings.Contains(signature, want) {
+		t.Errorf("%q is not in the signature %s", want, signature)
 	}
 }
 
