@@ -167,7 +167,8 @@ func TestRequestsOfTheMailingsScopesAndOfDomainsAreSubtractedWithTheirReason(t *
 		('other@example.com', 'list:customers', 'asked'), ('other@example.com', 'topic:offers', 'asked'),
 		('@example.org', 'all', 'operator'), ('both@example.com', 'topic:news', 'asked'),
 		('several@example.com', 'all', 'imported'), ('several@example.com', 'all', 'complaint'),
-		('several@example.com', 'list:people', 'asked'), ('@example.net', 'all', 'asked'), ('@sub.example.org', 'topic:offers', 'asked')`)
+		('several@example.com', 'list:people', 'asked'), ('@example.net', 'all', 'asked'),
+		('@sub.example.org', 'topic:offers', 'asked')`)
 	f.exec(`INSERT INTO suppressions (address_key, class, code, origin, expires_at) VALUES
 		('both@example.com', 'hard', '5.1.1', 'answer', NULL),
 		('bounced@example.com', 'soft', '', 'report', now() + interval '1 hour'),

@@ -91,8 +91,8 @@ func TestAChangeOfASignedFieldOrOfTheBodyBreaksTheSignature(t *testing.T) {
 	broken("another blank line", strings.Replace(signed, "\r\n\r\nGoodbye", "\r\n\r\n\r\nGoodbye", 1))
 }
 
-// A batch has the signature of each message in the place of the one before. The latter of two fields
-// of a name is signed first (RFC 6376, 5.4.2).
+// A batch has the signature of each message in the place of the one before. The latter of two
+// fields of a name is signed first (RFC 6376, 5.4.2).
 func TestASignatureTakesTheRoomThatIsLeftForIt(t *testing.T) {
 	t.Parallel()
 	keys := bothKeys(t)

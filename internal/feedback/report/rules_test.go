@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// status returns a report (RFC 3464) of one recipient.
+// statusReport returns a report (RFC 3464) of one recipient.
 func statusReport(code, diagnostic string) string {
 	return "From: MAILER-DAEMON@relay.example.net\nContent-Type: multipart/report; boundary=b\n\n" +
 		"--b\n\nYour message was not delivered.\n--b\nContent-Type: message/delivery-status\n\n" +
@@ -62,7 +62,9 @@ func TestTheOriginalRecipientIsTheOneOfOurs(t *testing.T) {
 			"Action: failed\nStatus: %s\nDiagnostic-Code: smtp; no mailbox ours%d or x%d\n", i, i, code, i, i)
 	}
 	r := Reader{}.Read([]byte(text + "\n--b--\n"))
-	for address, want := range map[string]Class{"ours0@example.org": Hard, "ours1@example.org": Soft, "x0@example.net": Hard} {
+	for address, want := range map[string]Class{
+		"ours0@example.org": Hard, "ours1@example.org": Soft, "x0@example.net": Hard,
+	} {
 		f := r.About(address)
 		if f.Class != want || strings.Contains(f.Diagnostic, "ours") || strings.Contains(f.Diagnostic, "x0") {
 			t.Errorf("about %s: %v %q, want %v", address, f.Class, f.Diagnostic, want)
