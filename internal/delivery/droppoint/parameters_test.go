@@ -85,13 +85,13 @@ func TestAConnectionThatIsReleasedAfterTheEndIsClosed(t *testing.T) {
 		t.Errorf("a message in flight at the end: %v", err)
 	}
 	conn.Release()
-	quits := 0
-	for _, line := range s.Commands() {
-		if line == "QUIT" {
-			quits++
+	await(t, "both sessions are ended", func() bool {
+		quits := 0
+		for _, line := range s.Commands() {
+			if line == "QUIT" {
+				quits++
+			}
 		}
-	}
-	if quits != 2 {
-		t.Errorf("%d of two sessions were ended", quits)
-	}
+		return quits == 2
+	})
 }
