@@ -150,6 +150,47 @@ func TestPausesGrowAndAServerThatSaysWhenIsBelieved(t *testing.T) {
 	f.refuse(c, 2, 2, "later")
 	settle(c)
 	f.want(pauses(), []int{15, 10}) // at most 15, and no later than an hour after the first refusal
+	// For those of whom nothing is known the first pause is a shorter one, and never a longer one.
+	f.makeDue()
+	f.gather(2, 3)
+	c = f.claim(3, false)
+	f.refuse(c, 1, 3, "later")
+	f.refuse(c, 2, 3, "3m0s")
+	plan.Soon, plan.SoonPause = []int32{1, 2}, 4*time.Minute
+	settle(c)
+	f.want(pauses(), []int{4, 3})
+}
+
+// Settling a batch, a claim waits: it must not take over a batch that is then closed under it.
+func TestABatchThatIsBeingSettledIsNotClaimed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	c := f.claim(1, false)
+	f.refuse(c, 1, 1, "later")
+	failed := errors.New("cannot be kept")
+	if _, err := f.ledger.Settle(t.Context(), c, soon, func([]int32) ([]byte, error) { return nil, failed }); !errors.Is(
+		err,
+		failed,
+	) {
+		t.Errorf("got %v, want the caller's error", err)
+	}
+	next := make(chan bool, 1)
+	claim := func() {
+		c, err := f.ledger.Claim(f.Context(), ledger.Batch{Mailing: f.key, Number: 1}, 1, false)
+		next <- err == nil && c.Settled.Closed && c.Settled.Deferred == 1
+	}
+	_, err := f.ledger.Settle(t.Context(), c, soon, func(r []int32) ([]byte, error) {
+		go claim()
+		for waiting := 0; waiting == 0 && len(next) == 0; {
+			f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+				AND wait_event_type = 'Lock'`)(&waiting)
+		}
+		return kept(r)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(<-next, true)
 }
 
 func TestAfterTheLastRoundADeferredRecipientIsFailedWithTheServersWords(t *testing.T) {

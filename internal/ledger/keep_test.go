@@ -27,7 +27,8 @@ func (f *fixture) attempts(recipient int32) (rows []string) {
 }
 
 func sentLate(recipient, attempt int32) ledger.Result {
-	return ledger.Result{Recipient: recipient, Attempt: attempt, Status: ledger.Sent, Final: true, Code: 250, Reply: "ok"}
+	return ledger.Result{Recipient: recipient, Attempt: attempt, Status: ledger.Sent, Final: true, Code: 250,
+		Enhanced: "2.0.0", Reply: "ok"}
 }
 
 // The outage is longer than any time that the gate waits by itself.
@@ -128,6 +129,7 @@ func TestALateAnswerCorrectsTheCountsOfBatchAndMailing(t *testing.T) {
 	for name, late := range map[string]ledger.Result{
 		"sent":    sentLate(1, 1),
 		"bounced": {Recipient: 1, Attempt: 1, Status: ledger.Bounced, Final: true},
+		"failed":  {Recipient: 1, Attempt: 1, Status: ledger.Failed, Final: true},
 	} {
 		for _, ended := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -143,8 +145,11 @@ func TestALateAnswerCorrectsTheCountsOfBatchAndMailing(t *testing.T) {
 				}
 				f.keep(claim, late)
 				want := counts.Counts{Sent: 2}
-				if name == "bounced" {
+				switch late.Status {
+				case ledger.Bounced:
 					want = counts.Counts{Sent: 1, Bounced: 1}
+				case ledger.Failed:
+					want = counts.Counts{Sent: 1, Failed: 1}
 				}
 				f.want(f.progress(), want)
 				f.want(f.ended(true).Counts, want)

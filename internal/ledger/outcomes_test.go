@@ -18,6 +18,15 @@ func TestABatchThatIsClosedTakesNoIntent(t *testing.T) {
 	if err := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 1, Number: 2}).Wait(); !errors.Is(err, ledger.ErrFenced) {
 		t.Errorf("an intent of a closed batch: got %v, want ErrFenced", err)
 	}
+	if _, err := f.ledger.Settle(t.Context(), c, soon, kept); !errors.Is(err, ledger.ErrFenced) {
+		t.Errorf("it is settled again: got %v, want ErrFenced", err)
+	}
+	if err := f.ledger.LeaveOut(t.Context(), c, []ledger.Exclusion{{Recipient: 1}}); !errors.Is(err, ledger.ErrFenced) {
+		t.Errorf("a recipient is left out: got %v, want ErrFenced", err)
+	}
+	if rendered, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err != nil || !rendered {
+		t.Errorf("it is rendered again: %v", err)
+	}
 	// An attempt to render the batch that took long comes too late.
 	if err := f.ledger.Store(t.Context(), f.batch(1), []byte("late"), nil); err != nil {
 		t.Fatal(err)
@@ -100,12 +109,21 @@ func TestWhatAClaimKnowsOfEarlierAttempts(t *testing.T) {
 	f.answer(c, 3, 2, ledger.NotSent, "")
 	f.intend(c, 4, 1)
 	f.answer(c, 4, 1, ledger.Refused, "5.7.1")
+	// What was refused for good, and what was not sent because the drop point asked for less, broke no
+	// connection.
+	for n, r := range []ledger.Result{{Code: 550}, {Code: 421, Reply: ledger.LessAsked + "a lower rate"}} {
+		r.Recipient, r.Attempt, r.Status = 5, int32(n+1), ledger.NotSent
+		f.intend(c, 5, r.Attempt)
+		if err := f.gate.Enter(c, &r, nil).Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	f.want(f.claim(1, false).Tried, map[int32]ledger.Tried{
 		1: {
 			Attempts: 1,
 			Final:    true,
 		}, 2: {Attempts: 2, Deferred: true, Breaks: 1}, 3: {Attempts: 2, Breaks: 1},
-		4: {Attempts: 1, Deferred: true, Refusals: 1}})
+		4: {Attempts: 1, Deferred: true, Refusals: 1}, 5: {Attempts: 2, Refusals: 1}})
 }
 
 // The spool is lost, and the template fails now for recipients who have their outcome already.

@@ -33,6 +33,13 @@ func TestABatchWhoseWorkersDiedThreeTimesIsNotRenderedAFourthTime(t *testing.T) 
 	if err := f.begin(2); err != nil {
 		t.Errorf("the other batch: %v", err)
 	}
+	if err := f.ledger.EndRendering(t.Context(), f.batch(1)); err != nil {
+		t.Error(err)
+	}
+	if span, _, err := f.ledger.Range(t.Context(), f.batch(2)); err != nil || span.Begun != 1 {
+		t.Errorf("the end of an attempt at another batch leaves %d, %v", span.Begun, err)
+	}
+	f.want(ledger.MaxDeaths, 3) // as docs/reliability.md promises
 }
 
 func TestAttemptsToRenderThatEndCountAgainstNoBatch(t *testing.T) {
