@@ -21,7 +21,12 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"directmailer/internal/audience/query"
+	"directmailer/internal/content/page"
+	"directmailer/internal/content/render"
 	"directmailer/internal/delivery/spool"
+	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/mailbox"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -214,6 +219,13 @@ func TestAnErrorHasTheTypeOfItsCause(t *testing.T) {
 	}{
 		{ledger.ErrFenced, policy.BatchTaken},
 		{ledger.ErrNoSpool, policy.SpoolMissing},
+		{ledger.ErrPoison, policy.PoisonBatch},
+		{render.ErrBatchTooSlow, policy.BatchTooLarge},
+		{&query.Unavailable{}, policy.SourceUnavailable},
+		{&query.Fault{}, policy.ListUnusable},
+		{&page.Unavailable{}, policy.PageUnavailable},
+		{&mailbox.UnavailableError{}, policy.MailboxUnavailable},
+		{&feedback.NoKeyError{}, policy.NoTokenKey},
 		{ledger.ErrTooLarge, policy.BatchTooLarge},
 		{spool.ErrTooLarge, policy.BatchTooLarge},
 		{failf(policy.PageUnavailable, "x"), policy.PageUnavailable},
@@ -225,6 +237,9 @@ func TestAnErrorHasTheTypeOfItsCause(t *testing.T) {
 		if got := classify(fmt.Errorf("while working: %w", c.err)).kind; got != c.want {
 			t.Errorf("%v: got %s, want %s", c.err, got, c.want)
 		}
+	}
+	if n := len(classify(errors.New(strings.Repeat("x", 1<<20))).text); n > maxFailure+3 {
+		t.Errorf("the text of a failure has %d octets", n)
 	}
 }
 

@@ -42,20 +42,30 @@ func TestAWorkerWithoutTheMailingsTokenKeyLeavesItsBatchesToOthers(t *testing.T)
 
 func TestALackingTokenKeySuspendsTheMailingInTheEnd(t *testing.T) {
 	t.Parallel()
-	var suite testsuite.WorkflowTestSuite
-	env := suite.NewTestActivityEnvironment()
-	env.SetTestTimeout(time.Minute)
-	env.SetHeartbeatDetails(attemptCounts{Absent: maxAbsent})
-	env.RegisterActivityWithOptions(func(ctx context.Context) error {
-		_, err := attempt(ctx, retries, func(context.Context) (int, error) {
-			return 0, &feedback.NoKeyError{Key: "0123456789abcdef"}
-		})
-		return err
-	}, activity.RegisterOptions{Name: "lacking"})
-	_, err := env.ExecuteActivity("lacking")
-	var app *temporal.ApplicationError
-	if !errors.As(err, &app) || app.Type() != policy.Unexpected ||
-		!strings.Contains(app.Message(), "token key 0123456789abcdef") {
-		t.Errorf("got %v", err)
+	var noKey error = &feedback.NoKeyError{Key: "0123456789abcdef"}
+	noPoint := failf(policy.NoDropPoint, "no drop point named a")
+	for _, c := range []struct {
+		err    error
+		absent int
+		want   policy.ErrorType
+	}{
+		{noKey, maxAbsent - 1, policy.NoTokenKey},
+		{noKey, maxAbsent, policy.Unexpected},
+		{noPoint, maxAbsent - 1, policy.NoDropPoint},
+		{noPoint, maxAbsent, policy.DropPointUnavailable},
+	} {
+		var suite testsuite.WorkflowTestSuite
+		env := suite.NewTestActivityEnvironment()
+		env.SetTestTimeout(time.Minute)
+		env.SetHeartbeatDetails(attemptCounts{Absent: c.absent})
+		env.RegisterActivityWithOptions(func(ctx context.Context) error {
+			_, err := attempt(ctx, retries, func(context.Context) (int, error) { return 0, c.err })
+			return err
+		}, activity.RegisterOptions{Name: "lacking"})
+		_, err := env.ExecuteActivity("lacking")
+		var app *temporal.ApplicationError
+		if !errors.As(err, &app) || app.Type() != c.want || !strings.Contains(app.Message(), c.err.Error()) {
+			t.Errorf("%v after %d workers: got %v, want %s", c.err, c.absent, err, c.want)
+		}
 	}
 }
