@@ -36,9 +36,16 @@ func TestTheNextTestDeletesTheRecipientsOfAnAbandonedOne(t *testing.T) {
 	if _, err := f.store.FreezeTest(t.Context(), "test-abandoned", 10); !errors.Is(err, recipients.ErrNoTest) {
 		t.Errorf("the abandoned test: %v", err)
 	}
+	f.storeTest("test-yesterday")
 	for range 2 { // the second time as after a crash
 		if frozen, err := f.store.FreezeTest(t.Context(), "test-waiting", 10); err != nil || frozen.Recipients != 1 {
 			t.Errorf("the test that waits for a worker: %+v, %v", frozen, err)
 		}
 	}
+	f.want(f.strings(`SELECT DISTINCT test FROM test_recipients ORDER BY test`),
+		[]string{"test-next", "test-yesterday"})
+	if err := f.store.DropTest(t.Context(), "test-next"); err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.strings(`SELECT DISTINCT test FROM test_recipients`), []string{"test-yesterday"})
 }
