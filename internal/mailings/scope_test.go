@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"testing"
 
+	"directmailer/internal/audience/optouts"
 	"directmailer/internal/feedback"
+	"directmailer/internal/mailings"
 )
 
 func TestAMailingKnowsWhichRequestsItRespects(t *testing.T) {
@@ -32,5 +34,26 @@ func TestAMailingKnowsWhichRequestsItRespects(t *testing.T) {
 		if len(got) != 1 || got[0] != c.want {
 			t.Errorf("%s: got %q, want %q", c.id, got, c.want)
 		}
+	}
+}
+
+func TestARequestIsAboutTheTopicOrElseTheListOrElseAllMail(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		origin, topic string
+		want          optouts.Scope
+	}{
+		{"people", "news", optouts.Topic("news")},
+		{"people", "", optouts.List("people")},
+		{"query:crm", "news", optouts.Topic("news")},
+		{"query:crm", "", optouts.All},
+		{"continue:nobody", "", optouts.All},
+	} {
+		if got := mailings.RequestScope(c.origin, c.topic); got != c.want {
+			t.Errorf("%q, topic %q: got %v, want %v", c.origin, c.topic, got, c.want)
+		}
+	}
+	if got := (mailings.Withheld{Bad: 1, Answered: 4}).Share(); got != 0.25 {
+		t.Errorf("1 of 4 is a share of %v", got)
 	}
 }
