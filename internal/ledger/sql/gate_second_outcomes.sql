@@ -1,9 +1,10 @@
 -- Does what gate.sql does, with the same arguments, where a recipient would get a second outcome.
 --
 -- The first of two outcomes stands. The later answer becomes a row that is not final, and "sent"
--- marks the recipient as possibly twice. A result of a claim that does not hold is no outcome. So a fault of the past holds up neither the other
--- connections of the worker nor the end of the batch. It is a statement of its own because it looks
--- for each recipient's outcome, which costs too much to be done for every message.
+-- marks the recipient as possibly twice. A result of a claim that does not hold is no outcome. So a
+-- fault of the past holds up neither the other connections of the worker nor the end of the batch.
+-- It is a statement of its own because it looks for each recipient's outcome, which costs too much
+-- to be done for every message.
 WITH held AS MATERIALIZED (
 	SELECT b.mailing, b.number, b.fence FROM batches b
 	JOIN unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(mailing, number, fence)
