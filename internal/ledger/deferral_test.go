@@ -205,6 +205,26 @@ func TestAfterTheLastRoundADeferredRecipientIsFailedWithTheServersWords(t *testi
 	f.want(reply, "mailbox full")
 }
 
+// An earlier attempt has no answer: nobody may say that the recipient has no mail, and a
+// continuation for those who failed must not send a second one.
+func TestWhoIsGivenUpAndMayHaveTheMailIsUncertainAndNotFailed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	c := f.claim(1, false)
+	f.intend(c, 1, 1)
+	c = f.claim(1, false)
+	f.intend(c, 1, 2)
+	c = f.claim(1, false)
+	f.refuse(c, 1, 3, "later")
+	f.refuse(c, 2, 1, "later")
+	f.exec(`UPDATE deliveries SET answered_at = answered_at - interval '61 minutes'`)
+	f.want(f.settle(c), ledger.Settled{Closed: true, Counts: counts.Counts{Failed: 1, Uncertain: 1}})
+	var rows []string
+	f.row(`SELECT array_agg(concat_ws(' ', recipient, attempt, status, final) ORDER BY recipient, attempt)
+		FROM deliveries`)(&rows)
+	f.want(rows, []string{"1 1 uncertain f", "1 2 uncertain t", "1 3 deferred f", "2 1 failed t"})
+}
+
 func TestAMailingWithDeferredRecipientsIsNotCompletedAndACancelledOneLeavesThemUnsent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 1, 1)
