@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"directmailer/internal/counts"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/ledger"
 )
 
@@ -182,8 +183,7 @@ func TestABatchThatIsBeingSettledIsNotClaimed(t *testing.T) {
 	_, err := f.ledger.Settle(t.Context(), c, soon, func(r []int32) ([]byte, error) {
 		go claim()
 		for waiting := 0; waiting == 0 && len(next) == 0; {
-			f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-				AND wait_event_type = 'Lock'`)(&waiting)
+			f.row(`SELECT count(*) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother)(&waiting)
 		}
 		return kept(r)
 	})

@@ -252,8 +252,7 @@ func TestAClaimSeesTheIntentThatWasCommittedWhileItWaited(t *testing.T) {
 			fence := f.fence(1)
 			go func() { c, err := f.ledger.Claim(t.Context(), f.batch(1), fence, true); claimed <- answer{c, err} }()
 			for waiting := 0; waiting < 2; {
-				f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-					AND wait_event_type = 'Lock'`)(&waiting)
+				f.row(`SELECT count(*) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother)(&waiting)
 				if len(claimed) > 0 {
 					t.Fatal("the claim has not waited for the transaction of the gate")
 				}
@@ -316,8 +315,7 @@ func TestACommitWhoseSessionIsKilledIsRepeated(t *testing.T) {
 	ticket := f.gate.Enter(c, nil, &ledger.Attempt{Recipient: 1, Number: 1})
 	f.waitFor(1)
 	f.exec(
-		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
-			AND wait_event_type = 'Lock'`,
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother,
 	)
 	release()
 	if err := ticket.Wait(); err != nil {

@@ -96,8 +96,7 @@ func (f *fixture) rollback(tx pgx.Tx) {
 func (f *fixture) waitFor(n int) {
 	f.Helper()
 	for waiting := 0; waiting < n; {
-		f.row(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-			AND wait_event_type = 'Lock'`)(&waiting)
+		f.row(`SELECT count(*) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother)(&waiting)
 	}
 }
 
@@ -497,6 +496,9 @@ func TestFailedRenderingIsAnOutcome(t *testing.T) {
 	c := f.claim(1, false)
 	f.want(string(c.Messages), "x")
 	f.want(c.Tried, map[int32]ledger.Tried{2: {Final: true}})
+	var reply string
+	f.row(`SELECT reply FROM deliveries WHERE status = 'failed'`)(&reply)
+	f.want(reply, "content.text: no field")
 }
 
 func TestABatchWithoutMessagesSaysSo(t *testing.T) {

@@ -97,7 +97,7 @@ func (f *fixture) someoneWaits() {
 	f.Helper()
 	for began := time.Now(); time.Since(began) < time.Minute; {
 		waiting := f.strings(`SELECT 'waits' FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+			WHERE ` + servertest.WaitsForAnother)
 		if len(waiting) > 0 {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/mailings"
 	"directmailer/test/rig"
@@ -29,7 +30,7 @@ func TestAListThatIsGoneBeforeItIsPreparedFailsTheMailingByItsName(t *testing.T)
 	r.Eventually("the mailing waits for the list", func() bool {
 		var n int
 		err := r.Pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM lists%'`).Scan(&n)
+			WHERE `+servertest.WaitsForAnother+` AND query LIKE '%FROM lists%'`).Scan(&n)
 		return err == nil && n > 0
 	})
 	if _, err := deletion.Exec(t.Context(), `DELETE FROM list_members`); err != nil {

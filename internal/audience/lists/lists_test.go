@@ -240,8 +240,7 @@ func (f *fixture) importBoth(replace bool) (first, second error) {
 	})
 	for waiting := false; !waiting; {
 		err := f.pool.QueryRow(f.Context(),
-			`SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
-				AND wait_event_type = 'Lock'`).Scan(&waiting)
+			`SELECT count(*) > 0 FROM pg_stat_activity WHERE `+servertest.WaitsForAnother).Scan(&waiting)
 		if err != nil {
 			f.Fatal(err)
 		}

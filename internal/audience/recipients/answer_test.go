@@ -13,6 +13,7 @@ import (
 	"directmailer/internal/audience/member"
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
 )
 
@@ -152,7 +153,7 @@ func TestAnAnswerWhoseConnectionIsKilledAtAnyPointLeavesNothing(t *testing.T) {
 			ended <- err
 		}()
 		f.someoneWaits()
-		f.exec(others + ` AND wait_event_type = 'Lock'`)
+		f.exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother)
 		if err := <-ended; !database.Unavailable(err) {
 			t.Errorf("%s: got %v, want a database that is away", table, err)
 		}

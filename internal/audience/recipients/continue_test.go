@@ -7,6 +7,7 @@ import (
 
 	"directmailer/internal/audience/recipients"
 	"directmailer/internal/database"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/mailings"
 )
 
@@ -155,8 +156,7 @@ func TestAContinuationWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing
 	}()
 	f.someoneWaits()
 	f.exec(
-		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()
-			AND wait_event_type = 'Lock'`,
+		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother,
 	)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)

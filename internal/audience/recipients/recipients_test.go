@@ -328,8 +328,7 @@ func TestAFreezeWhoseConnectionIsKilledInTheMiddleLeavesNothing(t *testing.T) {
 	go func() { _, err := f.store.Freeze(t.Context(), "m", 1); ended <- err }()
 	f.someoneWaits()
 	f.exec(
-		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()
-			AND wait_event_type = 'Lock'`,
+		`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother,
 	)
 	if err := <-ended; !database.Unavailable(err) {
 		t.Errorf("got %v, want a database that is away", err)
@@ -368,8 +367,7 @@ func (f *fixture) waiting(n int) {
 	for began := time.Now(); ; {
 		var waiting int
 		err := f.pool.QueryRow(f.Context(),
-			`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-				AND wait_event_type = 'Lock'`).Scan(&waiting)
+			`SELECT count(*) FROM pg_stat_activity WHERE `+servertest.WaitsForAnother).Scan(&waiting)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func TestTwoWorkersThatAskAtOnceNeverHaveTheSameTurn(t *testing.T) {
 		var waiting int
 		row := pool.QueryRow(
 			t.Context(),
-			`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+			`SELECT count(*) FROM pg_stat_activity WHERE `+servertest.WaitsForAnother,
 		)
 		if err := row.Scan(&waiting); err != nil {
 			t.Fatal(err)

@@ -199,7 +199,7 @@ func (r *rig) waitForLock() {
 	defer cancel()
 	for waiting := false; !waiting; {
 		row := r.pool.QueryRow(ctx, `SELECT EXISTS (
-			SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+			SELECT FROM pg_stat_activity WHERE `+servertest.WaitsForAnother+`)`)
 		if err := row.Scan(&waiting); err != nil {
 			r.Fatal(err)
 		}
