@@ -224,8 +224,8 @@ func (c *chaosRun) run(t *testing.T, f fault) {
 // The times tell the claims apart: an uncertain attempt is "answered" by the claim.
 func (e *experiment) repeated() string {
 	rows, err := e.Pool.Query(e.Context(), `
-		SELECT format('%s.%s %s by %s, %s to %s', recipient, attempt, status, drop_point,
-			to_char(at, 'HH24:MI:SS.MS'), to_char(answered_at, 'HH24:MI:SS.MS'))
+		SELECT format('%s.%s %s by %s, %s to %s: %s %s', recipient, attempt, status, drop_point,
+			to_char(at, 'HH24:MI:SS.MS'), to_char(answered_at, 'HH24:MI:SS.MS'), code, reply)
 		FROM deliveries d WHERE mailing = (SELECT key FROM mailings WHERE id = $1)
 		AND EXISTS (SELECT FROM deliveries e WHERE e.mailing = d.mailing AND e.recipient = d.recipient AND e.attempt = 2)
 		ORDER BY recipient, attempt LIMIT 60`, e.ID())
