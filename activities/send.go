@@ -89,9 +89,9 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 	})
 }
 
-// claim claims a batch if it is this attempt's to claim. The fence is read before the look at the
-// silence: a worker that is stopped between that look and the claim does not take the batch from
-// the worker that has claimed it meanwhile.
+// claim claims a batch, unless another worker may have it. It reads the fence before it looks at
+// the silence. So if the worker is stopped between that look and the claim, and another worker
+// claims the batch meanwhile, the claim fails.
 func (a *Activities) claim(
 	ctx context.Context, b ledger.Batch, onUncertain workflows.OnUncertain,
 ) (*ledger.Claim, error) {

@@ -70,9 +70,10 @@ func (l *Ledger) Fence(ctx context.Context, b Batch) (fence int64, err error) {
 // is true, otherwise open for another attempt. Recipients who must not be mailed any more get the
 // outcome opted out.
 //
-// The fence is what [Ledger.Fence] returned before the caller learned that the batch is still its
-// to claim. Otherwise a caller that was stopped after that would take the batch from whoever has
-// claimed it meanwhile: it returns ErrFenced then. It returns ErrNoSpool if the messages are gone.
+// The caller reads fence with [Ledger.Fence], then makes sure that the batch is still its own, and
+// then claims. If somebody else has claimed the batch since the fence was read, Claim changes
+// nothing and returns ErrFenced: a caller that was stopped meanwhile takes the batch from nobody.
+// It returns ErrNoSpool if the messages are gone.
 func (l *Ledger) Claim(ctx context.Context, b Batch, fence int64, hold bool) (*Claim, error) {
 	c := &Claim{Batch: b, Fence: fence}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
@@ -93,7 +94,8 @@ func (l *Ledger) Claim(ctx context.Context, b Batch, fence int64, hold bool) (*C
 
 var raiseFence = statement("claim")
 
-// raiseFence returns when the batch was opened, if that was after the first round, or ErrFenced.
+// raiseFence returns when the batch was opened, or nil in the first round. It returns ErrFenced if
+// the fence is not the one that the caller has read.
 func (c *Claim) raiseFence(ctx context.Context, tx pgx.Tx) (opened *time.Time, err error) {
 	rows, err := tx.Query(ctx, raiseFence, pgx.NamedArgs{"mailing": c.Mailing, "batch": c.Number, "fence": c.Fence})
 	if err != nil {

@@ -162,17 +162,15 @@ func TestPausesGrowAndAServerThatSaysWhenIsBelieved(t *testing.T) {
 	f.want(pauses(), []int{4, 3})
 }
 
-// Settling a batch, a claim waits: it must not take over a batch that is then closed under it.
+// A claim waits while the batch is being settled. It finds the batch closed then.
 func TestABatchThatIsBeingSettledIsNotClaimed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 1, 1)
 	c := f.claim(1, false)
 	f.refuse(c, 1, 1, "later")
 	failed := errors.New("cannot be kept")
-	if _, err := f.ledger.Settle(t.Context(), c, soon, func([]int32) ([]byte, error) { return nil, failed }); !errors.Is(
-		err,
-		failed,
-	) {
+	fail := func([]int32) ([]byte, error) { return nil, failed }
+	if _, err := f.ledger.Settle(t.Context(), c, soon, fail); !errors.Is(err, failed) {
 		t.Errorf("got %v, want the caller's error", err)
 	}
 	next := make(chan bool, 1)

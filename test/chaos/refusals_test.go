@@ -38,9 +38,9 @@ func (e *experiment) poison(random *rand.Rand) effect {
 // useUpQuota makes the server refuse every message, in words that it may have published or not,
 // until the mailing has noticed, and for an outage longer.
 //
-// Beside other faults, it is in words that are known. The scripts of those faults let some messages
-// through: a server that refuses one recipient twice and accepts others between means the
-// recipient, if its words do not say otherwise.
+// Beside other faults it uses known words only, because the scripts of those faults let some
+// messages through. A recipient who is refused twice in unknown words, while others are accepted
+// between, is rightly bounced.
 func (e *experiment) useUpQuota(random *rand.Rand) effect {
 	words := []string{"550 5.4.5 Daily user sending limit exceeded",
 		"550 Domain example.com has exceeded the max emails per hour", "554 5.2.0 quota", "550 nothing more today"}

@@ -7,8 +7,8 @@ import (
 )
 
 // WaitsForAnother is a condition on pg_stat_activity: the session is one of this database, and
-// waits for a lock that another client has. A session that waits for autovacuum does so for a
-// moment only, and at a place that no test means.
+// waits for a lock that another client has. A wait for autovacuum does not count: it lasts a
+// moment, and no test has made it.
 const WaitsForAnother = `datname = current_database()
 	AND CASE WHEN wait_event_type = 'Lock' THEN EXISTS (
 		SELECT FROM unnest(pg_blocking_pids(pg_stat_activity.pid)) AS b(pid)
