@@ -13,7 +13,8 @@ import (
 const fewInARow = 2
 
 // lastRefusals is the number of refusals of a recipient after which a drop point that has accepted
-// others before does not fail because of it: no other recipient may be left to prove it by.
+// others before does not fail because of it: no other recipient may be left to prove it by. An
+// answer that does not say whom it means then means the recipient, whatever was seen between.
 const lastRefusals = 3
 
 // doubt is a refusal for good of which it is not known yet whether it means the recipient or us.
@@ -27,9 +28,11 @@ type doubt struct {
 }
 
 // mayBeWrong reports whether another attempt is better than a verdict when the drop point accepts
-// mail to others: it has refused us until now, or its answer does not say whom it means.
+// mail to others: it had refused us when the message was begun, or its answer does not say whom it
+// means. Two such answers mean the recipient if others were accepted between them. If nobody saw
+// that, both may be of the same used-up quota.
 func (x doubt) mayBeWrong() bool {
-	return x.at.refusing || x.kind == droppoint.Unclear && x.it.refusals < 2
+	return x.at.refusing || x.kind == droppoint.Unclear && !x.it.othersAccepted && x.it.refusals < lastRefusals
 }
 
 // confirmed returns what a refusal means when the drop point accepts mail to others.
@@ -56,7 +59,7 @@ func (q *queue) judge(d *dropPointState, x doubt, cause, refusesUs error) {
 	if refusesUs != nil && d.failure == nil {
 		d.failure = refusesUs
 	}
-	x.at.refusing = x.at.refusing || d.Failed && d.accepted == 0
+	x.at.refusing = x.at.refusing || x.it.refusing || d.Failed && d.accepted == 0
 	foundOut, accepts := d.Evidence.since(x.at)
 	switch {
 	case d.refusesUs():

@@ -40,8 +40,8 @@ type refusal struct {
 	err     error
 }
 
-// moment is that of a refusal: its number, its epoch, and whether the drop point refused us before
-// and had accepted nothing since.
+// moment is that of a refusal: its number, its epoch, and whether the drop point had refused us or
+// failed before the refused message was begun, and had accepted nothing since.
 type moment struct {
 	refusal, epoch int
 	refusing       bool
@@ -52,6 +52,13 @@ func (e *Evidence) numbers() (accepted, refused int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.accepted, e.refused
+}
+
+// refuses reports whether the drop point was found to refuse us, and has accepted nothing since.
+func (e *Evidence) refuses() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refusing > 0
 }
 
 // since returns what has happened since a refusal: whether the drop point was found to refuse us,

@@ -21,6 +21,7 @@ type item struct {
 	firstAt        *dropPointState // where the first break of this turn was, and how much it had accepted then
 	accepted       int
 	begun          int               // how many messages takenBy had refused before
+	refusing       bool              // takenBy had refused us or failed before, and accepted nothing since
 	refusedBy      []*dropPointState // have refused the message in this turn: it is for the others
 	takenBy        *dropPointState   // while it is in flight
 	afterTurn      bool              // it was taken after the end of the turn

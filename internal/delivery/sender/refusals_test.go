@@ -282,6 +282,90 @@ func TestASecondUnclearRefusalBlamesNobodyIfTheFirstMayHaveMeantUs(t *testing.T)
 	}
 }
 
+// The drop point had refused us. A message is begun before it accepts mail again, and is refused
+// after others were accepted. The quota was still used up when the server decided about it.
+func TestAMessageThatWasBegunWhileADropPointRefusedUsBlamesNobody(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		reply   string
+		refused bool // each recipient was refused before, and only the ledger knows it
+	}{{"550 nothing more today", true}, {"550 5.1.1 unknown", true}, {"550 5.1.1 unknown", false}} {
+		t.Run(fmt.Sprintf("%s, refused before=%v", c.reply, c.refused), func(t *testing.T) {
+			t.Parallel()
+			var dots atomic.Int32
+			othersAccepted := make(chan struct{})
+			r := newRig(t, "connections=2", func(e smtptest.Event) *smtptest.Action {
+				if e.Phase != "DOT" {
+					return nil
+				}
+				switch dots.Add(1) {
+				case 1:
+					return &smtptest.Action{Wait: othersAccepted, Reply: c.reply}
+				case 5: // of the other connection, which has read the answers before
+					close(othersAccepted)
+				}
+				return nil
+			})
+			claim := r.claim("m", false)
+			if c.refused {
+				r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point, code, reply, answered_at)
+					SELECT mailing, number, 1, 'not_sent', false, 'mx', 550, 'nothing more today', now() FROM recipients`)
+				claim = r.reclaim(claim, false)
+			}
+			report, err := run(t.Context(), r.batch(claim, func(b *sender.Batch) {
+				manyDomains(b)
+				b.DropPoints[0].Failed = true
+			}))
+			if got := r.statuses(); err != nil || !report.Complete || got["sent, final"] != recipients {
+				t.Errorf("%+v, %v; the ledger has %v", report, err, got)
+			}
+		})
+	}
+}
+
+// A quota was used up in two rounds, and then is not any more. Nobody was accepted between the two
+// refusals of a recipient.
+func TestTwoUnclearRefusalsWithoutAnAcceptanceBetweenBlameNobody(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	r := newRig(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && asked.Add(1) <= 5 {
+			return &smtptest.Action{Reply: "550 nothing more today"}
+		}
+		return nil
+	})
+	claim := r.claim("m", false)
+	r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point, code, reply, answered_at)
+		SELECT mailing, number, 1, 'not_sent', false, 'mx', 550, 'nothing more today', now() FROM recipients`)
+	report, err := run(t.Context(), r.batch(r.reclaim(claim, false), manyDomains))
+	if got := r.statuses(); err != nil || !report.Complete || got["sent, final"] != recipients {
+		t.Errorf("%+v, %v; the ledger has %v", report, err, got)
+	}
+}
+
+// Nobody has seen what was accepted between the first refusals. The third one needs no other
+// attempt.
+func TestTheThirdUnclearRefusalOfARecipientIsBelieved(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	r := newRig(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && numberIn(e.To) == 1 {
+			asked.Add(1)
+			return &smtptest.Action{Reply: "550 our kitchen is closed"}
+		}
+		return nil
+	})
+	claim := r.claim("m", false)
+	r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point, code, reply, answered_at)
+		SELECT mailing, number, n, 'not_sent', false, 'mx', 550, 'our kitchen is closed', now()
+		FROM recipients, generate_series(1, 2) n`)
+	report, err := run(t.Context(), r.batch(r.reclaim(claim, false), manyDomains))
+	got := r.statuses()
+	if err != nil || !report.Complete || got["bounced, final"] != 1 || asked.Load() != 1 {
+		t.Errorf("%+v, %v; asked %d times, the ledger has %v", report, err, asked.Load(), got)
+	}
+}
+
 // One recipient whom the server never takes may be the last of a mailing. It must not keep the
 // mailing suspended when the server has taken all others.
 func TestTheLastRecipientOfAMailingDoesNotMakeADropPointFailForEver(t *testing.T) {
