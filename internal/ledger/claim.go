@@ -38,7 +38,8 @@ func (c *Claim) Open() int {
 }
 
 // LessAsked is the beginning of the reply of an attempt that was not sent because the drop point
-// asked for a lower rate or for fewer connections. It says nothing of the recipient.
+// asked for a lower rate or for fewer connections, or gave no connection. It says nothing of the
+// recipient.
 const LessAsked = "the drop point asked for less: "
 
 // Tried is what the ledger knows of a recipient before a new attempt.

@@ -72,10 +72,24 @@ func (c *pooledConn) reopen(ctx context.Context) error {
 	case limited.Err() != nil:
 		return &noConnection{&smtp.ConnError{Phase: smtp.PhaseConnect, Cause: errNotYetOpen}}
 	}
-	return err
+	return &notReopened{err}
 }
 
 var errNotYetOpen = errors.New("a new connection is not open yet")
+
+// notReopened is an error of a message whose connection was closed, and could not be replaced.
+type notReopened struct{ cause error }
+
+func (e *notReopened) Error() string { return e.cause.Error() }
+func (e *notReopened) Unwrap() error { return e.cause }
+
+// NotReopened reports whether err, of Begin, is the failure to open a connection in place of one
+// that was closed between two messages, such as a refused log-in. The drop point has not heard of
+// the message then.
+func NotReopened(err error) bool {
+	_, ok := errors.AsType[*notReopened](err)
+	return ok
+}
 
 // judge returns err, and makes the drop point slower if err asks for that. If err says that the
 // drop point gives fewer connections, and others work, the error is a [noConnection].

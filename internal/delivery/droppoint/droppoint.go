@@ -29,7 +29,8 @@ type Answer struct {
 // safe for concurrent use.
 type Conn interface {
 	// Begin takes every step but the final one. After an error the message is certainly not handed
-	// over. The end of ctx interrupts Begin.
+	// over. After an error for which NotReopened is true, only Release or Abort may follow. The end of
+	// ctx interrupts Begin.
 	Begin(ctx context.Context, m *Message) error
 	// Fits returns the error of Begin for a message that the drop point is known not to take, such as
 	// one that is too large. It takes no step.

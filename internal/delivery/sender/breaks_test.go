@@ -104,3 +104,34 @@ func TestAServerThatBreaksEveryConnectionIsUnavailableAndDefersNobody(t *testing
 		}
 	}
 }
+
+// A connection has carried its messages. The next one is refused, as after a change of the
+// password. That is no answer to the message that waits for it.
+func TestARefusalOfAConnectionInTheMiddleOfABatchIsNoAnswerToAMessage(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ to, sent, notSent int }{
+		"once": {2, recipients, 0}, "from then on": {recipients, 2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "connections=1&messages=2", func(e smtptest.Event) *smtptest.Action {
+				if e.Phase == "connect" && e.Conn > 1 && e.Conn <= c.to {
+					return &smtptest.Action{Reply: "554 5.7.1 your account is locked"}
+				}
+				return nil
+			})
+			claim := r.claim("m", false)
+			_, err := run(t.Context(), r.batch(claim, nil))
+			var refused *sender.RefusedError
+			if all := c.sent == recipients; all != (err == nil) || !all && !errors.As(err, &refused) {
+				t.Errorf("got %v", err)
+			}
+			if got := r.statuses(); got["sent, final"] != c.sent || got["not_sent"] != c.notSent {
+				t.Errorf("the ledger has %v", got)
+			}
+			if tried := r.reclaim(claim, false).Tried[3]; tried.Refusals+tried.Breaks > 0 {
+				t.Errorf("it counts against the recipient: %+v", tried)
+			}
+		})
+	}
+}

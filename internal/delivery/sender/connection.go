@@ -168,6 +168,9 @@ func (c *connection) finish(ctx context.Context, it *item) (*item, error) {
 // message is tried again. A nil error means that the connection can go on, with conn or with a new
 // one.
 func (c *connection) failed(ctx context.Context, it *item, err error) error {
+	if droppoint.NotReopened(err) { // says nothing of the message: acquire finds out what it means
+		return c.lacking(it, droppoint.Answer{}, err)
+	}
 	answer := droppoint.AnswerOf(err)
 	switch kind := droppoint.OutcomeOf(err); kind {
 	case droppoint.Bounced, droppoint.Unclear, droppoint.Refused:
