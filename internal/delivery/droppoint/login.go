@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"directmailer/internal/delivery/smtp"
+	"directmailer/internal/stoppable"
 )
 
 const (
@@ -81,12 +80,7 @@ func (s *secret) read(ctx context.Context) (string, error) {
 
 func (s *secret) readNow(ctx context.Context) (string, error) {
 	if s.file != "" {
-		f, err := os.Open(s.file)
-		if err != nil {
-			return "", fmt.Errorf("password_file cannot be read: %w", reason(err))
-		}
-		defer f.Close()
-		content, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+		content, err := stoppable.ReadFile(s.file, maxSecret)
 		if err != nil {
 			return "", fmt.Errorf("password_file cannot be read: %w", reason(err))
 		}

@@ -31,6 +31,7 @@ type pace struct {
 	tooHigh  float64 // the rate at which the server complained last
 	reason   error   // how it did
 	next     time.Time
+	resumes  time.Time // end of the last pause: no turn is earlier
 	pause    time.Duration
 	cutAt    time.Time // when it complained last
 	grownAt  time.Time
@@ -53,12 +54,15 @@ func (p *pace) reserve(now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// giveBack returns a turn that was not used.
+// giveBack returns a turn that was not used. It may be one of before the last pause.
 func (p *pace) giveBack() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.rate > 0 {
-		p.next = p.next.Add(-p.interval())
+	if p.rate == 0 {
+		return
+	}
+	if p.next = p.next.Add(-p.interval()); p.next.Before(p.resumes) {
+		p.next = p.resumes
 	}
 }
 
@@ -109,12 +113,12 @@ func (p *pace) throttled(now, begun time.Time, reason error) {
 		return
 	}
 	p.pause = max(p.pause, firstPause)
+	p.waitLocked(now) // the rate as it is now: it may be forgotten
 	switch {
 	case p.rate == 0:
 		p.tooHigh = max(p.accepted.perSecond(now), leastRate)
 		p.rate = p.tooHigh * slowerBy
 	case p.anySince:
-		p.grow(now)
 		p.tooHigh = p.rate
 		p.rate *= slowerBy
 	default:
@@ -123,7 +127,8 @@ func (p *pace) throttled(now, begun time.Time, reason error) {
 	}
 	p.rate = max(p.rate, leastRate)
 	p.cutAt, p.grownAt, p.anySince, p.reason = now, now, false, reason
-	p.next = now.Add(max(p.pause, askedPause(reason)))
+	p.resumes = now.Add(max(p.pause, askedPause(reason)))
+	p.next = p.resumes
 }
 
 // askedPause returns the pause that the server asks for in its reply.

@@ -190,6 +190,18 @@ func TestALimitThatIsNotHeardOfForLongIsForgotten(t *testing.T) {
 	if rate, reason := p.limit(now.Add(forgottenAfter + 1)); rate != 0 || reason != nil {
 		t.Errorf("%v messages a second: %v", rate, reason)
 	}
+	// The server complains again of messages that had their turns before.
+	p = pace{}
+	p.answered(now)
+	p.throttled(now, now, errTooFast)
+	now = now.Add(forgottenAfter + 1)
+	for range 20 {
+		p.answered(now)
+	}
+	p.throttled(now, now, errTooFast)
+	if rate, _ := p.limit(now); math.Abs(rate-20*slowerBy) > 0.01 {
+		t.Errorf("%v messages a second after a new complaint, want %v", rate, 20*slowerBy)
+	}
 }
 
 func TestATurnThatIsNotUsedIsGivenBack(t *testing.T) {
@@ -198,6 +210,9 @@ func TestATurnThatIsNotUsedIsGivenBack(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	p.answered(now)
 	p.throttled(now, now, errTooFast)
+	if p.giveBack(); p.wait(now) != firstPause { // a turn of before
+		t.Errorf("the pause is %v", p.wait(now))
+	}
 	now = now.Add(firstPause)
 	if p.reserve(now) != 0 {
 		t.Fatal("there is no turn after the pause")

@@ -119,10 +119,13 @@ func (d *DropPoint) Acquire(ctx context.Context) (Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if raw := d.takeIdle(); raw != nil {
-		return &pooledConn{dropPoint: d, raw: raw}, nil
+	var w *waiter
+	for w == nil {
+		if raw := d.takeIdle(); raw != nil {
+			return &pooledConn{dropPoint: d, raw: raw}, nil
+		}
+		w = d.wait()
 	}
-	w := d.wait()
 	select {
 	case got := <-w.answer:
 		return d.connOf(got)
@@ -141,11 +144,15 @@ func (d *DropPoint) connOf(got acquired) (Conn, error) {
 	return &pooledConn{dropPoint: d, raw: got.raw, isNew: got.isNew}, nil
 }
 
-// wait makes a waiter. It is answered at once by a failure that nobody has heard of.
+// wait makes a waiter. It is answered at once by a failure that nobody has heard of. It returns nil
+// if a connection is idle by now: nothing would wake the waiter.
 func (d *DropPoint) wait() *waiter {
 	w := &waiter{answer: make(chan acquired, 1)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.idle) > 0 {
+		return nil
+	}
 	if f := d.missed; f != nil && f.isRecent(time.Now()) {
 		d.heard(f)
 		w.answer <- acquired{failed: f}

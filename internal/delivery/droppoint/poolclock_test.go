@@ -190,6 +190,17 @@ func TestWhatComesForSomebodyWhoHasLeftIsNotLost(t *testing.T) {
 	}
 }
 
+// A connection may become idle after a caller has looked for one, and before the caller waits.
+func TestNobodyWaitsWhileAConnectionIsIdle(t *testing.T) {
+	t.Parallel()
+	d, _ := fakePool()
+	mustAcquire(t, d).Release()
+	defer d.close()
+	if d.wait() != nil {
+		t.Error("a caller waits beside an idle connection")
+	}
+}
+
 // A connection more than before has carried a message: the next one is tried soon.
 func TestAMessageOnANewConnectionMakesTheNextTryComeSoon(t *testing.T) {
 	t.Parallel()
