@@ -49,7 +49,7 @@ func (c *Conn) authenticate(ctx context.Context) error {
 		}
 		hideSecret(err, c.options.Username, password)
 		if !isPermanent(err) {
-			return err
+			return afterRefusal(err, refused, names[:i])
 		}
 		c.options.LogIns.refused(name)
 		refused = worse(refused, err)
@@ -107,6 +107,16 @@ func tried(err error, names []string) error {
 		return refusal
 	}
 	return &ConnError{Phase: PhaseAuth, Cause: fmt.Errorf("%w (tried %s)", errLogin, strings.Join(names, ", "))}
+}
+
+// afterRefusal adds the refusal of other mechanisms, if there is one, to the error of a connection
+// that the server has closed after it.
+func afterRefusal(err, refused error, names []string) error {
+	lost, ok := errors.AsType[*ConnError](err)
+	if !ok || refused == nil || lost.Cause != errClosed {
+		return err
+	}
+	return &ConnError{Phase: PhaseAuth, Cause: fmt.Errorf("%w after %v", errClosed, tried(refused, names))}
 }
 
 // mechanisms returns the mechanisms that the server offers and that can be used here, the strongest

@@ -130,8 +130,10 @@ func TestAServerThatClosesAfterARefusedMechanismGetsAnotherOne(t *testing.T) {
 		"CRAM-MD5", "PLAIN")
 	var known smtp.LogIns
 	remember := func(o *smtp.Options) { o.LogIns = &known }
-	if err := logInTo(t, s, true, remember); err == nil {
-		t.Fatal("logged in over a closed connection")
+	const want = "AUTH: the server closed the connection after AUTH was refused: 535 5.7.8 (tried CRAM-MD5)"
+	if err := logInTo(t, s, true, remember); err == nil || err.Error() != want ||
+		smtp.Classify(err) != smtp.Connection {
+		t.Fatalf("over a closed connection: %v", err)
 	}
 	if err := logInTo(t, s, true, remember); err != nil {
 		t.Fatal(err)

@@ -236,6 +236,17 @@ func TestAServerWithoutEHLOGetsHELOAndAnUnwillingOneDoesNot(t *testing.T) {
 			t.Errorf("%s: %v", reply, err)
 		}
 	}
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "EHLO" {
+			return &smtptest.Action{Raw: "554 5.7.1 you are blocked\r\n", Die: true}
+		}
+		return nil
+	}})
+	_, err := tryDial(t, s, smtp.Options{})
+	var refusal *smtp.Refusal
+	if !errors.As(err, &refusal) || refusal.Text != "you are blocked" || smtp.Classify(err) != smtp.Refused {
+		t.Errorf("a server that refuses EHLO and closes: %v", err)
+	}
 }
 
 func TestPipelinedEnvelopesAreAnsweredOrNeverSent(t *testing.T) {

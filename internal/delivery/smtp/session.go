@@ -47,7 +47,11 @@ func (c *Conn) sayHello() error {
 	err := c.command(PhaseHello, "EHLO "+c.options.Hello, 250)
 	var refusal *Refusal
 	if errors.As(err, &refusal) && refusal.Code >= 500 {
-		return c.command(PhaseHello, "HELO "+c.options.Hello, 250)
+		err := c.command(PhaseHello, "HELO "+c.options.Hello, 250)
+		if lost, ok := errors.AsType[*ConnError](err); ok && lost.Cause == errClosed {
+			return refusal // it says why the server has closed the connection
+		}
+		return err
 	}
 	if err == nil {
 		c.ext = readExtensions(c.reply.lines)
