@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,8 +12,8 @@ func TestEveryTurnOfAFrameIsGivenOnce(t *testing.T) {
 	t.Parallel()
 	for turns := int64(1); turns < 600; turns++ {
 		given := make([]int, turns)
+		f := newFrame(0, 1, turns)
 		for first, n := int64(0), int64(1); first < turns; first, n = first+n, n*2 {
-			f := newFrame(0, 1, turns)
 			f.add(first, min(n, turns-first))
 			for {
 				turn, at, ok := f.first()
@@ -80,6 +81,64 @@ func TestATurnIsNeverEarlyWhateverTheClocksShow(t *testing.T) {
 	c.observe(5*second, 5*second+second/1000, ahead+3*second) // the server's clock was set back
 	if got := c.earliest(ahead + 4*second); got < 6*second || got > 6*second+second/500 {
 		t.Errorf("after a change of the server's clock it is %s from its time", time.Duration(got-6*second))
+	}
+}
+
+// Late is not more than allowed, as far as the database's clock is known. But however far away the
+// database is, there is time to take a turn.
+func TestATurnCanBeTakenUntilItIsTooLate(t *testing.T) {
+	t.Parallel()
+	const ms = int64(time.Millisecond)
+	for _, c := range []struct{ low, top, want int64 }{{0, 0, 10}, {-2, 2, 8}, {-400, 400, 405}} {
+		at := &clock{known: true, low: c.low * ms, top: c.top * ms}
+		if got := at.latest(0, 10*ms); got != c.want*ms || got <= at.earliest(0) {
+			t.Errorf("%+v: a turn can be taken from %s to %s", c, time.Duration(at.earliest(0)), time.Duration(got))
+		}
+	}
+}
+
+// How many turns are asked for follows from what became of the last ones.
+func TestAWorkerAsksForAsManyTurnsAsItUses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ taken, lost, refused, want int64 }{
+		{0, 0, 0, 62}, {100, 300, 0, 126}, {100, 10, 0, 500}, {0, 100, 0, 1}, {50, 450, 101, 500}, {50, 450, 100, 63},
+	} {
+		l := &limit{rate: rate.Rate{Count: 1000, Per: time.Second}, more: never}
+		l.taken, l.lost, l.refused = c.taken, c.lost, c.refused
+		if got := l.due(1, &clock{}, false); got != c.want || l.taken+l.lost+l.refused != 0 {
+			t.Errorf("%+v: asked for %d, and counts on from %+v", c, got, l)
+		}
+	}
+	for name, l := range map[string]*limit{"an answer is on its way": {asking: true}, "the last one failed": {retry: 2}} {
+		l.rate = rate.Rate{Count: 1, Per: time.Second}
+		if got := l.due(1, &clock{}, true); got != 0 {
+			t.Errorf("%s: asked for %d turns", name, got)
+		}
+	}
+}
+
+func TestLimitsThatAreNotUsedAreForgotten(t *testing.T) {
+	t.Parallel()
+	old, now := &atomic.Int64{}, &atomic.Int64{}
+	p := &Pacer{began: time.Now().Add(-keepFor - time.Minute), mailings: map[int64]*atomic.Int64{1: old, 2: now}}
+	now.Store(int64(2 * time.Minute))
+	if read := p.sent(); len(read) != 1 || read[2] != now || len(p.mailings) != 1 {
+		t.Errorf("the limits of %v are read, and of %v the next time", read, p.mailings)
+	}
+}
+
+// An answer of the database may be older than a change by this process, and a limit may come back.
+func TestAnOldAnswerDoesNotUndoAChange(t *testing.T) {
+	t.Parallel()
+	mx, perDay := OfDropPoint("mx"), rate.Rate{Count: 1, Per: 24 * time.Hour}
+	gone := &limit{scope: mx, rate: perDay, removed: true, more: never}
+	p := &Pacer{last: map[Scope]*limit{mx: gone}, changes: 2}
+	a := answer{before: 1, after: 2, now: 3, set: []Limit{{Scope: mx, Rate: perDay}}}
+	if p.adopt(a, 1, nil) != nil || p.limits.Load() != nil {
+		t.Error("an answer of before the change is used")
+	}
+	if known := p.adopt(a, 2, nil); known == nil || known.of[mx] == nil || known.of[mx].removed {
+		t.Errorf("a limit that was removed and set again is %+v", known)
 	}
 }
 

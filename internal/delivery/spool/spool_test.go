@@ -226,6 +226,7 @@ func TestAHostileBlobIsAnErrorAndTakesLittleMemory(t *testing.T) {
 		"a smaller size claimed":              seal(t, 1, uint64(len(good)-1), good),
 		"a larger size claimed":               seal(t, 1, uint64(len(good)+1), good),
 		"a length beyond the blob":            seal(t, 1, uint64(len(huge)), huge),
+		"a number beyond all bounds":          seal(t, 1, 13, append([]byte{0x80, 0x80, 0x80, 0x80, 0x08}, good[1:]...)),
 		"an unknown flag":                     seal(t, 1, 9, []byte{1, 2, 1, 'f', 1, 't', 2, 'h', 'i'}),
 		"a size beyond all bounds":            seal(t, 1, 1<<40, good),
 		"a bomb":                              seal(t, 0, 0, bomb),
@@ -255,7 +256,7 @@ func TestAnotherVersionIsNamed(t *testing.T) {
 func TestWhatDoesNotFitIsRefusedWhenWritten(t *testing.T) {
 	t.Parallel()
 	for _, entry := range []Entry{{Recipient: -1}, {To: strings.Repeat("a", maxAddress+1)},
-		{Data: make([]byte, maxMessage+1)}} {
+		{From: strings.Repeat("a", maxAddress+1)}, {Data: make([]byte, maxMessage+1)}} {
 		e, err := NewEncoder()
 		if err != nil {
 			t.Fatal(err)
