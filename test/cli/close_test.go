@@ -1,15 +1,20 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/test/rig"
+	"directmailer/workflows"
 )
 
 // startStalled starts a mailing to n recipients over four connections to the server, in batches of
@@ -76,9 +81,13 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 	if m := s.show(id); m.State != "terminated" || m.Closed || m.Sent != 10 || m.Open != 30 {
 		t.Fatalf("a refusal has changed the mailing: %+v", m)
 	}
+	// A bounce came back while too few were sent to for its word to be believed.
+	s.exec(`INSERT INTO bounce_findings VALUES ('gone@example.com', '` + id + `', 'hard', '5.1.1', now())`)
 	s.run("close", id, "--yes").want(t, 0, "mailing "+id+" is closed as terminated: sent 10, uncertain 4, unsent "+
 		"26 of 40 recipients",
 		"`starter start --continue "+id+"`", "`starter resolve "+id+"`")
+	s.run("optout", "ls").want(t, 0, "gone@example.com")
+	s.exec(`DELETE FROM suppressions`)
 
 	for _, shell := range []*shell{s, s.with("TEMPORAL_ADDRESS", "127.0.0.1:1")} {
 		if m := shell.show(id); m.State != "terminated" || !m.Closed || m.Sent != 10 || m.Uncertain != 4 ||
@@ -93,6 +102,7 @@ func TestATerminatedMailingIsClosedAndContinuedWithEverybodyWhoWasLeftOut(t *tes
 		t.Errorf("%d rate limits are left", n)
 	}
 	s.run("close", id).want(t, 0, "is closed already, as terminated")
+	s.run("optout", "ls").want(t, 0, "gone@example.com") // the first command could have been killed before it
 
 	stall.ReleaseAll()
 	eventually(t, "what was in flight is over", func() bool { return len(server.Received()) == 14 && server.Quiet() })
@@ -125,6 +135,14 @@ func TestAMailingThatTemporalHasForgottenIsClosed(t *testing.T) {
 	})
 	s.run("show", id).want(t, 0, "`starter close` closes its ledger")
 	s.run("close", id).wantError(t, 2, "Temporal (namespace default) has no workflow for it")
+	// A program may start another workflow under the ID. It is not the mailing's.
+	_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: id}, workflows.MailingType,
+		workflows.Input{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run("watch", id).wantError(t, 8, "Temporal has no workflow for mailing "+id)
+	s.run("close", id).wantError(t, 2, "its workflow is gone, and another one has its ID")
 	s.run("close", id, "--yes").want(t, 0, "unsent 3 of 3 recipients")
 	if m := s.show(id); m.State != "terminated" || !m.Closed || m.Unsent != 3 {
 		t.Errorf("show: %+v", m)
@@ -140,7 +158,49 @@ func TestOnlyALedgerThatIsOpenIsClosed(t *testing.T) {
 	s.run("close", id, "--yes").wantError(t, 4, "mailing "+id+" has ended (cancelled): there is nothing to close")
 	s.run("close", id+"-x").wantError(t, 4, "no mailing is named")
 	s.run("close").wantError(t, 2, "the mailing's ID is missing")
+
+	// A continuation that no worker has taken up, or whose workflow is over, may be this one.
+	s.exec(`UPDATE mailings SET input = input || '{"not_after": "2026-01-01T00:00:00Z"}'`)
+	s.with("DM_TASK_QUEUE", id).run("start", "--continue", id).want(t, 0, "its not_after",
+		"mailing "+id+"-2 is started")
+	s.run("start", "--continue", id).wantError(t, 5, "mailing "+id+"-2 is started", "it may be this continuation",
+		"Nothing was started")
+	s.terminate(id + "-2")
+	s.run("start", "--continue", id).wantError(t, 5, "mailing "+id+"-2 has ended (terminated)", "Nothing was started")
 	if out := s.must("__complete", "close", id[:len(id)-1]); !strings.HasPrefix(out, id+"\t") {
 		t.Errorf("IDs are completed by %q", out)
 	}
+}
+
+// closeBehindAnother closes the ledger of a mailing while the worker that was closing it when it
+// was terminated does the same, and is first.
+func (s *shell) closeBehindAnother(id string) {
+	s.t.Helper()
+	tx, err := s.rig.Pool.Begin(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(s.t.Context())) }()
+	exec := func(sql string) {
+		s.t.Helper()
+		if _, err := tx.Exec(s.t.Context(), sql, id); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	exec(`SELECT FROM mailings WHERE id = $1 FOR UPDATE`)
+	cmd := s.command(s.t.Context(), "close", id, "--yes")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually(s.t, "the command waits for the row", func() bool { return servertest.WaitsForLock(s.t, s.rig.Pool) })
+	exec(`UPDATE mailings SET state = 'completed', closed_at = now(), suppression = '{}', counts = '{"sent": 3}'
+		WHERE id = $1`)
+	if err := tx.Commit(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	result{cmd.ProcessState.ExitCode(), "", said.String()}.
+		wantError(s.t, 4, "mailing "+id+" has ended (completed): there is nothing to close")
 }

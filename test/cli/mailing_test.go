@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"directmailer/internal/dev/servertest"
 	"directmailer/test/rig"
 )
@@ -220,6 +222,11 @@ func TestAMailingThatNoWorkerTakesUpSaysSoAndIsRefusedASecondTime(t *testing.T) 
 		t.Errorf("show: %+v", m)
 	}
 	eventually(t, "ls shows it", func() bool { return strings.Contains(s.must("ls", "--output", "json"), id) })
+	denied := s.with("TEMPORAL_ADDRESS", servertest.DenyingTemporal(t, s.rig.TemporalAddress, codes.PermissionDenied,
+		"/DescribeWorkflowExecution"))
+	for _, command := range []string{"show", "watch"} { // nobody knows that there is no such mailing
+		denied.run(command, id).wantError(t, 7, "Temporal cannot be asked: Temporal refuses us")
+	}
 	s.run("cancel", id).want(t, 0)
 	s.worker()
 	s.run("watch", id).wantError(t, 8, "mailing "+id+" was cancelled")
@@ -308,6 +315,14 @@ func TestATerminatedMailingIsShownWithWhatTheLedgerKnows(t *testing.T) {
 	s.run("report", id).want(t, 0, "a@example.com,open,")
 	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 5)
 	s.with("TEMPORAL_ADDRESS", "127.0.0.1:1").run("show", id).want(t, 0, "Temporal does not answer")
+	s.exec(`INSERT INTO mailings (id, first_run_id, list, origin, input, marks, state)
+		SELECT id || '-2', 'x', list, origin, input, marks, state FROM mailings`)
+	denied := s.with("TEMPORAL_ADDRESS", servertest.DenyingTemporal(t, s.rig.TemporalAddress, codes.PermissionDenied,
+		"/DescribeWorkflowExecution"))
+	if said := denied.run("ls").want(t, 0, "Temporal refuses us").err; strings.Count(said, "this is what") != 1 {
+		t.Errorf("Temporal refuses to tell of two mailings, and ls says\n%s", said)
+	}
+	s.closeBehindAnother(id)
 }
 
 func TestAnInterruptedWatchLeavesTheMailingAlone(t *testing.T) {

@@ -217,11 +217,13 @@ func TestAnExportOfOptOutsIsImportedAsItWas(t *testing.T) {
 			t.Errorf("%q is not in\n%s", cell, text)
 		}
 	}
-	text += "c@example.com,offers,asked,,,,,,,\nnobody,all,asked,,,,,,,\nd@example.com,all,asked,yesterday,,,,,,\n"
+	text += "c@example.com,offers,asked,,,,,,,\nnobody,all,asked,,,,,,,\nd@example.com,all,asked,yesterday,,,,,,\n" +
+		"e@example.com,all,asked,0000-01-01T00:00:00Z,,,,,,\nf@example.com,all,bounced,,,,,3000000000,,\n"
 	other.write("out.csv", text)
 	for _, line := range []string{"4 rows imported, 0 already there", "0 rows imported, 4 already there"} {
 		other.run("optout", "import", "out.csv").want(t, 3, line).wantError(t, 3,
-			"out.csv:6: the scope", "out.csv:7: the address", "out.csv:8: added_at", "left out 3 lines")
+			"out.csv:6: the scope", "out.csv:7: the address", "out.csv:8: added_at", "out.csv:9: added_at",
+			"out.csv:10: the count", "left out 5 lines")
 	}
 	if got := other.run("optout", "ls", "--output", "json").want(t, 0).out; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -239,8 +241,34 @@ func TestAFileOfAnotherSystemIsImportedWithAScope(t *testing.T) {
 	s.write("lines.txt", "b@example.com\n@example.org\n")
 	s.run("optout", "import", "lines.txt").want(t, 0, "2 addresses added")
 	s.run("optout", "ls", "--reason", "imported").want(t, 0, "list:people", "@example.org")
-	if got := s.optOuts(); got != "[{@example.org imported} {a@example.com imported} {b@example.com imported}]" {
+	// An export that a spreadsheet has saved is still an export: each row has its scope.
+	s.write("saved.csv", "Address;Scope;Reason\r\nt@example.com;topic:offers;asked\r\n")
+	s.run("optout", "import", "saved.csv").want(t, 0, "1 row imported")
+	s.importFromPipe("address,scope,reason\nu@example.com,topic:offers,asked\n")
+	s.run("optout", "ls", "--scope", "topic:offers").want(t, 0, "t@example.com", "u@example.com")
+	if got := s.optOuts(); got != "[{@example.org imported} {a@example.com imported} {b@example.com imported} "+
+		"{t@example.com asked} {u@example.com asked}]" {
 		t.Errorf("optout ls: %s", got)
+	}
+}
+
+// importFromPipe imports opt-outs from a pipe, as `starter optout import <(…)` does.
+func (s *shell) importFromPipe(text string) {
+	s.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := s.command(s.t.Context(), "optout", "import", "/dev/fd/3")
+	cmd.ExtraFiles = []*os.File{r}
+	if _, err := w.WriteString(text); err != nil {
+		s.t.Fatal(err)
+	}
+	_ = w.Close()
+	out, err := cmd.CombinedOutput()
+	_ = r.Close()
+	if err != nil {
+		s.t.Fatalf("%v: %s", err, out)
 	}
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"os"
 	"strings"
 	"testing"
 
@@ -83,6 +85,19 @@ func TestAMailingWhoseStarterIsKilledBetweenItsQueryAndItsStartIsStartedAgain(t 
 		}
 	}
 	wantStored()
+	// Interrupted at the same place, it says that the mailing may be started.
+	holding, held = servertest.HoldingTemporal(t, s.rig.TemporalAddress, "/StartWorkflowExecution")
+	var said bytes.Buffer
+	cmd = s.with("TEMPORAL_ADDRESS", holding).command(t.Context(), "start", "-f", "letter.yaml", "--id", id)
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	rig.Await(t, "the starter starts the workflow again", held)
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	result{cmd.ProcessState.ExitCode(), "", said.String()}.wantError(t, 130, "mailing "+id+" may be started or not",
+		"--id "+id)
 	s.run("show", id).wantError(t, 4)
 	s.run("start", "-f", "letter.yaml", "--id", id, "--watch").want(t, 0, "2 of 2 recipients")
 	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 5)

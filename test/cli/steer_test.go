@@ -66,11 +66,13 @@ func TestWithoutAWorkerNothingIsSteeredAndItIsSaid(t *testing.T) {
 	s.writeLetter()
 	id := newID(t)
 	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
-	s.run("pause", id).wantError(t, 7, "no worker polls the task queue", "nothing was changed")
+	s.run("start", "-f", "letter.yaml", "--id", id+"-2").want(t, 3)
+	s.run("pause", id+"-2").wantError(t, 7, "no worker polls the task queue", "nothing was changed")
 	s.run("cancel", id).want(t, 0, "warning: no worker polls the task queue",
 		"the mailing ends as soon as a worker is there")
 	s.worker()
 	s.run("watch", id).wantError(t, 8, "was cancelled")
+	s.run("watch", id+"-2").want(t, 0) // nobody has paused it
 	for _, verb := range []string{"pause", "resume", "cancel"} {
 		s.run(verb, id+"-x").wantError(t, 4, "no mailing is named")
 	}
@@ -314,6 +316,10 @@ func TestWhoMayHaveGotItIsSentToAgainOnlyIfSomebodySaysSo(t *testing.T) {
 	id := s.startUncertain(server)
 	s.run("resolve", id, "--as", "resend").wantError(t, 2,
 		"1 recipient of mailing "+id+" may have got the message already", "--yes", "Nothing was done")
+	s.exec(`UPDATE mailings SET input = input || '{"ignore_opt_outs": ["all"], "legally_required": true}'`)
+	s.run("resolve", id, "--as", "resend", "--yes").wantError(t, 2, "WARNING", "--ignore-all-opt-outs",
+		"Nothing was started")
+	s.exec(`UPDATE mailings SET input = input - 'ignore_opt_outs' - 'legally_required'`)
 	s.run("resolve", id, "--as", "resend", "--yes").want(t, 0, "mailing "+id+"-2 is started")
 	s.run("watch", id+"-2").want(t, 0, "1 of 1 recipient")
 	if got := server.Received(); server.copies() != 2 || len(got) != 4 {

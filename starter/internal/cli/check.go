@@ -268,7 +268,7 @@ func checkWorkers(ctx context.Context, queue string) (detail string, workers int
 		"%s on the task queue %q, the last one asked for work %s ago",
 		output.Count(n, "worker"),
 		queue,
-		output.Duration(time.Since(last)),
+		output.Duration(max(time.Since(last), 0)), // Temporal has a clock of its own
 	), n, nil
 }
 

@@ -44,7 +44,8 @@ var Codes = []struct {
 	{NoTemporal, "Temporal cannot be reached, or no worker answers"},
 	{
 		NotCompleted,
-		"the mailing ended other than completed (cancelled, failed, expired, terminated), or a check\nfailed",
+		"the mailing ended other than completed (cancelled, failed, expired, terminated), or its\n" +
+			"ledger is open; or a check failed",
 	},
 	{NobodySent, "the mailing completed, and nobody was sent to: no recipient was left, or nobody's message\nwent out"},
 	{

@@ -48,7 +48,7 @@ func (r *reader) appendObject(b []byte, n *yaml.Node, field string) []byte {
 			r.fault(start(key), "a field's name must be a plain text")
 			continue
 		}
-		name := oneLine(key.Value)
+		name := key.Value // as it is: a blank before it must not make it another field's
 		path := name
 		if field != "" {
 			path = field + "." + name

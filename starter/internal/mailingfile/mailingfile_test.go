@@ -411,6 +411,8 @@ func TestAFaultSaysWhatIsWrongAndWhere(t *testing.T) {
 		"misread": {short + content + "misread: [{field: a, message: b}]\n",
 			"mailing.yaml:5:1: misread: is not a field of a mailing"},
 		"test":       {short + content + "test: true\n", "mailing.yaml:5:1: test: is not a field of a mailing"},
+		"a blank":    {short + content + "' test': true\n", "mailing.yaml:5:1: test: is not a field of a mailing"},
+		"a line end": {short + content + "\"test\\n\": true\n", "mailing.yaml:5:1: test: is not a field of a mailing"},
 		"a fraction": {short + content + "batch_size: 1e3\n", "mailing.yaml:5:13: batch_size: must be a whole number"},
 		"a huge number": {short + content + "batch_size: 99999999999999999999999\n",
 			"mailing.yaml:5:13: batch_size: must be a whole number"},

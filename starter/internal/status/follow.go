@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -31,7 +32,8 @@ func (e *ForgottenError) Error() string {
 type Dial func(context.Context) (*temporalclient.Client, error)
 
 // Follow shows the mailing until it ends, and returns its end. While the database does not answer,
-// it shows what it read last: the mailing itself waits for the database as well.
+// it shows what it read last: the mailing itself waits for the database as well. The same holds for
+// Temporal while only Temporal has the mailing.
 func (r *Reader) Follow(ctx context.Context, dial Dial, id string, d Display) (Status, error) {
 	t, stop := followTemporal(ctx, dial, id)
 	defer stop()
@@ -62,12 +64,18 @@ func (r *Reader) Follow(ctx context.Context, dial Dial, id string, d Display) (S
 // follow reads once.
 func (r *Reader) follow(ctx context.Context, id string, t *temporalFollower, before Status) (Status, error) {
 	s, err := r.Read(ctx, id, t.latest)
-	if err != nil && before.ID != "" && ctx.Err() == nil && database.Unavailable(err) {
+	var unasked *UnaskedError
+	switch {
+	case err == nil && s.Stored && !s.Closed && t.forgotten(s.firstRunID):
+		return s, &ForgottenError{id}
+	case err == nil || before.ID == "" || ctx.Err() != nil:
+		return s, err
+	case errors.As(err, &unasked):
+		before.Doing = "Temporal does not answer, and no worker has taken the mailing up yet"
+		return before, nil
+	case database.Unavailable(err):
 		before.Doing = "the database does not answer: the counts are the last known"
 		return before, nil
-	}
-	if err == nil && s.Stored && !s.Closed && t.forgotten() {
-		return s, &ForgottenError{id}
 	}
 	return s, err
 }
@@ -130,8 +138,9 @@ func (t *temporalFollower) latest(ctx context.Context) Workflow {
 	return t.last
 }
 
-func (t *temporalFollower) forgotten() bool {
+// forgotten tells whether Temporal has said that the workflow is gone. Another one may have its ID.
+func (t *temporalFollower) forgotten(firstRunID string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.last.Err == nil && !t.last.Known
+	return t.last.Err == nil && (!t.last.Known || t.last.firstRunID != firstRunID)
 }

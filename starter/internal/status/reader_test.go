@@ -63,8 +63,43 @@ func TestTheDatabaseAndTemporalAreReadTogether(t *testing.T) {
 		t.Errorf("nowhere: %v", err)
 	}
 	_, err = r.Read(t.Context(), "nowhere", says(Workflow{Err: errors.New("refused")}))
-	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "Temporal cannot be asked: refused") {
+	if errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "Temporal cannot be asked: refused") {
 		t.Errorf("nowhere, without Temporal: %v", err)
+	}
+}
+
+// Somebody who follows a mailing from its start must not be told that there is none.
+func TestOneReadOfAFollowerTellsAnAbsentServerFromTheEnd(t *testing.T) {
+	t.Parallel()
+	r := newReader(t)
+	read := func(id string, last Workflow, before Status) (Status, error) {
+		asked := make(chan struct{})
+		close(asked)
+		return r.follow(t.Context(), id, &temporalFollower{last: last, asked: asked}, before)
+	}
+	away := Workflow{Err: errors.New("refused")}
+	started := Status{ID: "fresh", State: StateStarted}
+	s, err := read("fresh", away, started)
+	if err != nil || s.State != StateStarted || !strings.Contains(s.Doing, "Temporal does not answer") {
+		t.Errorf("only Temporal has it, and is away: %+v, %v", s, err)
+	}
+	var unasked *UnaskedError
+	if _, err = read("fresh", away, Status{}); !errors.As(err, &unasked) {
+		t.Errorf("never seen: %v", err)
+	}
+	if _, err = read("fresh", Workflow{}, started); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Temporal has forgotten it: %v", err)
+	}
+	var forgotten *ForgottenError
+	for name, last := range map[string]Workflow{"none": {}, "another's": {Known: true, firstRunID: "another"}} {
+		if _, err = read("stored", last, Status{}); !errors.As(err, &forgotten) {
+			t.Errorf("the workflow is %s: %v", name, err)
+		}
+	}
+	for name, last := range map[string]Workflow{"away": away, "running": {Known: true, firstRunID: "first"}} {
+		if _, err = read("stored", last, Status{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"directmailer/internal/feedback/events"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
+	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
 )
 
@@ -96,6 +97,20 @@ type Limit struct {
 
 // ErrNotFound says that neither the database nor Temporal has the mailing.
 var ErrNotFound = errors.New("no such mailing")
+
+// UnaskedError says that the database does not have a mailing, and that Temporal, which may have
+// it, cannot be asked.
+type UnaskedError struct {
+	ID  string
+	Err error // of Temporal
+}
+
+func (e *UnaskedError) Error() string {
+	return fmt.Sprintf("the database has no mailing %s, and Temporal cannot be asked: %v", e.ID,
+		temporalclient.Explain(e.Err))
+}
+
+func (e *UnaskedError) Unwrap() error { return e.Err }
 
 // Reader reads the status of mailings.
 type Reader struct {
@@ -202,19 +217,14 @@ func (r *Reader) CountRows(ctx context.Context, s *Status) error {
 	return err
 }
 
-// Read returns what the database and Temporal have of a mailing, or [ErrNotFound]. ask asks
-// Temporal.
+// Read returns what the database and Temporal have of a mailing, or [ErrNotFound], or an
+// [*UnaskedError]. ask asks Temporal.
 func (r *Reader) Read(ctx context.Context, id string, ask func(context.Context) Workflow) (Status, error) {
 	w := ask(ctx) // first: a workflow that has ended by now has its end in the database
 	s, err := r.Stored(ctx, id)
 	if errors.Is(err, mailings.ErrNotFound) {
 		if w.Err != nil {
-			return s, fmt.Errorf(
-				"the database has no mailing %s, and Temporal cannot be asked: %w: %w",
-				id,
-				w.Err,
-				ErrNotFound,
-			)
+			return s, &UnaskedError{id, w.Err}
 		}
 		if !w.Known {
 			return s, ErrNotFound

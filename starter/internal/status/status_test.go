@@ -219,11 +219,13 @@ func TestAMailingIsShownWithWhatItDoesAndWaitsFor(t *testing.T) {
 	if strings.Contains(b.String(), "send through drop point") {
 		t.Errorf("the drop point is shown twice:\n%s", b.String())
 	}
-	terminated := Status{ID: "x", State: workflows.StateTerminated, Stored: true}
-	b.Reset()
-	One.Render(&b, &terminated)
-	if !strings.Contains(b.String(), "`starter close x` closes it") {
-		t.Errorf("a terminated mailing does not say how to close its ledger:\n%s", b.String())
+	for state, want := range map[workflows.State]bool{workflows.StateTerminated: true, workflows.StateCompleted: true,
+		workflows.StateFailed: true, workflows.StateSending: false} {
+		b.Reset()
+		One.Render(&b, &Status{ID: "x", State: state, Stored: true})
+		if strings.Contains(b.String(), "its ledger is open: `starter close x` closes it") != want {
+			t.Errorf("a mailing whose ledger is open says of `starter close`:\n%s", b.String())
+		}
 	}
 }
 

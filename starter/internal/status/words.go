@@ -32,11 +32,8 @@ func fieldsOf(s *Status) []output.Field {
 	add("mailing", s.ID)
 	add("state", string(s.State))
 	add("reason", s.Reason)
-	if s.unclosed() {
-		add(
-			"reason",
-			fmt.Sprintf("its workflow was terminated, and its ledger is open: `starter close %s` closes it", s.ID),
-		)
+	if s.Unclosed() {
+		add("reason", fmt.Sprintf("its workflow %s, and its ledger is open: `starter close %s` closes it", s.gone(), s.ID))
 	}
 	add("doing", s.Doing)
 	add("since", moment(&s.Since))
@@ -88,8 +85,17 @@ func (s *Status) describeSignatures() string {
 		"give all of them the same DM_DKIM"
 }
 
-// unclosed tells that the workflow was terminated before it closed the ledger.
-func (s *Status) unclosed() bool { return s.State == workflows.StateTerminated && !s.Closed }
+// Unclosed tells that the workflow is over and that the ledger is open. It was terminated, or the
+// database has lost its end in a failover.
+func (s *Status) Unclosed() bool { return s.Stored && s.Ended() && !s.Closed }
+
+// gone says how the workflow of an unclosed mailing went.
+func (s *Status) gone() string {
+	if s.State == workflows.StateTerminated {
+		return "was terminated"
+	}
+	return "has ended"
+}
 
 // Members says how many rows an audience had, and how many of them repeat an address.
 func Members(members, duplicates int64) string {

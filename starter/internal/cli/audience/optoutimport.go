@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"directmailer/internal/audience/charset"
 	"directmailer/internal/audience/optouts"
 	"directmailer/internal/naming"
+	"directmailer/internal/stoppable"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
 	"directmailer/starter/internal/output"
@@ -49,7 +51,7 @@ mailed. An opt-out that is there already stays as it is.`,
 		if err != nil {
 			return err
 		}
-		start, err := a.peek(args[0])
+		file, start, err := a.peek(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -58,9 +60,9 @@ mailed. An opt-out that is there already stays as it is.`,
 				return exit.Usagef("%s has a scope and a reason in each row: leave --scope and --reason out",
 					output.Base(args[0]))
 			}
-			return a.importExport(cmd.Context(), args[0], format)
+			return a.importExport(cmd.Context(), file, format)
 		}
-		keys, rejected, err := a.readAddresses(cmd, args[0], nil)
+		keys, rejected, err := a.readAddresses(cmd, file, nil)
 		if err != nil {
 			return err
 		}
@@ -75,24 +77,26 @@ mailed. An opt-out that is there already stays as it is.`,
 	return cmd
 }
 
-// peek returns the beginning of a file, or of the standard input, which can be read again.
-func (a *app) peek(file string) ([]byte, error) {
-	if file == "-" {
-		r := bufio.NewReaderSize(a.In, peeked)
-		a.In = r
-		start, _ := r.Peek(peeked) // an error comes again when the input is read
-		return start, nil
+// peek returns the beginning of a file, or of the standard input, which can be read again. A pipe
+// can be read once only, so it becomes the standard input: its name is "-" then.
+func (a *app) peek(ctx context.Context, file string) (name string, start []byte, err error) {
+	if file != "-" {
+		f, err := stoppable.Open(ctx, file)
+		if err != nil {
+			return file, nil, command.FileFailure(err)
+		}
+		info, err := f.Stat()
+		if err != nil || info.Mode().IsRegular() {
+			defer f.Close()
+			start, readErr := io.ReadAll(io.LimitReader(f, peeked))
+			return file, start, command.FileFailure(cmp.Or(err, readErr))
+		}
+		a.In = stoppable.Reader(ctx, f) // the process closes it
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, command.FileFailure(err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, err // a pipe can be read once only
-	}
-	start, err := io.ReadAll(io.LimitReader(f, peeked))
-	return start, command.FileFailure(err)
+	r := bufio.NewReaderSize(a.In, peeked)
+	a.In = r
+	start, _ = r.Peek(peeked) // an error comes again when the input is read
+	return "-", start, nil
 }
 
 // isExport reports whether a file begins with the header of an export.
@@ -106,18 +110,32 @@ func isExport(start []byte) bool {
 }
 
 // exportRows returns the rows of an export, which begins with start, in any encoding that is
-// recognized.
+// recognized, and with the separator of the program that has saved it.
 func exportRows(from io.Reader, start []byte) (*csv.Reader, error) {
 	encoding, err := charset.Start(start)
 	if err != nil {
 		return nil, err
 	}
-	text, err := charset.Decode(from, cmp.Or(encoding, charset.UTF8))
+	encoding = cmp.Or(encoding, charset.UTF8)
+	for _, separator := range []rune{';', '\t'} {
+		rows, err := rowsOf(bytes.NewReader(start), encoding, separator)
+		if err != nil {
+			return nil, err
+		}
+		if header, err := rows.Read(); err == nil && columnsOf(header) != nil {
+			return rowsOf(from, encoding, separator)
+		}
+	}
+	return rowsOf(from, encoding, ',')
+}
+
+func rowsOf(from io.Reader, encoding string, separator rune) (*csv.Reader, error) {
+	text, err := charset.Decode(from, encoding)
 	if err != nil {
 		return nil, err
 	}
 	rows := csv.NewReader(text)
-	rows.FieldsPerRecord = -1
+	rows.Comma, rows.FieldsPerRecord = separator, -1
 	return rows, nil
 }
 
@@ -256,8 +274,8 @@ func suppressionOf(e optouts.Exclusion, cell func(name string) string) (_ optout
 		return e, errors.New("the code is no enhanced status code")
 	}
 	if text := cell("count"); text != "" {
-		if e.Count, err = strconv.Atoi(text); err != nil || e.Count < 1 {
-			return e, errors.New("the count is no positive number")
+		if e.Count, err = strconv.Atoi(text); err != nil || e.Count < 1 || e.Count > math.MaxInt32 {
+			return e, errors.New("the count is no positive number, or too large")
 		}
 	}
 	if e.LastAt, err = timeOf("last_at", cell); err == nil {
@@ -272,7 +290,7 @@ func timeOf(name string, cell func(name string) string) (*time.Time, error) {
 		return nil, nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
+	if err != nil || t.UTC().Year() < 1 {
 		return nil, fmt.Errorf("%s is no time such as 2026-11-30T08:00:00Z", name)
 	}
 	return &t, nil

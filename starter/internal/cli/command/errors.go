@@ -32,6 +32,7 @@ func TemporalFailure(doing string, err error) error {
 func CodeOf(err error) exit.Code {
 	var known *exit.Error
 	var forgotten *status.ForgottenError
+	var unasked *status.UnaskedError
 	var settings *temporalclient.SettingsError
 	switch {
 	case err == nil:
@@ -42,6 +43,8 @@ func CodeOf(err error) exit.Code {
 		return exit.NotCompleted
 	case errors.As(err, &settings):
 		return exit.BadInput
+	case errors.As(err, &unasked):
+		return exit.NoTemporal
 	case errors.Is(err, lists.ErrNotFound), errors.Is(err, mailings.ErrNotFound), errors.Is(err, status.ErrNotFound):
 		return exit.NotFound
 	case errors.Is(err, lists.ErrExists), errors.Is(err, mailings.ErrExists):

@@ -22,10 +22,11 @@ func (a *app) closeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "close ID",
 		Short: "Close the ledger of a mailing whose workflow was terminated",
-		Long: `Closes the ledger of a mailing whose workflow is gone: it was terminated, or Temporal has
-forgotten it. The mailing ends as terminated. Recipients whose message was handed over and whose
-answer was never seen become uncertain. All others without an outcome become unsent. A worker
-that still sends a batch of the mailing only finishes messages in flight.
+		Long: `Closes the ledger of a mailing whose workflow is gone: it was terminated, Temporal has forgotten
+it, or it has ended and the database has lost its end. The mailing ends as terminated. Recipients
+whose message was handed over and whose answer was never seen become uncertain. All others without
+an outcome become unsent. A worker that still sends a batch of the mailing only finishes messages
+in flight.
 
 After that ` + "`starter start --continue ID`" + ` sends to the recipients that were left out.
 
@@ -85,7 +86,14 @@ func (a *app) closeLedger(ctx context.Context, s *command.Store, id string, yes 
 	if err != nil {
 		return err
 	}
-	if err := dropRate(ctx, s, m); err != nil {
+	// A worker that was closing it when its workflow was terminated may have been first.
+	if m, err = s.Mailings.Get(ctx, id); err != nil {
+		return err
+	}
+	if m.State != string(workflows.StateTerminated) {
+		return a.closedAlready(ctx, s, m)
+	}
+	if err := afterClose(ctx, s, m); err != nil {
 		return err
 	}
 	a.tellClosed(id, end)
@@ -138,15 +146,19 @@ func (a *app) closedAlready(ctx context.Context, s *command.Store, m mailings.Ma
 	if m.State != string(workflows.StateTerminated) {
 		return hasEnded(m.ID, workflows.State(m.State), "close")
 	}
-	if err := dropRate(ctx, s, m); err != nil {
+	if err := afterClose(ctx, s, m); err != nil { // this command may have been killed before
 		return err
 	}
 	fmt.Fprintf(a.Out, "mailing %s is closed already, as terminated\n", m.ID)
 	return nil
 }
 
-// dropRate removes the mailing's own rate limit, as a workflow does when it closes its ledger.
-func dropRate(ctx context.Context, s *command.Store, m mailings.Mailing) error {
+// afterClose does what a workflow does when it has closed its ledger: it reconsiders the mailing's
+// bounces, and removes its own rate limits. It may be repeated.
+func afterClose(ctx context.Context, s *command.Store, m mailings.Mailing) error {
+	if err := s.Events.Reconsider(ctx, m.Key, m.ID); err != nil {
+		return err
+	}
 	return ratelimit.New(s.Pool).DropMailing(ctx, m.Key)
 }
 

@@ -117,15 +117,19 @@ func (a *app) steer(ctx context.Context, id, name, done string) error {
 }
 
 // updateTimeout is how long a worker may need to take an update up, and then to answer it. Most
-// updates need milliseconds. Some wait for the database. noWorkerTimeout is the same where no
-// worker has asked for work lately.
+// updates need milliseconds. Some wait for the database. noWorkerTimeout is how long no worker may
+// have asked for work before an update is not sent at all.
 const (
 	updateTimeout   = 10 * time.Second
 	noWorkerTimeout = 3 * time.Second
 )
 
-// noAnswer says that no worker has taken an update up in time. Temporal does not keep it then.
-type noAnswer struct{ why string }
+// noAnswer says that no worker has taken an update up in time. If it was sent, Temporal keeps it
+// for a while, and may give it to a worker that comes later.
+type noAnswer struct {
+	why  string
+	sent bool
+}
 
 func (e *noAnswer) Error() string { return e.why }
 
@@ -140,11 +144,14 @@ func Update(
 	id, queue, name string,
 	arguments ...any,
 ) (answer any, err error) {
-	timeout, why := updateTimeout, fmt.Sprintf("no worker has answered within %s", updateTimeout)
-	if n, _, err := command.Pollers(ctx, c, queue, enumspb.TASK_QUEUE_TYPE_WORKFLOW); err == nil && n == 0 {
-		timeout, why = noWorkerTimeout, fmt.Sprintf("no worker polls the task queue %q", queue)
+	polled, err := awaitWorker(ctx, c, queue)
+	switch {
+	case err != nil:
+		return nil, err
+	case !polled:
+		return nil, &noAnswer{fmt.Sprintf("no worker polls the task queue %q", queue), false}
 	}
-	waiting, cancel := context.WithTimeout(ctx, timeout)
+	waiting, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
 	handle, err := c.UpdateWorkflow(waiting, client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: name, Args: arguments, WaitForStage: client.WorkflowUpdateStageAccepted,
@@ -154,7 +161,7 @@ func Update(
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case late(waiting, err):
-		return nil, &noAnswer{why}
+		return nil, &noAnswer{fmt.Sprintf("no worker has answered within %s", updateTimeout), true}
 	default:
 		return nil, err
 	}
@@ -170,6 +177,25 @@ func Update(
 		return nil, errUnfinished
 	}
 	return nil, err
+}
+
+// awaitWorker tells whether a worker asks for work, now or within noWorkerTimeout. It says yes if
+// Temporal does not tell. The error is that of ctx.
+func awaitWorker(ctx context.Context, c *temporalclient.Client, queue string) (polled bool, err error) {
+	for end := time.Now().Add(noWorkerTimeout); ; {
+		n, _, err := command.Pollers(ctx, c, queue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+		if err != nil || n > 0 {
+			return true, ctx.Err()
+		}
+		if time.Now().After(end) {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // late tells whether the time was up, by our clock or by the server's.
@@ -199,6 +225,9 @@ func Refusal(id, what string, err error) error {
 		)
 	case errors.As(err, &refused):
 		return exit.Errorf(exit.NotFound, "mailing %s: %s", id, refused.Message())
+	case errors.As(err, &unanswered) && unanswered.sent:
+		return exit.Errorf(exit.NoTemporal, "mailing %s: %s: a worker that comes back may still do it, "+
+			"see `starter show %s`", id, unanswered.why, id)
 	case errors.As(err, &unanswered):
 		return exit.Errorf(exit.NoTemporal, "mailing %s: %s; nothing was changed", id, unanswered.why)
 	case errors.Is(err, errUnfinished):

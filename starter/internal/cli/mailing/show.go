@@ -58,7 +58,7 @@ func (a *app) readStatus(ctx context.Context, s *command.Store, id string) (stat
 		return v, command.NotFound(err, id)
 	}
 	if w.Err != nil && !v.Closed {
-		a.Say("Temporal does not answer: this is what the database has")
+		sayWithoutTemporal(a.App, w.Err)
 	}
 	if v.Stored && v.Ended() && !v.Closed {
 		if err := s.Status.CountRows(ctx, &v); err != nil {
@@ -66,6 +66,15 @@ func (a *app) readStatus(ctx context.Context, s *command.Store, id string) (stat
 		}
 	}
 	return v, addRates(ctx, s, &v)
+}
+
+// sayWithoutTemporal says why the answer is that of the database alone.
+func sayWithoutTemporal(a command.App, err error) {
+	why := "Temporal does not answer"
+	if !temporalclient.Unreachable(err) {
+		why = command.TextOf(temporalclient.Explain(err))
+	}
+	a.Say("%s: this is what the database has", why)
 }
 
 // askTemporal asks Temporal, if it answers soon.
@@ -150,7 +159,7 @@ func latest(
 	}
 	c, err := command.TryDial(ctx)
 	if err != nil {
-		a.Say("Temporal does not answer: this is what the database has")
+		sayWithoutTemporal(a, err)
 	} else {
 		defer c.Close()
 	}
@@ -166,7 +175,12 @@ func latest(
 			return nil, err
 		}
 		if !v.Closed && c != nil {
-			v.Merge(status.Peek(ctx, c, v))
+			w := status.Peek(ctx, c, v)
+			if w.Err != nil && ctx.Err() == nil { // each further question could take as long
+				sayWithoutTemporal(a, w.Err)
+				c = nil
+			}
+			v.Merge(w)
 		}
 		v.Doing = "" // `starter show` says that
 		all = append(all, v)

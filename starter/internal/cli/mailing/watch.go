@@ -79,11 +79,15 @@ func Watch(ctx context.Context, a command.App, s *command.Store, id string, asJS
 }
 
 // EndError is nil for a completed mailing that was sent to every recipient who had not opted out.
+// A mailing whose ledger is open did not complete, whatever its workflow says.
 func EndError(v status.Status) error {
-	if v.State == workflows.StateCompleted {
+	if v.State == workflows.StateCompleted && !v.Unclosed() {
 		return missedError(v)
 	}
-	verb := map[workflows.State]string{workflows.StateFailed: "failed", workflows.StateExpired: "has expired"}[v.State]
+	verb := map[workflows.State]string{
+		workflows.StateFailed: "failed", workflows.StateExpired: "has expired",
+		workflows.StateCompleted: "completed, and the database has lost its end",
+	}[v.State]
 	if verb == "" {
 		verb = "was " + string(v.State)
 	}
@@ -91,7 +95,7 @@ func EndError(v status.Status) error {
 	if v.Reason != "" && v.Reason != string(v.State) {
 		text += ": " + v.Reason
 	}
-	if v.State == workflows.StateTerminated && !v.Closed {
+	if v.Unclosed() {
 		text += fmt.Sprintf(": `starter close %s` closes its ledger", v.ID)
 	}
 	return exit.Errorf(exit.NotCompleted, "%s", text)

@@ -204,12 +204,22 @@ func continuedID(ctx context.Context, s *command.Store, old mailings.Mailing, c 
 		case !errors.Is(err, mailings.ErrNotFound):
 			return "", err
 		}
-		_, err = t.DescribeWorkflowExecution(ctx, id, "")
+		known, err := t.DescribeWorkflowExecution(ctx, id, "")
 		switch {
 		case status.IsNotFound(err):
 			return id, nil
 		case err != nil:
 			return "", command.TemporalFailure("see whether an ID is free", err)
+		case !status.IsOpen(known.WorkflowExecutionInfo.GetStatus()):
+			// It failed before it was opened. Or the database has lost it, and it was sent.
+			return "", exit.Errorf(
+				exit.Exists,
+				"mailing %s has ended (%s), and the database does not have it: see `starter show %s`. "+
+					"Nothing was started. Give another one an ID with --id",
+				id,
+				status.EndOf(ctx, t, known.WorkflowExecutionInfo),
+				id,
+			)
 		}
 		return "", exit.Errorf(
 			exit.Exists,

@@ -32,7 +32,8 @@ seen. ` + "`starter report ID --outcome uncertain`" + ` names them.
 
 A running mailing does both by itself. For a mailing that has ended, sent is written into its
 ledger, and resend starts a new mailing, as
-` + "`starter start --continue ID --outcome uncertain`" + ` does.`,
+` + "`starter start --continue ID --outcome uncertain`" + ` does. Where that needs
+--ignore-all-opt-outs, give that command.`,
 		Example: `  starter resolve newsletter-2026-11 --as sent
   starter resolve newsletter-2026-11 --as resend --yes`,
 		Args: command.NeedsMailing,
@@ -95,11 +96,7 @@ func (a *app) resolve(ctx context.Context, s *command.Store, id string, as ledge
 		}
 	}
 	if over {
-		p, err := a.planContinuation(ctx, s, continuation{of: id, outcomes: []string{string(ledger.Uncertain)}})
-		if err != nil {
-			return err
-		}
-		return a.begin(ctx, s, p, startOptions{})
+		return a.resend(ctx, s, id)
 	}
 	return mailing.OnRunning(ctx, id, "resolve", func(c *temporalclient.Client, queue string) error {
 		answer, err := mailing.Update(ctx, c, id, queue, workflows.ResolveUpdate, workflows.Resolution{As: string(as)})
@@ -109,6 +106,19 @@ func (a *app) resolve(ctx context.Context, s *command.Store, id string, as ledge
 		n, _ := answer.(float64)
 		return a.tellResolved(id, int(n), as)
 	})
+}
+
+// resend starts a mailing to the uncertain recipients of one that is over, as `starter start
+// --continue` does.
+func (a *app) resend(ctx context.Context, s *command.Store, id string) error {
+	p, err := a.planContinuation(ctx, s, continuation{of: id, outcomes: []string{string(ledger.Uncertain)}})
+	if err != nil {
+		return err
+	}
+	if err := a.sayIgnoredOptOuts(p, startOptions{}); err != nil {
+		return exit.Usagef("%w: see `starter start --continue %s --outcome uncertain`, which has this flag", err, id)
+	}
+	return a.begin(ctx, s, p, startOptions{})
 }
 
 func (a *app) tellResolved(id string, n int, as ledger.Resolution) error {
@@ -144,5 +154,6 @@ func (a *app) isOver(ctx context.Context, m mailings.Mailing) (bool, error) {
 	case err != nil:
 		return false, command.TemporalFailure("read the mailing", err)
 	}
-	return !status.IsOpen(info.Status), nil
+	// Another workflow may have the ID of one that is gone.
+	return info.FirstRunId != m.FirstRunID || !status.IsOpen(info.Status), nil
 }

@@ -57,20 +57,38 @@ func startWorkflow(ctx context.Context, s *command.Store, c *temporalclient.Clie
 			err = startOnce(ctx, c, queue, p, false)
 		}
 	}
+	return startFailure(ctx, p.in.ID, err)
+}
+
+// startFailure is the error of a start, or nil if err is nil. Unless Temporal has refused the
+// start, it may have come through. Somebody who does not know that would start it again under
+// another ID.
+func startFailure(ctx context.Context, id string, err error) error {
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &already) {
-		return taken(p.in.ID)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &already):
+		return taken(id)
+	case isRefused(err):
+		return command.TemporalFailure("start the mailing", err)
 	}
-	if temporalclient.Unreachable(err) { // it may have come through
-		return exit.Errorf(
-			exit.NoTemporal,
-			"Temporal did not answer, so mailing %s may be started or not: see `starter show %s`. "+
-				"It is safe to start it again under the same ID",
-			p.in.ID,
-			p.in.ID,
-		)
+	code, why := exit.NoTemporal, "Temporal did not answer"
+	switch {
+	case ctx.Err() != nil:
+		code, why = exit.Interrupted, "interrupted"
+	case !temporalclient.Unreachable(err):
+		why = "Temporal answered: " + command.TextOf(err)
 	}
-	return command.TemporalFailure("start the mailing", err)
+	return exit.Errorf(code, "%s, so mailing %s may be started or not: see `starter show %s`. "+
+		"It is safe to start it again under the same ID (--id %s)", why, id, id, id)
+}
+
+// isRefused tells whether Temporal has certainly not done what it was asked.
+func isRefused(err error) bool {
+	return temporalclient.Denied(err) || errors.As(err, new(*serviceerror.InvalidArgument)) ||
+		errors.As(err, new(*serviceerror.NamespaceNotFound)) ||
+		errors.As(err, new(*serviceerror.NamespaceInvalidState)) || errors.As(err, new(*serviceerror.Unimplemented))
 }
 
 func startOnce(ctx context.Context, c *temporalclient.Client, queue string, p plan, searchable bool) error {

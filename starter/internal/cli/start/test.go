@@ -212,7 +212,8 @@ func (a *app) startTest(ctx context.Context, s *command.Store, p plan, to []reci
 		return err
 	}
 	if err := startWorkflow(ctx, s, c, conf.TaskQueue, p); err != nil {
-		if command.CodeOf(err) != exit.NoTemporal { // else it may have come through
+		// With these two codes it may have come through.
+		if code := command.CodeOf(err); code != exit.NoTemporal && code != exit.Interrupted {
 			err = command.FirstError(err, func() error { return s.Recipients.DropTest(ctx, p.in.ID) })
 		}
 		return err
