@@ -89,7 +89,8 @@ func (a *Activities) pointsOf(call workflows.SendCall) ([]sender.DropPoint, erro
 		names = append(names, p.Name)
 		if point, ok := a.dropPoints.Get(p.Name); ok {
 			points = append(points, sender.DropPoint{
-				DropPoint: point, Proven: p.Proven, HasAccepted: p.HasAccepted, Failed: p.Failed,
+				DropPoint: point, Proven: p.Proven, HasAccepted: p.HasAccepted,
+				Failed: p.Failed, Refuses: p.Refuses,
 			})
 		}
 	}

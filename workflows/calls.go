@@ -79,8 +79,10 @@ type UsableDropPoint struct {
 	Proven bool `json:"proven,omitempty"`
 	// HasAccepted is true if the drop point has accepted mail of this mailing at any time.
 	HasAccepted bool `json:"has_accepted,omitempty"`
-	// Failed is true if the drop point has failed, and has accepted nothing since.
-	Failed bool `json:"failed,omitempty"`
+	// Failed is true if the drop point has failed, and has accepted nothing since. Refuses is true
+	// if it has refused our mail meanwhile: then its refusals blame nobody.
+	Failed  bool `json:"failed,omitempty"`
+	Refuses bool `json:"refuses,omitempty"`
 }
 
 // SentBatch is the answer of SendBatch.

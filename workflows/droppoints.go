@@ -57,8 +57,8 @@ func (d *dropPoints) usable(now time.Time) (out []UsableDropPoint) {
 		onTrial := p.OnTrial && d.trials[p.Name]
 		if p.InList && !p.Until.After(now) && !onTrial {
 			failed := p.LastFailure != "" && !p.Proven
-			out = append(out,
-				UsableDropPoint{Name: p.Name, Proven: p.Proven, HasAccepted: p.HasAccepted, Failed: failed})
+			out = append(out, UsableDropPoint{Name: p.Name, Proven: p.Proven, HasAccepted: p.HasAccepted,
+				Failed: failed, Refuses: failed && p.Refuses})
 		}
 	}
 	return out
@@ -96,12 +96,13 @@ func (d *dropPoints) report(r DropPointReport, before map[string]int, now time.T
 	switch {
 	case p == nil:
 	case r.Failure != "":
-		p.Proven = false
+		p.Proven, p.Refuses = false, p.Refuses || r.Refuses
 		d.failed[r.Name]++
 		return false, d.fail(p, r.Failure, now)
 	case r.Accepted+r.Answered > 0:
 		p.Failures, p.Probes, p.OnTrial = 0, 0, false
 		p.Proven = p.Proven || r.Accepted > 0 && before[r.Name] == d.failed[r.Name]
+		p.Refuses = p.Refuses && !p.Proven
 		return true, false
 	}
 	return false, false

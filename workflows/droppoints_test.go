@@ -168,6 +168,37 @@ func TestAReportAboutAnotherDropPointChangesNothing(t *testing.T) {
 	}
 }
 
+// Neither another failure nor bounces show that a drop point does not refuse our mail any more.
+func TestADropPointRefusesUsUntilItAcceptsMail(t *testing.T) {
+	t.Parallel()
+	d := twoDropPoints()
+	later := epoch.Add(time.Hour)
+	want := func(failed, refuses bool) {
+		t.Helper()
+		if p := d.usable(later)[0]; p.Name != "a" || p.Failed != failed || p.Refuses != refuses {
+			t.Errorf("%+v, want failed %v, refuses %v", p, failed, refuses)
+		}
+	}
+	want(false, false)
+	d.report(DropPointReport{Name: "a", Failure: "connection refused"}, d.failureCounts(), epoch)
+	want(true, false)
+	before := d.failureCounts()
+	d.report(DropPointReport{Name: "a", Accepted: 1}, d.failureCounts(), epoch)
+	want(false, false)
+	d.report(DropPointReport{Name: "a", Failure: "550 no", Refuses: true}, d.failureCounts(), epoch)
+	want(true, true)
+	d.report(DropPointReport{Name: "a", Failure: "connection refused"}, d.failureCounts(), epoch)
+	want(true, true)
+	d.report(DropPointReport{Name: "a", Answered: 1}, d.failureCounts(), epoch)
+	want(true, true)
+	d.report(DropPointReport{Name: "a", Accepted: 1}, before, epoch)
+	want(true, true)
+	d.report(DropPointReport{Name: "a", Accepted: 1}, d.failureCounts(), epoch)
+	want(false, false)
+	d.report(DropPointReport{Name: "a", Failure: "connection refused"}, d.failureCounts(), epoch)
+	want(true, false)
+}
+
 // A batch that started before the last failure has accepted mail before it: that proves nothing.
 func TestADropPointIsProvenByWhatItAcceptsAfterItsLastFailure(t *testing.T) {
 	t.Parallel()

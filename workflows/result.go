@@ -128,6 +128,8 @@ type DropPointStatus struct {
 	Proven bool `json:"proven,omitempty"`
 	// HasAccepted is true if the drop point has accepted mail of this mailing at any time.
 	HasAccepted bool `json:"has_accepted,omitempty"`
+	// Refuses is true if the drop point has refused our mail, and has accepted nothing since.
+	Refuses bool `json:"refuses,omitempty"`
 	// LastFailure is the latest failure, without addresses; empty if there was none.
 	LastFailure string `json:"last_failure,omitempty"`
 	// Slowed says in words what slows the drop point down: a connection that takes long to open,

@@ -81,6 +81,47 @@ func TestAServerThatRefusesEverybodyBouncesNobodyAndTheMailingGoesOnWhenItRelent
 	}
 }
 
+// A relay loses its map of recipients and calls everybody unknown. Small batches try again and
+// again whether it works.
+func TestARelayThatLosesItsMapOfRecipientsBouncesNobody(t *testing.T) {
+	t.Parallel()
+	const recipients = 60
+	var asked, refused atomic.Int32
+	var open atomic.Bool
+	s := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "RCPT" && !open.Load() && asked.Add(1) > 20 {
+			refused.Add(1)
+			return &smtptest.Action{Reply: "550 5.1.1 <" + e.To + "> unknown"}
+		}
+		return nil
+	}})
+	r := rig.New(t, rig.MX(s))
+	r.ImportList(recipients)
+	if _, err := r.Pool.Exec(t.Context(), `
+		UPDATE list_members SET address = replace(address, '@', '@d' || position % 7 || '.'),
+			address_key = replace(address_key, '@', '@d' || position % 7 || '.')`); err != nil {
+		t.Fatal(err)
+	}
+	r.StartWorker()
+	in := rig.Mailing(5)
+	in.Retry.DropPoint.Attempts = 2
+	run := r.Start(in)
+	suspended := func(s workflows.Status) bool {
+		return s.State == workflows.StateSuspended && strings.Contains(s.Doing, "unknown")
+	}
+	r.AwaitStatus("it is suspended and quotes the server", suspended)
+	before := refused.Load()
+	r.AwaitStatus("two batches have tried again", func(s workflows.Status) bool {
+		return suspended(s) && refused.Load() > before+5
+	})
+	wantOpen(t, r, s)
+	open.Store(true)
+	result := r.Result(run)
+	if d := r.Judge(s.Copies(), recipients); d > 0 || result.Counts.Sent != recipients {
+		t.Errorf("%d duplicates; %+v", d, result.Counts)
+	}
+}
+
 // Of two relays one has used up its quota: the other sends the rest.
 func TestTheQuotaOfOneOfTwoRelaysBouncesNobody(t *testing.T) {
 	t.Parallel()

@@ -28,11 +28,12 @@ type doubt struct {
 }
 
 // mayBeWrong reports whether another attempt is better than a verdict when the drop point accepts
-// mail to others: it had refused us when the message was begun, or its answer does not say whom it
-// means. Two such answers mean the recipient if others were accepted between them. If nobody saw
-// that, both may be of the same used-up quota.
+// mail to others: it had refused us or failed when the message was begun, or its answer does not
+// say whom it means. Two such answers mean the recipient if others were accepted between them. If
+// nobody saw that, both may be of the same used-up quota.
 func (x doubt) mayBeWrong() bool {
-	return x.at.refusing || x.kind == droppoint.Unclear && !x.it.othersAccepted && x.it.refusals < lastRefusals
+	return x.at.refusing || x.it.failing ||
+		x.kind == droppoint.Unclear && !x.it.othersAccepted && x.it.refusals < lastRefusals
 }
 
 // confirmed returns what a refusal means when the drop point accepts mail to others.
@@ -53,13 +54,13 @@ func (q *queue) judge(d *dropPointState, x doubt, cause, refusesUs error) {
 	if x.kind == droppoint.Refused {
 		d.refused++
 	}
-	if x.kind != droppoint.Bounced {
+	x.at.refusing = x.at.refusing || x.it.refusing
+	if x.kind != droppoint.Bounced || x.at.refusing {
 		d.lastRefusal = cause
 	}
 	if refusesUs != nil && d.failure == nil {
 		d.failure = refusesUs
 	}
-	x.at.refusing = x.at.refusing || x.it.refusing || d.Failed && d.accepted == 0
 	foundOut, accepts := d.Evidence.since(x.at)
 	switch {
 	case d.refusesUs():
@@ -97,7 +98,7 @@ func (q *queue) reopen(d *dropPointState, x doubt) {
 // conclude ends a doubt after the drop point has accepted another message. It needs mu.
 func (q *queue) conclude(d *dropPointState, x doubt) {
 	if x.mayBeWrong() {
-		x.it.othersAccepted = !x.at.refusing
+		x.it.othersAccepted = !x.at.refusing && !x.it.failing
 		q.retries = append(q.retries, x.it)
 		q.broadcast()
 		return
@@ -186,7 +187,7 @@ func (q *queue) verdict(d *dropPointState, x doubt, ended bool) ledger.Status {
 		return x.confirmed()
 	case !ended:
 		return ""
-	case x.kind == droppoint.Bounced:
+	case x.kind == droppoint.Bounced && !x.at.refusing:
 		n, severalDomains := d.Evidence.inARow()
 		if x.it.refusals > 1 || d.proven() && n <= fewInARow || n >= sameRefusals && !severalDomains {
 			return ledger.Bounced

@@ -21,7 +21,8 @@ type item struct {
 	firstAt        *dropPointState // where the first break of this turn was, and how much it had accepted then
 	accepted       int
 	begun          int               // how many messages takenBy had refused before
-	refusing       bool              // takenBy had refused us or failed before, and accepted nothing since
+	refusing       bool              // takenBy had refused us before, and accepted nothing since
+	failing        bool              // the same, or takenBy had failed in another way
 	refusedBy      []*dropPointState // have refused the message in this turn: it is for the others
 	takenBy        *dropPointState   // while it is in flight
 	afterTurn      bool              // it was taken after the end of the turn

@@ -281,7 +281,8 @@ func (q *queue) takeAllowed(ctx context.Context, d *dropPointState, now time.Tim
 			d.inFlight++
 			it.takenBy, it.afterTurn = d, q.turnOver
 			_, it.begun = d.Evidence.numbers()
-			it.refusing = d.Evidence.refuses() || d.Failed && d.accepted == 0
+			it.refusing = d.Evidence.refuses() || d.Refuses && d.accepted == 0
+			it.failing = it.refusing || d.Failed && d.accepted == 0
 			return it, nil
 		case wait.Domain:
 			q.domainLimited = append(q.domainLimited, domainItem{it, now.Add(wait.AskAgain), now.Add(wait.Total)})

@@ -343,6 +343,40 @@ func TestTwoUnclearRefusalsWithoutAnAcceptanceBetweenBlameNobody(t *testing.T) {
 	}
 }
 
+// A relay that has lost its map of recipients calls everybody unknown. Batches with a few
+// recipients left try whether it works again.
+func TestAFewClearRefusalsOfADropPointThatRefusesUsBlameNobody(t *testing.T) {
+	t.Parallel()
+	for _, another := range []bool{false, true} {
+		t.Run(fmt.Sprintf("another worker=%v", another), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "connections=1", refusing("550 5.1.1 unknown"))
+			claim := r.claim("m", false)
+			evidence := &sender.Evidence{}
+			first := r.batch(claim, manyDomains)
+			first.DropPoints[0].Evidence = evidence
+			if _, err := run(t.Context(), first); err == nil {
+				t.Fatal("the drop point was to be found out")
+			}
+			r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+				SELECT mailing, number, 0, 'opted_out', true FROM recipients WHERE number > 5`)
+			for round := range 3 {
+				r.exec(`UPDATE batches SET opened_at = clock_timestamp()`)
+				second := r.batch(r.reclaim(claim, false), manyDomains)
+				if another {
+					second.DropPoints[0].Failed, second.DropPoints[0].Refuses = true, true
+				} else {
+					second.DropPoints[0].Evidence = evidence
+				}
+				report, err := run(t.Context(), second)
+				if got := r.statuses(); err == nil || got["bounced, final"] != 0 {
+					t.Errorf("round %d: %+v, %v; the ledger has %v", round, report, err, got)
+				}
+			}
+		})
+	}
+}
+
 // Nobody has seen what was accepted between the first refusals. The third one needs no other
 // attempt.
 func TestTheThirdUnclearRefusalOfARecipientIsBelieved(t *testing.T) {

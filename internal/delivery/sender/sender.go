@@ -88,8 +88,9 @@ type DropPoint struct {
 	// HasAccepted is true if the drop point has accepted mail of this mailing at any time. Then a
 	// recipient whom it refuses again and again does not make it fail for ever.
 	HasAccepted bool
-	// Failed is true if the drop point has failed, and has accepted nothing since.
-	Failed bool
+	// Failed is true if the drop point has failed, and has accepted nothing since. Refuses is true
+	// if it has refused our mail meanwhile: then its refusals blame nobody.
+	Failed, Refuses bool
 	// Evidence is shared by all batches of the mailing on this worker. Nil is evidence of its own.
 	Evidence *Evidence
 }
