@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +53,8 @@ type group struct {
 	waiting chan job
 
 	keys  token.Keys
-	lacks atomic.Bool // a key of a mailing that is kept
+	lacks atomic.Bool  // a key of a mailing that is kept
+	known atomic.Int64 // the highest mailings.key whose token key was looked up
 
 	stop   context.CancelFunc
 	ended  chan struct{}
@@ -129,7 +129,7 @@ func (g *group) run(ctx context.Context) {
 	pause, look := time.NewTicker(groupPause), time.NewTicker(keysEvery)
 	defer pause.Stop()
 	defer look.Stop()
-	g.lookForKeys(ctx)
+	_ = g.lookForKeys(ctx, 0) // after an error, the next token that cannot be read asks again
 	for {
 		jobs := g.gather()
 		err := g.commit(jobs)
@@ -146,7 +146,7 @@ func (g *group) run(ctx context.Context) {
 		}
 		select {
 		case <-look.C:
-			g.lookForKeys(ctx)
+			_ = g.lookForKeys(ctx, 0)
 		case <-ctx.Done():
 			return
 		default:
@@ -154,24 +154,39 @@ func (g *group) run(ctx context.Context) {
 	}
 }
 
-// lookForKeys finds out whether these keys can read the tokens of all mailings that are kept.
-func (g *group) lookForKeys(ctx context.Context) {
+// recentMailings is how many of the latest mailings are looked at again: the transaction of an
+// earlier one may have ended later.
+const recentMailings = 100
+
+// lookForKeys finds out whether these keys can read the tokens of the mailings whose key is above
+// a number. Only a look at all of them finds that no key is missing any more.
+func (g *group) lookForKeys(ctx context.Context, above int64) error {
 	ctx, cancel := context.WithTimeout(ctx, groupTime)
 	defer cancel()
 	rows, err := g.pool.Query(ctx, `
-		SELECT DISTINCT marks->>'token_key' FROM mailings WHERE marks->>'token_key' IS NOT NULL`)
+		SELECT coalesce(marks->>'token_key', ''), max(key) FROM mailings WHERE key > $1 GROUP BY 1`, above)
 	if err != nil {
-		return // asked again soon
+		return err
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	var name string
+	var last int64
+	known, lacks := g.known.Load(), g.lacks.Load()
+	if above <= 0 {
+		known, lacks = 0, false
+	}
+	_, err = pgx.ForEachRow(rows, []any{&name, &last}, func() error {
+		known, lacks = max(known, last), lacks || name != "" && !g.keys.Has(name)
+		return nil
+	})
 	if err != nil {
-		return
+		return err
 	}
-	lacks := slices.ContainsFunc(names, func(name string) bool { return !g.keys.Has(name) })
+	g.known.Store(known)
 	if g.lacks.Swap(lacks) != lacks && lacks {
 		g.log.Error("the public listener lacks a token key of a mailing that is kept: it answers 503 to tokens that it " +
 			"cannot read, until DM_TOKEN_KEYS has the key again")
 	}
+	return nil
 }
 
 // gather returns the jobs that wait, at most maxGroup of them.

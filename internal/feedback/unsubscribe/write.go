@@ -2,6 +2,7 @@ package unsubscribe
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,6 +20,13 @@ func (g *group) commit(jobs []job) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), groupTime)
 	defer cancel()
+	// A mailing may have been opened since the last look, with a key that is not here. Its recipients
+	// must not be told that they have left.
+	if slices.ContainsFunc(jobs, func(j job) bool { return j.who == token.Recipient{} }) {
+		if err := g.lookForKeys(ctx, g.known.Load()-recentMailings); err != nil {
+			return err
+		}
+	}
 	return pgx.BeginTxFunc(ctx, g.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		requests, err := requestsOf(ctx, tx, withoutRepeated(jobs))
 		if err != nil {
