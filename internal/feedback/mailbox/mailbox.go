@@ -16,11 +16,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
@@ -108,7 +110,7 @@ func (r *Reader) read(ctx context.Context, s *session, uid imap.UID, found *Read
 	moveOn := func(ctx context.Context, tx pgx.Tx) error { return r.setPosition(ctx, tx, s.validity, uid) }
 	taken, err := r.intake.Take(ctx, *m, moveOn)
 	if err != nil {
-		if ctx.Err() != nil || database.Unavailable(err) {
+		if ctx.Err() != nil || database.Unavailable(err) || isOfAll(err) {
 			return err
 		}
 		// It would fail each time, and hold up all others.
@@ -127,6 +129,14 @@ func (r *Reader) read(ctx context.Context, s *session, uid imap.UID, found *Read
 	}
 	found.Reports++
 	return s.putAway(uid)
+}
+
+// isOfAll reports whether the database refuses every message for the reason, such as a table that is
+// missing in the middle of an upgrade, or a right. What is wrong with the values of one message is of
+// class 22 or 23 (the PostgreSQL manual's appendix A).
+func isOfAll(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "23")
 }
 
 // position returns the UID of the last message that was read. It is 0 if the server has given out

@@ -269,6 +269,83 @@ func TestAMessageThatCannotBeRecordedIsFlaggedAndTheOthersAreRead(t *testing.T) 
 	if text := f.log.String(); !strings.Contains(text, "flagged") || strings.Contains(text, "example.org") {
 		t.Errorf("the log has %q", text)
 	}
+	// What the database refuses of every message is no fault of one.
+	f.deliver(5)
+	f.exec(`ALTER TABLE events RENAME TO moved`)
+	if got, err := f.reader().Read(t.Context(), 10); err == nil || got != (Read{}) {
+		t.Errorf("in the middle of an upgrade: %+v, %v", got, err)
+	}
+	f.exec(`ALTER TABLE moved RENAME TO events`)
+	if got := f.read(10); got != (Read{Messages: 1, Reports: 1, Events: 1}) {
+		t.Errorf("after the upgrade: %+v", got)
+	}
+}
+
+// Without MOVE, a client can only copy, delete and expunge. The owner of the mailbox would lose what
+// is marked as deleted, and everybody a message whose copy is refused.
+func TestOnAServerThatCannotMoveEveryMessageStays(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.deliverText("From: jane@example.org\r\nTo: postmaster@example.com\r\nSubject: lunch?\r\n\r\nAt one?\r\n")
+	s, err := f.reader().open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.mark(1, imap.FlagDeleted); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	f.deliver(1)
+	f.config.address = withoutMove(t, f.config.address)
+	if got := f.read(10); got != (Read{Messages: 2, Reports: 1, Events: 1}) {
+		t.Errorf("%+v", got)
+	}
+	f.config.address = f.server.Address()
+	if all, seen := f.in("INBOX", imap.FlagSeen); all != 2 || seen != 1 {
+		t.Errorf("%d messages have stayed, %d of them seen", all, seen)
+	}
+}
+
+// withoutMove returns the address of a server that passes one connection on, and says that it knows
+// neither MOVE nor UIDPLUS.
+func withoutMove(t *testing.T, server string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dialer net.Dialer
+	behind, err := dialer.DialContext(t.Context(), "tcp", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		defer behind.Close()
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		served.Go(func() { _, _ = io.Copy(behind, client) })
+		for in := bufio.NewReader(behind); ; {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.Contains(line, "CAPABILITY") {
+				line = strings.NewReplacer(" MOVE", "", " UIDPLUS", "").Replace(line)
+			}
+			if _, err := io.WriteString(client, line); err != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		served.Wait()
+	})
+	return l.Addr().String()
 }
 
 func TestNewUIDsOfTheServerMakeNoSecondEvent(t *testing.T) {
