@@ -7,7 +7,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +71,7 @@ type Report struct {
 	// Addressed are the recipients of ours whose addresses the message was sent to, by its header.
 	Addressed []feedback.Named
 	// Tokens are the recipients of ours whose tokens the message holds, without duplicates. Those of
-	// Addressed come first.
+	// Addressed come first. A bounce of another message than one of ours has no others.
 	Tokens []token.Recipient
 	// Answer says that a program has answered, so that the message is no request of a person.
 	Answer bool
@@ -107,7 +109,8 @@ func (rd Reader) Read(data []byte) *Report {
 	if len(r.Findings) == 0 {
 		r.Findings = []Finding{{}}
 	}
-	r.Addressed, r.Tokens = rd.tokens(m)
+	isBounce := func(f Finding) bool { return f.Class == Hard || f.Class == Soft }
+	r.Addressed, r.Tokens = rd.tokens(m, slices.ContainsFunc(r.Findings, isBounce))
 	r.Answer = isReportOrReply(m.header)
 	for i := range r.Findings {
 		f := &r.Findings[i]
@@ -124,16 +127,17 @@ func (r *Report) About(address string) Finding {
 	if address == "" || len(r.Findings) == 1 {
 		return r.Findings[0]
 	}
-	mildest := r.Findings[0]
-	for _, f := range r.Findings {
-		if sameAddress(f.final, address) || sameAddress(f.original, address) {
-			return f
-		}
-		if mildness[f.Class] > mildness[mildest.Class] {
-			mildest = f
+	about := r.Findings
+	for _, names := range []func(Finding) bool{
+		func(f Finding) bool { return sameAddress(f.final, address) },
+		func(f Finding) bool { return sameAddress(f.original, address) },
+	} {
+		if i := slices.IndexFunc(r.Findings, names); i >= 0 {
+			about = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return !names(f) })
+			break
 		}
 	}
-	return mildest
+	return slices.MaxFunc(about, func(a, b Finding) int { return cmp.Compare(mildness[a.Class], mildness[b.Class]) })
 }
 
 var mildness = map[Class]int{Hard: 0, Complaint: 1, Soft: 2, Delayed: 3, Automatic: 4, Delivered: 5, Unknown: 6}

@@ -61,9 +61,15 @@ func TestTheOriginalRecipientIsTheOneOfOurs(t *testing.T) {
 		text += fmt.Sprintf("\nOriginal-Recipient: rfc822; ours%d@example.org\nFinal-Recipient: rfc822; x%d@example.net\n"+
 			"Action: failed\nStatus: %s\nDiagnostic-Code: smtp; no mailbox ours%d or x%d\n", i, i, code, i, i)
 	}
+	// An alias of two: one of them does not exist, and the other has got the message.
+	text += "\nOriginal-Recipient: rfc822; alias@example.org\nFinal-Recipient: rfc822; y0@example.net\n" +
+		"Action: failed\nStatus: 5.1.1\n" +
+		"\nOriginal-Recipient: rfc822; alias@example.org\nFinal-Recipient: rfc822; y1@example.net\n" +
+		"Action: relayed\nStatus: 2.0.0\n"
 	r := Reader{}.Read([]byte(text + "\n--b--\n"))
 	for address, want := range map[string]Class{
-		"ours0@example.org": Hard, "ours1@example.org": Soft, "x0@example.net": Hard,
+		"ours0@example.org": Hard, "ours1@example.org": Soft, "x0@example.net": Hard, "y0@example.net": Hard,
+		"alias@example.org": Delivered,
 	} {
 		f := r.About(address)
 		if f.Class != want || strings.Contains(f.Diagnostic, "ours") || strings.Contains(f.Diagnostic, "x0") {

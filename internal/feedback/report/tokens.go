@@ -9,8 +9,10 @@ import (
 )
 
 // tokens returns the recipients whose addresses the message was sent to, and all whose tokens it
-// holds.
-func (rd Reader) tokens(m *message) (addressed []feedback.Named, all []token.Recipient) {
+// holds. A bounce is about the message that it returns. If the fields of this message have no token,
+// it is no message of ours, and what it quotes or forwards says nothing: an operator may have answered
+// a reader, and misspelt an address.
+func (rd Reader) tokens(m *message, bounce bool) (addressed []feedback.Named, all []token.Recipient) {
 	if len(rd.Keys) == 0 {
 		return nil, nil
 	}
@@ -22,10 +24,16 @@ func (rd Reader) tokens(m *message) (addressed []feedback.Named, all []token.Rec
 	}
 	addressed = f.named
 	f.header(m.header)
+	level, quotes := m.reportLevel(), false
 	for i := range m.parts {
 		p := &m.parts[i]
+		if quotes && p.level > level {
+			continue
+		}
 		if p.inner != nil {
+			before := len(f.named)
 			f.header(p.inner)
+			quotes = bounce && p.level == level && len(p.inner) > 0 && len(f.named) == before
 			continue
 		}
 		if strings.HasPrefix(p.kind, "text/") || strings.HasPrefix(p.kind, "message/") {

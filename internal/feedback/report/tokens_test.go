@@ -79,6 +79,37 @@ func TestTheTokensOfTheHeaderComeFirst(t *testing.T) {
 	}
 }
 
+// An operator answers or forwards a message, quotes a newsletter in it, and misspells the address.
+func TestABounceOfAReplyIsNotAboutTheMessageThatItQuotes(t *testing.T) {
+	keys := tokentest.Keys(t, "a")
+	link := "https://m.example.com/u/" + keys.ForURL(token.Unsubscribe, anna)
+	newsletter := "From: news@example.com\nList-Unsubscribe: <" + link + ">\n\nLeave: " + link + "\n"
+	reply := "From: office@example.com\nSubject: Re: news\n"
+	attached := reply + "Content-Type: multipart/mixed; boundary=c\n\n--c\n\nSee below.\n--c\n" +
+		"Content-Type: message/rfc822\n\n" + newsletter + "--c--\n"
+	bounce := "From: MAILER-DAEMON@mx.example.com\nContent-Type: multipart/report; boundary=b\n\n" +
+		"--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; colleague@example.net\n" +
+		"Action: failed\nStatus: 5.1.1\n\n--b\nContent-Type: message/rfc822\n\n%s\n--b--\n"
+	complaint := strings.NewReplacer("delivery-status", "feedback-report", "Action: failed", "Feedback-Type: abuse").
+		Replace(bounce)
+	for name, c := range map[string]struct {
+		form, returned string
+		want           int
+	}{
+		"a newsletter":                     {bounce, newsletter, 1},
+		"a reply":                          {bounce, reply + "\n> Leave: " + link + "\n", 0},
+		"a forwarded newsletter":           {bounce, attached, 0},
+		"a forwarded bounce":               {"From: me@example.org\nContent-Type: message/rfc822\n\n" + bounce, newsletter, 1},
+		"a complaint":                      {complaint, newsletter, 1},
+		"a complaint whose fields are cut": {complaint, "From: x\n\nLeave: " + link + "\n", 1},
+	} {
+		r := Reader{keys}.Read(fmt.Appendf(nil, c.form, c.returned))
+		if len(r.Tokens) != c.want || c.want == 1 && r.Tokens[0] != anna {
+			t.Errorf("%s: found %v, as %v", name, r.Tokens, r.Findings)
+		}
+	}
+}
+
 func TestAStrangersTokenIsNotOurs(t *testing.T) {
 	ours, theirs := tokentest.Keys(t, "ours"), tokentest.Keys(t, "theirs")
 	cut := ours.ForAddress(token.Bounce, anna)
