@@ -92,14 +92,19 @@ func (s *Store) Import(ctx context.Context, all []Exclusion) (n int64, err error
 }
 
 // LiftMailing ends the suppressions that come from the mailing, and returns how many there were.
-// Requests stay.
+// Its bounces that led to them are forgotten: if the mailing still runs, [Reconsider] would suppress
+// the addresses again at its end. Requests stay.
 func (s *Store) LiftMailing(ctx context.Context, mailing string) (n int64, err error) {
-	return s.change(ctx, func(tx pgx.Tx) (int64, error) {
-		tag, err := tx.Exec(ctx, `DELETE FROM suppressions WHERE mailing = $1`, mailing)
+	return s.change(ctx, func(tx pgx.Tx) (n int64, err error) {
+		err = tx.QueryRow(ctx, `
+			WITH lifted AS (DELETE FROM suppressions WHERE mailing = $1 RETURNING address_key),
+			forgotten AS (
+				DELETE FROM bounce_findings f USING lifted l WHERE f.address_key = l.address_key AND f.mailing = $1)
+			SELECT count(*) FROM lifted`, mailing).Scan(&n)
 		if err != nil {
 			return 0, fmt.Errorf("remove the suppressions of a mailing: %w", err)
 		}
-		return tag.RowsAffected(), nil
+		return n, nil
 	})
 }
 

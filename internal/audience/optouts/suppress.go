@@ -186,10 +186,17 @@ func suppressSoft(ctx context.Context, tx pgx.Tx, s shares, f Finding) (n int64,
 			counted = append(counted, b)
 		}
 	}
+	// Reports can arrive in any order, for example from a file: these may be from a longer time.
+	for len(counted) >= SoftLimit && counted[len(counted)-1].At.Sub(counted[len(counted)-SoftLimit].At) >= SoftWindow {
+		counted = counted[:len(counted)-1]
+	}
 	if len(counted) < SoftLimit {
 		return 0, nil
 	}
 	last := counted[len(counted)-1].At
+	for last.Sub(counted[0].At) >= SoftWindow {
+		counted = counted[1:]
+	}
 	err = tx.QueryRow(ctx, addSoft, pgx.NamedArgs{
 		"key": f.Key, "code": f.Code, "mailing": f.Mailing, "count": len(counted),
 		"first": counted[0].At, "last": last, "expires": last.Add(SoftExpiry),

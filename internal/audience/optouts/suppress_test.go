@@ -39,6 +39,7 @@ func TestSoftBouncesSuppressByTheirNumberOfMailingsInATime(t *testing.T) {
 		{"within the time", []int{1, 2, 3, 4, days}, true},
 		{"the first too long ago", []int{1, 2, 3, 4, days + 1}, false},
 		{"all at once", []int{7, 7, 7, 7, 7}, true},
+		{"over a longer time, the newest first", []int{220, 170, 120, 70, 20}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +59,8 @@ func TestSoftBouncesSuppressByTheirNumberOfMailingsInATime(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.want(expires.Equal(last.At.Add(optouts.SoftExpiry)), true)
+			f.exec(`DELETE FROM suppressions`)
+			f.suppress(0, soft("a@example.com", 6, c.days[4]+days)...) // the others are too long ago
 		})
 	}
 }
@@ -245,4 +248,8 @@ func TestAtTheEndOfAMailingItsBouncesAreReconsidered(t *testing.T) {
 	f.want(most, 1) // repeated, it is no further evidence
 	reconsidered(199, 0)
 	reconsidered(200, 10) // the hard ones again
+	if n, err := f.store.LiftMailing(t.Context(), "m"); err != nil || n != 10 {
+		t.Errorf("an operator lifts %d, %v", n, err)
+	}
+	reconsidered(200, 0) // no machine overrules the operator
 }
