@@ -49,14 +49,17 @@ func (l *Linter) header(m parsed, to string, found once) {
 		found.add(HeaderInvalid, "header Date", "is not a date")
 	}
 	all, err := mail.ParseAddressList(m.header.Get("To"))
-	if err != nil || len(all) != 1 || !same(all[0].Address, to) {
+	if err != nil || len(all) != 1 || !same(all[0], to) {
 		found.add(ToNotPersonal, "header To", "is not the one address of the recipient")
 	}
 }
 
-func same(a, b string) bool {
-	first, err := address.Parse(a)
-	second, err2 := address.Parse(b)
+// same reports whether what package mail has read is the address. It has read a local part without
+// its quotation marks.
+func same(read *mail.Address, to string) bool {
+	written := (&mail.Address{Address: read.Address}).String() // in angle brackets
+	first, err := address.Parse(written[1 : len(written)-1])
+	second, err2 := address.Parse(to)
 	return err == nil && err2 == nil && first.Key() == second.Key()
 }
 

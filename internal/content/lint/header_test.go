@@ -69,6 +69,11 @@ func TestEveryKindOfBadHeaderIsFound(t *testing.T) {
 		}
 		wantCodes(t, c.name, all, c.want)
 	}
+	quoted := `"ann..bee"@example.org` // as a Japanese provider gave them out
+	l := lint.NewLinter(letter())
+	l.Message([]byte(strings.ReplaceAll(strings.Replace(head, "r1@example.org", quoted, 1)+
+		"\nHello https://lists.example.com/u/abc", "\n", "\r\n")), quoted, false)
+	wantCodes(t, "an address in quotation marks", l.Findings(lint.Setup{}), "")
 }
 
 func TestALongLineOfTheBodyIsFound(t *testing.T) {

@@ -3,10 +3,12 @@ package bounces
 import (
 	"bufio"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/events"
 	"directmailer/internal/feedback/intake"
 	"directmailer/internal/feedback/report"
@@ -72,10 +74,20 @@ type finding struct {
 	Enhanced string `json:"enhanced,omitempty"`
 }
 
+// classOf returns the class of a message. Mail to an unsubscribe address is a person's request,
+// whatever its text is, unless a program has answered.
+func classOf(r *report.Report) report.Class {
+	isRequest := func(n feedback.Named) bool { return n.Kind == token.Unsubscribe }
+	if !r.Answer && slices.ContainsFunc(r.Addressed, isRequest) {
+		return report.Complaint
+	}
+	return r.About("").Class
+}
+
 func lineOf(m mailfiles.Message, r *report.Report) line {
 	f := r.About("")
 	l := line{
-		File: m.File, Message: m.Number, Class: f.Class.String(), Enhanced: f.Enhanced, Reply: f.Reply,
+		File: m.File, Message: m.Number, Class: classOf(r).String(), Enhanced: f.Enhanced, Reply: f.Reply,
 		Feedback: r.Feedback, Diagnostic: f.Diagnostic, RecipientFound: len(r.Tokens) > 0,
 	}
 	if l.RecipientFound {
@@ -144,7 +156,7 @@ func (a *app) importFiles(ctx context.Context, names []string, format *output.Fo
 		if err != nil {
 			return err
 		}
-		class := r.About("").Class
+		class := classOf(r)
 		if counts[class] == nil {
 			counts[class] = &tally{class: class}
 		}

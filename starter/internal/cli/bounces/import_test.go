@@ -94,7 +94,13 @@ func TestATableCountsTheMessagesByClass(t *testing.T) {
 	known := write(t, "known.eml", failure("1", address(t)))
 	stranger := write(t, "stranger.eml", failure("2", "bounces@news.example.com"))
 	person := write(t, "person.eml", "From: Ben <ben@example.org>\nSubject: Hi\n\nHello\n")
-	out, errors, code := run(t, failure("3", "x@example.com"), known, stranger, person, "-")
+	keys, err := token.ParseKeys(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave := write(t, "leave.eml", "From: Ben <ben@example.org>\nTo: u-"+keys.ForAddress(token.Unsubscribe, anna)+
+		"@news.example.com\nSubject: Hi\n\nHello\n") // an opt-out, although nobody can read the text
+	out, errors, code := run(t, failure("3", "x@example.com"), known, stranger, person, leave, "-")
 	if code != exit.Done {
 		t.Errorf("exit code %d: %s", code, errors)
 	}
@@ -104,10 +110,10 @@ func TestATableCountsTheMessagesByClass(t *testing.T) {
 			rows[cells[0]] = cells[1] + " " + cells[2]
 		}
 	}
-	if rows["hard"] != "3 1" || rows["unknown"] != "1 0" || len(rows) != 2 {
+	if rows["hard"] != "3 1" || rows["unknown"] != "1 0" || rows["complaint"] != "1 1" || len(rows) != 3 {
 		t.Errorf("printed\n%s", out)
 	}
-	if !strings.Contains(errors, "person.eml: not understood") {
+	if !strings.Contains(errors, "person.eml: not understood") || strings.Contains(errors, "leave.eml") {
 		t.Errorf("the message that is not understood is not named: %s", errors)
 	}
 }
