@@ -92,8 +92,8 @@ func (s *Store) Import(ctx context.Context, all []Exclusion) (n int64, err error
 }
 
 // LiftMailing ends the suppressions that come from the mailing, and returns how many there were.
-// Its bounces that led to them are forgotten: if the mailing still runs, [Reconsider] would suppress
-// the addresses again at its end. Requests stay.
+// Its bounces that led to them are forgotten: if the mailing still runs, [Reconsider] would
+// suppress the addresses again at its end. Requests stay.
 func (s *Store) LiftMailing(ctx context.Context, mailing string) (n int64, err error) {
 	return s.change(ctx, func(tx pgx.Tx) (n int64, err error) {
 		err = tx.QueryRow(ctx, `

@@ -131,9 +131,9 @@ func (r *Reader) read(ctx context.Context, s *session, uid imap.UID, found *Read
 	return s.putAway(uid)
 }
 
-// isOfAll reports whether the database refuses every message for the reason, such as a table that is
-// missing in the middle of an upgrade, or a right. What is wrong with the values of one message is of
-// class 22 or 23 (the PostgreSQL manual's appendix A).
+// isOfAll reports whether the database refuses every message for the reason, such as a table that
+// is missing in the middle of an upgrade, or a right. What is wrong with the values of one message
+// is of class 22 or 23 (the PostgreSQL manual's appendix A).
 func isOfAll(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "23")

@@ -281,8 +281,8 @@ func TestAMessageThatCannotBeRecordedIsFlaggedAndTheOthersAreRead(t *testing.T) 
 	}
 }
 
-// Without MOVE, a client can only copy, delete and expunge. The owner of the mailbox would lose what
-// is marked as deleted, and everybody a message whose copy is refused.
+// Without MOVE, a client can only copy, delete and expunge. The owner of the mailbox would lose
+// what is marked as deleted, and everybody a message whose copy is refused.
 func TestOnAServerThatCannotMoveEveryMessageStays(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

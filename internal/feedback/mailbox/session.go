@@ -140,9 +140,9 @@ func (s *session) putAway(uid imap.UID) error {
 // findFolder finds or makes the folder for messages that were read. Servers of one namespace have
 // all folders below INBOX.
 //
-// There is none on a server that cannot move a message (RFC 6851). Package imapclient would copy the
-// message, and delete it even if the copy is refused. On some servers, it would expunge what the
-// owner of the mailbox has marked as deleted, too.
+// There is none on a server that cannot move a message (RFC 6851). Package imapclient would copy
+// the message, and delete it even if the copy is refused. On some servers, it would expunge what
+// the owner of the mailbox has marked as deleted, too.
 func (s *session) findFolder() error {
 	if s.folder != "" || s.untidy {
 		return nil

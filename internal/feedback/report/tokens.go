@@ -9,9 +9,9 @@ import (
 )
 
 // tokens returns the recipients whose addresses the message was sent to, and all whose tokens it
-// holds. A bounce is about the message that it returns. If the fields of this message have no token,
-// it is no message of ours, and what it quotes or forwards says nothing: an operator may have answered
-// a reader, and misspelt an address.
+// holds. A bounce is about the message that it returns. If the fields of this message have no
+// token, it is no message of ours, and what it quotes or forwards says nothing: an operator may
+// have answered a reader, and misspelt an address.
 func (rd Reader) tokens(m *message, bounce bool) (addressed []feedback.Named, all []token.Recipient) {
 	if len(rd.Keys) == 0 {
 		return nil, nil

@@ -96,12 +96,12 @@ func TestABounceOfAReplyIsNotAboutTheMessageThatItQuotes(t *testing.T) {
 		form, returned string
 		want           int
 	}{
-		"a newsletter":                     {bounce, newsletter, 1},
-		"a reply":                          {bounce, reply + "\n> Leave: " + link + "\n", 0},
-		"a forwarded newsletter":           {bounce, attached, 0},
-		"a forwarded bounce":               {"From: me@example.org\nContent-Type: message/rfc822\n\n" + bounce, newsletter, 1},
-		"a complaint":                      {complaint, newsletter, 1},
-		"a complaint whose fields are cut": {complaint, "From: x\n\nLeave: " + link + "\n", 1},
+		"a newsletter":                {bounce, newsletter, 1},
+		"a reply":                     {bounce, reply + "\n> Leave: " + link + "\n", 0},
+		"a forwarded newsletter":      {bounce, attached, 0},
+		"a forwarded bounce":          {"From: x@example.org\nContent-Type: message/rfc822\n\n" + bounce, newsletter, 1},
+		"a complaint":                 {complaint, newsletter, 1},
+		"a complaint, its fields cut": {complaint, "From: x\n\nLeave: " + link + "\n", 1},
 	} {
 		r := Reader{keys}.Read(fmt.Appendf(nil, c.form, c.returned))
 		if len(r.Tokens) != c.want || c.want == 1 && r.Tokens[0] != anna {
