@@ -120,8 +120,9 @@ func (a *Activities) sendTurn(
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, err)
 	}
 	sending := sender.New(sender.Batch{
-		Claim: claim, Gate: a.gate, DropPoints: points, Others: call.Others, Hold: call.OnUncertain == workflows.Hold,
-		Turn:     turn,
+		Claim: claim, Gate: a.gate, DropPoints: points, Hold: call.OnUncertain == workflows.Hold, Turn: turn,
+		// This worker may lack drop points that others have.
+		Others:   call.Others || len(points) < len(call.DropPoints),
 		Next:     func(buf []byte) (sender.Message, error) { return nextMessage(messages, m.ID, buf) },
 		Allow:    a.allow(m.Key),
 		Stop:     activity.GetWorkerStopChannel(ctx),

@@ -79,8 +79,8 @@ func (d *fixture) dropPoint(name string, server *smtptest.Server, connections in
 	return config
 }
 
-// send does one attempt at the batch.
-func (d *fixture) send(a *Activities, on workflows.OnUncertain) (workflows.SentBatch, error) {
+// send does one attempt at the batch, through mx or another drop point.
+func (d *fixture) send(a *Activities, on workflows.OnUncertain, others ...string) (workflows.SentBatch, error) {
 	d.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
@@ -88,7 +88,7 @@ func (d *fixture) send(a *Activities, on workflows.OnUncertain) (workflows.SentB
 	env.SetWorkerStopChannel(d.stop)
 	env.RegisterActivityWithOptions(a.SendBatch, activity.RegisterOptions{Name: policy.SendBatch})
 	var out workflows.SentBatch
-	v, err := env.ExecuteActivity(policy.SendBatch, sendCall(on, "mx"))
+	v, err := env.ExecuteActivity(policy.SendBatch, sendCall(on, append(others, "mx")...))
 	if err != nil {
 		return out, err
 	}
@@ -324,6 +324,22 @@ func TestAWorkerThatGetsNoConnectionHandsItsBatchOver(t *testing.T) {
 	lacking := sender.DropPointReport{Name: "mx", Failure: &sender.UnavailableError{Cause: err}}
 	if reports := pointReports(sender.Report{DropPoints: []sender.DropPointReport{lacking}}); reports[0].Failure == "" {
 		t.Errorf("a failure for another reason is lost: %+v", reports)
+	}
+}
+
+// What mx refuses for its size may go through the other drop point, which this worker does not
+// have.
+func TestAWorkerThatLacksADropPointBouncesNobodyWhomItMayTake(t *testing.T) {
+	t.Parallel()
+	d := newFixture(t, func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && e.To == "r30@example.org" {
+			return &smtptest.Action{Reply: "552 5.3.4 message too big"}
+		}
+		return nil
+	})
+	out, err := d.send(d.a, workflows.Resend, "large")
+	if err != nil || out.Deferred != 1 || out.Counts != (workflows.Counts{Sent: crowdSize - 1}) {
+		t.Errorf("%+v, %v", out, err)
 	}
 }
 

@@ -131,6 +131,14 @@ func (q *queue) elsewhere(it *item, d *dropPointState) bool {
 	return q.hasElsewhere(it, d)
 }
 
+// othersAreDown reports whether another drop point has failed meanwhile and may take the message
+// later.
+func (q *queue) othersAreDown(it *item, d *dropPointState) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.ContainsFunc(q.dropPoints, func(o *dropPointState) bool { return o != d && !o.isUp() && it.mayGoTo(o) })
+}
+
 // isProven reports whether the drop point is known to accept our mail now.
 func (q *queue) isProven(d *dropPointState) bool {
 	q.mu.Lock()

@@ -61,9 +61,9 @@ func (c *connection) isUnfit(it *item) bool {
 	return true
 }
 
-// unfit handles a message that the drop point cannot take: it goes to the others. If none can take
-// it, it is bounced, unless the mailing's other messages have the same fault: then nobody is
-// blamed.
+// unfit handles a message that the drop point cannot take: it goes to the others, later if they are
+// down now. If none can take it, it is bounced, unless the mailing's other messages have the same
+// fault: then nobody is blamed.
 func (c *connection) unfit(it *item, answer droppoint.Answer, cause error) error {
 	q := c.queue
 	switch {
@@ -72,7 +72,7 @@ func (c *connection) unfit(it *item, answer droppoint.Answer, cause error) error
 		c.result = resultOf(it, ledger.NotSent, answer, cause.Error())
 		it.refusedBy = append(it.refusedBy, c.dropPoint)
 		return c.retry(it)
-	case q.batch.Others:
+	case q.batch.Others, q.othersAreDown(it, c.dropPoint):
 		c.answered(it, resultOf(it, ledger.Deferred, answer, cause.Error()))
 		return nil
 	case needsUTF8(it), q.isProven(c.dropPoint):

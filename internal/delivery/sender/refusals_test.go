@@ -561,6 +561,24 @@ func TestAMessageThatNoRelayCanTakeIsBouncedAndOthersAreSent(t *testing.T) {
 	}
 }
 
+// The other relay may take larger messages. The batch finds out that it is down long before the
+// message's turn.
+func TestAMessageThatIsTooLargeForOneRelayWaitsForTheOneThatIsDown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "DOT" && numberOf(e.To) == 90 {
+			return &smtptest.Action{Reply: "552 5.3.4 message too big"}
+		}
+		return nil
+	})
+	down := smtptest.Start(t, smtptest.Options{})
+	down.Stop()
+	report, err := run(t.Context(), r.batch(r.claim("m", false), r.second(down)))
+	if got := r.statuses(); err != nil || !report.Complete || got["deferred"] != 1 || got["sent, final"] != recipients-1 {
+		t.Errorf("%+v, %v; the ledger has %v", report, err, got)
+	}
+}
+
 // While another drop point of the mailing rests, it may yet take the message.
 func TestAMessageThatNoneOfTheRelaysInUseCanTakeWaitsForTheOthers(t *testing.T) {
 	t.Parallel()
