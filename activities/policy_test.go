@@ -15,8 +15,10 @@ func TestEachActivityHasItsQueueAndTheTimeOfItsSlowestWork(t *testing.T) {
 		policy.ReadMailbox: policy.MailboxQueue("q"),
 	}
 	// A query may take six hours, and the last answer of a batch ten minutes after its turn. The
-	// ledger of millions is closed row by row.
+	// ledger of millions is closed row by row. An input has up to 1,101 rate limits, each of which is
+	// a round trip to a database that may be far away.
 	slowest := map[string]time.Duration{
+		policy.OpenMailing: 5 * time.Minute,
 		policy.PrepareList: 6 * time.Hour, policy.RenderBatch: 30 * time.Minute, policy.SendBatch: time.Hour,
 		policy.GatherDeferred: 30 * time.Minute, policy.CheckDropPoint: checkTimeout, policy.CloseMailing: time.Hour,
 		policy.ResolveUncertain: 30 * time.Minute, policy.ReadMailbox: 10 * time.Minute,

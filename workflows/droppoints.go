@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -169,6 +170,18 @@ func (d *dropPoints) startProbes(now time.Time, atOnce bool) (due []string) {
 		}
 	}
 	return due
+}
+
+// probedAtOnce returns a copy of the drop points, in which the probes of those out of the list are
+// due.
+func (d *dropPoints) probedAtOnce() []DropPointStatus {
+	all := slices.Clone(d.all)
+	for i := range all {
+		if !all[i].InList {
+			all[i].Until = time.Time{}
+		}
+	}
+	return all
 }
 
 // endProbe applies the answer of a probe, or the error of a probe without an answer. It returns

@@ -38,6 +38,9 @@ func (m *mailing) close(ctx workflow.Context, state State, reason string) (bool,
 		}
 		return false, Result{}, nil
 	}
+	if out.Result.State == StateCompleted { // before the cancellation came
+		state, reason = StateCompleted, ""
+	}
 	m.reason = reason
 	m.outcomes.Counts = out.Result.Counts
 	m.queue.Deferred, m.queue.NextRound = 0, time.Time{}
@@ -81,7 +84,7 @@ func (m *mailing) end(ctx workflow.Context) (Result, error) {
 	switch {
 	case err != nil:
 		return Result{}, err
-	case e.State == StateExpired, e.Update:
+	case e.State == StateExpired, e.Update, result.State == StateCompleted:
 		return result, nil
 	case e.State == StateCancelled:
 		return Result{}, temporal.NewCanceledError(result)

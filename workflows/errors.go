@@ -3,13 +3,26 @@ package workflows
 import (
 	"errors"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 
 	"directmailer/workflows/policy"
 )
 
 // exhausted reports whether err says that the attempts of a resource are used up.
 func exhausted(err error) bool { return policy.SettingOf(typeOf(err)) != policy.None }
+
+// cutShort reports whether err only looks as if the attempts of a resource were used up. The
+// activity was being cancelled when an attempt failed, so Temporal started no further one.
+func cutShort(ctx workflow.Context, err error) bool {
+	run, ok := errors.AsType[*temporal.ActivityError](err)
+	if !ok || run.RetryState() != enumspb.RETRY_STATE_CANCEL_REQUESTED || !exhausted(err) {
+		return false
+	}
+	app, ok := errors.AsType[*temporal.ApplicationError](err)
+	return ok && !app.NonRetryable() && changed(ctx, changeCutShort)
+}
 
 // typeOf returns the type of an activity's error; empty if err has none.
 func typeOf(err error) policy.ErrorType {

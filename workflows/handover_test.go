@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
@@ -34,6 +35,18 @@ func TestTheNextRunGetsNeitherContentNorStatement(t *testing.T) {
 	next := rig.nextRun()
 	if next.Content.Text != "" || next.Headers != nil || next.Query.SQL != "" || next.Audience() != in.Audience() {
 		t.Errorf("the next run has %+v, %+v, %+v", next.Content, next.Headers, next.Query)
+	}
+}
+
+func TestATestStaysATestInTheNextRun(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 3)
+	rig.env.RegisterWorkflowWithOptions(workflows.MailingTest, workflow.RegisterOptions{Name: workflows.TestType})
+	rig.env.SetContinueAsNewSuggested(true)
+	rig.env.ExecuteWorkflow(workflows.TestType, input())
+	var next *workflow.ContinueAsNewError
+	if err := rig.env.GetWorkflowError(); !asError(err, &next) || next.WorkflowType.Name != workflows.TestType {
+		t.Errorf("got %v, want a next run of the same type", err)
 	}
 }
 

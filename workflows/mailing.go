@@ -57,6 +57,7 @@ type mailing struct {
 	renderAnyway bool // an operator accepts that the first recipients have no message
 	searchable   bool // the namespace has the search attributes
 
+	work       workflow.Context // of the steps before the closing; nil before they begin
 	cancelWork func()           // ends the steps before the closing; nil before they begin
 	sends      workflow.Context // of the SendBatch activities
 	stopSends  func()           // makes SendBatch activities hand back their batches
@@ -125,7 +126,7 @@ func (m *mailing) run(ctx workflow.Context) (Result, error) {
 	}
 	work, cancel := workflow.WithCancel(ctx)
 	defer cancel()
-	m.cancelWork = cancel
+	m.work, m.cancelWork = work, cancel
 	if m.cancelled { // by an update that came with the start
 		cancel()
 	}
@@ -155,6 +156,12 @@ func (m *mailing) run(ctx workflow.Context) (Result, error) {
 	}
 	return m.endEarly(ctx, err)
 }
+
+// stopped reports whether the mailing was cancelled or has expired before its end.
+func (m *mailing) stopped() bool { return m.work != nil && m.work.Err() != nil }
+
+// endsEarly reports whether the mailing ends as soon as nothing is in flight.
+func (m *mailing) endsEarly() bool { return m.stopped() || m.failure != "" }
 
 // open checks the input and reserves the ID, before anything else is done.
 func (m *mailing) open(ctx workflow.Context) error {
@@ -222,6 +229,11 @@ func (m *mailing) execute(ctx workflow.Context, activity, summary string, call, 
 	options := policy.Options(activity, summary, workflow.GetInfo(ctx).TaskQueueName, m.id)
 	if m.in.Test {
 		options.Priority.PriorityKey = policy.First
+	}
+	switch activity {
+	case policy.SetRate, policy.CheckDropPoint: // an operator waits for the answer, or a probe is made again
+	default:
+		options.ScheduleToCloseTimeout += m.in.Retry.pauses()
 	}
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, call).Get(ctx, out)
 }

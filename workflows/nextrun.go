@@ -60,13 +60,20 @@ func (r *rollover) wakeUps(w *wakeUp) {
 	w.at(at, "the history is long: the next run waits for what is in flight")
 }
 
-// progress returns what the next run needs.
+// progress returns what the next run needs. If an operator has just asked for a probe, it is due in
+// the next run.
 func (m *mailing) progress() Progress {
+	points, waits := m.points.all, m.suspension.SuspensionProgress
+	if m.suspension.resumed && waits.Suspended != nil {
+		suspended := *waits.Suspended
+		suspended.Until = suspended.Since
+		points, waits.Suspended = m.points.probedAtOnce(), &suspended
+	}
 	return Progress{
 		Step: m.step, Ending: m.ending, State: m.state, Prepared: m.prepared, Pages: m.queue.pages,
-		DropPoints: m.points.all, BatchProgress: m.queue.BatchProgress, OutcomeProgress: m.outcomes.OutcomeProgress,
+		DropPoints: points, BatchProgress: m.queue.BatchProgress, OutcomeProgress: m.outcomes.OutcomeProgress,
 		Window: m.queue.window, Paused: m.paused, RenderAnyway: m.renderAnyway,
-		SuspensionProgress: m.suspension.SuspensionProgress,
+		SuspensionProgress: waits,
 	}
 }
 
@@ -76,5 +83,5 @@ func (m *mailing) continueAsNew(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	return workflow.NewContinueAsNewError(ctx, Mailing, next)
+	return workflow.NewContinueAsNewError(ctx, workflow.GetInfo(ctx).WorkflowType.Name, next)
 }

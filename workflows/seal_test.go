@@ -1,7 +1,12 @@
 package workflows_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +98,39 @@ func TestTheNextRunChecksTheSealOfWhatItWasHanded(t *testing.T) {
 	}
 }
 
+// The worker that checks a seal may be newer than the one that has made it. A new field of the
+// input or the progress must be left out where it is empty: otherwise the new worker reads another
+// text, and refuses each mailing that an earlier one has handed over.
+func TestWhatAnEarlierVersionHasHandedOverReadsTheSame(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join("testdata", "histories", "continued-last.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var history struct {
+		Events []struct {
+			Started struct {
+				Input struct {
+					Payloads []struct {
+						Data []byte `json:"data"`
+					} `json:"payloads"`
+				} `json:"input"`
+			} `json:"workflowExecutionStartedEventAttributes"`
+		} `json:"events"`
+	}
+	if err := json.Unmarshal(data, &history); err != nil {
+		t.Fatal(err)
+	}
+	handed := history.Events[0].Started.Input.Payloads[0].Data
+	var in workflows.Input
+	if err := json.Unmarshal(handed, &in); err != nil || in.Resume == nil {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	if again, err := json.Marshal(in); err != nil || !bytes.Equal(again, handed) {
+		t.Errorf("handed over: %s\nread:        %s\n%v", handed, again, err)
+	}
+}
+
 // A run whose history is long waits for the answers of updates before it hands over. The next run
 // does not know of a cancellation, so the run must not hand over after one.
 func TestAMailingThatIsCancelledWhileItHandsOverIsCancelled(t *testing.T) {
@@ -133,6 +171,40 @@ func TestAMailingThatIsCancelledWhileItHandsOverIsCancelled(t *testing.T) {
 				t.Errorf("%d batches were sent; the update: %v", len(rig.sends), refusal)
 			}
 		})
+	}
+}
+
+// The next run knows nothing of the operator, so what he has asked for must be due in it.
+func TestAResumeThatComesWhileARunHandsOverIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	rig := after(t, 3)
+	rig.env.SetContinueAsNewSuggested(true)
+	attempts := 0
+	rig.seal = func() error {
+		if attempts++; attempts < 5 { // longer than ten seconds
+			return errors.New("no seal")
+		}
+		return nil
+	}
+	now := rig.env.Now()
+	later := now.Add(time.Hour)
+	in := input()
+	in.Resume = &workflows.Progress{
+		Step: workflows.StepSend, State: workflows.StateSuspended,
+		Prepared: workflows.Prepared{Batches: 3, Recipients: 30}, BatchProgress: workflows.BatchProgress{NextRender: 1},
+		DropPoints: []workflows.DropPointStatus{{Name: "a", InList: true}, {Name: "b", Until: later}},
+		SuspensionProgress: workflows.SuspensionProgress{Suspended: &workflows.Suspension{
+			Cause: workflows.CauseDatabase, Reason: "away", Since: now, Until: later}},
+	}
+	var refusal error
+	rig.update(10*time.Second, workflows.ResumeUpdate, &refusal)
+	rig.run(in)
+	next := after(t, 3)
+	began := next.env.Now()
+	r := next.run(rig.nextRun())
+	if took := next.env.Now().Sub(began); r.State != workflows.StateCompleted || took > time.Minute || refusal != nil ||
+		!slices.Contains(next.calls, "check b") {
+		t.Errorf("result %+v after %s, %v; resume: %v", r, took, next.calls, refusal)
 	}
 }
 

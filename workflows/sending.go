@@ -110,9 +110,16 @@ func (m *mailing) nextWakeUp(ctx workflow.Context) wakeUp {
 	if m.paused == nil && m.failure == "" {
 		m.suspension.wakeUps(&w)
 		m.points.wakeUps(&w)
-		m.queue.wakeUps(&w, !m.suspension.awaitsOperator() && !m.suspension.isFor(CauseDatabase))
+		begins := !m.suspension.isFor(CauseDatabase) || m.probeWaits() && changed(ctx, changeProbeWaits)
+		m.queue.wakeUps(&w, begins && !m.suspension.awaitsOperator())
 	}
 	return w
+}
+
+// probeWaits reports whether a probe is due, but each batch that could be one waits for a rate
+// limit.
+func (m *mailing) probeWaits() bool {
+	return m.suspension.probing && m.inFlight() == 0 && len(m.queue.Paced) > 0
 }
 
 // startRender starts a RenderBatch activity.
@@ -242,7 +249,12 @@ func (m *mailing) startGather(ctx workflow.Context) {
 // startProbes starts a probe of each drop point out of the list whose probe is due. A probe sends
 // no message.
 func (m *mailing) startProbes(ctx workflow.Context) {
-	for _, name := range m.points.startProbes(workflow.Now(ctx), m.suspension.resumed) {
+	atOnce := m.suspension.resumed
+	if atOnce && m.suspension.probedPoints && m.points.inList() < len(m.points.all) {
+		atOnce = !changed(ctx, changeProbedOnce)
+	}
+	m.suspension.probedPoints = m.suspension.resumed
+	for _, name := range m.points.startProbes(workflow.Now(ctx), atOnce) {
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			var out Checked
 			err := m.execute(ctx, policy.CheckDropPoint, "probe drop point "+name, CheckCall{DropPoint: name}, &out)

@@ -85,6 +85,15 @@ func (m *mailing) status() Status {
 
 // doing says in one sentence what the mailing does or waits for.
 func (m *mailing) doing() string {
+	if m.endsEarly() && !m.closing && !m.state.Ended() {
+		switch {
+		case m.expired:
+			return "not_after has come: what is in flight is finished"
+		case m.failure != "":
+			return "fails when what is in flight is finished, because: " + m.failure
+		}
+		return "was cancelled: what is in flight is finished"
+	}
 	switch m.state {
 	case StateWaiting:
 		return "waits for not_before"

@@ -35,6 +35,9 @@ func (m *mailing) runStep(ctx workflow.Context, retry Retry, run func(workflow.C
 			}
 			return err
 		}
+		if ctx.Err() != nil && changed(ctx, changeCutShort) {
+			return ctx.Err() // nobody waits for the resource any more
+		}
 		cause, _ := causeOf(err, m.in.Retry)
 		if cause == CausePage {
 			cause = CauseDatabase
@@ -53,10 +56,13 @@ func (m *mailing) runStep(ctx workflow.Context, retry Retry, run func(workflow.C
 }
 
 // suspendOrFail suspends the mailing, or makes it fail if its on_exhausted says so: then the error
-// is the reason. With an interval of 0, only an operator ends the suspension.
+// is the reason. A mailing that was cancelled before, or has expired, ends as that. With an
+// interval of 0, only an operator ends the suspension.
 func (m *mailing) suspendOrFail(ctx workflow.Context, cause Cause, reason string, interval Duration) error {
 	if m.in.OnExhausted == Fail {
-		m.failure = reason
+		if !m.stopped() {
+			m.failure = reason
+		}
 		return errors.New(reason)
 	}
 	m.suspension.begin(cause, reason, interval, workflow.Now(ctx))
@@ -76,11 +82,11 @@ func (m *mailing) withoutDropPoints(ctx workflow.Context) {
 func (m *mailing) activityFailed(ctx workflow.Context, err error) {
 	probe := m.suspension.probing
 	m.suspension.probing = false
-	if typeOf(err) == policy.BatchTooLarge && m.failure == "" {
+	if typeOf(err) == policy.BatchTooLarge && m.failure == "" && !m.stopped() {
 		m.failure = errorText(err) // the size of a batch cannot change any more
 		return
 	}
-	if temporal.IsCanceledError(err) || m.failure != "" || !exhausted(err) {
+	if temporal.IsCanceledError(err) || m.failure != "" || !exhausted(err) || cutShort(ctx, err) {
 		return
 	}
 	cause, interval := causeOf(err, m.in.Retry)

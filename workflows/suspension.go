@@ -7,6 +7,22 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
+// maxAsked is the longest pause that a page server can ask for.
+const maxAsked = time.Hour
+
+// pauses returns how long an activity may wait between its attempts in all, if each resource fails
+// as often as it may. The settings may not be checked yet.
+func (r Retries) pauses() (all time.Duration) {
+	add := func(setting Retry, least time.Duration) {
+		pause := min(max(time.Duration(setting.Interval), least), maxInterval)
+		all += time.Duration(min(max(setting.Attempts, 0), maxAttempts)) * pause
+	}
+	add(r.List, 0)
+	add(r.Database, 0)
+	add(r.Page, maxAsked)
+	return all
+}
+
 // maxBackoff is the longest time between two probes of a suspended mailing, and between two probes
 // of a drop point that has left the list, unless the retry interval is longer.
 const maxBackoff = 15 * time.Minute
@@ -25,6 +41,10 @@ type suspension struct {
 	inherited bool // the previous run was suspended, and this run has started no activity yet
 	probing   bool // one activity is allowed, to find out whether the cause is gone
 	resumed   bool // an operator asks for a probe at once
+
+	// probedPoints is true if the drop points out of the list were probed at once since an operator
+	// has asked for it.
+	probedPoints bool
 }
 
 // cause returns the cause of the suspension; empty if the mailing is not suspended.
@@ -115,7 +135,7 @@ func (s *suspension) probe(rendering, inFlight int, now time.Time) {
 
 // askForProbe makes the next probe start at once.
 func (s *suspension) askForProbe() {
-	s.resumed, s.BackoffUntil = true, time.Time{}
+	s.resumed, s.probedPoints, s.BackoffUntil = true, false, time.Time{}
 }
 
 // backsOff reports whether rendering, and new batches of deferred recipients, have to wait after a

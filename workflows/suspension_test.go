@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -128,6 +129,25 @@ func TestBackoffDoublesUpToAQuarterOfAnHour(t *testing.T) {
 	} {
 		if got := backoff(Duration(c.interval), c.n); got != c.want {
 			t.Errorf("%s after %d: %s, want %s", c.interval, c.n, got, c.want)
+		}
+	}
+}
+
+// Each of the settings may be used up, and the input may not be checked yet.
+func TestTheTimeOfAllAttemptsHasRoomForAllPauses(t *testing.T) {
+	t.Parallel()
+	day := Duration(24 * time.Hour)
+	for _, c := range []struct {
+		retries Retries
+		want    time.Duration
+	}{
+		{Retries{List: Retry{2, day}, Database: Retry{3, day}, Page: Retry{4, day}}, 9 * 24 * time.Hour},
+		{Retries{Page: Retry{10, Duration(time.Second)}}, 10 * time.Hour}, // a server may ask for an hour
+		{Retries{List: Retry{math.MaxInt, math.MaxInt64}}, 1000 * 24 * time.Hour},
+		{Retries{List: Retry{math.MinInt, day}, Database: Retry{1, math.MinInt64}}, 0},
+	} {
+		if got := c.retries.pauses(); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.retries, got, c.want)
 		}
 	}
 }

@@ -53,11 +53,20 @@ func (u *updates) notOver() error {
 	return nil
 }
 
+// notEnding is notOver, and returns an error also if only what is in flight keeps the mailing from
+// its end.
+func (u *updates) notEnding() error {
+	if u.m.endsEarly() {
+		return errors.New("the mailing is ending: only what is in flight is finished")
+	}
+	return u.notOver()
+}
+
 func (u *updates) mayPause(workflow.Context) error {
 	if u.m.paused != nil {
 		return errors.New("the mailing is paused already")
 	}
-	return u.notOver()
+	return u.notEnding()
 }
 
 func (u *updates) pause(ctx workflow.Context) (string, error) {
@@ -72,6 +81,11 @@ func (u *updates) pause(ctx workflow.Context) (string, error) {
 }
 
 func (u *updates) mayResume(workflow.Context) error {
+	if waits := u.m.closing && u.m.suspension.Suspended != nil; !waits {
+		if err := u.notEnding(); err != nil {
+			return err
+		}
+	}
 	if u.m.paused == nil && u.m.suspension.Suspended == nil && u.m.points.restUntil().IsZero() {
 		return errors.New("the mailing is neither paused nor suspended: there is nothing to resume")
 	}
@@ -173,10 +187,13 @@ func (u *updates) mayResolve(_ workflow.Context, r Resolution) error {
 	if err := u.notOver(); err != nil {
 		return err
 	}
-	if u.m.outcomes.Counts.Uncertain == 0 {
-		return errors.New("the mailing has no uncertain recipients")
+	switch o := &u.m.outcomes; {
+	case o.Counts.Uncertain > 0:
+		return nil
+	case o.all().Uncertain > 0:
+		return errors.New("the batches of the uncertain recipients are not closed yet: try again later")
 	}
-	return nil
+	return errors.New("the mailing has no uncertain recipients")
 }
 
 func (u *updates) resolve(ctx workflow.Context, r Resolution) (int, error) {

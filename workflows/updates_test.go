@@ -137,6 +137,14 @@ func TestHeldRecipientsAreResolvedByAnUpdate(t *testing.T) {
 		}
 		return out, nil
 	})
+	usual := rig.send
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out, err := usual(c)
+		if c.Batch == 1 && !out.Closed {
+			out.Counts.Uncertain = 2
+		}
+		return out, err
+	}
 	gathered := 2
 	rig.gather = func(c workflows.GatherCall) (workflows.Gathered, error) {
 		gathered++
@@ -149,7 +157,10 @@ func TestHeldRecipientsAreResolvedByAnUpdate(t *testing.T) {
 	if r := rig.run(input()); r.State != workflows.StateCompleted {
 		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
 	}
-	if early == nil || wrong == nil || good != nil || !slices.Contains(rig.calls, "resolve resend") ||
+	if early == nil || !strings.Contains(early.Error(), "not closed yet") {
+		t.Errorf("before the batch is closed: %v", early)
+	}
+	if wrong == nil || good != nil || !slices.Contains(rig.calls, "resolve resend") ||
 		!slices.Contains(rig.calls, "render 3") {
 		t.Errorf("%v; %v; %v; %v", early, wrong, good, rig.calls)
 	}

@@ -17,6 +17,10 @@ const (
 	maxSubject = 4096
 	maxMailbox = 1000
 	maxBatch   = 5000
+
+	// Of a retry setting.
+	maxAttempts = 1000
+	maxInterval = 24 * time.Hour
 )
 
 // Validate returns all problems of the input: first those of the JSON that it came from
@@ -272,7 +276,7 @@ func (v *validator) dropPoints(points []string) {
 }
 
 func (v *validator) retry(field string, r Retry) {
-	v.check(field+".attempts", r.Attempts >= 1 && r.Attempts <= 1000, "must be 1 to 1000")
+	v.check(field+".attempts", r.Attempts >= 1 && r.Attempts <= maxAttempts, "must be 1 to 1000")
 	interval := time.Duration(r.Interval)
-	v.check(field+".interval", interval >= 10*time.Millisecond && interval <= 24*time.Hour, "must be 10ms to 24h")
+	v.check(field+".interval", interval >= 10*time.Millisecond && interval <= maxInterval, "must be 10ms to 24h")
 }

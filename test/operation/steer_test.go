@@ -90,6 +90,14 @@ func TestTheUpdateCancelLeavesTheRestUnsentWithinSeconds(t *testing.T) {
 	r.AwaitStalled(s, stall, first)
 	r.MustUpdate(workflows.CancelUpdate)
 	r.AwaitCancelReceived()
+	if st, err := r.Status(); err != nil || st.Doing != "was cancelled: what is in flight is finished" {
+		t.Errorf("while messages are in flight: %q, %v", st.Doing, err)
+	}
+	for _, update := range []string{workflows.PauseUpdate, workflows.ResumeUpdate} {
+		if _, err := r.Update(update); err == nil || !strings.Contains(err.Error(), "the mailing is ending") {
+			t.Errorf("%s of a cancelled mailing: %v", update, err)
+		}
+	}
 	stall.ReleaseAll()
 	result := r.Result(run)
 	if d := r.Judge(s.Copies(), recipients); d > 0 || result.State != workflows.StateCancelled ||

@@ -37,7 +37,8 @@ type row struct {
 	// startToClose limits one attempt. It ends only attempts that hang while their heartbeats go
 	// on.
 	startToClose time.Duration
-	// scheduleToClose limits all attempts together. Then the workflow decides again.
+	// scheduleToClose limits all attempts together, besides the pauses that the mailing's retry
+	// settings put between them. Then the workflow decides again.
 	scheduleToClose time.Duration
 	// maxBackoff is the longest pause after an attempt that ended without an error of a type below,
 	// by a crash for example. There is no limit to the number of such attempts: a crash is not the
@@ -88,7 +89,7 @@ func Queue(activity, main string) string { return main + string(table[activity].
 
 // table has a row for each activity: startToClose, scheduleToClose, maxBackoff, queue.
 var table = map[string]row{
-	OpenMailing:      {time.Minute, 10 * day, halfMinute, steps},
+	OpenMailing:      {10 * time.Minute, 10 * day, halfMinute, steps},
 	PrepareList:      {12 * time.Hour, 10 * day, halfMinute, prepares},
 	RenderBatch:      {time.Hour, day, halfMinute, renders},
 	SendBatch:        {6 * time.Hour, day, halfMinute, sends},
