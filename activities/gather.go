@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"directmailer/internal/delivery/spool"
 	"directmailer/internal/ledger"
 	"directmailer/workflows"
@@ -27,13 +29,15 @@ func (a *Activities) GatherDeferred(ctx context.Context, call workflows.GatherCa
 		linger := min(time.Duration(call.Deferral.First)/4, maxLinger)
 		g, err := a.ledger.Gather(ctx, m.Key, ledger.Gathering{
 			Known: call.Known, Size: call.BatchSize, Linger: linger, Pack: pack,
+			Asked: activity.GetInfo(ctx).ScheduledTime, // by Temporal's clock, as the workflow's timers
 		})
 		return workflows.Gathered(g), err
 	})
 }
 
 // pack copies the messages of the recipients from the blobs into one blob. It returns nil if a
-// message is missing or a blob is damaged: the messages must be rendered again.
+// message is missing or a blob is damaged: the messages must be rendered again. It returns
+// ledger.ErrTooLarge if they do not fit into one.
 func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
 	wanted := make(map[int32]bool, len(recipients))
 	for _, r := range recipients {
@@ -59,7 +63,10 @@ func pack(recipients []int32, blobs [][]byte) ([]byte, error) {
 				continue
 			}
 			delete(wanted, e.Recipient)
-			if err := encoder.Add(&e); err != nil {
+			switch err := encoder.Add(&e); {
+			case errors.Is(err, spool.ErrTooLarge):
+				return nil, ledger.ErrTooLarge
+			case err != nil:
 				return nil, err
 			}
 		}

@@ -137,7 +137,7 @@ func (a *Activities) sendTurn(
 	if err != nil {
 		return workflows.SentBatch{}, a.renderAgain(ctx, claim, a.sendFailure(report, err))
 	}
-	notBefore := sooner(report.NotBefore, time.Now().Add(maxRest))
+	notBefore := forWorkflow(ctx, sooner(report.NotBefore, time.Now().Add(maxRest)))
 	out := workflows.SentBatch{NotBefore: notBefore, LimitsAll: report.LimitsAll}
 	if report.Complete {
 		settled, err := a.ledger.Settle(ctx, claim, schedule(call, report.Soon), func(recipients []int32) ([]byte, error) {

@@ -29,6 +29,28 @@ func alter(t *testing.T, url, setting string) {
 	}
 }
 
+// The rows go to a pager, or to a program that takes its time for each.
+func TestTheServerWaitsForWhoeverReadsALongAnswer(t *testing.T) {
+	t.Parallel()
+	pool := open(t, empty(t))
+	var got string
+	err := database.Read(t.Context(), pool, func(rows pgx.Rows) (err error) {
+		got, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[string])
+		return err
+	}, `SELECT current_setting('idle_in_transaction_session_timeout') || ', ' || current_setting('tcp_user_timeout')
+		|| ', ' || current_setting('transaction_read_only')`)
+	if err != nil || got != "0, 0, on" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	// What writes must not keep others waiting after its client is gone.
+	err = pgx.BeginTxFunc(t.Context(), pool, database.ReadCommitted, func(tx pgx.Tx) error {
+		return tx.QueryRow(t.Context(), `SHOW idle_in_transaction_session_timeout`).Scan(&got)
+	})
+	if err != nil || got != "1min" {
+		t.Errorf("a transaction that writes has %q, %v", got, err)
+	}
+}
+
 // A time-out of the role or the database must not end a statement: the same statement would fail
 // again with each probe.
 func TestNoTimeoutOfTheDatabaseEndsAStatement(t *testing.T) {

@@ -41,10 +41,19 @@ var (
 	ReadOnly = pgx.TxOptions{BeginQuery: `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ` + TransactionSettings}
 )
 
-// Read calls do with the rows of a query that may take long. A statement by itself would be ended
-// by the statement_timeout of a role whose sessions come from a pooler.
+// withoutTimeouts begins a ReadOnly transaction in which the server waits for its client without a
+// limit. A client that reads nothing for half a minute, while the server has more to send, would be
+// taken for one that is gone (tcp_user_timeout). One that reads the last rows slowly would have an
+// idle transaction. The transaction keeps nobody waiting.
+var withoutTimeouts = pgx.TxOptions{BeginQuery: ReadOnly.BeginQuery + `; ` +
+	`SELECT set_config(name, '0', true) FROM pg_settings ` +
+	`WHERE name IN ('idle_in_transaction_session_timeout', 'tcp_user_timeout')`}
+
+// Read calls do with the rows of a query that may take long. do may take long as well: its rows may
+// go to a pager. A statement by itself would be ended by the statement_timeout of a role whose
+// sessions come from a pooler.
 func Read(ctx context.Context, pool *pgxpool.Pool, do func(pgx.Rows) error, sql string, args ...any) error {
-	return pgx.BeginTxFunc(ctx, pool, ReadOnly, func(tx pgx.Tx) error {
+	return pgx.BeginTxFunc(ctx, pool, withoutTimeouts, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, sql, args...)
 		if err != nil {
 			return err

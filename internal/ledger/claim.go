@@ -42,6 +42,10 @@ func (c *Claim) Open() int {
 // recipient.
 const LessAsked = "the drop point asked for less: "
 
+// NotHandedOver is the beginning of the reply of an attempt that we ended before its final step. It
+// says nothing of the recipient either.
+const NotHandedOver = "not handed over: "
+
 // Tried is what the ledger knows of a recipient before a new attempt.
 type Tried struct {
 	Attempts  int32 // the highest attempt so far
@@ -135,8 +139,8 @@ var (
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
 	var excluded []Exclusion
 	args := pgx.NamedArgs{
-		"less_asked": LessAsked,
-		"mailing":    c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
+		"less_asked": LessAsked, "not_handed_over": NotHandedOver,
+		"mailing": c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
 		"hold": hold, "most": MaxUncertain, "opened": opened,
 	}
 	var batch pgx.Batch
@@ -191,7 +195,8 @@ func (l *Ledger) LeaveOut(ctx context.Context, claim *Claim, excluded []Exclusio
 	}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{
-			"less_asked": LessAsked, "opened": (*time.Time)(nil), "numbers": now.Span.numbers(),
+			"less_asked": LessAsked, "not_handed_over": NotHandedOver,
+			"opened": (*time.Time)(nil), "numbers": now.Span.numbers(),
 			"mailing": claim.Mailing, "batch": claim.Number, "fence": claim.Fence,
 		}
 		tag, err := tx.Exec(ctx, `

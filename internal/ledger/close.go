@@ -51,12 +51,12 @@ func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, end ma
 		return e, err
 	}
 	if complete {
-		open, err := l.openBatches(ctx, mailing)
+		open, deferred, err := l.unfinished(ctx, mailing)
 		if err != nil || len(open) > 0 {
 			return Ending{Open: open}, err
 		}
-		if deferred, err := l.deferred(ctx, mailing); err != nil || deferred > 0 {
-			return Ending{Deferred: deferred}, err
+		if deferred > 0 {
+			return Ending{Deferred: deferred}, nil
 		}
 	} else if err := l.fenceOff(ctx, mailing); err != nil {
 		return Ending{}, err
@@ -85,9 +85,10 @@ func (l *Ledger) close(ctx context.Context, mailing int64, complete bool, end ma
 }
 
 var (
-	endUncertain  = statement("close_uncertain")
-	endUnsent     = statement("close_unsent")
-	reopenUnended = statement("close_reopen")
+	endUncertain   = statement("close_uncertain")
+	endUnsent      = statement("close_unsent")
+	reopenUnended  = statement("close_reopen")
+	readUnfinished = statement("close_unfinished")
 )
 
 // closeChunk reconciles the recipients from first to last, and adds what drop points answered for
@@ -171,17 +172,14 @@ func (l *Ledger) reopen(ctx context.Context, mailing int64, r reconciliation, co
 	return Ending{Deferred: deferred}, err
 }
 
-func (l *Ledger) openBatches(ctx context.Context, mailing int64) ([]int, error) {
-	rows, err := l.pool.Query(ctx, `
-		SELECT number FROM batches WHERE mailing = $1 AND closed_at IS NULL ORDER BY number LIMIT 1000`, mailing)
+// unfinished returns batches that are not closed, at most 1,000, and the number of recipients that
+// wait for a later round.
+func (l *Ledger) unfinished(ctx context.Context, mailing int64) (open []int, deferred int, err error) {
+	err = l.pool.QueryRow(ctx, readUnfinished, pgx.NamedArgs{"mailing": mailing}).Scan(&open, &deferred)
 	if err != nil {
-		return nil, fmt.Errorf("read open batches: %w", err)
+		return nil, 0, fmt.Errorf("read open batches and deferred recipients: %w", err)
 	}
-	open, err := pgx.CollectRows(rows, pgx.RowTo[int])
-	if err != nil {
-		return nil, fmt.Errorf("read open batches: %w", err)
-	}
-	return open, nil
+	return open, deferred, nil
 }
 
 // end writes the end down. It does not end a complete mailing whose recipients were opened

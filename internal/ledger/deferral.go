@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,8 +18,8 @@ import (
 type Gathered struct {
 	// Ready batches have their messages in the spool, Unrendered ones do not.
 	Ready, Unrendered []int
-	// Deferred recipients still wait. NextRound is when it is worth gathering again; zero when
-	// nobody waits.
+	// Deferred recipients still wait. NextRound is when it is worth gathering again, and later than
+	// Gathering.Asked if no batch was made; zero when nobody waits.
 	Deferred  int
 	NextRound time.Time
 }
@@ -32,8 +33,12 @@ type Gathering struct {
 	// batches of deferred recipients are as big as others.
 	Size   int
 	Linger time.Duration
+	// Asked is the time of the call by the clock by which the caller waits. It may be ahead of the
+	// database's clock, by which recipients are due.
+	Asked time.Time
 	// Pack makes the blob of a batch from those that hold its messages. It returns nil if they do
-	// not hold all of them, or cannot be read: the batch is rendered again then.
+	// not hold all of them, or cannot be read: the batch is rendered again then. It returns
+	// ErrTooLarge if they do not fit into one blob: the batch is divided.
 	Pack func(members []int32, blobs [][]byte) ([]byte, error)
 }
 
@@ -105,21 +110,38 @@ func (out *Gathered) gather(ctx context.Context, tx pgx.Tx, mailing int64, g Gat
 	slices.SortFunc(due, func(a, b waiting) int {
 		return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Recipient, b.Recipient))
 	})
-	var number int
-	if err := tx.QueryRow(ctx, `SELECT max(number) FROM batches WHERE mailing = $1`, mailing).Scan(&number); err != nil {
+	var before int
+	if err := tx.QueryRow(ctx, `SELECT max(number) FROM batches WHERE mailing = $1`, mailing).Scan(&before); err != nil {
 		return err
 	}
-	made := 0
+	number := before
 	for chunk := range slices.Chunk(due, g.Size) {
-		number++
-		made++
-		rendered, err := makeBatch(ctx, tx, mailing, number, chunk, g)
-		if err != nil {
+		if number, err = out.makeBatches(ctx, tx, mailing, number, chunk, g); err != nil {
 			return err
 		}
-		out.add(number, rendered)
 	}
-	return removeGathered(ctx, tx, mailing, due, made)
+	return removeGathered(ctx, tx, mailing, due, number-before)
+}
+
+// makeBatches makes a batch, or several ones if its messages do not fit into one spool: a server
+// may defer just the largest. It returns the number of the last batch; known is that of the one
+// before.
+func (out *Gathered) makeBatches(
+	ctx context.Context, tx pgx.Tx, mailing int64, known int, of []waiting, g Gathering,
+) (last int, err error) {
+	rendered, err := makeBatch(ctx, tx, mailing, known+1, of, g)
+	if errors.Is(err, ErrTooLarge) && len(of) > 1 {
+		half := len(of) / 2
+		if last, err = out.makeBatches(ctx, tx, mailing, known, of[:half], g); err != nil {
+			return last, err
+		}
+		return out.makeBatches(ctx, tx, mailing, last, of[half:], g)
+	}
+	if err != nil {
+		return known, err
+	}
+	out.add(known+1, rendered)
+	return known + 1, nil
 }
 
 // readDue returns the recipients that are to be gathered now: whole batches, and the rest if it has
@@ -166,7 +188,10 @@ func makeBatch(
 	if err != nil {
 		return false, err
 	}
-	rendered = blob != nil && len(blob) <= maxSpool(tx)
+	if len(blob) > maxSpool(tx) {
+		return false, ErrTooLarge
+	}
+	rendered = blob != nil
 	args := pgx.NamedArgs{
 		"mailing": mailing, "number": number, "first": members[0], "last": members[len(members)-1],
 		"members": members, "rendered": rendered, "messages": blob,
@@ -215,10 +240,16 @@ func removeGathered(ctx context.Context, tx pgx.Tx, mailing int64, gathered []wa
 // readWaiting reads who waits, and when it is worth gathering again.
 func (out *Gathered) readWaiting(ctx context.Context, tx pgx.Tx, mailing int64, g Gathering) error {
 	var next *time.Time
+	var now time.Time
 	err := tx.QueryRow(ctx, readNextRound,
-		pgx.NamedArgs{"mailing": mailing, "linger": g.Linger.Seconds(), "size": g.Size}).Scan(&out.Deferred, &next)
-	if next != nil {
-		out.NextRound = *next
+		pgx.NamedArgs{"mailing": mailing, "linger": g.Linger.Seconds(), "size": g.Size}).Scan(&out.Deferred, &next, &now)
+	if err != nil || next == nil {
+		return err
 	}
-	return err
+	out.NextRound = *next
+	if len(out.Ready)+len(out.Unrendered) == 0 && !next.After(g.Asked) {
+		// Otherwise the caller would ask again and again until it is time by the database's clock.
+		out.NextRound = g.Asked.Add(next.Sub(now))
+	}
+	return nil
 }

@@ -106,6 +106,16 @@ func TestWhatDoesNotFillABatchWaitsForOthers(t *testing.T) {
 	if g = f.gather(2, 2); len(g.Ready) != 1 || g.Deferred != 1 {
 		t.Errorf("%+v", g)
 	}
+	// A caller whose clock is ahead waits as long as the others, and does not ask without a pause.
+	for _, ahead := range []time.Duration{0, time.Minute, time.Hour} {
+		asked := time.Now().Add(ahead)
+		g, err := f.ledger.Gather(t.Context(), f.key,
+			ledger.Gathering{Known: 3, Size: 2, Linger: time.Hour, Asked: asked})
+		pause := g.NextRound.Sub(asked).Round(time.Minute)
+		if want := 10*time.Minute - ahead%time.Hour; err != nil || g.Deferred != 1 || pause != want {
+			t.Errorf("%v ahead: wait for %v, want %v (%+v, %v)", ahead, pause, want, g, err)
+		}
+	}
 }
 
 func TestWhoWasRefusedInThisRoundIsNotSentToAgainBeforeTheNext(t *testing.T) {
@@ -240,6 +250,73 @@ func TestAMailingWithDeferredRecipientsIsNotCompletedAndACancelledOneLeavesThemU
 	f.want(e, ledger.Ending{Recipients: 1, Counts: counts.Counts{Unsent: 1}})
 	f.want(f.gather(1, 1), ledger.Gathered{})
 	f.want(f.waiting(), 0)
+}
+
+// A freeze that was under way when the mailing was cancelled commits while Close waits for it.
+func TestACloseAccountsForAnAudienceThatWasFrozenWhileItWaited(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 2, 2)
+	f.exec(`UPDATE mailings SET recipients = 0, mailable = 0`)
+	tx := f.lock(`UPDATE mailings SET recipients = 2, mailable = 2`)
+	answer := f.close(false)
+	f.waitFor(1)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.want(<-answer, closed{Ending: ledger.Ending{Recipients: 2, Counts: counts.Counts{Unsent: 2}}})
+}
+
+// A server may defer just the largest messages of all batches.
+func TestDeferredRecipientsWhoseMessagesDoNotFitIntoOneSpoolGetSeveralBatches(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 5, 5)
+	c := f.claim(1, false)
+	for r := int32(1); r <= 5; r++ {
+		f.refuse(c, r, 1, "later")
+	}
+	f.settle(c)
+	f.makeDue()
+	g, err := f.ledger.Gather(t.Context(), f.key, ledger.Gathering{Known: 1, Size: 5,
+		Pack: func(members []int32, _ [][]byte) ([]byte, error) {
+			if len(members) > 2 {
+				return nil, ledger.ErrTooLarge
+			}
+			return kept(members)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(g, ledger.Gathered{Ready: []int{2, 3, 4}})
+	var batches []string
+	f.row(`SELECT array_agg(members::text ORDER BY number) FROM batches WHERE number > 1`)(&batches)
+	f.want(batches, []string{"{1,2}", "{3}", "{4,5}"})
+	f.want(f.gather(1, 5), ledger.Gathered{Ready: []int{2, 3, 4}}) // after a lost answer
+}
+
+// A worker that was stopped while it gathered goes on in the middle of a Close, and takes the last
+// deferred recipient into a batch.
+func TestACloseOverlooksNobodyWhoGoesFromTheDeferredToABatch(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	c := f.claim(1, false)
+	f.refuse(c, 1, 1, "later")
+	f.settle(c)
+	tx := f.lock(`LOCK TABLE deferrals IN ACCESS EXCLUSIVE MODE`)
+	answer := f.close(true)
+	f.waitFor(1)
+	for _, sql := range []string{`DELETE FROM deferrals`,
+		`INSERT INTO batches (mailing, number, first, last, members, opened_at)
+			SELECT key, 2, 1, 1, '{1}', now() FROM mailings`,
+	} {
+		if _, err := tx.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.want(<-answer, closed{Ending: ledger.Ending{Open: []int{2}}})
+	f.want(f.waiting(), 0) // in the batch, and nowhere else
 }
 
 func TestDeferredRecipientsWhoseMessagesAreGoneAreRenderedAgain(t *testing.T) {

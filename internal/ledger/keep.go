@@ -34,6 +34,7 @@ type kept struct {
 
 type keptResult struct {
 	batch  Batch
+	fence  int64 // of the only claim under which it may be written; 0 for any
 	result Result
 }
 
@@ -43,11 +44,21 @@ type keptResult struct {
 //
 // If another attempt has claimed the batch since, the result is still what the drop point said. It
 // is written if no later attempt was made: see late.sql.
-func (g *Gate) Keep(c *Claim, r *Result) {
+func (g *Gate) Keep(c *Claim, r *Result) { g.keep(keptResult{batch: c.Batch, result: *r}) }
+
+// Withdraw takes over the result of an attempt that was not made, because the commit of its intent
+// has failed. The intent may be written all the same. The gate writes the result as one of
+// [Gate.Keep], but only while the claim holds: under a later claim, the attempt with this number
+// may be that of another worker. The caller must not use the number again.
+func (g *Gate) Withdraw(c *Claim, r *Result) {
+	g.keep(keptResult{batch: c.Batch, fence: c.Fence, result: *r})
+}
+
+func (g *Gate) keep(r keptResult) {
 	k := &g.kept
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.results = append(k.results, keptResult{c.Batch, *r})
+	k.results = append(k.results, r)
 	if !k.running {
 		k.running = true
 		go g.writeKeptInTime()
@@ -141,8 +152,8 @@ var (
 	countLate     = statement("late_count")
 )
 
-// writeLate writes a result, whoever has the batch now, and corrects the counts that have its
-// recipient already.
+// writeLate writes a result, whoever has the batch now unless it is withdrawn, and corrects the
+// counts that have its recipient already.
 func (g *Gate) writeLate(ctx context.Context, late keptResult) error {
 	r := &late.result
 	args := pgx.NamedArgs{
@@ -159,8 +170,12 @@ func (g *Gate) writeLate(ctx context.Context, late keptResult) error {
 			return err
 		}
 		var closed, counted bool
-		if err := tx.QueryRow(ctx, lockLateBatch, args).Scan(&closed); err != nil {
+		var fence int64
+		if err := tx.QueryRow(ctx, lockLateBatch, args).Scan(&closed, &fence); err != nil {
 			return err
+		}
+		if late.fence != 0 && late.fence != fence {
+			return nil
 		}
 		err = tx.QueryRow(ctx, writeLate, args).Scan(&counted)
 		if errors.Is(err, pgx.ErrNoRows) { // it is written already, or not wanted any more

@@ -201,3 +201,31 @@ func TestAGateThatIsClosedTellsWhatItCouldNotWrite(t *testing.T) {
 	f.gate.Keep(c, &answer)
 	f.want(f.gate.Close(t.Context()), 1)
 }
+
+// The commit of an intent fails. The intent may be written all the same, and the number of the
+// attempt may be used by a worker that has claimed the batch since.
+func TestAnAttemptThatWasNotMadeIsWithdrawnOnlyFromItsOwnClaim(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 3, 3)
+	withdraw := func(c *ledger.Claim, recipient int32) {
+		t.Helper()
+		f.gate.Withdraw(c, &ledger.Result{Recipient: recipient, Attempt: 1, Status: ledger.NotSent,
+			Reply: ledger.NotHandedOver + "no commit"})
+		if err := f.gate.WriteKept(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := f.claim(1, true)
+	f.intend(first, 1, 1)
+	f.intend(first, 3, 1)
+	withdraw(first, 1)
+	withdraw(first, 2) // it was not written
+	second := f.claim(1, true)
+	f.want(second.Tried, map[int32]ledger.Tried{1: {Attempts: 1}, 3: {Attempts: 1, Final: true, Uncertain: 1}})
+	withdraw(first, 3)
+	f.intend(second, 2, 1)
+	withdraw(first, 2)
+	f.want([][]string{f.attempts(2), f.attempts(3)}, [][]string{{"1 intent"}, {"1 uncertain final"}})
+	f.answer(second, 2, 1, ledger.Sent, "")
+	f.want(f.attempts(2), []string{"1 sent final"})
+}

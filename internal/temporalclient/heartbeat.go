@@ -27,6 +27,9 @@ func WatchHeartbeats(ctx context.Context) context.Context {
 	return context.WithValue(ctx, heartbeatsKey{}, &heartbeats{begin: time.Now()})
 }
 
+// Begun returns when the attempt began. ctx must come from [WatchHeartbeats].
+func Begun(ctx context.Context) time.Time { return ctx.Value(heartbeatsKey{}).(*heartbeats).begin }
+
 // Silence returns the time since Temporal last answered a heartbeat of the attempt, or since the
 // attempt began. ctx must come from [WatchHeartbeats].
 func Silence(ctx context.Context) time.Duration {

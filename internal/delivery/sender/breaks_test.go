@@ -1,9 +1,11 @@
 package sender_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/dev/smtptest"
@@ -133,5 +135,35 @@ func TestARefusalOfAConnectionInTheMiddleOfABatchIsNoAnswerToAMessage(t *testing
 				t.Errorf("it counts against the recipient: %+v", tried)
 			}
 		})
+	}
+}
+
+// A pause, the end of a worker, or the failure of another connection cuts a connection off. That is
+// no fault of the recipient.
+func TestAConnectionThatWeCutIsNoBreakAtItsRecipient(t *testing.T) {
+	t.Parallel()
+	stall := smtptest.NewStall("RCPT", 3)
+	defer stall.ReleaseAll()
+	r := newRig(t, "connections=1", stall.Script)
+	claim := r.claim("m", false)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := run(ctx, r.batch(claim, nil))
+		done <- err
+	}()
+	for stall.Waiting() == 0 && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if w := r.deliveries()["4/1"]; w.status != "not_sent" {
+		t.Fatalf("the ledger has %+v", w)
+	}
+	if tried := r.reclaim(claim, false).Tried[4]; tried.Attempts != 1 || tried.Breaks != 0 {
+		t.Errorf("the next claim knows %+v", tried)
 	}
 }

@@ -123,6 +123,7 @@ func (c *connection) send(ctx context.Context, it *item) (next *item, err error)
 	begun := c.conn.Begin(ctx, &it.Message.Message)
 	if err := ticket.Wait(); err != nil {
 		c.abort() // not without a committed intent: the final step is never taken
+		c.withdraw(it, err)
 		c.result = known
 		c.queue.putBack(it)
 		return nil, err

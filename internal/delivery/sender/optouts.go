@@ -9,7 +9,7 @@ import (
 
 // lookedUp is the reason of an attempt that ends before its final step, because the recipient has
 // opted out or because it is not known whether the recipient has.
-const lookedUp = "not handed over: the opt-outs were looked up before the final step"
+const lookedUp = ledger.NotHandedOver + "the opt-outs were looked up before the final step"
 
 // optedOut returns why the recipient must not be mailed any more, or "".
 func (q *queue) optedOut(ctx context.Context, it *item) (why string, err error) {

@@ -28,17 +28,33 @@ func TestNoDotFollowsAnIntentThatIsNotCommitted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "connections=1", nil)
+			claim := r.claim("m", true)
+			// The intent is there all the same, as if only the answer of its commit were lost.
+			r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final) SELECT key, 3, 1, 'intent', false
+				FROM mailings`)
 			r.onDelivery(`NEW.recipient = 3 AND NEW.status = 'intent'`, fault)
-			_, err := run(t.Context(), r.batch(r.claim("m", false), nil))
+			_, err := run(t.Context(), r.batch(claim, nil))
 			if err == nil || errors.Is(err, ledger.ErrFenced) {
 				t.Errorf("got %v, want an error of the database", err)
 			}
 			if got := r.server.Copies(); !maps.Equal(got, map[string]int{"r1@example.com": 1, "r2@example.com": 1}) {
 				t.Errorf("the server has accepted %v, want only the two before the intent that was not committed", got)
 			}
+			if err := r.gate.WriteKept(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			rows := r.deliveries()
-			if len(rows) != 2 || rows["1/1"].status != "sent" || rows["2/1"].status != "sent" || !rows["2/1"].final {
+			if len(rows) != 3 || rows["1/1"].status != "sent" || rows["2/1"].status != "sent" || !rows["2/1"].final {
 				t.Errorf("the ledger has %v: the answer that was known has to be in it", rows)
+			}
+			if rows["3/1"].status != "not_sent" {
+				t.Errorf("the ledger has %v of a message that has certainly got no dot", rows["3/1"])
+			}
+			r.exec(`DROP TRIGGER fault ON deliveries`)
+			report, err := run(t.Context(), r.batch(r.reclaim(claim, true), nil))
+			again := r.deliveries()["3/2"]
+			if err != nil || !report.Complete || again.status != "sent" || again.twice {
+				t.Errorf("%+v, %v; then the ledger has %v", report, err, again)
 			}
 		})
 	}

@@ -102,6 +102,9 @@ func (c *connection) broken(ctx context.Context, it *item, answer droppoint.Answ
 		return nil
 	}
 	c.result = resultOf(it, ledger.NotSent, answer, cause.Error())
+	if ctx.Err() != nil { // no break at this recipient
+		c.result.Reply = ledger.NotHandedOver + c.result.Reply
+	}
 	if err := c.retry(it); err != nil {
 		return err
 	}

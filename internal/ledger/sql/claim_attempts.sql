@@ -1,7 +1,8 @@
 -- Returns what the ledger knows of each recipient of a batch that has deliveries. A recipient is
 -- deferred if the latest attempt was refused, and that since the batch was opened (@opened, NULL in
 -- the first round): it is not sent to again in this round. What was refused for good (5xx) and what
--- was cut off is counted apart; where the drop point asked for less, it is neither.
+-- was cut off is counted apart. Where the drop point asked for less, or where we ended the attempt,
+-- it is neither.
 SELECT recipient, max(attempt) AS attempts, bool_or(final) AS final,
 	count(*) FILTER (WHERE status = 'uncertain') AS uncertain,
 	coalesce((array_agg(status IN ('deferred', 'refused') AND (@opened::timestamptz IS NULL OR answered_at >= @opened)
@@ -9,5 +10,6 @@ SELECT recipient, max(attempt) AS attempts, bool_or(final) AS final,
 	count(*) FILTER (WHERE status IN ('not_sent', 'refused') AND (code >= 500 OR enhanced LIKE '5.%')
 		AND NOT starts_with(coalesce(reply, ''), @less_asked)) AS refusals,
 	count(*) FILTER (WHERE status = 'not_sent' AND coalesce(code, 0) < 500 AND coalesce(enhanced, '') NOT LIKE '5.%'
+		AND NOT starts_with(coalesce(reply, ''), @not_handed_over)
 		AND NOT starts_with(coalesce(reply, ''), @less_asked)) AS breaks
 FROM deliveries WHERE mailing = @mailing AND recipient OF_BATCH GROUP BY recipient
