@@ -16,12 +16,13 @@ package csvlist
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
-	"strings"
 	"sync/atomic"
 
 	"directmailer/internal/audience/charset"
+	"directmailer/internal/audience/field"
 	"directmailer/internal/audience/member"
 )
 
@@ -50,7 +51,8 @@ type Reader struct {
 	active    int64
 	short     []string // a row that is filled up
 	buf       []byte
-	err       error // that ended the reading
+	changed   func() bool // whether the file is another one by now; nil: nobody knows
+	err       error       // that ended the reading
 }
 
 // NewReader reads the header of a list from input. Errors call the list by name. Any error is an
@@ -181,18 +183,27 @@ func (r *Reader) rowError(err error) error {
 	var fault *rowFault
 	switch {
 	case err == io.EOF:
-		return io.EOF
+		return cmp.Or(r.unchanged(), io.EOF)
 	case errors.As(err, &fault):
 		return r.fail(fault.line, fault)
 	}
 	return r.fail(0, cause(err))
 }
 
+// unchanged returns an error if the file has changed. The last row of a file that is still written
+// may be a part of a row.
+func (r *Reader) unchanged() error {
+	if r.changed != nil && r.changed() {
+		return r.fail(0, errors.New("changes while it is read: try again"))
+	}
+	return nil
+}
+
 func (r *Reader) fail(line int, err error) error { return &Error{File: r.name, Line: line, Err: err} }
 
 func blank(fields []string) bool {
-	for _, field := range fields {
-		if strings.TrimSpace(field) != "" {
+	for _, cell := range fields {
+		if field.Trim(cell) != "" { // the last octet of a file of DOS is Ctrl-Z
 			return false
 		}
 	}

@@ -188,16 +188,23 @@ func (f *File) Members() (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.copied == nil {
-		info, err := os.Stat(f.name)
-		if err != nil || info.Size() != f.size || !info.ModTime().Equal(f.modified) {
-			r.Close()
-			return nil, &Error{File: f.name, Err: errors.New("changes while it is read: try again")}
-		}
+	r.changed = f.changed
+	if err := r.unchanged(); err != nil {
+		r.Close()
+		return nil, err
 	}
 	r.columns = f.columns
 	if f.UsesStatus() {
 		r.status.columns = f.Status
 	}
 	return r, nil
+}
+
+// changed reports whether the file is another one than the one that was inspected.
+func (f *File) changed() bool {
+	if f.copied != nil {
+		return false
+	}
+	info, err := os.Stat(f.name)
+	return err != nil || info.Size() != f.size || !info.ModTime().Equal(f.modified)
 }

@@ -74,6 +74,7 @@ func TestAFileIsReadHoweverItsProgramWritesIt(t *testing.T) {
 		"old Mac":                    {strings.ReplaceAll(plain, "\n", "\r"), "utf-8", ""},
 		"mixed line ends":            {strings.Replace(plain, "\n", "\r", 1), "utf-8", ""},
 		"no line end":                {strings.TrimRight(plain, "\n"), "utf-8", ""},
+		"end of a DOS file":          {plain + "\x1a", "utf-8", ""},
 		"blank lines":                {"\n;;\n" + strings.ReplaceAll(plain, "\n", "\n\n;;\n \n"), "utf-8", ""},
 		"tabs":                       {strings.ReplaceAll(plain, ";", "\t"), "utf-8", ""},
 		"bars":                       {strings.ReplaceAll(plain, ";", "|"), "utf-8", ""},
@@ -376,6 +377,28 @@ func TestAFileThatChangesAfterItWasInspectedIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := f.Members(); err == nil || !strings.Contains(err.Error(), "changes while it is read") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What somebody is still writing ends in a part of a row, perhaps in a part of an address.
+func TestAFileThatGrowsWhileItsMembersAreReadIsAnError(t *testing.T) {
+	f, err := inspect(t, "email\nada@example.com\nbob@example.co", csvlist.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := os.WriteFile("list.csv", []byte("email\nada@example.com\nbob@example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = r.Next()
+	}
+	if !strings.Contains(err.Error(), "list.csv: changes while it is read") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -18,6 +18,11 @@ var addressColumns = []string{
 	"correo_electrónico", "correo_electronico", "correo", "indirizzo_e_mail", "indirizzo_email", "e_mailadres",
 	"emailadres", "e_post", "epost", "endereço_de_e_mail", "adres_e_mail", "e_mail_1_value", "メールアドレス",
 	"电子邮件", "электронная_почта",
+	// Outlook and others in further languages
+	"adresse_de_messagerie", "dirección_de_correo_electrónico", "dirección_de_correo", "indirizzo_posta_elettronica",
+	"indirizzo_di_posta_elettronica", "endereço_de_email", "endereço_de_correio_eletrónico", "e_postadress",
+	"e_postadresse", "e_mail_cím", "sähköposti", "sähköpostiosoite", "e_mailová_adresa", "e_posta", "e_posta_adresi",
+	"адрес_электронной_почты", "эл_почта", "이메일", "이메일_주소", "邮箱", "电子邮箱", "電子郵件", "電子信箱",
 	"address", // of a report of ours; elsewhere it may be a street
 }
 

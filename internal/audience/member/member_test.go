@@ -15,6 +15,7 @@ func TestAHeaderNamesTheFieldsAndTheAddressColumn(t *testing.T) {
 		"First Name,EMAIL,home-town": "first_name home_town",
 		"mail,email":                 "mail", // email is the more certain of the two
 		"E.Mail , a":                 "a",
+		"Nom,Adresse de messagerie":  "nom", // of Outlook
 		"name":                       "has no column for the e-mail address: name it email; the columns are name",
 		"email,,!?,*":                "", // columns without a name are left out
 		"email,1st":                  "_1st",

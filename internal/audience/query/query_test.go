@@ -119,6 +119,7 @@ func TestValuesKeepTheirTypes(t *testing.T) {
 		"12.50::numeric": "12.50", "0.1::numeric(20,10)": "0.1000000000",
 		"12345678901234567890.123456789::numeric": "12345678901234567890.123456789",
 		"'NaN'::numeric": `"NaN"`, "'-Infinity'::numeric": `"-Infinity"`, "'NaN'::float8": `"NaN"`, "-0.5::numeric": "-0.5",
+		"'Infinity'::float8": `"Infinity"`, "ARRAY['-Infinity'::float4]": `["-Infinity"]`,
 		"1e20::float8": "100000000000000000000", "0.1::float8": "0.1", "0.1::float4": "0.1", "1e-7::float8": "0.0000001",
 		"(0.1::float8 + 0.2)": "0.30000000000000004",
 		"DATE '2026-03-01'":   `"2026-03-01"`, "TIMESTAMP '2026-03-01 10:00:00.5'": `"2026-03-01 10:00:00.5"`,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -72,7 +73,7 @@ func readNumber(text string) field.Value {
 
 func readFloat(text string, bits int) field.Value {
 	f, err := strconv.ParseFloat(text, bits)
-	if err != nil {
+	if err != nil || math.IsInf(f, 0) {
 		return readText(text)
 	}
 	return readNumber(strconv.FormatFloat(f, 'f', -1, bits))

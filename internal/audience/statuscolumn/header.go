@@ -41,8 +41,10 @@ func KindOf(header string) Kind {
 	}
 	joined := "_" + strings.Join(words, "_") + "_"
 	switch {
-	case has(channels) && !has(mail), has(technical):
+	case has(channels) && !has(mail), has(places) && !has(mail) && !has(marketing), has(technical):
 		return Foreign
+	case negated(joined) && !has(numbers):
+		return Negative
 	case begins(joined, negative), beside(words, negativeAlone):
 		if has(numbers) || has(amounts) && strings.Contains(joined, "_bounce") {
 			return Foreign
@@ -77,6 +79,23 @@ func begins(joined string, stems []string) bool {
 	return slices.ContainsFunc(stems, func(stem string) bool { return strings.Contains(joined, "_"+stem) })
 }
 
+// negated reports whether the name is that of a consent that somebody has not given, or has taken
+// back: "no consent", "consent withdrawn", "Newslettersperre". Both together are a consent.
+func negated(joined string) bool {
+	at := -1 // of the consent
+	for _, stem := range positive {
+		if i := strings.Index(joined, "_"+stem); i >= 0 && (at < 0 || i < at) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return false
+	}
+	lacks := slices.ContainsFunc(strings.Split(joined[:at], "_"), func(w string) bool { return without[w] }) &&
+		!begins(joined, noLack)
+	return lacks != slices.ContainsFunc(takenBack, func(part string) bool { return strings.Contains(joined, part) })
+}
+
 // beside reports whether one of the words is in the set, and the others say no more than whose it
 // is: "contact status", but not "order status".
 func beside(words []string, set map[string]bool) bool {
@@ -101,9 +120,11 @@ func setOf(words string) map[string]bool {
 }
 
 var (
-	channels = setOf(`sms mms whatsapp viber telegram phone telephone tel telefon mobile call calls push fax post
-		postal print web site twitter facebook`)
-	mail = setOf(`email mail e emails newsletter marketing`)
+	channels = setOf(`sms mms whatsapp whats viber telegram phone telephone tel telefon mobile call calls push fax postal`)
+	// places are channels, or say where somebody has agreed to marketing.
+	places    = setOf(`post print web site twitter facebook`)
+	mail      = setOf(`email mail e emails newsletter`)
+	marketing = setOf(`marketing`)
 	// technical are words of columns that hold no status, but help to change one.
 	technical = setOf(`url uri link href token hash key code uuid guid id ip page html`)
 	numbers   = setOf(`count number num rate score total percent anzahl nombre numero número`)
@@ -125,6 +146,7 @@ var (
 		email_invalid quarantine marked_as_spam not_subscribed nonsubscribed non_subscribed
 		abgemeldet abmeld ausgetragen austrag austritt abbestell gesperrt sperr werbesperr widerruf kündig gekündigt
 		keine_werbung kein_newsletter keine_mail keine_e_mail no_newsletter robinson cancelamento cancellazione
+		no_marketing no_mailing widerspr werbewiderspr werbeverbot mailsperr mailingsperr
 		desinscri désinscri desabon désabon baja_ desuscri descadastr disiscri disabbon
 		uitgeschreven uitschrij afgemeld wypis odhlá odhlas avregist avanmäl avprenum afmeld avmeld leirat dezabon
 		отпис відпис 配信停止 購読解除 退会 退订 退訂 取消订阅 수신거부`)
@@ -140,5 +162,22 @@ var (
 		abonn angemeldet einwilligung zustimmung erlaubnis aktiv_ inscrit consentement actif_ suscri consentimiento
 		activo_ iscritt consenso attivo_ consentimento ativo_ ingeschreven aangemeld toestemming zapisan zgoda
 		přihláš souhlas samtyck samtykke suostumus felirat hozzájárul abonat abone_ onay
-		подпис соглас підпис згода 購読 同意 订阅 訂閱 구독 동의`)
+		подпис соглас підпис згода 購読 同意 订阅 訂閱 구독 동의
+		werbeeinwillig werbeerlaubnis werbezustimm
+		nieuwsbrief nyhetsbrev nyhedsbrev boletin boletín infolettre hírlevél uutiskirje bülten
+		рассылк розсилк メルマガ メールマガジン 뉴스레터`)
+
+	// without are words that stand before a consent that somebody has not given.
+	without = setOf(`no not non never without ohne kein keine keinen nicht pas sans sin senza geen niet zonder não
+		nie bez ikke inte не без`)
+	// noLack are names with such a word that lack nothing: a number, and whom a newsletter is for.
+	noLack = strings.Fields(`no_of_ non_profit not_for_profit`)
+	// takenBack are parts of names that say that a consent is no more. Only some languages put it
+	// into one word with the consent.
+	takenBack = strings.Fields(`_withdr _revok _refused _refusal _refuses _declin _reject _denied _deny _objection
+		_objected _exclud _stop _blocked _remov _disabl _deactivat _cancel _delet _erase _erasure _forget
+		abmeld abgemeld abbestell austrag ausgetrag austritt _sperre_ newslettersperr _sperrung _gesperrt _lösch gelöscht
+		widerruf widerspr _kündig _gekündigt abokündig verweiger abgelehnt afmeld afgemeld opzeg _ingetrokken _geweiger
+		_révoq _refusé _retiré _revoc _rechaz _retirad _rifiut _ritirat avregistr avanmäl avmeld
+		_återkall _cofni _odmow _odvol _odmít`)
 )

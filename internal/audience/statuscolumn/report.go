@@ -47,10 +47,10 @@ func (c *Column) Report(number int) Report {
 func (r Report) WithoutData() Report {
 	known := []Count{}
 	for _, v := range r.Values {
-		if WordOf(v.Value) == Unknown || WordOf(v.Value) == Link {
-			r.Others += v.Rows
-		} else {
+		if isWord(v.Value) {
 			known = append(known, v)
+		} else {
+			r.Others += v.Rows
 		}
 	}
 	r.Values = known

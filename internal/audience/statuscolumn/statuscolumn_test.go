@@ -62,6 +62,33 @@ func TestAColumnThatSaysWhoMayBeMailedIsFoundByItsNameAndItsValues(t *testing.T)
 		{"Data de cancelamento", "- 31.01.2026", "-"},
 		{"Status", "1 0", "1"},
 		{"opt-in", "T F", "T"},
+		{"Do not allow Emails", "Allow Do/Not/Allow", "Allow"}, // Dynamics
+		{"SMS and email consent", "yes no", "yes"},
+		{"Web form marketing consent", "yes no", "yes"},
+		{"Consent", "given not/given", "given"},
+		{"nieuwsbrief", "ja nee", "ja"},
+		{"Werbeeinwilligung", "ja nein", "ja"},
+		{"Status", "active Unsubscribed/(via/link) Bounced:/full Inactive/(asked)", "active"},
+		// a consent that is not given, or has been taken back
+		{"No consent", "yes no -", "no -"},
+		{"Consent withdrawn", "yes no", "no"},
+		{"Consent revoked at", "2026-01-31 -", "-"},
+		{"Do not subscribe", "TRUE FALSE", "FALSE"},
+		{"Has not withdrawn consent", "yes no", "yes"},
+		{"Exclude from newsletter", "1 0", "0"},
+		{"Stop marketing emails", "Y N", "N"},
+		{"Declined newsletter", "yes no", "no"},
+		{"Newslettersperre", "ja nein", "nein"},
+		{"Newsletterabmeldung", "31.01.2026 -", "-"},
+		{"Einwilligung widerrufen am", "31.01.2026 -", "-"},
+		{"Werbewiderspruch", "J N", "N"},
+		{"GDPR erasure requested", "yes no", "no"},
+		{"No Marketing", "Y N", "N"},
+		{"Consentement retiré", "oui non", "non"},
+		{"Non abonné", "oui non", "non"},
+		{"Newsletter Ankündigungen", "ja nein", "ja"},
+		{"Non-profit newsletter", "yes no", "yes"},
+		{"Retirement newsletter", "yes no", "yes"},
 		// by values alone
 		{"Segment 7", "subscribed Unsubscribed", "subscribed"},
 		{"Bulk Email", "Allow Do/Not/Allow", "Allow"},
@@ -110,6 +137,11 @@ func TestAColumnAboutSomethingElseIsNotTakenForOne(t *testing.T) {
 		"room":                     "cleaned dirty",
 		"confirmed_guests":         "0 2 4",
 		"newsletter":               "weekly monthly",
+		"SMS Marketing Consent":    "SUBSCRIBED NEVER_SUBSCRIBED",
+		"SMS marketing status":     "yes no",
+		"WhatsApp opt-in":          "yes no",
+		"No. of newsletters":       "3 0 1",
+		"Estado":                   "Jalisco Baja_California",
 	} {
 		values := strings.Fields(strings.ReplaceAll(values, " - ", "  "))
 		if found, _ := decide(header, values...); found {
@@ -176,10 +208,10 @@ func TestAReportNamesWordsAndNobodysData(t *testing.T) {
 		c.Add("")
 	}
 	c.Add("bob@example.com asked")
-	c.Add("Bob Miller asked")
+	c.Add("Unsubscribed Bob Miller")
 	c.Add("bounced")
 	if got := c.Report(4).String(); got != "column 4 (Unsubscribed because) says who may be mailed: "+
-		"3 active ((empty) 3), 3 not (Bob Miller asked 1, bounced 1, other values 1)" {
+		"3 active ((empty) 3), 3 not (Unsubscribed Bob Miller 1, bounced 1, other values 1)" {
 		t.Error(got)
 	}
 	if got := c.Report(4).WithoutData().String(); got != "column 4 (Unsubscribed because) says who may be mailed: "+

@@ -1,6 +1,7 @@
 package statuscolumn
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -31,8 +32,17 @@ const (
 // longest is the length limit of the values in the vocabulary, in octets.
 const longest = 48
 
-// WordOf returns what a value says by itself.
-func WordOf(value string) Word {
+// WordOf returns what a value says by itself. A clear word with others behind it is Strong:
+// "unsubscribed via link". So are some others: "bounced (hard)".
+func WordOf(value string) Word { return wordOf(value, true) }
+
+// isWord reports whether a value as a whole is of the vocabulary.
+func isWord(value string) bool {
+	word := wordOf(value, false)
+	return word != Unknown && word != Link
+}
+
+func wordOf(value string, longer bool) Word {
 	if len(value) > 4*longest {
 		return Unknown
 	}
@@ -48,12 +58,25 @@ func WordOf(value string) Word {
 	if !ascii {
 		name = []byte(strings.TrimPrefix(member.FieldName(value), "_"))
 	}
-	if len(name) > 0 && !ascii || len(name) > 0 && lengths[name[0]]&(1<<len(name)) != 0 {
-		if word, ok := vocabulary[string(name)]; ok {
-			return word
+	if word := ofVocabulary(name); word != Unknown {
+		return word
+	}
+	word := wordless(value, string(name))
+	for word == Unknown && longer && len(name) > 0 {
+		name = name[:max(bytes.LastIndexByte(name, '_'), 0)]
+		if ofVocabulary(name) == Clear || opening[string(name)] {
+			word = Strong
 		}
 	}
-	return wordless(value, string(name))
+	return word
+}
+
+// ofVocabulary looks a name up.
+func ofVocabulary(name []byte) Word {
+	if len(name) == 0 || name[0] < utf8.RuneSelf && lengths[name[0]]&(1<<len(name)) == 0 {
+		return Unknown
+	}
+	return vocabulary[string(name)]
 }
 
 // wordless returns what a value says that is not in the vocabulary.
@@ -145,6 +168,10 @@ var (
 	firstLetters = map[rune]bool{}
 	// lengths has a bit for the length of each word of ASCII that begins with an octet.
 	lengths [256]uint64
+	// opening are other words that say the same with others behind them. Baja California does
+	// not begin with one.
+	opening = setOf(`bounced bounce hard_bounced hard_bounce cleaned complained suppressed withdrawn revoked
+		inactive unconfirmed`)
 )
 
 func init() {
@@ -164,10 +191,12 @@ func init() {
 
 const (
 	yes = `1 yes y true t on x ja j wahr oui vrai si sí sì verdadero vero sim verdadeiro tak prawda ano igen da да
-		evet kyllä はい 是 예 checked allow allowed`
+		evet kyllä はい 是 예 checked`
 	no = `0 no n false f off nein falsch non faux falso não nao nie ne nem nu нет ні hayır ei nej nei nee いいえ 否 아니오
 		null nil none never na n_a unchecked`
+	// Somebody who is allowed may be mailed, also where the column is called "Do not allow emails".
 	active = `subscribed subscriber active enabled confirmed opted_in opt_in optin optedin double_opt_in single_opt_in
+		allow allowed given obtained agreed permitted
 		verified valid mailable deliverable reachable accepted granted consented explicit implied marketing_contact ok
 		actively_subscribed active_subscriber registered approved
 		aktiv angemeldet bestätigt abonniert eingetragen abonnent zugestimmt erteilt
@@ -183,6 +212,8 @@ const (
 		購読中 配信中 有効 登録済み 已订阅 订阅 有效 激活 已激活 已訂閱 구독 구독중 활성 수신동의`
 	weak = `inactive disabled pending unconfirmed not_confirmed not_activated unverified cancelled canceled deleted
 		removed archived suspended blocked invalid error expired stopped paused rejected failed closed lapsed not_active
+		not_given not_granted not_obtained not_agreed not_accepted not_allowed not_permitted not_consented not_verified
+		disagreed declined objected in_active pending_confirmation no_permission no_marketing no_email no_emails no_newsletter
 		transactional soft_bounced soft_bounce softbounce unknown not_set not_specified temporary awaiting_confirmation
 		inaktiv deaktiviert gelöscht unbestätigt ausstehend nicht_bestätigt ungültig gekündigt
 		inactif en_attente non_confirmé supprimé bloqué invalide inactivo inactiva pendiente cancelado cancelada

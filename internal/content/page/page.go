@@ -17,6 +17,7 @@ import (
 	"bytes"
 	"errors"
 	"mime"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/net/html/charset"
@@ -43,10 +44,14 @@ type kind struct {
 
 func kindOf(contentType string) (k kind, fault string) {
 	media, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil { // in its parameters, which browsers forgive: charset: utf-8
+		media, _, _ = strings.Cut(contentType, ";")
+		media = strings.ToLower(strings.TrimSpace(media))
+	}
 	switch {
 	case contentType == "":
 		return k, "the page does not say of which type it is: text/html or text/plain"
-	case err != nil || media != "text/html" && media != "text/plain":
+	case media != "text/html" && media != "text/plain":
 		return k, "the page is neither text/html nor text/plain"
 	}
 	_, k.charset = charset.Lookup(parameters["charset"])

@@ -180,7 +180,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		"429":          {status(429), away, "answered 429"},
 		"image":        {typed("image/png", "x"), one, "neither text/html nor text/plain"},
 		"no type":      {typed("", "<p>x"), one, "does not say of which type"},
-		"bad type":     {typed("text/html; charset", "<p>x"), one, "neither"},
+		"bad type":     {typed("html; charset=utf-8", "<p>x"), one, "neither"},
 		"xhtml":        {typed("application/xhtml+xml", "<p/>"), one, "neither"},
 		"NUL":          {typed("text/html", "a\x00b"), one, "holds a NUL"},
 		"empty":        {typed("text/html", ""), one, "is blank"},
@@ -464,6 +464,9 @@ func TestPagesOfAnyCharsetComeOutAsUTF8(t *testing.T) {
 		"ends of lines":     {"text/plain", "a\r\nb\rc\r\r\nd\r", "a\r\nb\nc\n\r\nd\n"},
 		"parameters, case":  {`Text/HTML; Charset="Windows-1252"`, "\x80", "€"},
 		"parameters, twice": {"text/html; charset=utf-8; x=y", "€", "€"},
+		"parameter, damaged": {"Text/HTML ; charset: iso-8859-1", "<meta charset=windows-1251>\xcf",
+			"<meta charset=windows-1251>П"},
+		"charset, twice": {"text/plain; charset=utf-8; charset=utf-8", "€", "€"},
 	} {
 		k, fault := kindOf(c.contentType)
 		if fault != "" {

@@ -123,8 +123,10 @@ func compileText(field string, s *templateText) (*part, *Problem) {
 	if problem := tooComplex(field, s, p.trees); problem != nil {
 		return nil, problem
 	}
+	byName(t.Tree)
 	for _, tree := range p.trees {
 		applyTruth(tree)
+		addShown(tree)
 	}
 	p.finish()
 	return p, nil

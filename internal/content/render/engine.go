@@ -137,8 +137,11 @@ func evalArgs(b *budget) func(...any) (string, error) {
 	return func(args ...any) (string, error) { return b.printed(fmt.Sprint, args) }
 }
 
-// printed prints values that are not too large.
+// printed prints values that are not too large. What a function has not found is an empty text.
 func (b *budget) printed(print func(...any) string, args []any) (string, error) {
+	for i, each := range args {
+		args[i] = nothingIsEmpty(each)
+	}
 	size, err := weight(args...)
 	if err != nil {
 		return "", err

@@ -16,6 +16,7 @@ func basics(b *budget) map[string]any {
 		escapeFunc: func(v any) (string, error) {
 			return b.printed(func(v ...any) string { return escapeURLValue(v[0]) }, []any{v})
 		},
+		shownFunc:      nothingIsEmpty,
 		"print":        func(a ...any) (string, error) { return b.printed(fmt.Sprint, a) },
 		"println":      func(a ...any) (string, error) { return b.printed(fmt.Sprintln, a) },
 		"html":         func(a ...any) (string, error) { return b.printed(texttemplate.HTMLEscaper, a) },

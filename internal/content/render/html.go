@@ -52,6 +52,7 @@ func compileHTML(text string) (*part, *Problem) {
 		return nil, problem
 	}
 	p := &part{field: FieldHTML, html: true, authored: s, constant: constant(t.Tree), trees: map[string]*parse.Tree{}}
+	byName(t.Tree)
 	for _, each := range t.Templates() {
 		applyTruth(each.Tree)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/template/parse"
 
+	"directmailer/internal/audience/field"
 	"directmailer/internal/content/message"
 )
 
@@ -87,7 +88,7 @@ func (p *part) execute(o *output, data *fields) (b []byte, err error) {
 		return nil, stopped
 	}
 	if err != nil {
-		return nil, p.failure(err)
+		return nil, p.failure(err, data)
 	}
 	return o.b, nil
 }
@@ -106,7 +107,7 @@ var (
 
 // failure turns an execution error into a Problem. Such an error may quote data. So failure uses
 // its position, and only text that comes from the template.
-func (p *part) failure(err error) *Problem {
+func (p *part) failure(err error, data *fields) *Problem {
 	problem := &Problem{Field: p.field, Message: "the template cannot be executed"}
 	if limit := exceeded(err); limit != nil {
 		problem.Message = limit.Error()
@@ -138,13 +139,24 @@ func (p *part) failure(err error) *Problem {
 	case value != nil:
 		problem.Message += ": " + value.Error()
 	case missingKey.MatchString(reason):
-		problem.OfTemplate = true
+		problem.OfTemplate = !p.meetsDicts(data)
 		problem.Message = "no field " + missingKey.FindStringSubmatch(reason)[1]
 	case ownWords.MatchString(reason):
-		problem.OfTemplate = true
+		problem.OfTemplate = !strings.HasPrefix(reason, "can't") || !p.meetsDicts(data)
 		problem.Message += ": " + reason
 	}
 	return problem
+}
+
+// meetsDicts reports whether the template may have looked into an object, which another recipient
+// may have with other entries: a document of a query, or of fromJson.
+func (p *part) meetsDicts(data *fields) bool {
+	for _, v := range data.values {
+		if v.Kind == field.JSON || v.Kind == field.Null {
+			return true
+		}
+	}
+	return p.calls["fromJson"] || p.calls["mustFromJson"]
 }
 
 func shorten(s string) string {

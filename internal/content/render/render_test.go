@@ -475,13 +475,14 @@ func TestOnlyTheFieldsThatATemplateUsesAreLookedAt(t *testing.T) {
 			"{{with .h}}x{{end}}": "a b c d e f g h",
 		`{{template "x" .}}{{define "x"}}{{.a}}{{template "y" $}}{{end}}` +
 			`{{define "y"}}{{printf "%s" (or .b .c)}}{{end}}`: "a b c",
-		"x":                       "",
-		"{{$x := .a}}{{$x}}":      "a",
-		`{{(dict "a" .b).a}}`:     "b",
-		`{{index . "a"}}`:         "any",
-		"{{with .a}}{{.}}{{end}}": "any",
-		"{{$x := .}}{{$x.a}}":     "any",
-		"{{$x := $}}{{$x.a}}":     "any",
+		"x":                   "",
+		"{{$x := .a}}{{$x}}":  "a",
+		`{{(dict "a" .b).a}}`: "b",
+		`{{index . "a"}}{{if eq (index $ "b") 1}}{{end}}`: "a b",
+		`{{with .a}}{{index . "b"}}{{end}}`:               "any",
+		"{{with .a}}{{.}}{{end}}":                         "any",
+		"{{$x := .}}{{$x.a}}":                             "any",
+		"{{$x := $}}{{$x.a}}":                             "any",
 	} {
 		s := spec()
 		s.Subject, s.HTML, s.Text = "x", text, "x"

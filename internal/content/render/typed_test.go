@@ -78,6 +78,8 @@ func TestAQuerysValuesAreWhatTheyAre(t *testing.T) {
 		`{{join "; " .tags}}`: "gold; a & b; 3;",
 		`{{first .tags}} {{len .tags}} {{index .tags 2}} {{len .none}}`:                                    "gold 4 3 0",
 		`{{dig "in" "a" "x" .data}} {{dig "in" "b" "x" .data}} {{dig "a" "x" .nothing}} {{get .data "n"}}`: "1, 2 x x 1.50",
+		`[{{first .none}}][{{index .data "gone"}}][{{$x := last .none}}{{$x}}][{{print (first .none)}}]`:   "[][][][]",
+		`{{with .data}}[{{index . "gone"}}]{{index $ "points"}}{{end}}{{index . "points" | add 1}}`:        "[]484485",
 		`{{toJson .tags}}`: `["gold","a \u0026 b",3,""]`,
 		`{{toJson .price}} {{toJson .data.in}} {{toJson .vip}}`: `12.50 {"a":[1,2]} true`,
 
@@ -124,6 +126,8 @@ func TestWhatAValueIsNotFailsTheRecipient(t *testing.T) {
 		`{{upper .data}}`:                   "an argument is a list or dict, not a text",
 		`{{range .born}}{{end}}`:            "range needs a list",
 		`{{.data.gone}}`:                    `no field "gone"`,
+		`{{index . "gone"}}`:                `no field "gone"`,
+		`{{if (index $ "gone")}}{{end}}`:    `no field "gone"`,
 		`{{.born.Year}}`:                    "cannot evaluate .born.Year",
 		`{{(toDate "2006" "1999").Local}}`:  "cannot evaluate",
 		`{{number "en" 16 .price}}`:         "the digits behind the point must be",
@@ -147,6 +151,22 @@ func TestWhatAValueIsNotFailsTheRecipient(t *testing.T) {
 		}
 		if p := failure(t, s, to); !strings.Contains(p.Message, want) || p.Line != 1 {
 			t.Errorf("%s: got %v, want %s", text, p, want)
+		}
+	}
+}
+
+// Another recipient may have the entry. A field is there for all or for nobody.
+func TestAnEntryThatAnObjectLacksIsNoFaultOfTheTemplate(t *testing.T) {
+	t.Parallel()
+	for text, ofTemplate := range map[string]bool{
+		`{{.data.gone}}`: false, `{{with .data}}{{.gone}}{{end}}`: false, `{{.nothing.city}}`: false,
+		`{{(fromJson "{}").gone}}`: false, `{{.gone}}`: true, `{{index . "gone"}}`: true, `{{.born.city}}`: true,
+	} {
+		s := spec()
+		s.Text, s.HTML, s.Subject = text, "", "x"
+		p := failure(t, s, Recipient{Address: "anna@example.org", Attributes: typed})
+		if p.OfTemplate != ofTemplate {
+			t.Errorf("%s: %+v", text, p)
 		}
 	}
 }

@@ -51,6 +51,7 @@ func CompileURL(text string) (*URLTemplate, *Problem) {
 	if problem := tooComplex(FieldPageURL, s, p.trees); problem != nil {
 		return nil, problem
 	}
+	byName(t.Tree)
 	for _, each := range t.Templates() {
 		if each.Tree == nil {
 			continue

@@ -212,6 +212,9 @@ func (s *addressScan) exclusions(
 		switch {
 		case errors.Is(err, io.EOF):
 			return all, true, nil
+		case errors.As(err, &bad) && bad.Line > bad.StartLine:
+			return nil, false, exit.Errorf(exit.BadInput, "%s:%d: a quotation mark opens here and is not closed, so the rows "+
+				"behind it cannot be read: correct it, and import the file again", s.name, bad.StartLine)
 		case errors.As(err, &bad):
 			s.reject(int64(bad.StartLine), bad.Err.Error())
 			continue
