@@ -115,6 +115,33 @@ func TestAQuotationMarkInsideACellIsACharacter(t *testing.T) {
 	}
 }
 
+func TestTheSeparatorIsTheDeclaredOneAndOfTwoThatDoTheCommonest(t *testing.T) {
+	for text, want := range map[string]string{
+		"sep=;\na,email,b,d;email;c\n1,x@example.com,2,3;ada@example.com;4\n": "3 ada@example.com",
+		"email;a,email\nx@example.com;1,ada@example.com\n":                    "2 ada@example.com",
+	} {
+		f, err := inspect(t, text, csvlist.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, _ := members(t, f); len(all) != 1 || !strings.HasPrefix(all[0], want) {
+			t.Errorf("%q: got %q, want %s", text, all, want)
+		}
+	}
+}
+
+// An address has enough of ASCII, whatever the names are.
+func TestUTF16WithoutAMarkIsRecognizedInAnyScript(t *testing.T) {
+	var text []byte
+	for _, u := range utf16.Encode([]rune("email,名前\nada@e.jp," + strings.Repeat("漢字", 20) + "\n")) {
+		text = append(text, byte(u), byte(u>>8))
+	}
+	f, err := inspect(t, string(text), csvlist.Options{})
+	if err != nil || f.Encoding != "utf-16le" {
+		t.Errorf("got %+v, %v", f, err)
+	}
+}
+
 func TestAnEncodingThatIsNotCertainMustBeNamed(t *testing.T) {
 	rows := func(names ...string) (text string) {
 		for i, n := range names {
@@ -223,6 +250,8 @@ func TestAFileThatIsNoListSaysWhatItIs(t *testing.T) {
 		"PK\x03\x04xl/workbook.xml":             "list.csv:1: is a workbook (.xlsx",
 		"\xd0\xcf\x11\xe0\xa1\xb1":              "list.csv:1: is an old Excel workbook",
 		"\x1f\x8b\x08":                          "list.csv:1: is compressed",
+		"\xff\xfe\x00\x00e\x00\x00\x00":         "list.csv:1: is UTF-32",
+		"e\x00\x00\x00m\x00\x00\x00":            "list.csv:1: is not a text",
 		"Members 2026\n\nEmail,Name\na@b.c,A\n": "list.csv:1: does not name the columns, but line 3 does",
 		"sep= \nemail\na@b.c\n":                 "list.csv:1: does not name the columns, but line 2 does",
 		"sep=;\n":                               "list.csv: is empty",
