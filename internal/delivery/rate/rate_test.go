@@ -44,6 +44,7 @@ func TestWhatIsNoRateIsRefusedWithAReason(t *testing.T) {
 		",100/s": "is not like", "1000,/s": "is not like", "٣/s": "is not like", "1\x00/s": "is not like",
 		"20 pers": "is not like",
 		"0/s":     "would send nothing", "0.5/s": "has a fraction", "1000001/s": "more than 1000000/s",
+		"60000001/min": "more than 1000000/s", "86400000001/d": "more than 1000000/s",
 		"99999999999999999999999999/d": "more than 1000000/s",
 		strings.Repeat("9", 1000):      "is not like",
 	} {

@@ -121,7 +121,7 @@ func TestLimitsThatAreNotUsedAreForgotten(t *testing.T) {
 	t.Parallel()
 	old, now := &atomic.Int64{}, &atomic.Int64{}
 	p := &Pacer{began: time.Now().Add(-keepFor - time.Minute), mailings: map[int64]*atomic.Int64{1: old, 2: now}}
-	now.Store(int64(2 * time.Minute))
+	(&limits{mailings: p.mailings}).cover(2, int64(2*time.Minute)) // somebody has asked
 	if read := p.sent(); len(read) != 1 || read[2] != now || len(p.mailings) != 1 {
 		t.Errorf("the limits of %v are read, and of %v the next time", read, p.mailings)
 	}
@@ -154,11 +154,12 @@ func TestNothingWaitsForAClockThatWasSetBack(t *testing.T) {
 	p := &Pacer{last: map[Scope]*limit{OfDropPoint("mx"): l}}
 	p.observe(0, second/1000, day)
 	p.observe(second, second+second/1000, day+second)
+	p.observe(61*second, 61*second+second/1000, day+61*second+second/100) // no two clocks go alike
 	if len(l.frames) != 1 || l.next != day+second {
 		t.Fatalf("two answers that agree are taken for a change: %+v", l)
 	}
-	p.observe(2*second, 2*second+second/1000, 0)
-	if now := 2*second + second/100; l.wait(now, &p.clock) >= 0 || l.due(now, &p.clock, true) == 0 {
+	p.observe(62*second, 62*second+second/1000, 0)
+	if now := 62*second + second/100; l.wait(now, &p.clock) >= 0 || l.due(now, &p.clock, true) == 0 {
 		t.Errorf("the worker waits for yesterday's time: %+v", l)
 	}
 }

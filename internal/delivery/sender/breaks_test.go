@@ -3,6 +3,7 @@ package sender_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,17 +29,18 @@ func TestARecipientAtWhomEachConnectionBreaksIsDeferredAndAllOthersAreSent(t *te
 	for name, c := range map[string]struct {
 		phase  string
 		action smtptest.Action
+		behind bool // the next envelope follows the dot
 	}{
-		"421 at RCPT":    {"RCPT", smtptest.Action{Reply: "421 4.7.0 go away"}},
-		"432 at RCPT":    {"RCPT", smtptest.Action{Reply: "432 4.3.2 not now"}},
-		"452 at the dot": {"DOT", smtptest.Action{Reply: "452 4.3.1 disk full"}},
-		"421 at DATA":    {"DATA", smtptest.Action{Reply: "421 4.3.2 closing"}},
-		"cut at RCPT":    {"RCPT", smtptest.Action{Die: true}},
+		"421 at RCPT":    {"RCPT", smtptest.Action{Reply: "421 4.7.0 go away"}, false},
+		"432 at RCPT":    {"RCPT", smtptest.Action{Reply: "432 4.3.2 not now"}, false},
+		"452 at the dot": {"DOT", smtptest.Action{Reply: "452 4.3.1 disk full"}, true},
+		"421 at DATA":    {"DATA", smtptest.Action{Reply: "421 4.3.2 closing"}, false},
+		"cut at RCPT":    {"RCPT", smtptest.Action{Die: true}, false},
 	} {
 		for _, at := range []int{1, 50, recipients} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, "connections=1", breakingAt(at, c.phase, c.action))
+				r := newRig(t, fmt.Sprintf("connections=1&next_behind_dot=%v", c.behind), breakingAt(at, c.phase, c.action))
 				report, err := run(t.Context(), r.batch(r.claim("m", false), nil))
 				got := r.statuses()
 				if err != nil || !report.Complete || report.DropPoints[0].Failure != nil || got["deferred"] != 1 ||

@@ -124,6 +124,25 @@ func TestAChallengeThatIsNotValidIsCancelled(t *testing.T) {
 	}
 }
 
+func TestAServerThatAsksAgainAndAgainIsNotAnsweredForEver(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	s := smtptest.Start(t, smtptest.Options{Password: secretWord, Mechanisms: []string{"XOAUTH2"},
+		Script: func(e smtptest.Event) *smtptest.Action {
+			switch asked++; {
+			case e.Phase == "AUTH" && asked < 100:
+				return &smtptest.Action{Reply: "334 "}
+			case e.Phase == "AUTH":
+				return &smtptest.Action{Reply: "235 welcome"}
+			}
+			return nil
+		}})
+	err := logInTo(t, s, false, func(o *smtp.Options) { o.Mechanism = "XOAUTH2" })
+	if err == nil || smtp.Classify(err) != smtp.Refused {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAServerThatClosesAfterARefusedMechanismGetsAnotherOne(t *testing.T) {
 	t.Parallel()
 	s := authServer(t, true, map[string]*smtptest.Action{"CRAM-MD5": {Raw: "535 5.7.8 wrong\r\n", Die: true}}, nil,

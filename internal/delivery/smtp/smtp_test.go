@@ -327,7 +327,7 @@ func TestNothingButAnAddressIsSaidInAnEnvelope(t *testing.T) {
 	s := smtptest.Start(t, smtptest.Options{})
 	c := dial(t, s, smtp.Options{})
 	for _, to := range []string{"", "a@example.org> NOTIFY=NEVER", "a@example.org\r\nRCPT TO:<b@example.org",
-		"a b@example.org", "<a@example.org", "a\x00@example.org", `"a@example.org`} {
+		"a b@example.org", "<a@example.org", "a@example.org>", "a\\@example.org", "a\x00@example.org", `"a@example.org`} {
 		m := message(to)
 		if err := c.Begin(t.Context(), m); smtp.Classify(err) != smtp.Bounced {
 			t.Errorf("%q: got %v", to, err)
