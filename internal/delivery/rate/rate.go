@@ -102,11 +102,18 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// longest is the length limit of a rate as text, in octets. The text of an update is part of the
+// summary of an activity, for which Temporal has 400 octets.
+const longest = 100
+
 // Parse reads a number of messages, "/" or "per", and second, minute, hour or day, short or in
 // full. "unlimited" and "none" are no limit. Thousands may be set off by commas. Blanks and upper
 // case do not matter.
 func Parse(s string) (Rate, error) {
-	r, err := parse(strings.ToLower(strings.TrimSpace(s)))
+	r, err := Rate{}, errForm
+	if len(s) <= longest {
+		r, err = parse(strings.ToLower(strings.TrimSpace(s)))
+	}
 	if err != nil {
 		return Rate{}, fmt.Errorf("the rate %s %w", quote(s), err)
 	}

@@ -47,6 +47,8 @@ func TestWhatIsNoRateIsRefusedWithAReason(t *testing.T) {
 		"60000001/min": "more than 1000000/s", "86400000001/d": "more than 1000000/s",
 		"99999999999999999999999999/d": "more than 1000000/s",
 		strings.Repeat("9", 1000):      "is not like",
+
+		"20" + strings.Repeat(" ", 500) + "/s": "is not like", strings.Repeat("0", 500) + "20/s": "is not like",
 	} {
 		got, err := rate.Parse(text)
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 200 ||
