@@ -116,6 +116,12 @@ func TestWhatDoesNotFillABatchWaitsForOthers(t *testing.T) {
 			t.Errorf("%v ahead: wait for %v, want %v (%+v, %v)", ahead, pause, want, g, err)
 		}
 	}
+	// A batch can be filled before the first has waited for an hour.
+	f.exec(`INSERT INTO deferrals SELECT mailing, n, 1, now() + n * interval '10 minutes'
+		FROM deferrals, generate_series(5, 7) n`)
+	if pause := time.Until(f.gather(3, 2).NextRound).Round(time.Minute); pause != 50*time.Minute {
+		t.Errorf("wait for %v, want 50 minutes", pause)
+	}
 }
 
 func TestWhoWasRefusedInThisRoundIsNotSentToAgainBeforeTheNext(t *testing.T) {
@@ -250,6 +256,32 @@ func TestAMailingWithDeferredRecipientsIsNotCompletedAndACancelledOneLeavesThemU
 	f.want(e, ledger.Ending{Recipients: 1, Counts: counts.Counts{Unsent: 1}})
 	f.want(f.gather(1, 1), ledger.Gathered{})
 	f.want(f.waiting(), 0)
+}
+
+func TestAMailingThatIsEndedTwiceAtOnceKeepsItsFirstEnd(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	c := f.claim(1, false)
+	f.send(c, 1)
+	f.settle(c)
+	tx := f.lock(`SELECT FROM mailings FOR UPDATE`)
+	ended := make(chan error, 2)
+	for i, state := range []string{"first", "second"} {
+		go func() {
+			_, err := f.ledger.Close(f.Context(), f.key, true, state, "")
+			ended <- err
+		}()
+		f.waitFor(i + 1)
+	}
+	f.rollback(tx)
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	var state string
+	f.row(`SELECT state FROM mailings`)(&state)
+	f.want(state, "first")
 }
 
 // A freeze that was under way when the mailing was cancelled commits while Close waits for it.

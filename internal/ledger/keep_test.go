@@ -196,10 +196,19 @@ func TestAGateThatIsClosedTellsWhatItCouldNotWrite(t *testing.T) {
 	f := newFixture(t, 2, 2)
 	c := f.claim(1, false)
 	f.intend(c, 1, 1)
-	f.lock(`SELECT FROM mailings FOR UPDATE`)
-	answer := sentLate(1, 1)
-	f.gate.Keep(c, &answer)
+	other := &fixture{T: t, pool: f.pool, ledger: f.ledger, gate: f.gate, key: f.key + 1}
+	f.exec(`INSERT INTO mailings (id, first_run_id, input, list, state) VALUES ('other', 'run', '{}', 'l', 'sending')`)
+	f.exec(`INSERT INTO batches (mailing, number, first, last) VALUES ($1, 1, 1, 2)`, other.key)
+	f.exec(`INSERT INTO spool VALUES ($1, 1, 'theirs')`, other.key)
+	theirs := other.claim(1, false)
+	other.intend(theirs, 2, 1)
+	f.lock(`SELECT FROM mailings WHERE key = $1 FOR UPDATE`, f.key)
+	for _, c := range []*ledger.Claim{c, theirs} {
+		answer := sentLate(c.Span.First+int32(c.Mailing-f.key), 1)
+		f.gate.Keep(c, &answer)
+	}
 	f.want(f.gate.Close(t.Context()), 1)
+	f.want(f.attempts(2), []string{"1 sent final"}) // a mailing that is locked holds up no other
 }
 
 // The commit of an intent fails. The intent may be written all the same, and the number of the
