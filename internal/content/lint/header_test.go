@@ -76,6 +76,18 @@ func TestEveryKindOfBadHeaderIsFound(t *testing.T) {
 	wantCodes(t, "an address in quotation marks", l.Findings(lint.Setup{}), "")
 }
 
+func TestAKeyThatThisShellCannotReadIsNotMissing(t *testing.T) {
+	t.Parallel()
+	l := lint.NewLinter(letter())
+	l.Message([]byte(strings.ReplaceAll(strings.Replace(head, "DKIM-Signature: ", "X-Signature: ", 1)+
+		"\nHello https://lists.example.com/u/abc", "\n", "\r\n")), "r1@example.org", false)
+	all := l.Findings(lint.Setup{KeysNotRead: true})
+	wantCodes(t, "the key", all, "dkim-key-not-read")
+	if len(all) == 1 && all[0].Severity != lint.Note {
+		t.Errorf("got %+v", all)
+	}
+}
+
 func TestALongLineOfTheBodyIsFound(t *testing.T) {
 	t.Parallel()
 	for length, want := range map[int]string{998: "", 999: "line-too-long"} {

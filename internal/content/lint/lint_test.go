@@ -105,6 +105,7 @@ func TestEveryKindOfBadLinkIsFound(t *testing.T) {
 		"file:///etc/passwd":              "link-malformed",
 		"mailto:":                         "link-malformed",
 		"mailto:nobody":                   "link-malformed",
+		"mailto:?to=help@example.com":     "",
 		"http://www.example.com/":         "link-insecure",
 		"HTTP://www.example.com/":         "link-insecure",
 		"https://203.0.113.7/":            "link-ip-address",
