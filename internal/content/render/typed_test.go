@@ -171,6 +171,23 @@ func TestAnEntryThatAnObjectLacksIsNoFaultOfTheTemplate(t *testing.T) {
 	}
 }
 
+func TestAFieldThatIsAskedForByItsNameMustExistInHTMLAndInAURL(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.HTML = `<p>{{index . "gone"}}</p>`
+	if p := failure(t, s, anna()); p.Field != FieldHTML || p.Message != `no field "gone"` {
+		t.Errorf("HTML: %+v", p)
+	}
+	u, problem := CompileURL(`https://www.example.com/{{index . "gone"}}`)
+	if problem != nil {
+		t.Fatal(problem)
+	}
+	got, err := u.NewRenderer(t.Context()).Render(anna())
+	if err == nil || !strings.Contains(err.Error(), `no field "gone"`) {
+		t.Errorf("URL: %q, %v", got, err)
+	}
+}
+
 func TestNumbersInTheNotationOfALanguageAreRead(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][3]string{
