@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -124,5 +125,52 @@ func TestACancellationAfterTheEndDoesNotChangeTheEnd(t *testing.T) {
 	r := rig.run(input())
 	if state := rig.status().State; r.State != workflows.StateCompleted || state != workflows.StateCompleted {
 		t.Errorf("result %+v, state %s, error %v", r, state, rig.env.GetWorkflowError())
+	}
+}
+
+// All recipients have an outcome, and only the database is missing.
+func TestAResumeProbesTheDatabaseWhileTheLedgerIsClosed(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 2)
+	began := rig.env.Now()
+	rig.close = func(c workflows.CloseCall) (workflows.Closing, error) {
+		if len(rig.closes) == 1 {
+			return workflows.Closing{}, away()
+		}
+		return workflows.Closing{Result: workflows.Result{State: c.State}}, nil
+	}
+	var refusal error
+	rig.update(5*time.Minute, workflows.ResumeUpdate, &refusal)
+	in := input()
+	in.Retry.Database.Interval = workflows.Duration(time.Hour)
+	r := rig.run(in)
+	if took := rig.env.Now().Sub(began); r.State != workflows.StateCompleted || refusal != nil || took > 10*time.Minute {
+		t.Errorf("result %+v after %s, resume: %v", r, took, refusal)
+	}
+}
+
+// The drop points were lost while the mailing waited for an operator.
+func TestAMailingThatIsResumedWithoutADropPointSaysSo(t *testing.T) {
+	t.Parallel()
+	rig := after(t, 1)
+	now := rig.env.Now()
+	in := input()
+	in.Resume = &workflows.Progress{
+		Step: workflows.StepSend, State: workflows.StateSuspended,
+		Prepared: workflows.Prepared{Batches: 1, Recipients: 10}, BatchProgress: workflows.BatchProgress{NextRender: 1},
+		DropPoints: []workflows.DropPointStatus{{Name: "a", Until: now.Add(time.Hour), LastFailure: "connection refused"}},
+		SuspensionProgress: workflows.SuspensionProgress{
+			Suspended: &workflows.Suspension{Cause: workflows.CauseErrors, Reason: "the error limit", Since: now}},
+	}
+	var refusal error
+	rig.update(time.Minute, workflows.ResumeUpdate, &refusal)
+	rig.env.RegisterDelayedCallback(func() {
+		if s := rig.status(); s.State != workflows.StateSuspended || !strings.Contains(s.Doing, "connection refused") ||
+			!s.Until.Equal(now.Add(time.Hour)) {
+			t.Errorf("after the resume: %s until %s, %s", s.State, s.Until, s.Doing)
+		}
+	}, 2*time.Minute)
+	if r := rig.run(in); r.State != workflows.StateCompleted || refusal != nil {
+		t.Errorf("result %+v, resume: %v", r, refusal)
 	}
 }
