@@ -20,8 +20,8 @@ func forWorkflow(ctx context.Context, at time.Time) time.Time {
 	return byOtherClock(at, activity.GetInfo(ctx).StartedTime, temporalclient.Begun(ctx))
 }
 
-// byOtherClock returns what another clock shows at a time of this clock. Both have shown the same
-// moment, as there and as here. The zero time stays.
+// byOtherClock returns what another clock shows at a time of this clock. there and here are one
+// moment, by the other clock and by this one. The zero time stays.
 func byOtherClock(at, there, here time.Time) time.Time {
 	skew := there.Sub(here)
 	if at.IsZero() || skew.Abs() < maxSkew {

@@ -2,8 +2,8 @@ package workflows
 
 import "go.temporal.io/sdk/workflow"
 
-// What mailings have done otherwise since their histories were first recorded. A run whose history
-// is from before a change goes on in the old way: otherwise it could not be replayed.
+// Changes of what a mailing does. A run that began before a change goes on in the old way, because
+// its history could not be replayed otherwise.
 const (
 	// changeCutShort: an activity that was being cancelled has not used up its attempts.
 	changeCutShort = "cut-short"

@@ -44,7 +44,8 @@ var (
 // withoutTimeouts begins a ReadOnly transaction in which the server waits for its client without a
 // limit. A client that reads nothing for half a minute, while the server has more to send, would be
 // taken for one that is gone (tcp_user_timeout). One that reads the last rows slowly would have an
-// idle transaction. The transaction keeps nobody waiting.
+// idle transaction. The transaction keeps nobody waiting. But while it lasts, vacuum keeps the rows
+// that it can see.
 var withoutTimeouts = pgx.TxOptions{BeginQuery: ReadOnly.BeginQuery + `; ` +
 	`SELECT set_config(name, '0', true) FROM pg_settings ` +
 	`WHERE name IN ('idle_in_transaction_session_timeout', 'tcp_user_timeout')`}

@@ -229,7 +229,7 @@ func TestAnExportOfOptOutsIsImportedAsItWas(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	other.run("optout", "import", "--scope", "all", "out.csv").wantError(t, 2, "a scope and a reason in each row")
-	// Without the quotation mark's pair, one line would swallow the requests behind it.
+	// Without its second quotation mark, one line would swallow the requests behind it.
 	other.write("out.csv", text+"\"g@example.com,all,asked,,,,,,,\nh@example.com,all,asked,,,,,,,\n")
 	other.run("optout", "import", "out.csv").wantError(t, 2, "out.csv:11: a quotation mark")
 }

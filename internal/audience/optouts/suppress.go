@@ -186,7 +186,8 @@ func suppressSoft(ctx context.Context, tx pgx.Tx, s shares, f Finding) (n int64,
 			counted = append(counted, b)
 		}
 	}
-	// Reports can arrive in any order, for example from a file: these may be from a longer time.
+	// Reports can arrive in any order, for example from a file. So the bounces may be from a longer
+	// time than the window. What counts is the last window that has enough of them.
 	for len(counted) >= SoftLimit && counted[len(counted)-1].At.Sub(counted[len(counted)-SoftLimit].At) >= SoftWindow {
 		counted = counted[:len(counted)-1]
 	}

@@ -168,8 +168,8 @@ var (
 	firstLetters = map[rune]bool{}
 	// lengths has a bit for the length of each word of ASCII that begins with an octet.
 	lengths [256]uint64
-	// opening are other words that say the same with others behind them. Baja California does
-	// not begin with one.
+	// opening are further words that are Strong with others behind them. The Spanish "baja" is none
+	// of them, because Baja California is a place.
 	opening = setOf(`bounced bounce hard_bounced hard_bounce cleaned complained suppressed withdrawn revoked
 		inactive unconfirmed`)
 )

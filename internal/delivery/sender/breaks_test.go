@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/dev/smtptest"
@@ -144,22 +143,17 @@ func TestARefusalOfAConnectionInTheMiddleOfABatchIsNoAnswerToAMessage(t *testing
 // no fault of the recipient.
 func TestAConnectionThatWeCutIsNoBreakAtItsRecipient(t *testing.T) {
 	t.Parallel()
-	stall := smtptest.NewStall("RCPT", 3)
-	defer stall.ReleaseAll()
-	r := newRig(t, "connections=1", stall.Script)
-	claim := r.claim("m", false)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	done := make(chan error, 1)
-	go func() {
-		_, err := run(ctx, r.batch(claim, nil))
-		done <- err
-	}()
-	for stall.Waiting() == 0 && t.Context().Err() == nil {
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
+	r := newRig(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
+		if e.Phase != "RCPT" || numberOf(e.To) != 4 {
+			return nil
+		}
+		cancel()
+		return &smtptest.Action{Wait: t.Context().Done()}
+	})
+	claim := r.claim("m", false)
+	if _, err := run(ctx, r.batch(claim, nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if w := r.deliveries()["4/1"]; w.status != "not_sent" {

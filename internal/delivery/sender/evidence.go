@@ -40,8 +40,8 @@ type refusal struct {
 	err     error
 }
 
-// moment is that of a refusal: its number, its epoch, and whether the drop point had refused us or
-// failed before the refused message was begun, and had accepted nothing since.
+// moment is that of a refusal: its number, its epoch, and whether the drop point refused us then or
+// when the refused message was begun, and had accepted nothing since.
 type moment struct {
 	refusal, epoch int
 	refusing       bool

@@ -283,7 +283,7 @@ func TestASecondUnclearRefusalBlamesNobodyIfTheFirstMayHaveMeantUs(t *testing.T)
 }
 
 // The drop point had refused us. A message is begun before it accepts mail again, and is refused
-// after others were accepted. The quota was still used up when the server decided about it.
+// after others were accepted. When the server decided about it, the quota was still used up.
 func TestAMessageThatWasBegunWhileADropPointRefusedUsBlamesNobody(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -561,18 +561,26 @@ func TestAMessageThatNoRelayCanTakeIsBouncedAndOthersAreSent(t *testing.T) {
 	}
 }
 
-// The other relay may take larger messages. The batch finds out that it is down long before the
-// message's turn.
+// The other relay may take larger messages. The answer to the first message waits until that relay
+// has refused the connection.
 func TestAMessageThatIsTooLargeForOneRelayWaitsForTheOneThatIsDown(t *testing.T) {
 	t.Parallel()
+	isDown := make(chan struct{})
 	r := newRig(t, "connections=1", func(e smtptest.Event) *smtptest.Action {
-		if e.Phase == "DOT" && numberOf(e.To) == 90 {
+		switch {
+		case e.Phase != "DOT":
+			return nil
+		case numberOf(e.To) == 90:
 			return &smtptest.Action{Reply: "552 5.3.4 message too big"}
 		}
-		return nil
+		return &smtptest.Action{Wait: isDown}
 	})
-	down := smtptest.Start(t, smtptest.Options{})
-	down.Stop()
+	down := smtptest.Start(t, smtptest.Options{Script: func(e smtptest.Event) *smtptest.Action {
+		if e.Phase == "connect" && e.Conn == 1 {
+			close(isDown)
+		}
+		return &smtptest.Action{Reply: "554 5.3.2 closed for repairs"}
+	}})
 	report, err := run(t.Context(), r.batch(r.claim("m", false), r.second(down)))
 	if got := r.statuses(); err != nil || !report.Complete || got["deferred"] != 1 || got["sent, final"] != recipients-1 {
 		t.Errorf("%+v, %v; the ledger has %v", report, err, got)

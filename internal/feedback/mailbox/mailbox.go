@@ -131,12 +131,16 @@ func (r *Reader) read(ctx context.Context, s *session, uid imap.UID, found *Read
 	return s.putAway(uid)
 }
 
-// isOfAll reports whether the database refuses every message for the reason, such as a table that
-// is missing in the middle of an upgrade, or a right. What is wrong with the values of one message
-// is of class 22 or 23 (the PostgreSQL manual's appendix A).
+// isOfAll reports whether the database refuses every message for the same reason, for example
+// because a table is missing in the middle of an upgrade. Errors of the classes 22, 23 and 54 are
+// about the values of one message (the PostgreSQL manual's appendix A).
 func isOfAll(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "23")
+	if !errors.As(err, &refused) {
+		return false
+	}
+	is := func(class string) bool { return strings.HasPrefix(refused.Code, class) }
+	return !is("22") && !is("23") && !is("54")
 }
 
 // position returns the UID of the last message that was read. It is 0 if the server has given out

@@ -57,13 +57,13 @@ func startWorkflow(ctx context.Context, s *command.Store, c *temporalclient.Clie
 			err = startOnce(ctx, c, queue, p, false)
 		}
 	}
-	return startFailure(ctx, p.in.ID, err)
+	return startFailure(ctx, p.in.ID, p.in.Test, err)
 }
 
 // startFailure is the error of a start, or nil if err is nil. Unless Temporal has refused the
 // start, it may have come through. Somebody who does not know that would start it again under
-// another ID.
-func startFailure(ctx context.Context, id string, err error) error {
+// another ID. Each test has an ID of its own.
+func startFailure(ctx context.Context, id string, test bool, err error) error {
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
 	case err == nil:
@@ -80,8 +80,11 @@ func startFailure(ctx context.Context, id string, err error) error {
 	case !temporalclient.Unreachable(err):
 		why = "Temporal answered: " + command.TextOf(err)
 	}
-	return exit.Errorf(code, "%s, so mailing %s may be started or not: see `starter show %s`. "+
-		"It is safe to start it again under the same ID (--id %s)", why, id, id, id)
+	again := fmt.Sprintf("It is safe to start it again under the same ID (--id %s)", id)
+	if test {
+		again = "A second test would be sent in addition to it"
+	}
+	return exit.Errorf(code, "%s, so mailing %s may be started or not: see `starter show %s`. %s", why, id, id, again)
 }
 
 // isRefused tells whether Temporal has certainly not done what it was asked.

@@ -37,7 +37,7 @@ func TestAStartThatWasNotRefusedMayHaveComeThrough(t *testing.T) {
 		"anything else":   {t.Context(), errors.New("x"), exit.NoTemporal, false},
 		"Ctrl-C":          {stopped, context.Canceled, exit.Interrupted, false},
 	} {
-		err := startFailure(c.ctx, "spring", c.err)
+		err := startFailure(c.ctx, "spring", false, c.err)
 		if command.CodeOf(err) != c.code {
 			t.Errorf("%s: code %d, want %d", name, command.CodeOf(err), c.code)
 		}
@@ -45,6 +45,9 @@ func TestAStartThatWasNotRefusedMayHaveComeThrough(t *testing.T) {
 			!known && !strings.Contains(err.Error(), "--id spring") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if err := startFailure(stopped, "spring", true, context.Canceled); strings.Contains(err.Error(), "--id") {
+		t.Errorf("a test, which takes no --id: %v", err)
 	}
 }
 
