@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/delivery/smtp"
 	"directmailer/internal/ledger"
 )
 
@@ -45,18 +46,21 @@ func (x doubt) confirmed() ledger.Status {
 }
 
 // judge decides about a message that the drop point has refused for good, and whose attempt is in
-// the ledger. refusesUs is set if the drop point has shown by it that it refuses us: then this
-// message and all messages in doubt are open again, for other drop points or another turn.
-func (q *queue) judge(d *dropPointState, x doubt, cause, refusesUs error) {
+// the ledger. If the drop point has shown by it that it refuses us, this message and all messages in
+// doubt are open again, for other drop points or another turn. The refusal is counted with mu held:
+// no connection takes another message between the count and the end of the drop point.
+func (q *queue) judge(d *dropPointState, x doubt, r refusal) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var refusesUs error
+	x.at, refusesUs = d.Evidence.refuse(r)
 	q.landed(x.it)
 	if x.kind == droppoint.Refused {
 		d.refused++
 	}
 	x.at.refusing = x.at.refusing || x.it.refusing
 	if x.kind != droppoint.Bounced || x.at.refusing {
-		d.lastRefusal = cause
+		d.lastRefusal = &RefusedError{r.err, smtp.Quote(r.words)}
 	}
 	if refusesUs != nil && d.failure == nil {
 		d.failure = refusesUs

@@ -44,9 +44,7 @@ func (c *connection) refused(it *item, kind droppoint.Outcome, answer droppoint.
 		r.words = smtp.MaskSender(smtp.Words(answer.Text, it.To), it.From)
 		r.pattern += " " + smtp.Pattern(r.words)
 	}
-	at, refusesUs := evidence.refuse(r)
-	x.at = at
-	c.queue.judge(c.dropPoint, x, &RefusedError{cause, smtp.Quote(r.words)}, refusesUs)
+	c.queue.judge(c.dropPoint, x, r)
 	return nil
 }
 
