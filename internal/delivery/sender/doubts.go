@@ -46,9 +46,9 @@ func (x doubt) confirmed() ledger.Status {
 }
 
 // judge decides about a message that the drop point has refused for good, and whose attempt is in
-// the ledger. If the drop point has shown by it that it refuses us, this message and all messages in
-// doubt are open again, for other drop points or another turn. The refusal is counted with mu held:
-// no connection takes another message between the count and the end of the drop point.
+// the ledger. If the drop point has shown by it that it refuses us, all messages in doubt are open
+// again, for other drop points or another turn. The refusal is counted with mu held: no connection
+// takes another message between the count and the end of the drop point.
 func (q *queue) judge(d *dropPointState, x doubt, r refusal) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
