@@ -46,6 +46,14 @@ const LessAsked = "the drop point asked for less: "
 // says nothing of the recipient either.
 const NotHandedOver = "not handed over: "
 
+// CannotTake is the beginning of the reply of an attempt that was not sent because this drop point
+// cannot take the message, and another one may. It says nothing of the recipient.
+const CannotTake = "the drop point cannot take the message: "
+
+// Broke is the beginning of the reply of an attempt whose connection broke although the answer has
+// the code of a refusal for good.
+const Broke = "the connection broke: "
+
 // Tried is what the ledger knows of a recipient before a new attempt.
 type Tried struct {
 	Attempts  int32 // the highest attempt so far
@@ -139,7 +147,7 @@ var (
 func (c *Claim) takeOver(ctx context.Context, tx pgx.Tx, opened *time.Time, hold bool) error {
 	var excluded []Exclusion
 	args := pgx.NamedArgs{
-		"less_asked": LessAsked, "not_handed_over": NotHandedOver,
+		"less_asked": LessAsked, "not_handed_over": NotHandedOver, "cannot_take": CannotTake, "broke": Broke,
 		"mailing": c.Mailing, "batch": c.Number, "numbers": c.Span.numbers(),
 		"hold": hold, "most": MaxUncertain, "opened": opened,
 	}
@@ -195,7 +203,7 @@ func (l *Ledger) LeaveOut(ctx context.Context, claim *Claim, excluded []Exclusio
 	}
 	err := pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{
-			"less_asked": LessAsked, "not_handed_over": NotHandedOver,
+			"less_asked": LessAsked, "not_handed_over": NotHandedOver, "cannot_take": CannotTake, "broke": Broke,
 			"opened": (*time.Time)(nil), "numbers": now.Span.numbers(),
 			"mailing": claim.Mailing, "batch": claim.Number, "fence": claim.Fence,
 		}

@@ -110,9 +110,11 @@ func TestWhatAClaimKnowsOfEarlierAttempts(t *testing.T) {
 	f.intend(c, 4, 1)
 	f.answer(c, 4, 1, ledger.Refused, "5.7.1")
 	// What was refused for good broke no connection. What was not sent because the drop point asked
-	// for less, or because we ended the attempt, was neither refused nor broken.
+	// for less or cannot take it, or because we ended the attempt, was neither refused nor broken.
 	for n, r := range []ledger.Result{{Code: 550}, {Code: 421, Reply: ledger.LessAsked + "a lower rate"},
-		{Code: 550, Reply: ledger.LessAsked + "too many connections"}, {Reply: ledger.NotHandedOver + "cancelled"}} {
+		{Code: 550, Reply: ledger.LessAsked + "too many connections"}, {Reply: ledger.NotHandedOver + "cancelled"},
+		{Code: 552, Reply: ledger.CannotTake + "too big"}, {Enhanced: "5.3.4", Reply: ledger.CannotTake + "too big"},
+		{Code: 554, Reply: ledger.Broke + "too many connections"}} {
 		r.Recipient, r.Attempt, r.Status = 5, int32(n+1), ledger.NotSent
 		f.intend(c, 5, r.Attempt)
 		if err := f.gate.Enter(c, &r, nil).Wait(); err != nil {
@@ -124,7 +126,7 @@ func TestWhatAClaimKnowsOfEarlierAttempts(t *testing.T) {
 			Attempts: 1,
 			Final:    true,
 		}, 2: {Attempts: 2, Deferred: true, Breaks: 1}, 3: {Attempts: 2, Breaks: 1},
-		4: {Attempts: 1, Deferred: true, Refusals: 1}, 5: {Attempts: 4, Refusals: 1}})
+		4: {Attempts: 1, Deferred: true, Refusals: 1}, 5: {Attempts: 7, Refusals: 1, Breaks: 1}})
 }
 
 // The spool is lost, and the template fails now for recipients who have their outcome already.

@@ -68,6 +68,7 @@ func (c *connection) unfit(it *item, answer droppoint.Answer, cause error) error
 	case q.elsewhere(it, c.dropPoint):
 		c.worked = c.worked || answer.Code != 0
 		c.result = resultOf(it, ledger.NotSent, answer, cause.Error())
+		c.result.Reply = ledger.CannotTake + c.result.Reply // no refusal of the recipient
 		it.refusedBy = append(it.refusedBy, c.dropPoint)
 		return c.retry(it)
 	case q.batch.Others, q.othersAreDown(it, c.dropPoint):
@@ -100,8 +101,11 @@ func (c *connection) broken(ctx context.Context, it *item, answer droppoint.Answ
 		return nil
 	}
 	c.result = resultOf(it, ledger.NotSent, answer, cause.Error())
-	if ctx.Err() != nil { // no break at this recipient
+	switch {
+	case ctx.Err() != nil: // no break at this recipient
 		c.result.Reply = ledger.NotHandedOver + c.result.Reply
+	case answer.Code >= 500: // such as 554 for too many connections
+		c.result.Reply = ledger.Broke + c.result.Reply
 	}
 	if err := c.retry(it); err != nil {
 		return err

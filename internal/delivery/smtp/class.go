@@ -39,6 +39,7 @@ import (
 //	connection lost, timeout, not SMTP: before the dot          Connection
 //	the same after the dot, without an answer                   Uncertain
 //	invalid certificate, TLS or log-in impossible               Refused
+//	octets that are not TLS, in the middle of a session         Connection
 //	refused by this package: the sender's address               Refused
 //	refused by this package: what the server does not support   Unfit
 //	refused by this package: anything else                      Bounced
@@ -69,7 +70,7 @@ func Classify(err error) Class {
 		case conn.Uncertain:
 			return Uncertain
 		case errors.Is(err, errNoTLS), errors.Is(err, errNoAuth), errors.Is(err, errEarly), errors.Is(err, errLogin),
-			isTLSFailure(err):
+			isTLSFailure(err) && !conn.Phase.ofMessage():
 			return Refused
 		}
 		return Connection

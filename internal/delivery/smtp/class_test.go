@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"crypto/tls"
 	"strconv"
 	"strings"
 	"testing"
@@ -135,6 +136,22 @@ func TestTheCodesOfAReplySayWhomItMeans(t *testing.T) {
 	} {
 		if got := smtp.Classify(refusal(t, reply)); got != want {
 			t.Errorf("%q is of class %v, want %v", reply, got, want)
+		}
+	}
+}
+
+// A proxy between cuts into an encrypted session. That says nothing of us, and no message can
+// follow.
+func TestATLSFailureInTheMiddleOfASessionIsALostConnection(t *testing.T) {
+	t.Parallel()
+	for phase, want := range map[smtp.Phase]smtp.Class{
+		smtp.PhaseTLS: smtp.Refused, smtp.PhaseGreeting: smtp.Refused, smtp.PhaseHello: smtp.Refused,
+		smtp.PhaseReset: smtp.Connection, smtp.PhaseMail: smtp.Connection, smtp.PhaseRcpt: smtp.Connection,
+		smtp.PhaseData: smtp.Connection, smtp.PhaseBody: smtp.Connection, smtp.PhaseDot: smtp.Connection,
+	} {
+		err := &smtp.ConnError{Phase: phase, Cause: tls.RecordHeaderError{Msg: "not TLS"}}
+		if got := smtp.Classify(err); got != want {
+			t.Errorf("%s: %v, want %v", phase, got, want)
 		}
 	}
 }

@@ -33,6 +33,15 @@ const (
 	PhaseDot      Phase = "final dot"
 )
 
+// ofMessage reports whether the phase comes after the connection is ready for messages.
+func (p Phase) ofMessage() bool {
+	switch p {
+	case PhaseReset, PhaseMail, PhaseRcpt, PhaseData, PhaseBody, PhaseDot:
+		return true
+	}
+	return false
+}
+
 // EnhancedCode is an enhanced status code (RFC 3463). It is all zero if a reply has none.
 type EnhancedCode [3]int
 
