@@ -75,6 +75,7 @@ type Activities struct {
 	sealKey    atomic.Pointer[[]byte]
 	slots      slots
 	suspects   chan struct{} // held while a batch is rendered that may have killed a worker
+	ends       renderingEnds
 	log        *slog.Logger
 }
 
@@ -83,13 +84,14 @@ type Activities struct {
 func New(
 	pool *pgxpool.Pool, points *droppoint.Set, sources *query.Set, pages *page.Fetcher, maxBatches int, log *slog.Logger,
 ) *Activities {
+	l := ledger.New(pool)
 	return &Activities{
 		SendSlots:  newSendSlots(maxBatches),
 		mailings:   mailings.New(pool),
 		recipients: recipients.New(pool),
 		lists:      lists.New(pool),
 		optOuts:    optouts.NewWatch(pool),
-		ledger:     ledger.New(pool),
+		ledger:     l,
 		events:     events.New(pool),
 		gate:       ledger.NewGate(pool),
 		pacer:      ratelimit.New(pool),
@@ -103,13 +105,17 @@ func New(
 		evidence:   fifo.New[evidenceKey, *sender.Evidence](maxEvidence, fifo.One),
 		admission:  newAdmission(maxBatches),
 		worker:     rand.Text()[:8],
+		ends:       renderingEnds{end: l.EndRendering},
 		log:        log,
 	}
 }
 
 // Close is called when no activity runs any more. It tries once more to write the answers of drop
-// points that could not be written before.
+// points, and the ends of renderings, that could not be written before.
 func (a *Activities) Close(ctx context.Context) {
+	if n := a.ends.close(ctx); n > 0 {
+		a.log.Warn("the ends of renderings could not be written: each counts as the death of a worker", "renderings", n)
+	}
 	if n := a.gate.Close(ctx); n > 0 {
 		a.log.Warn("answers of drop points could not be written: their recipients are uncertain", "answers", n)
 	}

@@ -24,7 +24,7 @@ func TestABatchThatIsClosedTakesNoIntent(t *testing.T) {
 	if err := f.ledger.LeaveOut(t.Context(), c, []ledger.Exclusion{{Recipient: 1}}); !errors.Is(err, ledger.ErrFenced) {
 		t.Errorf("a recipient is left out: got %v, want ErrFenced", err)
 	}
-	if rendered, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err != nil || !rendered {
+	if rendered, _, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err != nil || !rendered {
 		t.Errorf("it is rendered again: %v", err)
 	}
 	// An attempt to render the batch that took long comes too late.

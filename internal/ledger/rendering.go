@@ -26,7 +26,10 @@ var (
 // BeginRendering counts an attempt to render a batch in the database, where the count survives the
 // death of the worker. [Ledger.Store] and [Ledger.EndRendering] end the attempt. rendered is true
 // if there is nothing left to render. The error is ErrPoison after the death of MaxDeaths workers.
-func (l *Ledger) BeginRendering(ctx context.Context, b Batch) (rendered bool, err error) {
+//
+// counted is true if the attempt is counted. After an error it may be counted: the answer of the
+// database was lost.
+func (l *Ledger) BeginRendering(ctx context.Context, b Batch) (rendered, counted bool, err error) {
 	var begun int
 	args := pgx.NamedArgs{"mailing": b.Mailing, "batch": b.Number, "most": MaxDeaths}
 	err = pgx.BeginTxFunc(ctx, l.pool, database.ReadCommitted, func(tx pgx.Tx) error {
@@ -34,13 +37,13 @@ func (l *Ledger) BeginRendering(ctx context.Context, b Batch) (rendered bool, er
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return true, nil
+		return true, false, nil
 	case err != nil:
-		return false, fmt.Errorf("begin to render the batch: %w", err)
+		return false, begun > 0, fmt.Errorf("begin to render the batch: %w", err)
 	case begun == 0:
-		return false, ErrPoison
+		return false, false, ErrPoison
 	}
-	return false, nil
+	return false, true, nil
 }
 
 // EndRendering ends an attempt that has stored nothing, and has not killed its worker.

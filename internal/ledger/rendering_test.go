@@ -9,9 +9,9 @@ import (
 
 func (f *fixture) begin(n int) error {
 	f.Helper()
-	rendered, err := f.ledger.BeginRendering(f.Context(), f.batch(n))
-	if rendered {
-		f.Error("the batch is rendered already")
+	rendered, counted, err := f.ledger.BeginRendering(f.Context(), f.batch(n))
+	if rendered || counted != (err == nil) {
+		f.Errorf("rendered=%v, counted=%v, %v", rendered, counted, err)
 	}
 	return err
 }
@@ -68,7 +68,26 @@ func TestAttemptsToRenderThatEndCountAgainstNoBatch(t *testing.T) {
 	if span, rendered, err := f.ledger.Range(t.Context(), f.batch(1)); err != nil || !rendered || span.Begun != 0 {
 		t.Errorf("after it is stored: %d attempts, %v, %v", span.Begun, rendered, err)
 	}
-	if rendered, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err != nil || !rendered {
+	if rendered, counted, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err != nil || !rendered || counted {
 		t.Errorf("a rendered batch is begun again: %v", err)
+	}
+}
+
+// The commit fails, or only its answer is lost: the ledger cannot tell, and the attempt is ended.
+func TestAnAttemptToRenderWhoseCommitFailsMayBeCounted(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 1, 1)
+	f.exec(`DELETE FROM spool`)
+	f.exec(`CREATE FUNCTION lost() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE 'the database is shutting down' USING ERRCODE = '57P01'; END $$`)
+	f.exec(`CREATE CONSTRAINT TRIGGER lost AFTER UPDATE ON batches DEFERRABLE INITIALLY DEFERRED
+		FOR EACH ROW EXECUTE FUNCTION lost()`)
+	if _, counted, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err == nil || !counted {
+		t.Errorf("counted=%v, %v", counted, err)
+	}
+	f.exec(`DROP TRIGGER lost ON batches`)
+	f.exec(`CREATE TRIGGER lost BEFORE UPDATE ON batches FOR EACH ROW EXECUTE FUNCTION lost()`)
+	if _, counted, err := f.ledger.BeginRendering(t.Context(), f.batch(1)); err == nil || counted {
+		t.Errorf("before the commit: counted=%v, %v", counted, err)
 	}
 }
