@@ -1,6 +1,9 @@
 package droppoint
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // takeIdle takes an idle connection that is alive into use, or returns nil.
 func (d *DropPoint) takeIdle() rawConn {
@@ -53,7 +56,8 @@ func (d *DropPoint) close() {
 	d.closeIdle(0)
 }
 
-// closeIdle closes connections that were idle for at least olderThan.
+// closeIdle closes connections that were idle for at least olderThan. Each keeps its place until it
+// is closed: the server counts it until then.
 func (d *DropPoint) closeIdle(olderThan time.Duration) {
 	d.mu.Lock()
 	var expired, kept []idleConn
@@ -65,8 +69,14 @@ func (d *DropPoint) closeIdle(olderThan time.Duration) {
 		}
 	}
 	d.idle = kept
+	d.inUse += len(expired)
 	d.mu.Unlock()
+	var closing sync.WaitGroup
 	for _, c := range expired {
-		c.close()
+		closing.Go(func() {
+			c.close()
+			d.lost()
+		})
 	}
+	closing.Wait()
 }

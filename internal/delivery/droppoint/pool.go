@@ -41,7 +41,7 @@ type DropPoint struct {
 	pace           pace
 
 	mu         sync.Mutex
-	inUse      int
+	inUse      int // also those that are being closed
 	opening    []*opening
 	idle       []idleConn // the most recently used is the last
 	waiters    []*waiter  // callers of Acquire, the first to be served first
@@ -281,8 +281,11 @@ func (d *DropPoint) slownessIsOld(now time.Time) bool {
 
 // isStalled reports whether connections wait, and none has had an answer for a while.
 func (d *DropPoint) isStalled(now time.Time) bool {
+	if d.waits.Load() == 0 { // before the times are read: see waiting
+		return false
+	}
 	last := max(d.lastAnswer.Load(), d.waitsSince.Load())
-	return d.waits.Load() > 0 && now.Sub(time.Unix(0, last)) >= slowAnswer
+	return now.Sub(time.Unix(0, last)) >= slowAnswer
 }
 
 // waiting counts a connection that waits for an answer, until done is called.
@@ -291,9 +294,10 @@ func (d *DropPoint) waiting() (done func()) {
 	if d.slownessIsOld(now) {
 		d.speed.Store(0)
 	}
-	if d.waits.Add(1) == 1 {
+	if d.waits.Load() == 0 { // stored before the connection waits: a pause before it is no stall
 		d.waitsSince.Store(now.UnixNano())
 	}
+	d.waits.Add(1)
 	return func() { d.waits.Add(-1) }
 }
 

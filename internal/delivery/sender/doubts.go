@@ -65,7 +65,7 @@ func (q *queue) judge(d *dropPointState, x doubt, r refusal) {
 	if refusesUs != nil && d.failure == nil {
 		d.failure = refusesUs
 	}
-	foundOut, accepts := d.Evidence.since(x.at)
+	since := d.Evidence.since(x.at)
 	switch {
 	case d.refusesUs():
 		for _, other := range d.doubts {
@@ -73,7 +73,7 @@ func (q *queue) judge(d *dropPointState, x doubt, r refusal) {
 		}
 		d.doubts = nil
 		q.reopen(d, x)
-	case accepts && !foundOut: // while the attempt was written
+	case since.accepts && !since.refusesUs: // while the attempt was written
 		q.conclude(d, x)
 	case x.kind != droppoint.Bounced && q.hasElsewhere(x.it, d):
 		q.reopen(d, x)
@@ -189,19 +189,19 @@ func (q *queue) settle(ended bool) error {
 // round), or nothing (it is open, and sent again in another turn). ended is true if the batch has
 // no other message. It needs mu.
 func (q *queue) verdict(d *dropPointState, x doubt, ended bool) ledger.Status {
-	refusesUs, accepts := d.Evidence.since(x.at)
+	since := d.Evidence.since(x.at)
 	switch {
-	case refusesUs:
+	case since.refusesUs:
 		return ""
-	case accepts && x.mayBeWrong():
+	case since.accepts && x.mayBeWrong():
 		return ""
-	case accepts:
+	case since.accepts:
 		return x.confirmed()
 	case !ended:
 		return ""
 	case x.kind == droppoint.Bounced && !x.at.refusing:
-		n, severalDomains := d.Evidence.inARow()
-		if x.it.refusals > 1 || d.proven() && n <= fewInARow || n >= sameRefusals && !severalDomains {
+		oneDomain := since.inARow >= sameRefusals && !since.severalDomains
+		if x.it.refusals > 1 || d.proven() && since.inARow <= fewInARow || oneDomain {
 			return ledger.Bounced
 		}
 		q.soon = append(q.soon, x.it.Recipient)

@@ -68,8 +68,7 @@ func (q *queue) countAccepted(d *dropPointState, it *item) {
 	d.accepted++
 	d.broken = 0
 	d.doubts = slices.DeleteFunc(d.doubts, func(x doubt) bool {
-		refusesUs, accepts := d.Evidence.since(x.at)
-		if accepts && !refusesUs {
+		if since := d.Evidence.since(x.at); since.accepts && !since.refusesUs {
 			q.conclude(d, x)
 			return true
 		}

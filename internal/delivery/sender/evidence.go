@@ -47,6 +47,14 @@ type moment struct {
 	refusing       bool
 }
 
+// aftermath is what has happened since a refusal.
+type aftermath struct {
+	refusesUs      bool // the drop point was found to refuse us
+	accepts        bool // it has accepted a message that was begun later
+	inARow         int  // refusals that no acceptance has cleared
+	severalDomains bool // their recipients have several domains
+}
+
 // numbers returns how many messages were accepted and refused so far.
 func (e *Evidence) numbers() (accepted, refused int) {
 	e.mu.Lock()
@@ -61,20 +69,21 @@ func (e *Evidence) refuses() bool {
 	return e.refusing > 0
 }
 
-// since returns what has happened since a refusal: whether the drop point was found to refuse us,
-// and whether it has accepted a message that was begun later.
-func (e *Evidence) since(at moment) (refusesUs, accepts bool) {
+// since returns what has happened since a refusal. All of it is of one moment: other batches go on.
+func (e *Evidence) since(at moment) aftermath {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.epoch != at.epoch, e.cleared >= at.refusal
+	return aftermath{
+		refusesUs: e.epoch != at.epoch, accepts: e.cleared >= at.refusal,
+		inARow: len(e.row), severalDomains: haveSeveralDomains(e.row),
+	}
 }
 
-// inARow returns how many refusals no acceptance has cleared, and whether their
-// recipients have several domains.
-func (e *Evidence) inARow() (n int, severalDomains bool) {
+// refusesNone reports whether the drop point has refused nothing since it accepted a message.
+func (e *Evidence) refusesNone() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.row), haveSeveralDomains(e.row)
+	return len(e.row) == 0 && e.refusing == 0
 }
 
 // accept records that the drop point has accepted a message. begun is the number of refusals before

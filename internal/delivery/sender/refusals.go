@@ -22,10 +22,8 @@ func (c *connection) refused(it *item, kind droppoint.Outcome, answer droppoint.
 		c.answered(it, resultOf(it, ledger.Bounced, answer, cause.Error()))
 		return nil
 	}
-	evidence := c.dropPoint.Evidence
-	inARow, _ := evidence.inARow()
 	again := kind == droppoint.Bounced && it.refusals > 0 || kind == droppoint.Unclear && it.othersAccepted
-	if again && !it.failing && inARow == 0 && c.queue.isProven(c.dropPoint) {
+	if again && !it.failing && c.dropPoint.Evidence.refusesNone() && c.queue.isProven(c.dropPoint) {
 		c.answered(it, resultOf(it, ledger.Bounced, answer, cause.Error()))
 		return nil
 	}

@@ -343,6 +343,52 @@ func TestTwoUnclearRefusalsWithoutAnAcceptanceBetweenBlameNobody(t *testing.T) {
 	}
 }
 
+// Another batch of the mailing finds out that the relay refuses us, while the answer to a recipient
+// is awaited who was refused before.
+func TestASecondRefusalBlamesNobodyIfAnotherBatchHasFoundThatTheDropPointRefusesUs(t *testing.T) {
+	t.Parallel()
+	awaited, foundOut := make(chan struct{}), make(chan struct{})
+	r := newRig(t, "connections=2", func(e smtptest.Event) *smtptest.Action {
+		switch {
+		case e.Phase != "RCPT":
+			return nil
+		case e.To == "r1@example.com":
+			close(awaited)
+			return &smtptest.Action{Wait: foundOut, Reply: "550 5.1.1 unknown"}
+		}
+		return &smtptest.Action{Reply: "550 5.1.1 unknown"}
+	})
+	claim, evidence := r.claim("m", false), &sender.Evidence{}
+	another := r.batch(claim, func(b *sender.Batch) {
+		manyDomains(b)
+		b.DropPoints[0].Evidence = evidence
+	})
+	r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final)
+		SELECT mailing, number, 0, 'opted_out', true FROM recipients WHERE number > 1`)
+	r.exec(`INSERT INTO deliveries (mailing, recipient, attempt, status, final, drop_point, code, reply, answered_at)
+		SELECT mailing, number, 1, 'not_sent', false, 'mx', 550, 'unknown', now() FROM recipients WHERE number = 1`)
+	done := make(chan error, 1)
+	go func() {
+		_, err := run(t.Context(), r.batch(r.reclaim(claim, false), func(b *sender.Batch) {
+			b.DropPoints[0].Proven, b.DropPoints[0].Evidence = true, evidence
+		}))
+		done <- err
+	}()
+	<-awaited
+	another.Claim = r.claim("another", false)
+	var refused *sender.RefusedError
+	if _, err := run(t.Context(), another); !errors.As(err, &refused) {
+		t.Fatalf("the drop point was to be found out: %v", err)
+	}
+	close(foundOut)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if w := r.deliveries()["1/2"]; w.final || w.status != "refused" {
+		t.Errorf("the ledger has %+v", w)
+	}
+}
+
 // A relay that has lost its map of recipients calls everybody unknown. Batches with a few
 // recipients left try whether it works again.
 func TestAFewClearRefusalsOfADropPointThatRefusesUsBlameNobody(t *testing.T) {
