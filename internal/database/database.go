@@ -1,8 +1,7 @@
 // Package database opens PostgreSQL, brings its schema up to date, and tells transient failures
 // from permanent ones.
 //
-// It owns no table. Each table is written by one package, which owners_test.go names: lists,
-// recipients, mailings, ledger or ratelimit.
+// It owns no table. One package writes each table: owners_test.go names it.
 package database
 
 import (

@@ -1,6 +1,6 @@
-// Package strictjson decodes JSON into structs and reports every problem at once: each field that
-// is unknown, given twice, or of another type than it must be. A problem names its field by a path
-// such as retry.page.attempts or drop_points[1].
+// Package strictjson decodes JSON (RFC 8259) into structs and reports every problem at once: each
+// field that is unknown, given twice, or of another type than it must be. A problem names its field
+// by a path such as retry.page.attempts or drop_points[1].
 //
 // It is the one decoder of a mailing's input. The input comes as JSON from Temporal, or from a YAML
 // file that the starter turns into JSON. So each text is good advice for JSON and for YAML.

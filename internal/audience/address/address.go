@@ -1,5 +1,6 @@
 // Package address decides what an e-mail address is, and when two addresses are the same mailbox
-// (RFC 5321, 5322, 6531, 3696). It is the only parser of addresses and mailboxes.
+// (RFC 5321, 5322, 6531, 3696; domains by IDNA 2008, RFC 5890 to 5892). It is the only parser of
+// addresses and mailboxes.
 //
 // An address that Parse returns is safe in an SMTP command and in a header. Its local part is a
 // dot-atom or a quoted string. Its domain is in A-labels. It holds no control character, and no

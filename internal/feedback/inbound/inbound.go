@@ -1,5 +1,6 @@
 // Package inbound is a worker's listener for mail that comes back: bounces to bounce addresses, and
-// requests to unsubscribe addresses. It speaks SMTP or LMTP.
+// requests to unsubscribe addresses. It speaks SMTP (RFC 5321) or LMTP (RFC 2033), and STARTTLS
+// (RFC 3207).
 //
 // It accepts only recipients with a token of ours, and tells that from the token alone: a stranger
 // costs no question to the database. It answers 250 to a message only when all that follows from it

@@ -1,5 +1,5 @@
-// Package mailbox reads the mail that came back into an IMAP mailbox. It is the only writer of the
-// table mailbox_positions.
+// Package mailbox reads the mail that came back into an IMAP mailbox (RFC 3501, RFC 9051; RFC 6851
+// to move messages). It is the only writer of the table mailbox_positions.
 //
 // The position in the mailbox, which is the UID of the last message that was read, is committed
 // with what follows from this message. So a message is read once, whenever the process dies. If the

@@ -1,6 +1,6 @@
 // Package report reads one incoming message and says what it reports of mail that was sent: a
-// bounce, a complaint, an automatic answer. It reads the forms that RFC 3464, RFC 5965, RFC 3834
-// and RFC 8098 define, and reports in plain text.
+// bounce, a complaint, an automatic answer. It reads the forms that RFC 3464, RFC 6533, RFC 5965,
+// RFC 3834 and RFC 8098 define, and reports in plain text.
 //
 // What arrives is written by strangers. Size, parts, depth, fields and recipients are bounded
 // before anything is decoded, and no input is an error: what cannot be read is Unknown.

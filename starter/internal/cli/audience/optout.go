@@ -96,7 +96,7 @@ func (a *app) optoutAdd() *cobra.Command {
   starter optout add --reason operator @example.com
 
   # where nobody else can see the address
-  printf '%s\\n' someone@example.com | starter optout add -`,
+  printf '%s\n' someone@example.com | starter optout add -`,
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", `file with one address a line ("-": the standard input)`)
 	_ = cmd.MarkFlagFilename("file")

@@ -141,7 +141,7 @@ a mailing has in its file, for a drop point or a domain, stay: they are for that
 }
 
 func mailingFlag(a *app, cmd *cobra.Command, mailing *string) {
-	cmd.Flags().StringVar(mailing, "mailing", "", "ID of the mailing that the limit is of")
+	cmd.Flags().StringVar(mailing, "mailing", "", "ID of the mailing to limit")
 	_ = cmd.RegisterFlagCompletionFunc("mailing", command.CompleteID)
 }
 
