@@ -1,6 +1,7 @@
 // Package wording knows how mail servers word what they refuse, and what their words mean. Sending
-// uses it for replies, and reading reports for the replies that a report quotes. Words decide before
-// the codes of RFC 5321 and RFC 3463, because servers give the same code for different causes.
+// uses it for replies, and reading reports for the replies that a report quotes. Words decide
+// before the codes of RFC 5321 and RFC 3463, because servers give the same code for different
+// causes.
 package wording
 
 import (
