@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"directmailer/workflows"
@@ -127,6 +128,9 @@ func TestWhatTheInputSaysReachesTheActivities(t *testing.T) {
 	}
 	if r := rig.run(in); r.State != workflows.StateCompleted {
 		t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
+	}
+	if len(rig.prepares) != 1 || rig.prepares[0] != (workflows.PrepareCall{Mailing: id, Retry: in.Retry.List}) {
+		t.Errorf("prepares: %+v", rig.prepares)
 	}
 	if len(rig.closes) != 1 || rig.closes[0].Retry != in.Retry.Database || rig.closes[0].Mailing != id {
 		t.Errorf("closes: %+v", rig.closes)
@@ -309,6 +313,96 @@ func TestABatchThatIsHandedBackForAPauseIsSentAfterwards(t *testing.T) {
 	}
 	if len(rig.sends) != 6 || got[1] != 2 || got[2] != 2 || got[3] != 2 {
 		t.Errorf("batches were sent %v times", got)
+	}
+}
+
+// A batch in flight goes on for the rest of its turn unless its activity is cancelled. The test
+// environment ends a cancelled activity without waiting for its answer.
+func TestWhateverStopsAMailingMakesItsBatchesInFlightHandBack(t *testing.T) {
+	t.Parallel()
+	poison := temporal.NewNonRetryableApplicationError("workers died", policy.PoisonBatch, nil)
+	for name, c := range map[string]struct {
+		pauses, bounces bool
+		render          error
+		onExhausted     workflows.OnExhausted
+		end             workflows.State
+	}{
+		"an operator pauses it":                       {pauses: true, end: workflows.StateCompleted},
+		"its error limit is reached":                  {bounces: true, end: workflows.StateCompleted},
+		"its error limit is reached, and it fails":    {bounces: true, onExhausted: workflows.Fail},
+		"a batch kills workers":                       {render: poison, end: workflows.StateCompleted},
+		"the database is away for long, and it fails": {render: away(), onExhausted: workflows.Fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rig := newRig(t, 3)
+			var begun, resumed atomic.Bool
+			stop, over := make(chan struct{}), make(chan struct{})
+			rig.send = func(call workflows.SendCall) (workflows.SentBatch, error) {
+				out := closed(call)
+				switch {
+				case resumed.Load():
+				case call.Batch == 1:
+					begun.Store(true)
+					<-over
+				case call.Batch == 2 && c.bounces:
+					<-stop
+					out.Counts = workflows.Counts{Bounced: 10}
+				}
+				return out, nil
+			}
+			rig.render = func(call workflows.RenderCall) error {
+				if call.Batch != 3 || c.render == nil || resumed.Load() {
+					return nil
+				}
+				select {
+				case <-stop:
+					return c.render
+				default:
+					return temporal.NewApplicationErrorWithOptions("no room yet", policy.SlotsTaken,
+						temporal.ApplicationErrorOptions{NextRetryDelay: time.Millisecond})
+				}
+			}
+			handedBack := false
+			rig.env.SetOnActivityCanceledListener(func(info *activity.Info) {
+				handedBack = handedBack || info.ActivityType.Name == policy.SendBatch
+			})
+			var pause, resume error
+			var wait, look func()
+			wait = func() {
+				if !begun.Load() {
+					rig.env.RegisterDelayedCallback(wait, time.Millisecond)
+					return
+				}
+				if close(stop); c.pauses {
+					rig.update(0, workflows.PauseUpdate, &pause)
+				}
+				rig.env.RegisterDelayedCallback(look, time.Millisecond)
+			}
+			look = func() {
+				s := rig.status()
+				if s.State == workflows.StateSending && !strings.HasPrefix(s.Doing, "fails") {
+					rig.env.RegisterDelayedCallback(look, time.Millisecond)
+					return
+				}
+				rig.env.RegisterDelayedCallback(func() { // what the workflow has asked for is done
+					resumed.Store(true)
+					close(over)
+				}, time.Millisecond)
+				if c.onExhausted != workflows.Fail {
+					rig.update(time.Hour, workflows.ResumeUpdate, &resume)
+				}
+			}
+			rig.env.RegisterDelayedCallback(wait, time.Millisecond)
+			in := input()
+			in.MaxErrorPercent, in.ErrorMinimum, in.OnExhausted = 20, 10, c.onExhausted
+			if r := rig.run(in); r.State != c.end || pause != nil || resume != nil {
+				t.Errorf("result %+v, error %v; pause %v, resume %v", r, rig.env.GetWorkflowError(), pause, resume)
+			}
+			if !handedBack {
+				t.Error("the batch in flight was not cancelled")
+			}
+		})
 	}
 }
 

@@ -98,6 +98,44 @@ func TestTheLossOfTheLastDropPointSuspendsUntilALookAndATrialSucceed(t *testing.
 	}
 }
 
+// An operator who waits for a drop point sees when it is probed, also after probes without success.
+func TestASuspendedMailingSaysWhenItsDropPointsAreProbedNext(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 1)
+	began := rig.env.Now()
+	passed := func() time.Duration { return rig.env.Now().Sub(began) }
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		if passed() < time.Hour {
+			return workflows.SentBatch{}, lost(c)
+		}
+		return closed(c), nil
+	}
+	var probes []time.Duration
+	rig.check = func(workflows.CheckCall) (workflows.Checked, error) {
+		probes = append(probes, passed())
+		return workflows.Checked{Usable: passed() >= time.Hour, Failure: "connection refused"}, nil
+	}
+	var until time.Duration
+	rig.env.RegisterDelayedCallback(func() {
+		s := rig.status()
+		if until = s.Until.Sub(began); s.State != workflows.StateSuspended {
+			t.Errorf("while it is down: %+v", s)
+		}
+	}, 30*time.Minute)
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
+	}
+	next := time.Duration(0)
+	for _, at := range probes {
+		if at > 30*time.Minute && next == 0 {
+			next = at
+		}
+	}
+	if until != next {
+		t.Errorf("after half an hour, the next probe is said to be at %s; probes were at %v", until, probes)
+	}
+}
+
 func TestAMailingOfWhichOnlyTheDeferredAreLeftIsNotCalledSuspendedWhenADropPointIsBack(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 1)

@@ -198,6 +198,23 @@ func TestDeferredRecipientsAreGatheredWhenTheFirstIsDue(t *testing.T) {
 	}
 }
 
+// Each round takes rendered messages out of the waiting ones. So rounds do not fill the queue while
+// its batches wait for a drop point.
+func TestNoRoundIsGatheredWhileEnoughBatchesAreReady(t *testing.T) {
+	t.Parallel()
+	q := newQueue(100)
+	q.renderAll()
+	q.deferRecipients(1, epoch.Add(time.Minute))
+	w := wakeUp{now: epoch}
+	if q.wakeUps(&w, true); len(q.Ready) != q.ahead() || q.mayGather(epoch.Add(time.Minute)) || !w.first.IsZero() {
+		t.Errorf("with %d batches that are ready, the queue gathers, or wakes at %s for it", len(q.Ready), w.first)
+	}
+	q.startSend()
+	if q.wakeUps(&w, true); !q.mayGather(epoch.Add(time.Minute)) || !w.first.Equal(epoch.Add(time.Minute)) {
+		t.Errorf("with %d batches that are ready, the queue does not gather, or wakes at %s", len(q.Ready), w.first)
+	}
+}
+
 func TestBatchesThatCloseMailingFindsOpenAreRenderedAgain(t *testing.T) {
 	t.Parallel()
 	q := newQueue(2)

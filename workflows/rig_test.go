@@ -30,6 +30,7 @@ type testRig struct {
 	calls     []string
 	sends     []workflows.SendCall
 	closes    []workflows.CloseCall
+	prepares  []workflows.PrepareCall
 	rendered  int
 	settled   int
 	sending   int
@@ -126,6 +127,7 @@ func (rig *testRig) PrepareList(_ context.Context, c workflows.PrepareCall) (wor
 		return workflows.Prepared{}, errOver
 	}
 	rig.note("prepare")
+	rig.prepares = append(rig.prepares, c)
 	if rig.prepare != nil {
 		if err := rig.prepare(); err != nil {
 			return workflows.Prepared{}, err

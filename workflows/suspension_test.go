@@ -94,6 +94,19 @@ func TestAResumeProbesAtOnceOrAsSoonAsNothingIsInFlight(t *testing.T) {
 	}
 }
 
+// The operator has perhaps repaired what rendering needs, too.
+func TestAResumeRendersAtOnceWhatHasFailedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := suspendedFor(CauseDropPoints)
+	s.BackoffUntil = epoch.Add(time.Hour)
+	if s.backsOff(epoch.Add(time.Hour)) || !s.backsOff(epoch) {
+		t.Errorf("%+v", s)
+	}
+	if s.askForProbe(); s.backsOff(epoch) {
+		t.Error("after a resume, rendering waits")
+	}
+}
+
 func TestProbesOfOneCauseAreCountedAndThoseOfAnotherStartAnew(t *testing.T) {
 	t.Parallel()
 	s := suspendedFor(CauseDatabase)

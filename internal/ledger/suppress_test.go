@@ -58,6 +58,21 @@ func TestOnlyAddressesThatDoNotExistAreSuppressedAndOnlyAtTheEnd(t *testing.T) {
 	f.want(*m.Suppression, mailings.Suppression{Suppressed: 3})
 }
 
+// The recipients of a large mailing are looked at in several parts.
+func TestTheSuppressionsOfAllPartsOfAMailingAreCounted(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 7, 7)
+	f.ledger = ledger.NewChunked(f.pool, 3)
+	c := f.claim(1, false)
+	for r := int32(1); r <= 7; r++ {
+		f.intend(c, r, 1)
+		f.answer(c, r, 1, ledger.Bounced, "5.1.1")
+	}
+	f.settle(c)
+	f.want(f.ended(true).Suppression, mailings.Suppression{Suppressed: 7})
+	f.want(len(f.suppressed()), 7)
+}
+
 func TestAPersonsRequestIsNotOverwrittenByABounce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 2, 2)

@@ -10,8 +10,11 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/miekg/dns"
 
 	"directmailer/internal/content/lint"
 	"directmailer/internal/dev/dnstest"
@@ -229,6 +232,31 @@ func TestARecordThatNoServerTellsIsUnknownAndNotMissing(t *testing.T) {
 	got := codes(check(t, hosts, sender()))
 	if got != want && got != "dns-unknown PTR 192.0.2.25, dns-unknown MX bounces.example.com" {
 		t.Errorf("hosts: got %s, want %s", got, want)
+	}
+}
+
+// A server may fail at a question that it answers a moment later.
+func TestAServerThatFailsOnceIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	asked := map[dns.Question]int{}
+	var mu sync.Mutex
+	address := dnstest.Serve(t, dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+		mu.Lock()
+		asked[question.Question[0]]++
+		first := asked[question.Question[0]] == 1
+		mu.Unlock()
+		if first {
+			_ = w.WriteMsg(new(dns.Msg).SetRcode(question, dns.RcodeServerFailure))
+			return
+		}
+		good().ServeDNS(w, question)
+	}))
+	r, err := senderdomain.NewResolver(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := senderdomain.Check(t.Context(), r, sender()); len(got) > 0 {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -352,6 +352,31 @@ func TestALimitCanBeSetAndRemovedWhileMailGoesOut(t *testing.T) {
 	}
 }
 
+// The worker that changes a limit does not go on with what it has read before.
+func TestAChangeHoldsAtOnceForTheWorkerThatMakesIt(t *testing.T) {
+	t.Parallel()
+	p := workers(t, servertest.Database(t), 1)[0]
+	mustWait := func(when string, want bool) {
+		t.Helper()
+		r, err := p.Ask(t.Context(), []ratelimit.Scope{domain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Turn > time.Hour != want {
+			t.Fatalf("%s: %+v", when, r)
+		}
+		ratelimit.Age(p, -time.Hour) // what it knows stays fresh
+	}
+	mustWait("without a limit", false)
+	set(t, p, domain, "1/d")
+	mustWait("the one message of the day", false)
+	mustWait("the second message of the day", true)
+	if err := p.Drop(t.Context(), domain); err != nil {
+		t.Fatal(err)
+	}
+	mustWait("after the limit was removed", false)
+}
+
 // A worker that has just started holds no turn of before.
 func TestAChangeGivesNoTurnAgain(t *testing.T) {
 	t.Parallel()

@@ -21,11 +21,12 @@ func (z Zone) With(name, records string) Zone {
 	return other
 }
 
-// Serve answers questions on the loopback by UDP and TCP, and returns the address.
-func Serve(t *testing.T, z Zone) string {
+// Serve has the handler, such as a Zone, answer questions on the loopback by UDP and TCP, and
+// returns the address.
+func Serve(t *testing.T, h dns.Handler) string {
 	t.Helper()
 	packets, streams := listen(t)
-	for _, server := range []*dns.Server{{PacketConn: packets, Handler: z}, {Listener: streams, Handler: z}} {
+	for _, server := range []*dns.Server{{PacketConn: packets, Handler: h}, {Listener: streams, Handler: h}} {
 		done := make(chan struct{})
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
