@@ -130,6 +130,31 @@ func TestADropPointOnTrialHasOneBatchUntilItAcceptsMail(t *testing.T) {
 	}
 }
 
+// A bounce is an answer about the recipient: the drop point works.
+func TestADropPointThatAnswersIsNoLongerOnTrial(t *testing.T) {
+	t.Parallel()
+	d := twoDropPoints()
+	d.find("a").OnTrial = true
+	works, left := d.report(DropPointReport{Name: "a", Answered: 1}, d.failureCounts(), epoch)
+	if p := d.find("a"); !works || left || p.OnTrial || p.Proven || p.HasAccepted {
+		t.Errorf("%+v", p)
+	}
+}
+
+// A batch that started before may report a failure, however late.
+func TestAFailureOfADropPointOutOfTheListIsNotCounted(t *testing.T) {
+	t.Parallel()
+	d := twoDropPoints()
+	d.mustFail(t, "a", epoch, false)
+	d.mustFail(t, "a", epoch.Add(time.Minute), true)
+	before := *d.find("a")
+	d.mustFail(t, "a", epoch.Add(time.Hour), false)
+	if after := *d.find("a"); after.Failures != before.Failures || after.Probes != before.Probes ||
+		!after.Until.Equal(before.Until) {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+}
+
 // One failure on trial is enough, whatever the number of attempts.
 func TestADropPointThatFailsOnTrialLeavesTheListAtOnce(t *testing.T) {
 	t.Parallel()

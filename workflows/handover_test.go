@@ -38,6 +38,26 @@ func TestTheNextRunGetsNeitherContentNorStatement(t *testing.T) {
 	}
 }
 
+// A run without the content must know that pages are fetched.
+func TestTheNextRunKnowsOfPages(t *testing.T) {
+	t.Parallel()
+	for want, content := range map[bool][]workflows.Content{
+		false: {{Text: "Hello"}},
+		true:  {{PageURL: "https://pages.example.com/{{id}}"}, {PageColumn: "page"}},
+	} {
+		for _, c := range content {
+			rig := newRig(t, 3)
+			rig.env.SetContinueAsNewSuggested(true)
+			in := input()
+			in.Content = c
+			rig.run(in)
+			if next := rig.nextRun(); next.Resume == nil || next.Resume.Pages != want {
+				t.Errorf("content %+v: the next run has %+v", c, next.Resume)
+			}
+		}
+	}
+}
+
 func TestATestStaysATestInTheNextRun(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 3)

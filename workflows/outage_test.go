@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -428,5 +429,190 @@ func TestTheBatchesInFlightAtAnOutageCountAsOneFailure(t *testing.T) {
 	}
 	if took := passed(); failed.Load() < 4 || took > 3*time.Minute {
 		t.Errorf("after an outage of a minute, with %d failures, the mailing took %s", failed.Load(), took)
+	}
+}
+
+// The mailing waits for its next round, and only GatherDeferred can find out whether the database is
+// back.
+func TestARoundThatCannotBeGatheredSuspendsTheMailingAndIsGatheredAgain(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 1)
+	began := rig.env.Now()
+	var rounds []time.Duration
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := closed(c)
+		if c.Batch == 1 {
+			out.Deferred, out.NextRound = 1, began.Add(time.Minute)
+		}
+		return out, nil
+	}
+	rig.gather = func(workflows.GatherCall) (workflows.Gathered, error) {
+		switch rounds = append(rounds, rig.env.Now().Sub(began).Round(time.Minute)); len(rounds) {
+		case 1:
+			return workflows.Gathered{}, away()
+		case 2:
+			return workflows.Gathered{Deferred: 1, NextRound: began.Add(time.Hour)}, nil
+		}
+		return workflows.Gathered{Ready: []int{2}}, nil
+	}
+	for at, want := range map[time.Duration]workflows.State{
+		5 * time.Minute: workflows.StateSuspended, 30 * time.Minute: workflows.StateSending,
+	} {
+		rig.env.RegisterDelayedCallback(func() {
+			if s := rig.status(); s.State != want {
+				t.Errorf("after %s: %s, %s", at, s.State, s.Doing)
+			}
+		}, at)
+	}
+	in := input()
+	in.Retry.Database = workflows.Retry{Attempts: 1, Interval: workflows.Duration(10 * time.Minute)}
+	if r := rig.run(in); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
+	}
+	sentOnce(t, 2, rig)
+	if want := []time.Duration{time.Minute, 11 * time.Minute, time.Hour}; !slices.Equal(rounds, want) {
+		t.Errorf("rounds at %v, want %v", rounds, want)
+	}
+}
+
+// A mailing goes on as soon as one activity has found what was missing.
+func TestAMailingIsNoLongerSuspendedWhenAnActivityHasSucceeded(t *testing.T) {
+	t.Parallel()
+	for kind, activities := range map[policy.ErrorType][]string{
+		policy.PageUnavailable:     {policy.RenderBatch},
+		policy.DatabaseUnavailable: {policy.RenderBatch, policy.SendBatch},
+		policy.Unexpected:          {policy.RenderBatch, policy.SendBatch},
+	} {
+		for _, fails := range activities {
+			t.Run(kind+" "+fails, func(t *testing.T) {
+				t.Parallel()
+				rig := newRig(t, 1)
+				failed, answers := false, 0
+				fail := func(activity string) error {
+					if failed || activity != fails {
+						return nil
+					}
+					failed = true
+					return temporal.NewNonRetryableApplicationError("missing", kind, nil)
+				}
+				rig.render = func(workflows.RenderCall) error { return fail(policy.RenderBatch) }
+				rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+					if err := fail(policy.SendBatch); err != nil {
+						return workflows.SentBatch{}, err
+					}
+					if answers++; answers > 1 {
+						return closed(c), nil
+					}
+					if fails == policy.SendBatch { // the answer alone says that the database is back
+						return workflows.SentBatch{NotBefore: rig.env.Now().Add(2 * time.Hour)}, nil
+					}
+					return workflows.SentBatch{}, temporal.NewApplicationErrorWithOptions("no room", policy.WorkerBusy,
+						temporal.ApplicationErrorOptions{NextRetryDelay: 2 * time.Hour})
+				}
+				for at, want := range map[time.Duration]workflows.State{
+					5 * time.Second: workflows.StateSuspended, time.Hour: workflows.StateSending,
+				} {
+					rig.env.RegisterDelayedCallback(func() {
+						if s := rig.status(); s.State != want {
+							t.Errorf("after %s: %s, %s", at, s.State, s.Doing)
+						}
+					}, at)
+				}
+				in := input()
+				ten := workflows.Retry{Attempts: 1, Interval: workflows.Duration(10 * time.Second)}
+				in.Retry.Page, in.Retry.Database = ten, ten
+				if r := rig.run(in); r.State != workflows.StateCompleted || !failed {
+					t.Errorf("result %+v, error %v", r, rig.env.GetWorkflowError())
+				}
+			})
+		}
+	}
+}
+
+// Every drop point refuses us, so the batch ends with an error. Nobody gets an outcome for it, but
+// the mailing must not go on for ever.
+func TestRefusalsOfABatchThatEndsWithAnErrorCountTowardsTheErrorLimit(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 1)
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		out := workflows.SentBatch{Refused: 10}
+		for _, p := range c.DropPoints {
+			out.Points = append(out.Points,
+				workflows.DropPointReport{Name: p.Name, Failure: "drop point " + p.Name + " refuses us", Refuses: true})
+		}
+		return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("refused", policy.DropPointRefuses, nil, out)
+	}
+	var doing string
+	rig.env.RegisterDelayedCallback(func() { doing = rig.status().Doing }, 30*time.Second)
+	rig.env.RegisterDelayedCallback(rig.env.CancelWorkflow, time.Hour)
+	in := input()
+	in.MaxErrorPercent, in.ErrorMinimum, in.Retry.DropPoint.Attempts = 10, 10, 1000
+	rig.run(in)
+	if !strings.Contains(doing, "error limit") || len(rig.sends) != 1 {
+		t.Errorf("the mailing %s, after %d turns", doing, len(rig.sends))
+	}
+}
+
+// The drop point gives one worker no connection, and another worker may take the batch meanwhile.
+func TestABatchWhoseWorkerAloneGetsNoConnectionWaitsAMoment(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 2)
+	turns := 0
+	var tried, again time.Time
+	rig.send = func(c workflows.SendCall) (workflows.SentBatch, error) {
+		if c.Batch == 1 {
+			out := closed(c)
+			out.Worker = "x"
+			return out, nil
+		}
+		switch turns++; turns {
+		case 1: // the answer about batch 1 is there when it is tried again
+			return workflows.SentBatch{Worker: "y", NotBefore: rig.env.Now().Add(10 * time.Second)}, nil
+		case 2:
+			tried = rig.env.Now()
+			out := workflows.SentBatch{Worker: "y"}
+			for _, p := range c.DropPoints {
+				out.Points = append(out.Points, workflows.DropPointReport{Name: p.Name, Failure: "too many connections"})
+			}
+			return workflows.SentBatch{}, temporal.NewNonRetryableApplicationError("none", policy.DropPointUnavailable, nil, out)
+		}
+		again = rig.env.Now()
+		return closed(c), nil
+	}
+	if r := rig.run(input()); r.State != workflows.StateCompleted {
+		t.Fatalf("result %+v, error %v", r, rig.env.GetWorkflowError())
+	}
+	if pause := again.Sub(tried); pause < 2*time.Second || pause > 30*time.Second || turns != 3 {
+		t.Errorf("the batch was tried again after %s, %d turns", pause, turns)
+	}
+}
+
+// What is in flight when a mailing fails may take minutes, and the status says what it is waited for.
+func TestAMailingThatFailsSaysSoAndTakesNoPause(t *testing.T) {
+	t.Parallel()
+	rig := newRig(t, 2)
+	tries := 0
+	rig.render = func(c workflows.RenderCall) error {
+		switch {
+		case c.Batch == 1:
+			return temporal.NewNonRetryableApplicationError("too large", policy.BatchTooLarge, nil)
+		case tries == 0: // is in flight for ten minutes
+			tries++
+			return awayForTenMinutes()
+		}
+		return nil
+	}
+	looked := false
+	rig.env.RegisterDelayedCallback(func() {
+		looked = true
+		if s := rig.status(); s.Doing != "fails when what is in flight is finished, because: too large" {
+			t.Errorf("it %s", s.Doing)
+		}
+	}, 5*time.Minute)
+	var refusal error
+	rig.update(6*time.Minute, workflows.PauseUpdate, &refusal)
+	rig.run(input())
+	if refusal == nil || !strings.Contains(refusal.Error(), "is ending") || !looked {
+		t.Errorf("the answer to a pause is %v", refusal)
 	}
 }
