@@ -35,8 +35,8 @@ func TestATimeForTheWorkflowIsByTheClockOfTemporal(t *testing.T) {
 	}
 }
 
-// An hour is between the clocks. The rate lets the next message go tomorrow, but a batch rests for a
-// minute at most, because the rate may change.
+// An hour is between the clocks. The rate lets the next message go tomorrow, but a batch rests for
+// a minute at most, because the rate may change.
 func TestABatchRestsByTheClockOfTemporal(t *testing.T) {
 	t.Parallel()
 	d := newFixture(t, nil)

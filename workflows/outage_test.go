@@ -432,8 +432,8 @@ func TestTheBatchesInFlightAtAnOutageCountAsOneFailure(t *testing.T) {
 	}
 }
 
-// The mailing waits for its next round, and only GatherDeferred can find out whether the database is
-// back.
+// The mailing waits for its next round, and only GatherDeferred can find out whether the database
+// is back.
 func TestARoundThatCannotBeGatheredSuspendsTheMailingAndIsGatheredAgain(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 1)
@@ -587,7 +587,7 @@ func TestABatchWhoseWorkerAloneGetsNoConnectionWaitsAMoment(t *testing.T) {
 	}
 }
 
-// What is in flight when a mailing fails may take minutes, and the status says what it is waited for.
+// What is in flight when a mailing fails may take minutes. The status says why it is waited for.
 func TestAMailingThatFailsSaysSoAndTakesNoPause(t *testing.T) {
 	t.Parallel()
 	rig := newRig(t, 2)
