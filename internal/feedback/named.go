@@ -22,6 +22,19 @@ const maxLocal = 64
 // The token may stand anywhere between characters that are no letter and no digit, as in
 // "bounces+TOKEN" and "b-TOKEN".
 func ReadAddress(keys token.Keys, address string) (named Named, ok bool) {
+	return readAddress(address, func(kind token.Kind, in string) (token.Recipient, bool) {
+		r, err := keys.FromAddress(kind, in)
+		return r, err == nil
+	})
+}
+
+// ClaimOfAddress returns whom an address names according to its token, whoever has signed it. A
+// token that none of our keys has signed is forged, or its key is missing here.
+func ClaimOfAddress(address string) (claimed Named, ok bool) {
+	return readAddress(address, token.ClaimOfAddress)
+}
+
+func readAddress(address string, read func(token.Kind, string) (token.Recipient, bool)) (named Named, ok bool) {
 	local := address
 	if at := strings.LastIndexByte(address, '@'); at >= 0 {
 		local = address[:at]
@@ -37,7 +50,7 @@ func ReadAddress(keys token.Keys, address string) (named Named, ok bool) {
 			continue
 		}
 		for _, kind := range []token.Kind{token.Bounce, token.Unsubscribe} {
-			if r, err := keys.FromAddress(kind, part); err == nil {
+			if r, ok := read(kind, part); ok {
 				return Named{r, kind}, true
 			}
 		}

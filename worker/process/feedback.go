@@ -17,6 +17,7 @@ import (
 	"directmailer/internal/feedback/intake"
 	"directmailer/internal/feedback/mailbox"
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/tokenkey"
 	"directmailer/workflows"
 )
 
@@ -24,6 +25,7 @@ import (
 // database is, so that an address that is taken is told at once.
 type feedbackMail struct {
 	server *inbound.Server
+	keys   atomic.Pointer[tokenkey.Watch]
 	intake atomic.Pointer[intake.Intake]
 }
 
@@ -31,9 +33,15 @@ var errNotReady = errors.New("the worker is starting")
 
 func (f *feedbackMail) listen(c config.Worker, log *slog.Logger) (err error) {
 	if c.InboundAddress.IsSet() {
-		f.server, err = inbound.Listen(c.InboundAddress, token.Keys(c.TokenKeys), f.handle, log)
+		f.server, err = inbound.Listen(c.InboundAddress, token.Keys(c.TokenKeys), f.mayBeGenuine, f.handle, log)
 	}
 	return err
+}
+
+// mayBeGenuine takes every token for one that may be genuine until the database is open.
+func (f *feedbackMail) mayBeGenuine(claimed token.Recipient) bool {
+	keys := f.keys.Load()
+	return keys == nil || keys.MayBeGenuine(claimed)
 }
 
 func (f *feedbackMail) handle(ctx context.Context, m inbound.Message) error {
@@ -46,8 +54,11 @@ func (f *feedbackMail) handle(ctx context.Context, m inbound.Message) error {
 }
 
 // begin begins to take messages over. It returns the reader of the worker's mailbox, or nil.
-func (f *feedbackMail) begin(c config.Worker, pool *pgxpool.Pool, log *slog.Logger) *mailbox.Reader {
+func (f *feedbackMail) begin(
+	c config.Worker, keys *tokenkey.Watch, pool *pgxpool.Pool, log *slog.Logger,
+) *mailbox.Reader {
 	i := intake.New(pool, token.Keys(c.TokenKeys))
+	f.keys.Store(keys)
 	f.intake.Store(i)
 	if f.server != nil {
 		log.Info("receiving mail that comes back", "address", f.server.Addr())
@@ -55,7 +66,7 @@ func (f *feedbackMail) begin(c config.Worker, pool *pgxpool.Pool, log *slog.Logg
 	if !c.InboundMailbox.IsSet() {
 		return nil
 	}
-	return mailbox.NewReader(c.InboundMailbox, pool, i, log)
+	return mailbox.NewReader(c.InboundMailbox, pool, i, keys, log)
 }
 
 // close stops the listener. It may be called twice.

@@ -26,6 +26,8 @@ import (
 	"directmailer/internal/content/page"
 	"directmailer/internal/database"
 	"directmailer/internal/delivery/droppoint"
+	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/tokenkey"
 	"directmailer/internal/neterr"
 	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
@@ -78,8 +80,12 @@ func Run(ctx context.Context, c config.Worker, log *slog.Logger) error {
 	}
 	defer pool.Close()
 	// What comes back needs no Temporal.
-	mailbox := back.begin(c, pool, log)
-	closePublic, err := servePublic(ctx, c, pool, log)
+	tokenKeys := tokenkey.NewWatch(pool, token.Keys(c.TokenKeys), log)
+	if c.PublicAddress != "" || c.InboundAddress.IsSet() || c.InboundMailbox.IsSet() {
+		go tokenKeys.Run(ctx)
+	}
+	mailbox := back.begin(c, tokenKeys, pool, log)
+	closePublic, err := servePublic(ctx, c, tokenKeys, pool, log)
 	if err != nil {
 		return err
 	}

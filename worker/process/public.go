@@ -8,11 +8,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/config"
+	"directmailer/internal/feedback/tokenkey"
 	"directmailer/internal/feedback/unsubscribe"
 )
 
 // servePublic starts the public listener, if the worker has one.
-func servePublic(ctx context.Context, c config.Worker, pool *pgxpool.Pool, log *slog.Logger) (stop func(), err error) {
+func servePublic(
+	ctx context.Context, c config.Worker, keys *tokenkey.Watch, pool *pgxpool.Pool, log *slog.Logger,
+) (stop func(), err error) {
 	if c.PublicAddress == "" {
 		return func() {}, nil
 	}
@@ -25,7 +28,7 @@ func servePublic(ctx context.Context, c config.Worker, pool *pgxpool.Pool, log *
 			return nil, fmt.Errorf("the file of DM_PUBLIC_LOOK cannot be used: %w", err)
 		}
 	}
-	server, err := unsubscribe.Listen(o, pool, log)
+	server, err := unsubscribe.Listen(o, keys, pool, log)
 	if err != nil {
 		return nil, err
 	}

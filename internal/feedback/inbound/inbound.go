@@ -3,7 +3,8 @@
 // (RFC 3207).
 //
 // It accepts only recipients with a token of ours, and tells that from the token alone: a stranger
-// costs no question to the database. It answers 250 to a message only when all that follows from it
+// costs no question to the database. A token that cannot be verified may be genuine while a key is
+// missing here. Its sender is told to come again (451). It answers 250 to a message only when all that follows from it
 // is committed, and 451 while that is not possible. It never sends mail, so nothing that it is sent
 // makes backscatter.
 //
@@ -38,6 +39,10 @@ type Message struct {
 // durable. After an error the peer keeps the message and comes again.
 type Handler func(ctx context.Context, m Message) error
 
+// MayBeGenuine reports whether a key that is missing here may have signed the token of a recipient,
+// which no key of ours has signed. It must ask no database.
+type MayBeGenuine func(claimed token.Recipient) bool
+
 // Server is a listener that serves. It is safe for concurrent use.
 type Server struct {
 	smtp     *smtp.Server
@@ -47,11 +52,11 @@ type Server struct {
 }
 
 // Listen begins to listen, and serves until Close. Its error names the place, and the reason.
-func Listen(c Config, keys token.Keys, handle Handler, log *slog.Logger) (*Server, error) {
-	return listen(c, keys, handle, log, defaultLimits)
+func Listen(c Config, keys token.Keys, may MayBeGenuine, handle Handler, log *slog.Logger) (*Server, error) {
+	return listen(c, &backend{keys: keys, may: may, handle: handle, log: log}, defaultLimits)
 }
 
-func listen(c Config, keys token.Keys, handle Handler, log *slog.Logger, most limits) (*Server, error) {
+func listen(c Config, b *backend, most limits) (*Server, error) {
 	secure, err := c.tlsConfig()
 	if err != nil {
 		return nil, fmt.Errorf("receive mail at %s (DM_INBOUND_ADDRESS): %w", c.Address, err)
@@ -63,9 +68,9 @@ func listen(c Config, keys token.Keys, handle Handler, log *slog.Logger, most li
 	if err != nil {
 		return nil, fmt.Errorf("receive mail at %s (DM_INBOUND_ADDRESS): %s", c.Address, neterr.Reason(err))
 	}
-	l = feedback.KeepAccepting(l, "the listener for mail that comes back", log)
+	l = feedback.KeepAccepting(l, "the listener for mail that comes back", b.log)
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &backend{ctx: ctx, keys: keys, handle: handle, log: log, work: make(chan struct{}, maxWork)}
+	b.ctx, b.work = ctx, make(chan struct{}, maxWork)
 	s := &Server{
 		smtp: smtp.NewServer(b), listener: newBoundedListener(l, most), served: make(chan struct{}), cancel: cancel,
 	}
@@ -73,11 +78,11 @@ func listen(c Config, keys token.Keys, handle Handler, log *slog.Logger, most li
 	s.smtp.MaxRecipients, s.smtp.MaxMessageBytes, s.smtp.MaxLineLength = maxRecipients, most.message, maxLine
 	s.smtp.ReadTimeout, s.smtp.WriteTimeout = commandTimeout, commandTimeout
 	s.smtp.EnableSMTPUTF8, s.smtp.EnableDSN = true, true
-	s.smtp.ErrorLog = errorLog{log}
+	s.smtp.ErrorLog = errorLog{b.log}
 	go func() {
 		defer close(s.served)
 		if err := s.smtp.Serve(s.listener); err != nil && ctx.Err() == nil {
-			log.Error("receiving mail ended", "error", neterr.Reason(err))
+			b.log.Error("receiving mail ended", "error", neterr.Reason(err))
 		}
 	}()
 	return s, nil
@@ -127,6 +132,10 @@ func (e errorLog) Println(args ...any) { e.log.Debug("receiving mail: " + fmt.Sp
 
 var errBusy = &smtp.SMTPError{
 	Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "not possible now, try again later",
+}
+
+var errNoKey = &smtp.SMTPError{
+	Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "the recipient cannot be verified now, try again later",
 }
 
 var errNotOurs = &smtp.SMTPError{

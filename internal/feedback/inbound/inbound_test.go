@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/big"
 	"net"
 	"os"
@@ -46,6 +47,7 @@ type rig struct {
 	mu       sync.Mutex
 	messages []Message
 	answer   func() error // of the handler
+	later    int64        // mailings above this one may have a key that is missing
 }
 
 type logBuffer struct {
@@ -70,15 +72,21 @@ func start(t *testing.T, url string) *rig {
 	return startWith(t, url, defaultLimits)
 }
 
+func (r *rig) may(claimed token.Recipient) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return claimed.Mailing > r.later
+}
+
 func startWith(t *testing.T, url string, most limits) *rig {
 	t.Helper()
 	c, err := Parse(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{T: t}
+	r := &rig{T: t, later: math.MaxInt64}
 	log := slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r.Server, err = listen(c, ours, func(_ context.Context, m Message) error {
+	r.Server, err = listen(c, &backend{keys: ours, may: r.may, log: log, handle: func(_ context.Context, m Message) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.answer != nil {
@@ -88,7 +96,7 @@ func startWith(t *testing.T, url string, most limits) *rig {
 		}
 		r.messages = append(r.messages, m)
 		return nil
-	}, log, most)
+	}}, most)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +225,28 @@ func TestOnlyRecipientsWithATokenOfOursAreAccepted(t *testing.T) {
 	}
 }
 
+// The key of a mailing may be missing here, or the mailing may be so new that nobody knows. The peer
+// keeps such a message. It costs no more than what a stranger sends.
+func TestATokenThatMayBeGenuineIsToldToComeAgain(t *testing.T) {
+	t.Parallel()
+	r := start(t, "smtp://127.0.0.1:0")
+	r.later = someone.Mailing - 1
+	before := token.Recipient{Mailing: someone.Mailing - 1, Number: 1}
+	p := r.session()
+	p.want("MAIL FROM:<>", "250")
+	p.want("RCPT TO:<"+bounceAddress(theirs, someone)+">", "451 4.3.0")
+	p.want("RCPT TO:<U-"+strings.ToUpper(theirs.ForAddress(token.Unsubscribe, someone))+"@bounce.example.com>", "451")
+	p.want("RCPT TO:<"+bounceAddress(theirs, before)+">", "550")
+	p.want("RCPT TO:<b-"+theirs.ForAddress(token.Test, someone)+"@bounce.example.com>", "550")
+	p.want("RCPT TO:<b-"+strings.Repeat("a", 26)+"@bounce.example.com>", "550")
+	p.want("DATA", "502") // nothing of it is taken over
+	p.want("RCPT TO:<"+bounceAddress(ours, someone)+">", "250")
+	for range maxRefused - 5 {
+		p.want("RCPT TO:<"+bounceAddress(theirs, someone)+">", "451")
+	}
+	p.want("RCPT TO:<"+bounceAddress(theirs, someone)+">", "421")
+}
+
 func TestAnySenderIsAccepted(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")
@@ -296,7 +326,7 @@ func TestTheSocketOfADeadWorkerIsReplacedAndThatOfALivingOneIsNot(t *testing.T) 
 	}
 	r := start(t, "lmtp://"+socket)
 	c, _ := Parse("lmtp://" + socket)
-	if _, err := Listen(c, ours, nil, slog.New(slog.DiscardHandler)); err == nil ||
+	if _, err := Listen(c, ours, nil, nil, slog.New(slog.DiscardHandler)); err == nil ||
 		!strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("a second listener: %v", err)
 	}
@@ -306,7 +336,7 @@ func TestTheSocketOfADeadWorkerIsReplacedAndThatOfALivingOneIsNot(t *testing.T) 
 		t.Fatal(err)
 	}
 	c, _ = Parse("lmtp://" + file)
-	if _, err := Listen(c, ours, nil, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := Listen(c, ours, nil, nil, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("it listens at a file")
 	}
 	if _, err := os.Stat(file); err != nil {
@@ -322,13 +352,13 @@ func TestAListenerThatCannotBindSaysWhereAndWhy(t *testing.T) {
 	}
 	defer taken.Close()
 	c, _ := Parse("smtp://" + taken.Addr().String())
-	_, err = Listen(c, ours, nil, slog.New(slog.DiscardHandler))
+	_, err = Listen(c, ours, nil, nil, slog.New(slog.DiscardHandler))
 	if want := "receive mail at " + taken.Addr().String() + " (DM_INBOUND_ADDRESS): address already in use"; err == nil ||
 		err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 	c.Cert, c.Key = "/nowhere/cert.pem", "/nowhere/key.pem"
-	if _, err = Listen(c, ours, nil, slog.New(slog.DiscardHandler)); err == nil ||
+	if _, err = Listen(c, ours, nil, nil, slog.New(slog.DiscardHandler)); err == nil ||
 		!strings.Contains(err.Error(), "read the certificate: ") {
 		t.Errorf("%v", err)
 	}

@@ -20,6 +20,7 @@ import (
 type backend struct {
 	ctx    context.Context
 	keys   token.Keys
+	may    MayBeGenuine
 	handle Handler
 	log    *slog.Logger
 	work   chan struct{} // has an entry for each message that is being taken over
@@ -73,6 +74,9 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	named, ok := feedback.ReadAddress(s.keys, to)
 	if !ok {
 		s.refused++
+		if claimed, ok := feedback.ClaimOfAddress(to); ok && s.may(claimed.Recipient) {
+			return errNoKey
+		}
 		return errNotOurs
 	}
 	s.mu.Lock()

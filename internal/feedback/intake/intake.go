@@ -27,6 +27,8 @@ type Message struct {
 	Size   int64  // of the whole message
 	Origin events.Origin
 	At     time.Time // when it arrived; zero: now
+	// LacksKey says that a key is missing here with which tokens of ours are signed.
+	LacksKey bool
 }
 
 // Taken says what became of a message.
@@ -38,6 +40,9 @@ type Taken struct {
 	// ours does nothing.
 	Named int
 	Kept  int // recipients about whom nobody could read what it says
+	// Later says that the message may be about another recipient of ours, whose token is signed with
+	// a key that is missing here. It has to be taken over again by a process with the key.
+	Later bool
 }
 
 // Intake takes messages over. It is safe for concurrent use.
@@ -53,10 +58,13 @@ func New(pool *pgxpool.Pool, keys token.Keys) *Intake {
 
 // Take takes a message over. When it returns nil, all that follows from it is committed. Also takes
 // part in the transaction, unless it is nil.
-func (i *Intake) Take(ctx context.Context, m Message, also func(context.Context, pgx.Tx) error) (t Taken, err error) {
+func (i *Intake) Take(
+	ctx context.Context, m Message, also func(context.Context, pgx.Tx, Taken) error,
+) (t Taken, err error) {
 	t.Report = i.reader.Read(m.Data)
 	if len(m.Named) == 0 {
 		m.Named = named(t.Report)
+		t.Later = m.LacksKey && t.Report.Unverified
 	}
 	m.Named = distinct(m.Named)
 	t.Named = len(m.Named)
@@ -67,7 +75,7 @@ func (i *Intake) Take(ctx context.Context, m Message, also func(context.Context,
 		if err := m.record(ctx, tx, &t); err != nil || also == nil {
 			return err
 		}
-		return also(ctx, tx)
+		return also(ctx, tx, t)
 	})
 	return t, err
 }

@@ -224,20 +224,20 @@ func TestAMessageIsTakenOverTogetherWithWhatTheCallerAdds(t *testing.T) {
 	f := newFixture(t)
 	m := f.message(dsn("x@example.com", "r1@example.org", "5.1.1"), f.bounce(1))
 	failure := errors.New("the position cannot be written")
-	fails := func(context.Context, pgx.Tx) error { return failure }
+	fails := func(context.Context, pgx.Tx, intake.Taken) error { return failure }
 	if _, err := f.intake.Take(t.Context(), m, fails); !errors.Is(err, failure) {
 		t.Errorf("got %v", err)
 	}
 	f.wantEvents()
 	called := 0
 	for range 2 {
-		_, err := f.intake.Take(t.Context(), m, func(context.Context, pgx.Tx) error { called++; return nil })
+		_, err := f.intake.Take(t.Context(), m, func(context.Context, pgx.Tx, intake.Taken) error { called++; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := f.intake.Take(t.Context(), f.message("Subject: x\r\n\r\ny\r\n"),
-		func(context.Context, pgx.Tx) error { called++; return nil }); err != nil || called != 3 {
+		func(context.Context, pgx.Tx, intake.Taken) error { called++; return nil }); err != nil || called != 3 {
 		t.Errorf("a message about nobody: %v, %d calls", err, called)
 	}
 	f.wantEvents("1 hard")

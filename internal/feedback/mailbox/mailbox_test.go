@@ -26,6 +26,7 @@ import (
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback/intake"
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/tokenkey"
 )
 
 func TestMain(m *testing.M) { os.Exit(servertest.Main(m)) }
@@ -64,7 +65,12 @@ func newFixture(t testing.TB) *fixture {
 }
 
 func (f *fixture) reader() *Reader {
-	return NewReader(f.config, f.pool, intake.New(f.pool, keys), slog.New(slog.NewTextHandler(&f.log, nil)))
+	return f.readerWith(keys)
+}
+
+func (f *fixture) readerWith(keys token.Keys) *Reader {
+	log := slog.New(slog.NewTextHandler(&f.log, nil))
+	return NewReader(f.config, f.pool, intake.New(f.pool, keys), tokenkey.NewWatch(f.pool, keys, log), log)
 }
 
 func (f *fixture) exec(sql string, args ...any) {
@@ -129,7 +135,7 @@ func (f *fixture) in(folder string, flag imap.Flag) (all, flagged int) {
 	f.Helper()
 	c := f.config
 	c.folder = folder
-	s, err := NewReader(c, f.pool, nil, nil).open(f.Context())
+	s, err := NewReader(c, f.pool, nil, nil, nil).open(f.Context())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -187,6 +193,81 @@ func TestEachMessageOfAMailboxIsReadOnce(t *testing.T) {
 	}
 }
 
+// with reads as a worker with other keys.
+func (f *fixture) with(keys token.Keys, most int) Read {
+	f.Helper()
+	found, err := f.readerWith(keys).Read(f.Context(), most)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return found
+}
+
+// A worker that lacks the key of a mailing cannot tell its tokens from forged ones.
+func TestAMessageOfAMissingKeyIsLeftForAReaderWithTheKey(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	other, _ := token.ParseKeys(strings.Repeat("x", 40))
+	f.exec(`UPDATE mailings SET marks = jsonb_build_object('token_key', $1::text)`, keys.Name())
+	request := func(keys token.Keys) {
+		f.deliverText("To: u-" + keys.ForAddress(token.Unsubscribe, token.Recipient{Mailing: f.mailing, Number: 7}) +
+			"@bounce.example.com\r\nFrom: jane@example.org\r\n\r\nplease\r\n")
+	}
+	forged, _ := token.ParseKeys(strings.Repeat("f", 40))
+	const lunch = "To: postmaster@example.com\r\nSubject: lunch?\r\n\r\nAt one?\r\n"
+	f.deliverText(lunch)
+	f.deliver(1)
+	request(forged)
+	request(keys)
+	f.deliver(2)
+	f.deliverText(lunch)
+	if got := f.with(other, 3); got != (Read{Messages: 3, Later: 2, More: true}) {
+		t.Errorf("the first three, without the key: %+v", got)
+	}
+	if got := f.with(other, 9); got != (Read{Messages: 3, Later: 2}) {
+		t.Errorf("the others, without the key: %+v", got)
+	}
+	if got := f.with(other, 9); got != (Read{}) {
+		t.Errorf("again without the key: %+v", got)
+	}
+	if all, _ := f.in("INBOX", imap.FlagSeen); all != 6 || len(f.events()) != 0 {
+		t.Errorf("%d messages are left, and events of %v", all, f.events())
+	}
+	if !strings.Contains(f.log.String(), "are left until DM_TOKEN_KEYS has every key") {
+		t.Errorf("the log has %s", f.log.String())
+	}
+	// Another worker has it. It reads again what was left, and is interrupted.
+	if got := f.read(3); got != (Read{Reports: 2, Events: 2, More: true}) {
+		t.Errorf("the first three, with the key: %+v", got)
+	}
+	f.deliver(3)
+	if got := f.with(other, 9); got != (Read{Messages: 1, Later: 1}) {
+		t.Errorf("a later one, without the key: %+v", got)
+	}
+	if got := f.read(9); got != (Read{Reports: 2, Events: 2}) {
+		t.Errorf("the others, with the key: %+v", got)
+	}
+	var done bool // a forged token is read twice at most
+	err := f.pool.QueryRow(t.Context(), `SELECT later_uid IS NULL FROM mailbox_positions`).Scan(&done)
+	if err != nil || !done {
+		t.Errorf("messages that were read again are read once more: %v", err)
+	}
+	if got := f.events(); !slices.Equal(got, []int32{1, 2, 3, 7}) {
+		t.Errorf("events of %v", got)
+	}
+	if all, _ := f.in("INBOX", imap.FlagSeen); all != 3 {
+		t.Errorf("in the mailbox are %d messages: want those that are not ours", all)
+	}
+	// Without a missing key, such a token is none of ours.
+	request(forged)
+	if got := f.read(9); got != (Read{Messages: 1}) {
+		t.Errorf("a forged one: %+v", got)
+	}
+	if got := f.read(9); got != (Read{}) {
+		t.Errorf("after a forged one: %+v", got)
+	}
+}
+
 // A process that dies right after the commit has not put the message away.
 func TestAMessageThatWasReadAndNotPutAwayIsNotReadAgain(t *testing.T) {
 	t.Parallel()
@@ -206,8 +287,8 @@ func TestAMessageThatWasReadAndNotPutAwayIsNotReadAgain(t *testing.T) {
 	if err != nil || m == nil {
 		t.Fatal(m, err)
 	}
-	if _, err := r.intake.Take(t.Context(), *m, func(ctx context.Context, tx pgx.Tx) error {
-		return r.setPosition(ctx, tx, s.validity, uids[0])
+	if _, err := r.intake.Take(t.Context(), *m, func(ctx context.Context, tx pgx.Tx, _ intake.Taken) error {
+		return r.setPosition(ctx, tx, s.validity, uids[0], false, false)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -218,12 +299,12 @@ func TestAMessageThatWasReadAndNotPutAwayIsNotReadAgain(t *testing.T) {
 	}
 	// Another reader, which was slower, does not move the position back.
 	if err := pgx.BeginFunc(t.Context(), f.pool, func(tx pgx.Tx) error {
-		return r.setPosition(t.Context(), tx, validity, uids[0])
+		return r.setPosition(t.Context(), tx, validity, uids[0], false, false)
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if last, err := r.position(t.Context(), validity); err != nil || last != uids[1] {
-		t.Errorf("the position is %d, %v; want %d", last, err, uids[1])
+	if p, err := r.position(t.Context(), validity); err != nil || p.last != uids[1] {
+		t.Errorf("the position is %d, %v; want %d", p.last, err, uids[1])
 	}
 	if got := f.events(); !slices.Equal(got, []int32{1, 2}) {
 		t.Errorf("events of %v", got)
@@ -421,7 +502,7 @@ func TestAMailboxThatCannotBeReadSaysWhy(t *testing.T) {
 		"the mailbox is unavailable: connect to " + gone.address + ": connection refused":  gone,
 		"the mailbox is unavailable: connect to " + f.config.address:                       secure,
 	} {
-		_, err := NewReader(c, f.pool, nil, nil).Read(t.Context(), 1)
+		_, err := NewReader(c, f.pool, nil, nil, nil).Read(t.Context(), 1)
 		var unavailable *UnavailableError
 		if !errors.As(err, &unavailable) || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
@@ -470,7 +551,7 @@ func TestTheEndOfTheContextEndsTheWaitForTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	var unavailable *UnavailableError
-	if _, err := NewReader(c, nil, nil, nil).Read(ctx, 1); !errors.As(err, &unavailable) {
+	if _, err := NewReader(c, nil, nil, nil, nil).Read(ctx, 1); !errors.As(err, &unavailable) {
 		t.Errorf("got %v", err)
 	}
 	_ = l.Close()
@@ -498,7 +579,7 @@ func TestAServerWithTheCertificateOfAStrangerGetsNoPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "the server's certificate is refused"
-	if _, err := NewReader(c, nil, nil, nil).Read(t.Context(), 1); err == nil || !strings.Contains(err.Error(), want) {
+	if _, err := NewReader(c, nil, nil, nil, nil).Read(t.Context(), 1); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	_ = l.Close()

@@ -73,6 +73,9 @@ type Report struct {
 	// Tokens are the recipients of ours whose tokens the message holds, without duplicates. Those of
 	// Addressed come first. A bounce of another message than one of ours has no others.
 	Tokens []token.Recipient
+	// Unverified says that the message holds a token that none of the keys has signed, and was sent
+	// to none of Addressed. The token is forged, or its key is missing here.
+	Unverified bool
 	// Answer says that a program has answered, so that the message is no request of a person.
 	Answer bool
 	// Feedback is the type of a feedback report (RFC 5965), such as "abuse" or "opt-out".
@@ -110,7 +113,7 @@ func (rd Reader) Read(data []byte) *Report {
 		r.Findings = []Finding{{}}
 	}
 	isBounce := func(f Finding) bool { return f.Class == Hard || f.Class == Soft }
-	r.Addressed, r.Tokens = rd.tokens(m, slices.ContainsFunc(r.Findings, isBounce))
+	r.Addressed, r.Tokens, r.Unverified = rd.tokens(m, slices.ContainsFunc(r.Findings, isBounce))
 	r.Answer = isReportOrReply(m.header)
 	for i := range r.Findings {
 		f := &r.Findings[i]

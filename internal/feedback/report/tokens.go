@@ -12,9 +12,12 @@ import (
 // holds. A bounce is about the message that it returns. If the fields of this message have no
 // token, it is no message of ours, and what it quotes or forwards says nothing: an operator may
 // have answered a reader, and misspelt an address.
-func (rd Reader) tokens(m *message, bounce bool) (addressed []feedback.Named, all []token.Recipient) {
+//
+// unverified reports whether the message holds a token that none of the keys has signed. It does
+// not count if the message was sent to an address whose token is verified.
+func (rd Reader) tokens(m *message, bounce bool) (addressed []feedback.Named, all []token.Recipient, unverified bool) {
 	if len(rd.Keys) == 0 {
-		return nil, nil
+		return nil, nil, false
 	}
 	f := finder{keys: rd.Keys}
 	for _, field := range m.header {
@@ -40,7 +43,7 @@ func (rd Reader) tokens(m *message, bounce bool) (addressed []feedback.Named, al
 			f.text(p.text())
 		}
 	}
-	return addressed, f.found
+	return addressed, f.found, f.unverified && len(addressed) == 0
 }
 
 // finder collects the tokens of ours. It tries a limited number of texts, because each costs a hash
@@ -50,6 +53,8 @@ type finder struct {
 	named []feedback.Named
 	found []token.Recipient // of them, each once
 	tried int
+
+	unverified bool // there is a token that none of the keys has signed
 }
 
 // toFields are the fields in which servers write down the recipient of the envelope, and those of
@@ -113,6 +118,8 @@ func (f *finder) address(address string) {
 	f.tried++
 	if n, ok := feedback.ReadAddress(f.keys, address); ok {
 		f.add(n)
+	} else if _, ok := feedback.ClaimOfAddress(address); ok {
+		f.unverified = true
 	}
 }
 
@@ -128,6 +135,8 @@ func (f *finder) link(link string) {
 	f.tried++
 	if r, err := f.keys.FromURL(token.Unsubscribe, last); err == nil {
 		f.add(feedback.Named{Recipient: r, Kind: token.Unsubscribe})
+	} else if _, ok := token.ClaimOfURL(token.Unsubscribe, last); ok {
+		f.unverified = true
 	}
 }
 

@@ -68,28 +68,71 @@ func (k Keys) ForAddress(kind Kind, r Recipient) string {
 // FromURL returns the recipient that a token of a URL names. The error is ErrInvalid for a token
 // that none of the keys has signed, or that is of another kind.
 func (k Keys) FromURL(kind Kind, token string) (Recipient, error) {
-	if len(token) > MaxLength {
-		return Recipient{}, ErrInvalid
-	}
-	b, err := inURLs.DecodeString(token)
-	if err != nil || inURLs.EncodeToString(b) != token { // the decoder skips line breaks
+	b, err := fromURL(token)
+	if err != nil {
 		return Recipient{}, ErrInvalid
 	}
 	return k.open(kind, b)
 }
 
+func fromURL(token string) ([]byte, error) {
+	if len(token) > MaxLength {
+		return nil, ErrInvalid
+	}
+	b, err := inURLs.DecodeString(token)
+	if err != nil || inURLs.EncodeToString(b) != token { // the decoder skips line breaks
+		return nil, ErrInvalid
+	}
+	return b, nil
+}
+
 // FromAddress returns the recipient that a token of an address names, in any case of letters. The
 // error is as that of FromURL.
 func (k Keys) FromAddress(kind Kind, token string) (Recipient, error) {
-	if len(token) > MaxLength {
+	b, err := fromAddress(token)
+	if err != nil {
 		return Recipient{}, ErrInvalid
+	}
+	return k.open(kind, b)
+}
+
+func fromAddress(token string) ([]byte, error) {
+	if len(token) > MaxLength {
+		return nil, ErrInvalid
 	}
 	token = strings.ToLower(token)
 	b, err := inAddresses.DecodeString(token)
 	if err != nil || inAddresses.EncodeToString(b) != token { // unused bits must be zero
-		return Recipient{}, ErrInvalid
+		return nil, ErrInvalid
 	}
-	return k.open(kind, b)
+	return b, nil
+}
+
+// ClaimOfAddress returns the recipient that a token of an address names, whoever has signed it. ok
+// is false for a text that no key can have signed as a token of this kind.
+func ClaimOfAddress(kind Kind, token string) (claimed Recipient, ok bool) {
+	b, err := fromAddress(token)
+	if err != nil {
+		return Recipient{}, false
+	}
+	return claim(kind, b)
+}
+
+// ClaimOfURL is as ClaimOfAddress for a token of a URL.
+func ClaimOfURL(kind Kind, token string) (claimed Recipient, ok bool) {
+	b, err := fromURL(token)
+	if err != nil {
+		return Recipient{}, false
+	}
+	return claim(kind, b)
+}
+
+func claim(kind Kind, b []byte) (Recipient, bool) {
+	if len(b) <= macSize {
+		return Recipient{}, false
+	}
+	r, err := parse(kind, b[:len(b)-macSize])
+	return r, err == nil && r.Mailing > 0 && r.Number > 0
 }
 
 // seal returns the bytes of a token: version and kind, mailing, number, hash.
@@ -112,7 +155,15 @@ func (k Keys) open(kind Kind, b []byte) (Recipient, error) {
 	for _, key := range k {
 		signed |= subtle.ConstantTimeCompare(mac, key.mac(content))
 	}
-	if signed != 1 || content[0] != version<<4|byte(kind) {
+	if signed != 1 {
+		return Recipient{}, ErrInvalid
+	}
+	return parse(kind, content)
+}
+
+// parse reads a token without its hash.
+func parse(kind Kind, content []byte) (Recipient, error) {
+	if content[0] != version<<4|byte(kind) {
 		return Recipient{}, ErrInvalid
 	}
 	mailing, n := binary.Uvarint(content[1:])

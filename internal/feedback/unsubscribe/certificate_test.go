@@ -138,7 +138,7 @@ func TestAListenerThatCannotStartSaysWhyInOneLine(t *testing.T) {
 			"(DM_PUBLIC_CERT, DM_PUBLIC_KEY) cannot be used: tls: private key does not match public key"},
 	} {
 		c.o.Settings = settings
-		_, err := Listen(c.o, nil, quiet)
+		_, err := Listen(c.o, nil, nil, quiet)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("got %v, want %s", err, c.want)
 		}

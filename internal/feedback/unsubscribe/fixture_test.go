@@ -17,6 +17,7 @@ import (
 	"directmailer/internal/feedback"
 	"directmailer/internal/feedback/token"
 	"directmailer/internal/feedback/token/tokentest"
+	"directmailer/internal/feedback/tokenkey"
 	"directmailer/internal/mailings"
 )
 
@@ -29,6 +30,7 @@ type fixture struct {
 	pool   *pgxpool.Pool
 	server *Server
 	keys   token.Keys
+	watch  *tokenkey.Watch
 	base   string
 	client *http.Client
 }
@@ -51,8 +53,9 @@ func (f *fixture) start(o Options) {
 		f.server.Close(f.Context())
 	}
 	o.Address, o.Settings = "127.0.0.1:0", feedback.Settings{Keys: f.keys, PublicURL: "https://mail.example.com"}
+	f.watch = tokenkey.NewWatch(f.pool, f.keys, slog.New(slog.DiscardHandler))
 	var err error
-	if f.server, err = Listen(o, f.pool, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+	if f.server, err = Listen(o, f.watch, f.pool, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
 		f.Fatal(err)
 	}
 	server := f.server

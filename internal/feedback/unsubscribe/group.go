@@ -5,21 +5,19 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/database"
 	"directmailer/internal/feedback/token"
+	"directmailer/internal/feedback/tokenkey"
 )
 
 // The limits of what the listener costs the database: at most one transaction in each groupPause,
 // with at most maxGroup requests, on one connection. Requests beyond maxWaiting are refused.
 const (
 	groupPause = 50 * time.Millisecond
-	keysEvery  = time.Minute
 	maxGroup   = 500
 	maxWaiting = 1000
 	groupTime  = 10 * time.Second
@@ -52,9 +50,7 @@ type group struct {
 	log     *slog.Logger
 	waiting chan job
 
-	keys  token.Keys
-	lacks atomic.Bool  // a key of a mailing that is kept
-	known atomic.Int64 // the highest mailings.key whose token key was looked up
+	keys *tokenkey.Watch
 
 	stop   context.CancelFunc
 	ended  chan struct{}
@@ -67,7 +63,7 @@ type job struct {
 	done chan<- error
 }
 
-func newGroup(pool *pgxpool.Pool, keys token.Keys, log *slog.Logger) *group {
+func newGroup(pool *pgxpool.Pool, keys *tokenkey.Watch, log *slog.Logger) *group {
 	ctx, stop := context.WithCancel(context.Background())
 	g := &group{
 		pool: pool, log: log, waiting: make(chan job, maxWaiting), stop: stop, ended: make(chan struct{}), keys: keys,
@@ -126,10 +122,8 @@ func (g *group) close() {
 // takes no longer than one that does not.
 func (g *group) run(ctx context.Context) {
 	defer close(g.ended)
-	pause, look := time.NewTicker(groupPause), time.NewTicker(keysEvery)
+	pause := time.NewTicker(groupPause)
 	defer pause.Stop()
-	defer look.Stop()
-	_ = g.lookForKeys(ctx, 0) // after an error, the next token that cannot be read asks again
 	for {
 		jobs := g.gather()
 		err := g.commit(jobs)
@@ -144,49 +138,10 @@ func (g *group) run(ctx context.Context) {
 		for _, j := range jobs {
 			j.done <- err
 		}
-		select {
-		case <-look.C:
-			_ = g.lookForKeys(ctx, 0)
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return
-		default:
 		}
 	}
-}
-
-// recentMailings is how many of the latest mailings are looked at again: the transaction of an
-// earlier one may have ended later.
-const recentMailings = 100
-
-// lookForKeys finds out whether these keys can read the tokens of the mailings whose key is above
-// a number. Only a look at all of them finds that no key is missing any more.
-func (g *group) lookForKeys(ctx context.Context, above int64) error {
-	ctx, cancel := context.WithTimeout(ctx, groupTime)
-	defer cancel()
-	rows, err := g.pool.Query(ctx, `
-		SELECT coalesce(marks->>'token_key', ''), max(key) FROM mailings WHERE key > $1 GROUP BY 1`, above)
-	if err != nil {
-		return err
-	}
-	var name string
-	var last int64
-	known, lacks := g.known.Load(), g.lacks.Load()
-	if above <= 0 {
-		known, lacks = 0, false
-	}
-	_, err = pgx.ForEachRow(rows, []any{&name, &last}, func() error {
-		known, lacks = max(known, last), lacks || name != "" && !g.keys.Has(name)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	g.known.Store(known)
-	if g.lacks.Swap(lacks) != lacks && lacks {
-		g.log.Error("the public listener lacks a token key of a mailing that is kept: it answers 503 to tokens that it " +
-			"cannot read, until DM_TOKEN_KEYS has the key again")
-	}
-	return nil
 }
 
 // gather returns the jobs that wait, at most maxGroup of them.

@@ -29,7 +29,7 @@ func newHandler(o Options, g *group) *handler {
 	}
 	return &handler{
 		keys: o.Settings.Keys, base: basePath(o.Settings.PublicURL), limits: newLimits(o.Proxies),
-		pages: newPages(look), add: g.add, lacks: g.lacks.Load, now: time.Now,
+		pages: newPages(look), add: g.add, lacks: g.keys.Lacks, now: time.Now,
 	}
 }
 

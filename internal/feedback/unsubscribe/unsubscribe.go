@@ -28,6 +28,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/feedback"
+	"directmailer/internal/feedback/tokenkey"
 	"directmailer/internal/neterr"
 )
 
@@ -66,8 +67,8 @@ const (
 )
 
 // Listen starts a server. The error is one line that names the variable to change. Requests are
-// written to the database of pool.
-func Listen(o Options, pool *pgxpool.Pool, log *slog.Logger) (*Server, error) {
+// written to the database of pool. keys tells whether a key is missing.
+func Listen(o Options, keys *tokenkey.Watch, pool *pgxpool.Pool, log *slog.Logger) (*Server, error) {
 	var keyPair *keyPair
 	if o.Certificate != "" {
 		var err error
@@ -81,7 +82,7 @@ func Listen(o Options, pool *pgxpool.Pool, log *slog.Logger) (*Server, error) {
 	}
 	limiter := limitConnections(feedback.KeepAccepting(listener, "the public listener", log), o.Proxies, keyPair)
 	s := &Server{listener: limiter, ended: make(chan struct{})}
-	s.group = newGroup(pool, o.Settings.Keys, log)
+	s.group = newGroup(pool, keys, log)
 	s.handler = newHandler(o, s.group)
 	s.http = newHTTP(limiter.endConnections(s.handler))
 	if keyPair != nil {

@@ -246,13 +246,15 @@ func TestAListenerThatLacksAKeyDoesNotSayThatSomebodyHasLeft(t *testing.T) {
 		!strings.Contains(a.body, "That did not work") {
 		t.Errorf("form: %d %s", a.status, a.body)
 	}
-	f.server.group.known.Store(1 << 20) // others were opened after it
+	f.exec(`INSERT INTO mailings (key, id, first_run_id, input, list, state) OVERRIDING SYSTEM VALUE
+		VALUES (1 << 20, 'later', 'run', '{}', 'people', 'preparing')`)
+	f.oneClick("x") // others were opened after it
 	if a := f.oneClick(in); a.status != http.StatusServiceUnavailable {
 		t.Errorf("one click for an older mailing: %d", a.status)
 	}
 	f.exec(`DELETE FROM recipients WHERE mailing = (SELECT key FROM mailings WHERE id = 'autumn')`)
 	f.exec(`UPDATE mailings SET marks = '{}'`) // nobody needs the key any more
-	if err := f.server.group.lookForKeys(t.Context(), 0); err != nil {
+	if err := f.watch.Look(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if a := f.oneClick(in); a.status != http.StatusOK {

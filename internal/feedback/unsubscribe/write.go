@@ -23,7 +23,7 @@ func (g *group) commit(jobs []job) error {
 	// A mailing may have been opened since the last look, with a key that is not here. Its recipients
 	// must not be told that they have left.
 	if slices.ContainsFunc(jobs, func(j job) bool { return j.who == token.Recipient{} }) {
-		if err := g.lookForKeys(ctx, g.known.Load()-recentMailings); err != nil {
+		if err := g.keys.LookAtLatest(ctx); err != nil {
 			return err
 		}
 	}
