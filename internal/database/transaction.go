@@ -45,7 +45,8 @@ var (
 // limit. A client that reads nothing for half a minute, while the server has more to send, would be
 // taken for one that is gone (tcp_user_timeout). One that reads the last rows slowly would have an
 // idle transaction. The transaction keeps nobody waiting. But while it lasts, vacuum keeps the rows
-// that it can see.
+// that it can see, in the whole database. So a command whose reader may be slow lets a file wait
+// for the reader (output.Ahead).
 var withoutTimeouts = pgx.TxOptions{BeginQuery: ReadOnly.BeginQuery + `; ` +
 	`SELECT set_config(name, '0', true) FROM pg_settings ` +
 	`WHERE name IN ('idle_in_transaction_session_timeout', 'tcp_user_timeout')`}

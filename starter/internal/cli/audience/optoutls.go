@@ -62,7 +62,7 @@ apostrophe before it.`,
 	_ = cmd.MarkFlagFilename("output-file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.each(cmd.Context(), of, func(all allOptOuts) error {
-			return a.Write(file, func(w io.Writer) error {
+			return a.Write(cmd.Context(), file, func(w io.Writer) error {
 				if format.JSON() {
 					return writeArray(w, all)
 				}

@@ -95,7 +95,7 @@ addresses to be believed.`,
 		if err != nil {
 			return command.NotFound(err, args[0])
 		}
-		err = a.Write(file, func(w io.Writer) error {
+		err = a.Write(cmd.Context(), file, func(w io.Writer) error {
 			if onlyEvents {
 				return writeEvents(cmd.Context(), s.Events, m.Key, format.JSON(), w)
 			}

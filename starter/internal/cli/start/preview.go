@@ -223,10 +223,10 @@ func (a *app) writePreview(dir, name string, message []byte) error {
 		return command.FileFailure(err)
 	}
 	path := filepath.Join(dir, name)
-	err := a.Write(path, func(w io.Writer) error {
+	err := command.FileFailure(output.ToFile(path, func(w io.Writer) error {
 		_, err := w.Write(message)
 		return err
-	})
+	}))
 	if err == nil {
 		fmt.Fprintln(a.Out, path)
 	}
