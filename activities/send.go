@@ -64,7 +64,8 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 		defer a.SendSlots.lendWhen(slot.heldUp)()
 		// After an outage, answers of this worker may be unwritten. The claim would make their
 		// recipients uncertain.
-		if err := a.gate.WriteKept(ctx); err != nil {
+		batch := ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}
+		if err := a.gate.WriteKeptOf(ctx, batch); err != nil {
 			return workflows.SentBatch{}, err
 		}
 		// Before the claim, which finds the opt-outs of before.
@@ -73,13 +74,16 @@ func (a *Activities) SendBatch(ctx context.Context, call workflows.SendCall) (wo
 			return workflows.SentBatch{}, err
 		}
 		defer optOuts.Close()
-		claim, err := a.claim(ctx, ledger.Batch{Mailing: m.Key, Number: int32(call.Batch)}, call.OnUncertain)
+		claim, err := a.claim(ctx, batch, call.OnUncertain)
 		if err != nil {
 			return workflows.SentBatch{}, err
 		}
 		out := sentBatch(claim.Settled) // closed if an earlier attempt has closed it and its answer was lost
 		if !claim.Settled.Closed {
 			out, err = a.sendTurn(ctx, call, m, claim, points, slot, optOuts)
+			if err != nil { // the next claim may be that of another worker
+				_ = a.gate.WriteKeptOf(ctx, batch)
+			}
 		}
 		out.Worker, out.HandedOver = a.worker, previousCounts(ctx).Busy
 		if n, countErr := a.events.Counts(ctx, m.Key); countErr == nil { // or else the next turn brings it

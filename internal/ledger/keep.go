@@ -21,6 +21,9 @@ const keptPause = 500 * time.Millisecond
 // other entries wait as long.
 const keptLockTimeout = "1s"
 
+// claimLockTimeout is how long the next claim of the same batch waits for it. No other batch waits.
+const claimLockTimeout = "1min"
+
 // kept holds results whose commit has failed. The drop point's answer is known, and only the
 // database does not have it.
 type kept struct {
@@ -117,7 +120,7 @@ func (g *Gate) WriteKept(ctx context.Context) error {
 		if locked[r.batch.Mailing] {
 			continue
 		}
-		err := g.writeLate(ctx, r)
+		err := g.writeLate(ctx, r, keptLockTimeout)
 		switch {
 		case database.LockTimeout(err):
 			locked[r.batch.Mailing] = true
@@ -127,11 +130,36 @@ func (g *Gate) WriteKept(ctx context.Context) error {
 		}
 		// Any other error would come again, and would hold up all batches of the worker. The row
 		// stays an intent, so the next claim makes the recipient uncertain.
-		k.mu.Lock()
-		k.results = slices.DeleteFunc(k.results, func(other keptResult) bool { return other == r })
-		k.mu.Unlock()
+		k.remove(r)
 	}
 	return nil
+}
+
+// WriteKeptOf writes the results of a batch that are kept, before another claim makes their
+// recipients uncertain. It waits for locks for up to a minute. A result that is locked for longer is
+// left, as by [Gate.WriteKept]: the batch must not wait for ever.
+func (g *Gate) WriteKeptOf(ctx context.Context, b Batch) error {
+	k := &g.kept
+	k.mu.Lock()
+	results := slices.DeleteFunc(slices.Clone(k.results), func(r keptResult) bool { return r.batch != b })
+	k.mu.Unlock()
+	for _, r := range results { // WriteKept may write them at the same time: the first one counts
+		err := g.writeLate(ctx, r, claimLockTimeout)
+		switch {
+		case database.LockTimeout(err):
+			return nil
+		case err != nil && (ctx.Err() != nil || database.Unavailable(err)):
+			return fmt.Errorf("write the ledger: %w", err)
+		}
+		k.remove(r)
+	}
+	return nil
+}
+
+func (k *kept) remove(r keptResult) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.results = slices.DeleteFunc(k.results, func(other keptResult) bool { return other == r })
 }
 
 // writeKeptFirst writes the results that are kept before a group is committed. A connection whose
@@ -154,14 +182,14 @@ var (
 
 // writeLate writes a result, whoever has the batch now unless it is withdrawn, and corrects the
 // counts that have its recipient already.
-func (g *Gate) writeLate(ctx context.Context, late keptResult) error {
+func (g *Gate) writeLate(ctx context.Context, late keptResult, lockTimeout string) error {
 	r := &late.result
 	args := pgx.NamedArgs{
 		"mailing": late.batch.Mailing, "batch": late.batch.Number, "recipient": r.Recipient, "attempt": r.Attempt,
 		"status": string(r.Status), "final": r.Final, "code": r.Code, "enhanced": r.Enhanced, "reply": storable(r.Reply),
 	}
 	return pgx.BeginTxFunc(ctx, g.pool, database.ReadCommitted, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '`+keptLockTimeout+`'`); err != nil {
+		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '`+lockTimeout+`'`); err != nil {
 			return err
 		}
 		// A Close that is counting notices the new revision.

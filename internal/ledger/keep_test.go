@@ -72,6 +72,36 @@ func TestAnAnswerIsKeptUntilItIsWrittenAlthoughNobodyAsks(t *testing.T) {
 	}
 }
 
+// The gate lets its other batches go on after a second. The next claim of the batch would make the
+// recipient uncertain, and the message would be sent again.
+func TestTheNextClaimOfABatchWaitsForItsKeptAnswers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 4, 2)
+	c, other := f.claim(1, false), f.claim(2, false)
+	f.intend(c, 1, 1)
+	lock := f.lock(`SELECT FROM mailings FOR UPDATE`)
+	answer := sentLate(1, 1)
+	f.gate.Keep(c, &answer)
+	f.want(f.gate.WriteKeptOf(t.Context(), other.Batch), nil) // does not wait
+	written := make(chan error, 1)
+	go func() { written <- f.gate.WriteKeptOf(t.Context(), c.Batch) }()
+	for waits := false; !waits; { // for longer than the gate does
+		select {
+		case err := <-written:
+			t.Fatalf("the claim does not wait: %v, %v", err, f.attempts(1))
+		default:
+		}
+		f.row(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE clock_timestamp() - query_start > '2s' AND ` +
+			servertest.WaitsForAnother + `)`)(&waits)
+	}
+	f.rollback(lock)
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.attempts(1), []string{"1 sent final"})
+	f.want(f.claim(1, false).Tried[1], ledger.Tried{Attempts: 1, Final: true})
+}
+
 // Another worker has claimed the batch, and perhaps done more.
 func TestALateAnswerIsTheTruthUnlessALaterAttemptWasMade(t *testing.T) {
 	t.Parallel()
