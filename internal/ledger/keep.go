@@ -136,8 +136,8 @@ func (g *Gate) WriteKept(ctx context.Context) error {
 }
 
 // WriteKeptOf writes the results of a batch that are kept, before another claim makes their
-// recipients uncertain. It waits for locks for up to a minute. A result that is locked for longer is
-// left, as by [Gate.WriteKept]: the batch must not wait for ever.
+// recipients uncertain. It waits for locks for up to a minute. A result that is locked for longer
+// is left, as by [Gate.WriteKept]: the batch must not wait for ever.
 func (g *Gate) WriteKeptOf(ctx context.Context, b Batch) error {
 	k := &g.kept
 	k.mu.Lock()

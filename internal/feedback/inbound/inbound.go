@@ -4,9 +4,10 @@
 //
 // It accepts only recipients with a token of ours, and tells that from the token alone: a stranger
 // costs no question to the database. A token that cannot be verified may be genuine while a key is
-// missing here. Its sender is told to come again (451). It answers 250 to a message only when all that follows from it
-// is committed, and 451 while that is not possible. It never sends mail, so nothing that it is sent
-// makes backscatter.
+// missing here. Its sender is told to come again (451).
+//
+// It answers 250 to a message only when all that follows from it is committed, and 451 while that
+// is not possible. It never sends mail, so nothing that it is sent makes backscatter.
 //
 // Everything that a peer can ask for is limited: connections, time, octets, messages, recipients,
 // and how much of a processor the reading of reports may take (limits.go).

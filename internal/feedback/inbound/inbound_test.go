@@ -225,8 +225,8 @@ func TestOnlyRecipientsWithATokenOfOursAreAccepted(t *testing.T) {
 	}
 }
 
-// The key of a mailing may be missing here, or the mailing may be so new that nobody knows. The peer
-// keeps such a message. It costs no more than what a stranger sends.
+// The key of a mailing may be missing here, or the mailing may be so new that nobody knows. The
+// peer keeps such a message. It costs no more than what a stranger sends.
 func TestATokenThatMayBeGenuineIsToldToComeAgain(t *testing.T) {
 	t.Parallel()
 	r := start(t, "smtp://127.0.0.1:0")

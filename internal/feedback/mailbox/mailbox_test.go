@@ -579,7 +579,8 @@ func TestAServerWithTheCertificateOfAStrangerGetsNoPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "the server's certificate is refused"
-	if _, err := NewReader(c, nil, nil, nil, nil).Read(t.Context(), 1); err == nil || !strings.Contains(err.Error(), want) {
+	_, err = NewReader(c, nil, nil, nil, nil).Read(t.Context(), 1)
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	_ = l.Close()

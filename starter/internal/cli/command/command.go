@@ -41,8 +41,8 @@ func (a App) Say(format string, args ...any) {
 	fmt.Fprintf(a.Err, format+"\n", args...)
 }
 
-// Write lets do write the file, or the standard output if name is "" or "-". On the standard output,
-// do does not wait for a slow reader.
+// Write lets do write the file, or the standard output if name is "" or "-". On the standard
+// output, do does not wait for a slow reader.
 func (a App) Write(ctx context.Context, name string, do func(io.Writer) error) error {
 	if name == "" || name == "-" {
 		return output.Ahead(ctx, a.Out, do)
