@@ -49,6 +49,12 @@ func TestTheServerWaitsForWhoeverReadsALongAnswer(t *testing.T) {
 	if err != nil || got != "1min" {
 		t.Errorf("a transaction that writes has %q, %v", got, err)
 	}
+	err = pgx.BeginTxFunc(t.Context(), pool, database.Holding, func(tx pgx.Tx) error {
+		return tx.QueryRow(t.Context(), `SHOW idle_in_transaction_session_timeout`).Scan(&got)
+	})
+	if err != nil || got != "0" {
+		t.Errorf("a transaction that holds a lock has %q, %v", got, err)
+	}
 }
 
 // A time-out of the role or the database must not end a statement: the same statement would fail

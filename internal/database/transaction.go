@@ -37,6 +37,10 @@ var (
 	// see the same state. A concurrent change of a row that it writes fails it with a serialization
 	// failure.
 	Snapshot = pgx.TxOptions{BeginQuery: `BEGIN ISOLATION LEVEL REPEATABLE READ; ` + TransactionSettings}
+	// Holding begins a ReadCommitted transaction that holds a lock while its client does something
+	// else, for as long as that takes.
+	Holding = pgx.TxOptions{BeginQuery: ReadCommitted.BeginQuery + `; ` +
+		`SELECT set_config('idle_in_transaction_session_timeout', '0', true)`}
 	// ReadOnly begins a transaction that only reads, and whose statements all see the same state.
 	ReadOnly = pgx.TxOptions{BeginQuery: `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ` + TransactionSettings}
 )

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"directmailer/internal/audience/member"
@@ -28,6 +29,8 @@ var (
 	ErrExists = errors.New("the mailing exists already")
 	// ErrNotFound says that no mailing has the ID or the key.
 	ErrNotFound = errors.New("no such mailing")
+	// ErrStarting says that another command is starting a mailing with the ID.
+	ErrStarting = errors.New("another command is starting the mailing")
 )
 
 // Store reads and writes mailings. It is safe for concurrent use.
@@ -83,6 +86,39 @@ func (m *Mailing) Frozen() Frozen {
 		Members: m.Members, Duplicates: m.Duplicates, Recipients: m.Recipients,
 		OptedOut: m.Recipients - m.Mailable, Batches: m.Batches, Rejected: m.Rejected, Rejects: m.Rejects,
 	}
+}
+
+// Starting calls start while no other command that uses Starting starts a mailing with the ID.
+// If one does for longer than a few seconds, it returns ErrStarting. Of two commands with different files, the one that is
+// refused must not replace the list of the one that starts the mailing.
+//
+// start calls alone before a step that another command must not meet. An error of alone says that
+// the database has lost the lock: another command may start the mailing, too.
+func (s *Store) Starting(ctx context.Context, id string, start func(alone func() error) error) error {
+	tx, err := s.pool.BeginTx(ctx, database.Holding)
+	if err != nil {
+		return fmt.Errorf("lock the mailing's ID: %w", err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // it has changed nothing
+	// The server needs a moment to notice that a command was killed.
+	_, err = tx.Exec(ctx, `SET LOCAL lock_timeout = '3s'`)
+	if err == nil {
+		_, err = tx.Exec(ctx, `
+			SELECT pg_advisory_xact_lock(hashtextextended('start of the mailing ' || $1::text, 0))`, id)
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "55P03" { // lock_not_available
+		return ErrStarting
+	}
+	if err != nil {
+		return fmt.Errorf("lock the mailing's ID: %w", err)
+	}
+	return start(func() error {
+		if _, err := tx.Exec(ctx, `SELECT`); err != nil {
+			return fmt.Errorf("keep the mailing's ID locked: %w", err)
+		}
+		return nil
+	})
 }
 
 // Reserve makes the ID belong to the workflow chain of firstRunID for ever. It returns ErrExists

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"directmailer/internal/database"
 	"directmailer/internal/dev/servertest"
 	"directmailer/internal/feedback"
 	"directmailer/internal/mailings"
@@ -294,5 +295,43 @@ func TestTheKeysOfAllWorkersAreWrittenDown(t *testing.T) {
 	}
 	if err := f.store.NoteSignatures(t.Context(), m, []string{"d"}); err == nil {
 		t.Error("a new key was not written down, and nobody was told")
+	}
+}
+
+func TestOneCommandAtATimeStartsAMailing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	start := func(inside func(alone func() error) error) error {
+		return f.store.Starting(t.Context(), "new", inside)
+	}
+	err := start(func(alone func() error) error {
+		if err := start(func(func() error) error { return errors.New("begun") }); !errors.Is(err, mailings.ErrStarting) {
+			t.Errorf("the second: got %v, want ErrStarting", err)
+		}
+		another := f.store.Starting(t.Context(), "another", func(func() error) error { return nil })
+		return errors.Join(another, alone())
+	})
+	if err != nil {
+		t.Errorf("the first, and one with another ID: %v", err)
+	}
+	failed := errors.New("failed")
+	if err := start(func(func() error) error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("got %v, want the error of the start", err)
+	}
+	if err := start(func(alone func() error) error { return alone() }); err != nil {
+		t.Errorf("after a start that failed: %v", err)
+	}
+}
+
+func TestAStartThatHasLostItsLockIsNotAloneAnyMore(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	err := f.store.Starting(t.Context(), "new", func(alone func() error) error {
+		f.exec(`SELECT pg_terminate_backend(pid) FROM pg_locks
+			WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+		return alone()
+	})
+	if !database.Unavailable(err) {
+		t.Errorf("got %v, want that the database is unavailable", err)
 	}
 }

@@ -2,12 +2,15 @@ package start
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"directmailer/internal/mailings"
+	"directmailer/internal/temporalclient"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/cli/listfile"
 	"directmailer/starter/internal/cli/mailing"
@@ -38,8 +41,8 @@ file that the mailing names, which replaces the list of that name, and starts th
 mailing continues without this shell.
 
 An ID is used once and never again. The command refuses a second start of the same ID, and
-changes nothing. Without --id, and without an id in the file, the ID is derived from the file's
-name and the time.
+changes nothing. It also refuses to start a mailing that another command is starting. Without
+--id, and without an id in the file, the ID is derived from the file's name and the time.
 
 The command leaves out rows of the list file that cannot be used, and reports them by line. The
 exit code is then 3. With --watch, the exit code first tells how the mailing ended, as that of
@@ -230,17 +233,34 @@ func rejectedError(p plan, rejected int64) error {
 	)
 }
 
-// start imports the list and starts the mailing. If its ID is known already, start does nothing.
+// start imports the list and starts the mailing. If its ID is known already, or another command is
+// starting a mailing with it, start does nothing.
 func (a *app) start(ctx context.Context, s *command.Store, p plan, o startOptions) (done started, err error) {
-	conf, err := command.Settings()
-	if err != nil {
-		return done, err
-	}
 	c, err := command.Dial(ctx)
 	if err != nil {
 		return done, err
 	}
 	defer c.Close()
+	err = s.Mailings.Starting(ctx, p.in.ID, func(alone func() error) error {
+		done, err = a.startAlone(ctx, s, c, p, o, alone)
+		return err
+	})
+	if errors.Is(err, mailings.ErrStarting) {
+		err = exit.Errorf(exit.Exists, "another command is starting mailing %s: see `starter show %s`, or choose "+
+			"another ID with --id. Nothing was started", p.in.ID, p.in.ID)
+	}
+	return done, err
+}
+
+// startAlone is start while no other command starts a mailing with the ID. alone tells whether that
+// still holds.
+func (a *app) startAlone(
+	ctx context.Context, s *command.Store, c *temporalclient.Client, p plan, o startOptions, alone func() error,
+) (done started, err error) {
+	conf, err := command.Settings()
+	if err != nil {
+		return done, err
+	}
 	if err := notTaken(ctx, s, c, p.in.ID); err != nil {
 		return done, err
 	}
@@ -270,6 +290,9 @@ func (a *app) start(ctx context.Context, s *command.Store, p plan, o startOption
 		}
 		a.Say("list %s: %s", list.Name, list.Describe())
 		done.Rejected = list.Rejected
+	}
+	if err := alone(); err != nil {
+		return done, fmt.Errorf("%w. Nothing was started", err)
 	}
 	return done, startWorkflow(ctx, s, c, conf.TaskQueue, p)
 }
