@@ -314,6 +314,39 @@ func TestSecretsAreReadFromFiles(t *testing.T) {
 	}
 }
 
+// pipe returns the path of a pipe that gives the content once, as the shell's <(…) does.
+func pipe(t *testing.T, content string) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err == nil {
+		t.Cleanup(func() { _ = r.Close() })
+		_, err = w.WriteString(content)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("/dev/fd/%d", r.Fd())
+}
+
+func TestASecretFromAPipeIsThereForEveryReadOfTheEnvironment(t *testing.T) {
+	environment(t, map[string]string{
+		"DATABASE_URL_FILE":   pipe(t, "postgres://user:secret@127.0.0.1/mail\n"),
+		"DM_DROP_POINTS_FILE": pipe(t, "mx=smtp://user:secret@127.0.0.1:25\n"),
+	})
+	for range 2 {
+		s, err := config.LoadStarter()
+		if err != nil || s.DatabaseURL != "postgres://user:secret@127.0.0.1/mail" || len(s.DropPoints) != 1 {
+			t.Errorf("got %+v, %v", s, err)
+		}
+	}
+	if got := config.Getenv("DATABASE_URL"); got != "postgres://user:secret@127.0.0.1/mail" {
+		t.Errorf("Getenv returns %q", got)
+	}
+}
+
 func TestAFileOfASecretThatCannotBeUsedIsNamedWithoutItsContent(t *testing.T) {
 	given := map[string]string{
 		"DATABASE_URL":        "postgres://127.0.0.1/mail",

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 
 	"directmailer/internal/stoppable"
 )
@@ -58,6 +59,13 @@ func readFiles(target any) (map[string]string, error) {
 	return variables, errors.Join(problems...)
 }
 
+// fromPipes are the values that came from pipes, by path. A pipe gives its content once, and a
+// program reads its environment several times.
+var fromPipes = struct {
+	sync.Mutex
+	values map[string]string
+}{values: map[string]string{}}
+
 // readFile reads the file that holds a variable's value, without blanks and line breaks around it.
 // Its errors do not quote the path: somebody may have set the value itself.
 func readFile(name, path string) (string, error) {
@@ -65,6 +73,22 @@ func readFile(name, path string) (string, error) {
 		return "", nil
 	}
 	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() {
+		return readContent(name, path, info, err)
+	}
+	fromPipes.Lock()
+	defer fromPipes.Unlock()
+	value, ok := fromPipes.values[path]
+	if !ok {
+		if value, err = readContent(name, path, info, nil); err == nil {
+			fromPipes.values[path] = value
+		}
+	}
+	return value, err
+}
+
+// readContent is readFile for a file whose Stat has answered info and err.
+func readContent(name, path string, info fs.FileInfo, err error) (string, error) {
 	if err == nil && info.Size() > maxFile {
 		return "", fmt.Errorf("%s%s names a file that is larger than 1 MiB", name, fileSuffix)
 	}

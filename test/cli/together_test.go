@@ -2,11 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"testing"
 
 	"directmailer/internal/dev/servertest"
+	"directmailer/internal/feedback"
+	"directmailer/internal/mailings"
 	"directmailer/test/rig"
 )
 
@@ -98,4 +101,47 @@ func TestAStartWhoseLockIsLostStartsNothing(t *testing.T) {
 	result{cmd.ProcessState.ExitCode(), "", said.String()}.wantError(t, 6, "Nothing was started")
 	s.run("show", id).wantError(t, 4)
 	s.run("start", "-f", "letter.yaml", "--id", id).wantError(t, 3, "rejected above")
+}
+
+// ls asks the database and Temporal one after the other. A mailing without a worker is in Temporal
+// alone, until a worker takes it up between the two answers.
+func TestAMailingThatIsTakenUpWhileMailingsAreListedIsListedOnce(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.writeLetter()
+	id := newID(t)
+	s.run("start", "-f", "letter.yaml", "--id", id).want(t, 3)
+	listed := func(out []byte) (n int) {
+		t.Helper()
+		var all []mailing
+		if err := json.Unmarshal(out, &all); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, m := range all {
+			if m.ID == id {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "Temporal lists the mailing", func() bool { return listed([]byte(s.must("ls", "--output", "json"))) == 1 })
+	pausing, held, release := servertest.PausingTemporal(t, s.rig.TemporalAddress, "/ListWorkflowExecutions")
+	cmd := s.with("TEMPORAL_ADDRESS", pausing).command(t.Context(), "ls", "--output", "json")
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	rig.Await(t, "the command asks Temporal", held)
+	err := mailings.New(s.rig.Pool).Reserve(t.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, said.String())
+	}
+	if n := listed(out.Bytes()); n != 1 {
+		t.Errorf("the mailing is listed %d times in %s%s", n, out.String(), said.String())
+	}
 }

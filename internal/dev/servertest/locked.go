@@ -68,16 +68,28 @@ func DenyingTemporal(t testing.TB, address string, code codes.Code, parts ...str
 // proxy, and a channel that is closed when the first caller waits.
 func HoldingTemporal(t testing.TB, address, part string) (proxyAddress string, held <-chan struct{}) {
 	t.Helper()
-	waits := make(chan struct{})
+	proxyAddress, held, _ = PausingTemporal(t, address, part)
+	return proxyAddress, held
+}
+
+// PausingTemporal is [HoldingTemporal] until release is called. From then on all methods reach
+// Temporal, also those whose callers wait.
+func PausingTemporal(t testing.TB, address, part string) (proxyAddress string, held <-chan struct{}, release func()) {
+	t.Helper()
+	waits, released := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	return proxy(t, address, func(ctx context.Context, method string) error {
 		if !strings.Contains(method, part) {
 			return nil
 		}
 		once.Do(func() { close(waits) })
-		<-ctx.Done()
-		return ctx.Err()
-	}), waits
+		select {
+		case <-released:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}), waits, func() { close(released) }
 }
 
 // proxy serves the Temporal at the address. It first asks may about each call, and answers with

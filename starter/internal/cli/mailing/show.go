@@ -2,6 +2,7 @@ package mailing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"directmailer/internal/delivery/ratelimit"
+	"directmailer/internal/mailings"
 	"directmailer/internal/temporalclient"
 	"directmailer/starter/internal/cli/command"
 	"directmailer/starter/internal/exit"
@@ -153,22 +155,27 @@ func Latest(ctx context.Context, a command.App, s *command.Store, queue string, 
 func latest(
 	ctx context.Context, a command.App, s *command.Store, queue string, limit int, tests bool,
 ) ([]status.Status, error) {
-	rows, err := s.Mailings.Latest(ctx, limit, tests)
-	if err != nil {
-		return nil, err
-	}
 	c, err := command.TryDial(ctx)
 	if err != nil {
 		sayWithoutTemporal(a, err)
 	} else {
 		defer c.Close()
 	}
-	var all []status.Status
+	var started []status.Status
 	if c != nil {
-		if all, err = onlyStarted(ctx, c, s, queue, typeOf(tests)); err != nil {
+		if started, err = running(ctx, c, queue, typeOf(tests)); err != nil {
 			a.Say("%v: this is what the database has", err)
 		}
 	}
+	// After Temporal: a mailing that a worker takes up meanwhile is in one of the two answers.
+	if started, err = notStored(ctx, s, started); err != nil {
+		return nil, err
+	}
+	rows, err := s.Mailings.Latest(ctx, limit, tests)
+	if err != nil {
+		return nil, err
+	}
+	all := without(started, rows)
 	for _, m := range rows {
 		v, err := s.Status.Of(ctx, m)
 		if err != nil {
@@ -188,14 +195,9 @@ func latest(
 	return all[:min(limit, len(all))], nil
 }
 
-// onlyStarted returns running mailings of a task queue (of all, if queue is empty) that are not in
-// the database, because no worker has taken them up yet.
-func onlyStarted(
-	ctx context.Context,
-	c *temporalclient.Client,
-	s *command.Store,
-	queue, workflowType string,
-) ([]status.Status, error) {
+// running returns the running mailings of a task queue (of all, if queue is empty), as Temporal's
+// list has them.
+func running(ctx context.Context, c *temporalclient.Client, queue, workflowType string) ([]status.Status, error) {
 	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", workflowType)
 	if queue != "" {
 		query += fmt.Sprintf(" AND TaskQueue = '%s'", strings.ReplaceAll(queue, "'", "''"))
@@ -209,11 +211,31 @@ func onlyStarted(
 	}
 	var all []status.Status
 	for _, info := range response.Executions {
-		if _, err := s.Mailings.Get(ctx, info.Execution.GetWorkflowId()); err != nil {
-			all = append(all, status.Listed(info))
-		}
+		all = append(all, status.Listed(info))
 	}
 	return all, nil
+}
+
+// notStored returns those of the mailings that are not in the database, because no worker has taken
+// them up yet.
+func notStored(ctx context.Context, s *command.Store, all []status.Status) (left []status.Status, err error) {
+	for _, v := range all {
+		_, err := s.Mailings.Get(ctx, v.ID)
+		switch {
+		case errors.Is(err, mailings.ErrNotFound):
+			left = append(left, v)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+// without returns those of the mailings that are not among the rows.
+func without(all []status.Status, rows []mailings.Mailing) []status.Status {
+	return slices.DeleteFunc(all, func(v status.Status) bool {
+		return slices.ContainsFunc(rows, func(m mailings.Mailing) bool { return m.ID == v.ID })
+	})
 }
 
 // typeOf returns the workflow type of mailings, or of tests.
