@@ -97,7 +97,7 @@ func TestAPageServerThatHangsHoldsUpItsOwnMailingOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := mailings.New(pool)
-	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored, feedback.Marks{}); err != nil {
+	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored, feedback.Marks{}, "default"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, most); err != nil {

@@ -80,7 +80,7 @@ func preparedInBatches(t *testing.T, size, batch int, content workflows.Content)
 		t.Fatal(err)
 	}
 	store := mailings.New(pool)
-	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored, feedback.Marks{}); err != nil {
+	if err := store.Reserve(t.Context(), in.ID, "run", in.List, stored, feedback.Marks{}, "default"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := recipients.New(pool).Freeze(t.Context(), in.ID, batch); err != nil {

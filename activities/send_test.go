@@ -525,7 +525,7 @@ func TestASecondStartOfAnIDIsRefusedAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.a.mailings.Reserve(t.Context(), "spring", "another run", "people", in, feedback.Marks{})
+	err = d.a.mailings.Reserve(t.Context(), "spring", "another run", "people", in, feedback.Marks{}, "default")
 	if !errors.Is(err, mailings.ErrExists) {
 		t.Errorf("got %v", err)
 	}

@@ -45,7 +45,8 @@ func received(t *testing.T, pool *pgxpool.Pool, a *Activities, in workflows.Inpu
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.mailings.Reserve(t.Context(), in.ID, "run", in.Audience(), stored, feedback.Marks{}); err != nil {
+	err = a.mailings.Reserve(t.Context(), in.ID, "run", in.Audience(), stored, feedback.Marks{}, "default")
+	if err != nil {
 		t.Fatal(err)
 	}
 	var suite testsuite.WorkflowTestSuite

@@ -44,9 +44,10 @@ type Mailing struct {
 	Key         int64           `db:"key"` // internal: what other tables refer to
 	ID          string          `db:"id"`
 	FirstRunID  string          `db:"first_run_id"`
-	Input       json.RawMessage `db:"input"`  // as the workflow was given it, with defaults
-	List        string          `db:"list"`   // its name, "query:SOURCE" or "continue:ID"
-	Origin      string          `db:"origin"` // the same, of the first of the mailings that it continues
+	Namespace   string          `db:"namespace"` // Temporal's; "" if an earlier version opened the mailing
+	Input       json.RawMessage `db:"input"`     // as the workflow was given it, with defaults
+	List        string          `db:"list"`      // its name, "query:SOURCE" or "continue:ID"
+	Origin      string          `db:"origin"`    // the same, of the first of the mailings that it continues
 	State       string          `db:"state"`
 	Reason      string          `db:"reason"`
 	Members     int64           `db:"members"`
@@ -76,8 +77,8 @@ type Mailing struct {
 }
 
 // columns are those of a Mailing.
-const columns = `key, id, first_run_id, input, list, origin, state, reason, members, duplicates, recipients, mailable,
-	batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
+const columns = `key, id, first_run_id, namespace, input, list, origin, state, reason, members, duplicates,
+	recipients, mailable, batches, rejected, rejects, counts, suppression, created_at, prepared_at, closed_at, ending,
 	topic, ignore_opt_outs, opt_out_scopes, signed_with, marks, test`
 
 // Frozen says what became of the mailing's audience when it was frozen.
@@ -89,8 +90,8 @@ func (m *Mailing) Frozen() Frozen {
 }
 
 // Starting calls start while no other command that uses Starting starts a mailing with the ID.
-// If one does for longer than a few seconds, it returns ErrStarting. Of two commands with different files, the one that is
-// refused must not replace the list of the one that starts the mailing.
+// If one does for longer than a few seconds, it returns ErrStarting. Of two commands with different
+// files, the one that is refused must not replace the list of the one that starts the mailing.
 //
 // start calls alone before a step that another command must not meet. An error of alone says that
 // the database has lost the lock: another command may start the mailing, too.
@@ -123,9 +124,10 @@ func (s *Store) Starting(ctx context.Context, id string, start func(alone func()
 
 // Reserve makes the ID belong to the workflow chain of firstRunID for ever. It returns ErrExists
 // when the ID belongs to another chain. The same owner may reserve again: nothing changes. Reserve
-// writes down which requests not to be mailed hold for the mailing (see [Store.ScopeOf]).
+// writes down the Temporal namespace of the workflow, and which requests not to be mailed hold for
+// the mailing (see [Store.ScopeOf]).
 func (s *Store) Reserve(
-	ctx context.Context, id, firstRunID, list string, input json.RawMessage, marks feedback.Marks,
+	ctx context.Context, id, firstRunID, list string, input json.RawMessage, marks feedback.Marks, namespace string,
 ) error {
 	kept, err := database.JSON(marks)
 	if err != nil {
@@ -139,19 +141,19 @@ func (s *Store) Reserve(
 		}
 		return tx.QueryRow(ctx, `
 			WITH added AS (
-				INSERT INTO mailings (id, first_run_id, list, origin, input, marks, state,
+				INSERT INTO mailings (id, first_run_id, namespace, list, origin, input, marks, state,
 					topic, ignore_opt_outs, opt_out_scopes)
-				VALUES (@id, @first_run_id, @list, @origin, @input, @marks, 'preparing', @topic, @ignore, @scopes)
+				VALUES (@id, @first_run_id, @namespace, @list, @origin, @input, @marks, 'preparing', @topic, @ignore, @scopes)
 				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
 			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = @id LIMIT 1`,
 			pgx.NamedArgs{
-				"id": id, "first_run_id": firstRunID, "list": list, "input": string(input), "marks": kept,
+				"id": id, "first_run_id": firstRunID, "namespace": namespace, "list": list, "input": string(input), "marks": kept,
 				"origin": scope.Origin, "topic": scope.Topic, "ignore": scope.Ignore,
 				"scopes": optouts.Texts(scope.Respected()),
 			}).Scan(&owner)
 	})
 	if errors.Is(err, pgx.ErrNoRows) { // another start committed the ID between the two halves of the statement
-		return s.Reserve(ctx, id, firstRunID, list, input, marks)
+		return s.Reserve(ctx, id, firstRunID, list, input, marks, namespace)
 	}
 	if err != nil {
 		return fmt.Errorf("reserve the mailing's ID: %w", err)

@@ -39,7 +39,8 @@ func newFixture(t testing.TB) *fixture {
 
 func (f *fixture) reserve(id string) {
 	f.Helper()
-	if err := f.store.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{}); err != nil {
+	err := f.store.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{}, "default")
+	if err != nil {
 		f.Fatal(err)
 	}
 }
@@ -116,22 +117,18 @@ func TestAnIDBelongsToItsFirstOwner(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	before := f.rows()
-	err := f.store.Reserve(t.Context(), "m", "run", "others", json.RawMessage(`{"x": 1}`), feedback.Marks{})
+	err := f.store.Reserve(t.Context(), "m", "run", "others", json.RawMessage(`{"x": 1}`), feedback.Marks{}, "default")
 	if err != nil {
 		t.Errorf("the same owner again: %v", err)
 	}
-	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`), feedback.Marks{}); !errors.Is(
-		err,
-		mailings.ErrExists,
-	) {
+	err = f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`), feedback.Marks{}, "default")
+	if !errors.Is(err, mailings.ErrExists) {
 		t.Errorf("another owner: got %v, want ErrExists", err)
 	}
 	f.want(f.rows(), before)
 	f.exec(`UPDATE mailings SET state = 'completed', closed_at = now()`)
-	if err := f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`), feedback.Marks{}); !errors.Is(
-		err,
-		mailings.ErrExists,
-	) {
+	err = f.store.Reserve(t.Context(), "m", "another", "people", json.RawMessage(`{}`), feedback.Marks{}, "default")
+	if !errors.Is(err, mailings.ErrExists) {
 		t.Errorf("after its end: got %v, want ErrExists", err)
 	}
 }
@@ -148,7 +145,7 @@ func TestOneOfManyReservationsAtOnceWins(t *testing.T) {
 			group.Go(func() {
 				<-start
 				owner := fmt.Sprintf("owner-%d", i)
-				errs[i] = f.store.Reserve(t.Context(), id, owner, "people", json.RawMessage(`{}`), feedback.Marks{})
+				errs[i] = f.store.Reserve(t.Context(), id, owner, "people", json.RawMessage(`{}`), feedback.Marks{}, "default")
 			})
 		}
 		close(start)
@@ -182,7 +179,7 @@ func TestAReservationWaitsForOneThatMayYetFail(t *testing.T) {
 		)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- f.store.Reserve(t.Context(), id, "second", "people", json.RawMessage(`{}`), feedback.Marks{})
+			ended <- f.store.Reserve(t.Context(), id, "second", "people", json.RawMessage(`{}`), feedback.Marks{}, "default")
 		}()
 		f.someoneWaits()
 		var want error
@@ -251,7 +248,7 @@ func TestAContinuationKnowsTheListOfTheFirstMailing(t *testing.T) {
 		{"again", "continue:m"}, {"once-more", "continue:again"}, {"asked", "query:crm"}, {"asked-again", "continue:asked"},
 		{"lost", "continue:nothing"},
 	} {
-		err := f.store.Reserve(t.Context(), m[0], "run", m[1], json.RawMessage(`{}`), feedback.Marks{})
+		err := f.store.Reserve(t.Context(), m[0], "run", m[1], json.RawMessage(`{}`), feedback.Marks{}, "default")
 		if err != nil {
 			t.Fatal(err)
 		}

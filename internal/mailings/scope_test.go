@@ -25,7 +25,7 @@ func TestAMailingKnowsWhichRequestsItRespects(t *testing.T) {
 		{"all", "people", `{"ignore_opt_outs": ["all"]}`, "people - {all} {list:people}"},
 		{"gone", "continue:nobody", `{}`, "continue:nobody - {} {all}"},
 	} {
-		err := f.store.Reserve(t.Context(), c.id, "run", c.audience, json.RawMessage(c.input), feedback.Marks{})
+		err := f.store.Reserve(t.Context(), c.id, "run", c.audience, json.RawMessage(c.input), feedback.Marks{}, "default")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -149,6 +149,21 @@ func TestAMailingThatTemporalHasForgottenIsClosed(t *testing.T) {
 	}
 }
 
+func TestAMailingThatRunsInAnotherNamespaceIsNotClosed(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	id := s.startSuspended()
+	another := s.with("TEMPORAL_NAMESPACE", "temporal-system") // which every server has
+	another.run("close", id, "--yes").wantError(t, 2, "set TEMPORAL_NAMESPACE to default", "nothing was done")
+	if m := s.show(id); m.State != "suspended" || m.Closed {
+		t.Errorf("a refusal has changed the mailing: %+v", m)
+	}
+	s.exec(`UPDATE batches SET uncertain = 1, closed_at = now()`)
+	another.run("resolve", id, "--as", "sent").wantError(t, 2, "set TEMPORAL_NAMESPACE to default", "nothing was done")
+	s.exec(`UPDATE mailings SET namespace = ''`) // as for a mailing that an earlier version has opened
+	another.run("close", id).wantError(t, 2, "Temporal (namespace temporal-system) has no workflow for it")
+}
+
 func TestOnlyALedgerThatIsOpenIsClosed(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)

@@ -124,7 +124,9 @@ func TestAMailingThatIsTakenUpWhileMailingsAreListedIsListedOnce(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "Temporal lists the mailing", func() bool { return listed([]byte(s.must("ls", "--output", "json"))) == 1 })
+	eventually(t, "Temporal lists the mailing", func() bool {
+		return listed([]byte(s.must("ls", "--output", "json"))) == 1
+	})
 	pausing, held, release := servertest.PausingTemporal(t, s.rig.TemporalAddress, "/ListWorkflowExecutions")
 	cmd := s.with("TEMPORAL_ADDRESS", pausing).command(t.Context(), "ls", "--output", "json")
 	var out, said bytes.Buffer
@@ -133,7 +135,8 @@ func TestAMailingThatIsTakenUpWhileMailingsAreListedIsListedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	rig.Await(t, "the command asks Temporal", held)
-	err := mailings.New(s.rig.Pool).Reserve(t.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{})
+	store := mailings.New(s.rig.Pool)
+	err := store.Reserve(t.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{}, "default")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -426,7 +426,7 @@ func (table *reachTable) freeze(t *testing.T) {
 	r := rig.NewOn(t, "", servertest.OwnPostgres(t).URL("mail"), servertest.Temporal(t))
 	importReaders(r, *most)
 	store := mailings.New(r.Pool)
-	if err := store.Reserve(t.Context(), r.ID(), "run", "people", []byte("{}"), feedback.Marks{}); err != nil {
+	if err := store.Reserve(t.Context(), r.ID(), "run", "people", []byte("{}"), feedback.Marks{}, "default"); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

@@ -30,7 +30,8 @@ func TestReservingAndFreezingSetTheirIsolationAndTheirDurability(t *testing.T) {
 	}
 	f.pool.Reset()
 	f.freeze(2)
-	if err := f.mailings.Reserve(t.Context(), "n", "run", "query", json.RawMessage(`{}`), feedback.Marks{}); err != nil {
+	err := f.mailings.Reserve(t.Context(), "n", "run", "query", json.RawMessage(`{}`), feedback.Marks{}, "default")
+	if err != nil {
 		t.Fatal(err)
 	}
 	f.want(f.strings(`SELECT task || ': ' || settings FROM seen ORDER BY 1`), []string{

@@ -46,7 +46,8 @@ func newFixture(t testing.TB, addresses ...string) *fixture {
 
 func (f *fixture) reserve(id string) {
 	f.Helper()
-	if err := f.mailings.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{}); err != nil {
+	err := f.mailings.Reserve(f.Context(), id, "run", "people", json.RawMessage(`{}`), feedback.Marks{}, "default")
+	if err != nil {
 		f.Fatal(err)
 	}
 }

@@ -70,7 +70,8 @@ func (f *fixture) start(o Options) {
 // mailing stores a mailing with three recipients: NAME-1@example.org and so on.
 func (f *fixture) mailing(id, audience, input string) {
 	f.Helper()
-	err := mailings.New(f.pool).Reserve(f.Context(), id, "run", audience, json.RawMessage(input), feedback.Marks{})
+	store := mailings.New(f.pool)
+	err := store.Reserve(f.Context(), id, "run", audience, json.RawMessage(input), feedback.Marks{}, "default")
 	if err != nil {
 		f.Fatal(err)
 	}

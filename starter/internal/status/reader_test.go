@@ -24,7 +24,7 @@ func newReader(t *testing.T) *Reader {
 	pool := servertest.Pool(t, servertest.Database(t), 4)
 	store := mailings.New(pool)
 	input := json.RawMessage(`{"drop_points": ["mx", "spare"]}`)
-	if err := store.Reserve(t.Context(), "stored", "first", "people", input, feedback.Marks{}); err != nil {
+	if err := store.Reserve(t.Context(), "stored", "first", "people", input, feedback.Marks{}, "default"); err != nil {
 		t.Fatal(err)
 	}
 	return NewReader(store, ledger.New(pool), events.New(pool))

@@ -32,7 +32,8 @@ After that ` + "`starter start --continue ID`" + ` sends to the recipients that 
 
 The command asks before it changes anything. Where there is no terminal, --yes answers. It
 refuses while the workflow is open (` + "`starter cancel`" + ` ends it), and while Temporal does
-not answer, because the workflow might be open. A worker takes up to two seconds to notice a
+not answer, because the workflow might be open. It also refuses to ask another namespace of
+Temporal than that of the mailing. A worker takes up to two seconds to notice a
 termination. If you close the ledger after that, fewer recipients are uncertain.`,
 		Example: `  starter close newsletter-2026-11
 
@@ -113,6 +114,9 @@ func gone(ctx context.Context, m mailings.Mailing) (why string, err error) {
 		)
 	}
 	defer c.Close()
+	if err := CheckNamespace(m, c.Namespace); err != nil {
+		return "", err
+	}
 	info, err := status.Describe(ctx, c, m.ID)
 	switch {
 	case status.IsNotFound(err):
@@ -138,6 +142,16 @@ func gone(ctx context.Context, m mailings.Mailing) (why string, err error) {
 		m.ID,
 		m.ID,
 	)
+}
+
+// CheckNamespace refuses to ask another namespace than that of the mailing's workflow, where the
+// workflow would seem to be gone.
+func CheckNamespace(m mailings.Mailing, asked string) error {
+	if m.Namespace == "" || m.Namespace == asked { // an earlier version has not written it down
+		return nil
+	}
+	return exit.Usagef("the workflow of mailing %s is in the Temporal namespace %s, and this shell asks %s: "+
+		"set TEMPORAL_NAMESPACE to %s; nothing was done", m.ID, m.Namespace, asked, m.Namespace)
 }
 
 // closedAlready answers for a ledger that is closed. That is not an error where this command has

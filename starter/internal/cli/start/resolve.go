@@ -147,6 +147,9 @@ func (a *app) isOver(ctx context.Context, m mailings.Mailing) (bool, error) {
 		return false, err
 	}
 	defer c.Close()
+	if err := mailing.CheckNamespace(m, c.Namespace); err != nil {
+		return false, err
+	}
 	info, err := status.Describe(ctx, c, m.ID)
 	switch {
 	case status.IsNotFound(err):
