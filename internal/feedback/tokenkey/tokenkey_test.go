@@ -25,7 +25,8 @@ func open(t *testing.T, pool *pgxpool.Pool, id string, keys token.Keys) int64 {
 	t.Helper()
 	marks := feedback.Settings{Keys: keys}.Marks()
 	store := mailings.New(pool)
-	if err := store.Reserve(t.Context(), id, "run", "people", json.RawMessage(`{"list": "people"}`), marks); err != nil {
+	input := json.RawMessage(`{"list": "people"}`)
+	if err := store.Reserve(t.Context(), id, "run", "people", input, marks, "default"); err != nil {
 		t.Fatal(err)
 	}
 	m, err := store.Get(t.Context(), id)
