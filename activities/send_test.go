@@ -25,10 +25,12 @@ import (
 	"directmailer/internal/delivery/ratelimit"
 	"directmailer/internal/delivery/sender"
 	"directmailer/internal/delivery/spool"
+	"directmailer/internal/dev/servertest"
 	"directmailer/internal/dev/smtptest"
 	"directmailer/internal/feedback"
 	"directmailer/internal/ledger"
 	"directmailer/internal/mailings"
+	"directmailer/internal/temporalclient"
 	"directmailer/workflows"
 	"directmailer/workflows/policy"
 )
@@ -176,6 +178,53 @@ func TestAWorkerThatStopsInTheMiddleOfABatchHandsItBack(t *testing.T) {
 		t.Errorf("the next worker: %+v, %v", out, err)
 	}
 	d.wantOneCopyEach()
+}
+
+// The server has accepted a message, and the database was away when the worker wrote that down. The
+// claim would take the recipient for uncertain.
+func TestAnAnswerThatIsKeptIsWrittenBeforeTheWorkerClaimsABatch(t *testing.T) {
+	t.Parallel()
+	d := newFixture(t, nil)
+	m, err := d.a.mailing(t.Context(), "spring")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim, err := d.a.claim(temporalclient.WatchHeartbeats(t.Context()), ledger.Batch{Mailing: m.Key, Number: 1},
+		workflows.Resend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempt := ledger.Attempt{Recipient: 1, Number: 1, DropPoint: "mx"}
+	if err := d.a.gate.Enter(claim, nil, &attempt).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM deliveries FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	d.a.gate.Keep(claim, &ledger.Result{Recipient: 1, Attempt: 1, Status: ledger.Sent, Final: true, Code: 250})
+	for waiting := 0; waiting == 0; { // until the gate tries to write it
+		question := `SELECT count(*) FROM pg_stat_activity WHERE ` + servertest.WaitsForAnother
+		if err := d.pool.QueryRow(t.Context(), question).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := d.a.gate.Close(t.Context()); n != 1 { // after that, the gate does not try again by itself
+		t.Fatalf("%d answers are kept", n)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.send(d.a, workflows.Resend)
+	if err != nil || !out.Closed || out.Counts != (workflows.Counts{Sent: crowdSize}) {
+		t.Errorf("got %+v, %v", out, err)
+	}
+	if n := len(d.server.Received()); n != crowdSize-1 {
+		t.Errorf("%d messages were sent, want those of the %d others", n, crowdSize-1)
+	}
 }
 
 // The server takes the message of recipient 5 and does not answer, in the attempt of a worker or
