@@ -52,8 +52,8 @@ func (a *Activities) OpenMailing(ctx context.Context, call workflows.OpenCall) (
 		if err != nil {
 			return workflows.Opened{}, err
 		}
-		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.Audience(), stored, a.Feedback.Marks(),
-			activity.GetInfo(ctx).WorkflowNamespace)
+		namespace := activity.GetInfo(ctx).Namespace
+		err = a.mailings.Reserve(ctx, in.ID, call.FirstRunID, in.Audience(), stored, a.Feedback.Marks(), namespace)
 		if errors.Is(err, mailings.ErrExists) {
 			return workflows.Opened{}, exists(in.ID)
 		}
