@@ -62,14 +62,15 @@ lint: ## Run only the static checks
 	$(LINT)/workflowcheck -config tools/lint/workflowcheck.yaml ./workflows/...
 
 # The tests of whole mailings begin first, and the others run beside them. With -count=1, Go runs
-# the test of docker-compose.yml again: the file is outside the test's module, so Go sees no change.
+# each test again: it does not see changes of the programs that a test starts, and of files outside
+# the test's module.
 # With GORACE, no program of a test sleeps a second before it exits.
 .PHONY: test
 test: compiler ## Run all tests with the race detector, against real servers, as the continuous integration does
 	@echo "make test: all tests with the race detector, with their own PostgreSQL, Temporal and SMTP servers."
 	@echo "Missing servers are installed or built first. The first build of Temporal takes 4 to 10 minutes."
 	@go run ./internal/dev/servers/prepare
-	GORACE="atexit_sleep_ms=0 $$GORACE" go test -race -timeout 20m -p $(TEST_PACKAGES) $(MAILINGS) ./test/docs ./...
+	GORACE="atexit_sleep_ms=0 $$GORACE" go test -race -count=1 -timeout 20m -p $(TEST_PACKAGES) $(MAILINGS) ./test/docs ./...
 	cd tools/compose && go test -count=1 ./...
 	@$(MAKE) --no-print-directory ui-test
 	@$(MAKE) --no-print-directory ts-test
