@@ -175,6 +175,7 @@ func (m *mailing) startSend(batch int, points []UsableDropPoint) {
 		if m.failure == "" && !m.suspension.awaitsOperator() {
 			if reason := m.outcomes.overLimit(m.in.MaxErrorPercent, m.in.ErrorMinimum); reason != "" {
 				_ = m.suspendOrFail(ctx, CauseErrors, reason, 0)
+				m.stopSends()
 			}
 		}
 	})

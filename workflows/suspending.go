@@ -130,6 +130,7 @@ func (m *mailing) nothingRendered(ctx workflow.Context, reason string) {
 		return
 	}
 	_ = m.suspendOrFail(ctx, CauseRendering, reason, 0)
+	m.stopSends()
 }
 
 // poisoned suspends a mailing with a batch that kills workers, or makes it fail. The batch is in
@@ -140,6 +141,7 @@ func (m *mailing) poisoned(ctx workflow.Context, reason string) {
 		return
 	}
 	_ = m.suspendOrFail(ctx, CausePoison, reason, 0)
+	m.stopSends()
 }
 
 // causeOf returns what a mailing waits for after an activity has used up its attempts, and the time
