@@ -143,11 +143,13 @@ func (s *Store) Reserve(
 			WITH added AS (
 				INSERT INTO mailings (id, first_run_id, namespace, list, origin, input, marks, state,
 					topic, ignore_opt_outs, opt_out_scopes)
-				VALUES (@id, @first_run_id, @namespace, @list, @origin, @input, @marks, 'preparing', @topic, @ignore, @scopes)
+				VALUES (@id, @first_run_id, @namespace, @list, @origin, @input, @marks, 'preparing',
+					@topic, @ignore, @scopes)
 				ON CONFLICT (id) DO NOTHING RETURNING first_run_id)
 			SELECT first_run_id FROM added UNION ALL SELECT first_run_id FROM mailings WHERE id = @id LIMIT 1`,
 			pgx.NamedArgs{
-				"id": id, "first_run_id": firstRunID, "namespace": namespace, "list": list, "input": string(input), "marks": kept,
+				"id": id, "first_run_id": firstRunID, "namespace": namespace, "list": list,
+				"input": string(input), "marks": kept,
 				"origin": scope.Origin, "topic": scope.Topic, "ignore": scope.Ignore,
 				"scopes": optouts.Texts(scope.Respected()),
 			}).Scan(&owner)

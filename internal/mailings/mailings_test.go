@@ -302,7 +302,8 @@ func TestOneCommandAtATimeStartsAMailing(t *testing.T) {
 		return f.store.Starting(t.Context(), "new", inside)
 	}
 	err := start(func(alone func() error) error {
-		if err := start(func(func() error) error { return errors.New("begun") }); !errors.Is(err, mailings.ErrStarting) {
+		err := start(func(func() error) error { return errors.New("begun") })
+		if !errors.Is(err, mailings.ErrStarting) {
 			t.Errorf("the second: got %v, want ErrStarting", err)
 		}
 		another := f.store.Starting(t.Context(), "another", func(func() error) error { return nil })

@@ -55,16 +55,6 @@ func (s *shell) startInImport(id string) (finish func() result) {
 	}
 }
 
-// wantList fails the test unless the list people came from the file.
-func (s *shell) wantList(file string) {
-	s.t.Helper()
-	var source string
-	if err := s.rig.Pool.QueryRow(s.t.Context(), `SELECT source FROM lists WHERE name = 'people'`).
-		Scan(&source); err != nil || source != file {
-		s.t.Errorf("the list comes from %s, want %s: %v", source, file, err)
-	}
-}
-
 // A second command with another file must not replace the list of the first one's mailing,
 // whichever of the two Temporal would refuse.
 func TestOfTwoStartsOfOneMailingAtOnceTheSecondChangesNothing(t *testing.T) {

@@ -17,7 +17,9 @@ func (s *Sending) Tried(recipient int32) (t ledger.Tried, waits bool) {
 	defer q.mu.Unlock()
 	for _, it := range slices.Concat(q.returned, q.retries) {
 		if it.Recipient == recipient {
-			t = ledger.Tried{Attempts: it.attempt - 1, Uncertain: it.uncertain, Refusals: it.refusals, Breaks: it.breaks}
+			t = ledger.Tried{
+				Attempts: it.attempt - 1, Uncertain: it.uncertain, Refusals: it.refusals, Breaks: it.breaks,
+			}
 			return t, true
 		}
 	}

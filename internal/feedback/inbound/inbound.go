@@ -136,7 +136,8 @@ var errBusy = &smtp.SMTPError{
 }
 
 var errNoKey = &smtp.SMTPError{
-	Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "the recipient cannot be verified now, try again later",
+	Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0},
+	Message: "the recipient cannot be verified now, try again later",
 }
 
 var errNotOurs = &smtp.SMTPError{

@@ -204,7 +204,8 @@ func (r *Reader) setPosition(ctx context.Context, tx pgx.Tx, validity uint32, ui
 		INSERT INTO mailbox_positions AS p (name, uid_validity, uid, later_uid)
 		VALUES ($1, $2, $3, CASE WHEN $5 THEN $3::bigint END)
 		ON CONFLICT (name) DO UPDATE SET uid_validity = excluded.uid_validity, read_at = now(),
-			uid = CASE p.uid_validity WHEN excluded.uid_validity THEN greatest(p.uid, excluded.uid) ELSE excluded.uid END,
+			uid = CASE WHEN p.uid_validity = excluded.uid_validity THEN greatest(p.uid, excluded.uid)
+				ELSE excluded.uid END,
 			later_uid = CASE
 				WHEN p.uid_validity <> excluded.uid_validity THEN excluded.later_uid
 				WHEN $4 THEN least(p.later_uid, excluded.later_uid)

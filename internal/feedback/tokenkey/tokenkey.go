@@ -115,8 +115,9 @@ func (w *Watch) look(ctx context.Context, above int64) error {
 		w.at, w.atKnown = began, known
 	}
 	if w.lacks.Swap(lacks) != lacks && lacks {
-		w.log.Error("this worker lacks a token key of a mailing that is kept: until DM_TOKEN_KEYS has the key again, " +
-			"the pages answer 503 and the mail listener 451 to tokens that cannot be read, and the mailbox keeps such mail")
+		w.log.Error("this worker lacks a token key of a mailing that is kept: until DM_TOKEN_KEYS has the key " +
+			"again, the pages answer 503 and the mail listener 451 to tokens that cannot be read, and the " +
+			"mailbox keeps such mail")
 	}
 	return nil
 }
